@@ -1,0 +1,1 @@
+"""Images as tensors, and the one data module that serves them."""

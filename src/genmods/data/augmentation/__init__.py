@@ -1,0 +1,1 @@
+"""Augmentations on the batch, with randomness per sample."""

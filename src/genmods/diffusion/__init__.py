@@ -1,0 +1,1 @@
+"""Diffusion models: processes, predictions, samplers, guidance and likelihood. Needs torch alone."""

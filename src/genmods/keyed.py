@@ -1,0 +1,81 @@
+"""Counter-based random numbers: pure functions of a key, so that nothing random has a state to save.
+
+Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) on int64 tensors: row i of a
+result depends on `keys[i]` and `stream` alone, not on the batch it stands in, the device or the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+
+
+def _multiply(a: Tensor, constant: int) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of `a * constant` for 32-bit values held in int64."""
+    low = (a & 0xFFFF) * constant
+    high = (a >> 16) * constant + (low >> 16)
+    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """Philox 4x32-10: four 32-bit words (in int64) from four counter words and two key words of one shape."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def _words(keys: Tensor, size: int, stream: int) -> Tensor:
+    """Random 32-bit words [B, size], in int64."""
+    blocks = -(-size // 4)
+    position = torch.arange(blocks, device=keys.device).expand(len(keys), blocks)
+    low = (keys & _MASK)[:, None].expand_as(position)
+    high = ((keys >> 32) & _MASK)[:, None].expand_as(position)
+    zero = torch.zeros_like(position)
+    words = philox((position, zero + (stream & _MASK), zero, zero), (low, high))
+    return torch.stack(words, dim=-1).flatten(1)[:, :size]
+
+
+def uniform(keys: Tensor, size: int, stream: int = 0) -> Tensor:
+    """Uniform float32 numbers [B, size] in [0, 1), row i a function of `keys[i]` (int64 [B]) and `stream`."""
+    return (_words(keys, size, stream) >> 8).float() * 2.0**-24
+
+
+def normal(keys: Tensor, size: int, stream: int = 0) -> Tensor:
+    """Standard normal float32 numbers [B, size] by Box and Muller, row i a function of `keys[i]` and `stream`."""
+    half = -(-size // 2)
+    words = _words(keys, 2 * half, stream) >> 8
+    radius = ((words[:, :half] + 1).float() * 2.0**-24).log().mul(-2).sqrt()
+    angle = words[:, half:].float() * (2.0**-23 * math.pi)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :size]
+
+
+def integers(keys: Tensor, size: int, high: int, stream: int = 0) -> Tensor:
+    """Uniform integers int64 [B, size] in [0, high), `high` <= 2^31, row i a function of `keys[i]` and `stream`."""
+    return (_words(keys, size, stream) * high) >> 32
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A 64-bit finaliser with wrapping arithmetic (the multipliers of SplitMix64)."""
+    for shift, constant in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * (constant - (1 << 64))
+    return x ^ ((x >> 31) & ((1 << 33) - 1))
+
+
+def fold(key: int | Tensor, *data: int | Tensor) -> Tensor:
+    """A new int64 key from a key and more data, e.g. `fold(seed, epoch, index)`; tensors broadcast."""
+    result = torch.as_tensor(key, dtype=torch.int64)
+    for item in data:
+        result = _mix(_mix(result + _GOLDEN) + item)
+    return result

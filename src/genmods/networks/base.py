@@ -1,0 +1,23 @@
+"""The base class of every network, and what a network is called with."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+Condition = dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """A network that a task can train: the registry kind `network`.
+
+    A denoising network is called `network(x, noise, cond)`: `x` [B, C, H, W], scaled to about unit variance; `noise`
+    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label") and `image` (float
+    [B, K, H, W]). It returns [B, C', H, W].
+
+    A classifier is called `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; its `features(x)`
+    returns the embedding [B, D] in front of the head.
+    """
+
+    def features(self, x: Tensor) -> Tensor:
+        """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""
+        raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")

@@ -1,0 +1,1 @@
+"""Image restoration with a diffusion model: operators, corruptions and methods."""

@@ -1,0 +1,54 @@
+"""The built-in parts of genmods: names in text, so that listing and checking them imports nothing.
+
+`KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class.
+"""
+
+KINDS: dict[str, str] = {
+    "task": "genmods.tasks.base:Task",
+    "network": "genmods.networks.base:Network",
+    "process": "genmods.diffusion.process:NoiseProcess",
+    "prediction": "genmods.diffusion.prediction:Prediction",
+    "density": "genmods.diffusion.loss:TimeDensity",
+    "weighting": "genmods.diffusion.loss:Weighting",
+    "grid": "genmods.diffusion.grids:Grid",
+    "sampler": "genmods.diffusion.samplers.base:Sampler",
+    "data": "genmods.data.images:Source",
+    "augmentation": "genmods.data.augmentation.base:Augmentation",
+    "operator": "genmods.restoration.operators:Operator",
+    "corruption": "genmods.restoration.corruption:Corruption",
+    "method": "genmods.restoration.methods.base:Method",
+    "optimizer": "torch.optim.optimizer:Optimizer",
+    "schedule": "torch.optim.lr_scheduler:LRScheduler",
+    "metric": "genmods.metrics.base:Metric",
+    "callback": "lightning.pytorch.callbacks.callback:Callback",
+    "logger": "lightning.pytorch.loggers.logger:Logger",
+}
+
+BUILTINS: dict[str, dict[str, str]] = {
+    "task": {
+        "classification": "genmods.tasks.classification:ClassificationTask",
+        "diffusion": "genmods.tasks.diffusion:DiffusionTask",
+    },
+    "network": {},
+    "process": {},
+    "prediction": {},
+    "density": {},
+    "weighting": {},
+    "grid": {},
+    "sampler": {},
+    "data": {},
+    "augmentation": {},
+    "operator": {},
+    "corruption": {},
+    "method": {},
+    "optimizer": {
+        "adam": "torch.optim.adam:Adam",
+        "adamw": "torch.optim.adamw:AdamW",
+        "rmsprop": "torch.optim.rmsprop:RMSprop",
+        "sgd": "torch.optim.sgd:SGD",
+    },
+    "schedule": {},
+    "metric": {},
+    "callback": {},
+    "logger": {},
+}
