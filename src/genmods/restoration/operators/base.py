@@ -1,0 +1,89 @@
+"""Linear operators A, seen through one spectral primitive.
+
+With the singular value decomposition A = U S Vᵀ, everything a method asks of A beyond A and Aᵀ is a function of
+A Aᵀ = U S² Uᵀ:
+
+    pseudo-inverse        A⁺ = Aᵀ f(A Aᵀ),                    f(λ) = 1/λ, 0 at λ = 0
+    regularised solve     (c A Aᵀ + v I)⁻¹ = f(A Aᵀ),         f(λ) = 1/(cλ + v)
+    spectral filter       V g(S²) Vᵀ x = x + Aᵀ f(A Aᵀ) A x,  f(λ) = (g(λ) - 1)/λ   for g(0) = 1
+
+so an operator defines `forward`, `adjoint` and `spectral(y, f) = f(A Aᵀ) y`, in closed form where its spectrum is known.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Spectrum = Callable[[Tensor], Tensor]
+
+
+def reciprocal(value: Tensor) -> Tensor:
+    """1/value elementwise, and 0 where value is 0: the pseudo-inverse of a number."""
+    zero = value == 0
+    return torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, value))
+
+
+class Operator(ABC):
+    """A linear map from images [B, C, H, W] to measurements [B, C', H', W']: the registry kind `operator`."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """A x, for images `x` [B, C, H, W]."""
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Aᵀ y, for measurements `y`: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos where no closed form is known."""
+        return lanczos(lambda v: self.forward(self.adjoint(v)), y, f)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """A⁺ y, the image of least norm among those that fit `y` best."""
+        return self.adjoint(self.spectral(y, reciprocal))
+
+    def filter(self, x: Tensor, g: Spectrum) -> Tensor:
+        """V g(S²) Vᵀ x for `g` with g(0) = 1, which leaves alone what A does not see."""
+        return x + self.adjoint(self.spectral(self.forward(x), lambda s: (g(s) - 1) * reciprocal(s)))
+
+    def rows(self, indices: Tensor) -> Operator:
+        """The operator of the images `indices` of a batch; the same one unless each image has its own."""
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+def lanczos(gram: Callable[[Tensor], Tensor], y: Tensor, f: Spectrum, steps: int = 100) -> Tensor:
+    """f(G) y for a symmetric positive semi-definite `gram`, each row of `y` [B, ...] for itself.
+
+    Lanczos with full reorthogonalisation: f(G) y ≈ ‖y‖ Q f(T) e₁, exact once the Krylov space is exhausted. Eigenvalues
+    of T at rounding level count as zero. (Golub and Van Loan, Matrix Computations, chapter 10.)
+    """
+    shape, rows = y.shape, y.flatten(1)
+    steps = min(steps, rows.shape[1])
+    floor = torch.finfo(y.dtype).eps * steps
+    norm = rows.norm(dim=1, keepdim=True)
+    basis = torch.zeros(steps, *rows.shape, dtype=y.dtype, device=y.device)
+    matrix = torch.zeros(len(rows), steps, steps, dtype=y.dtype, device=y.device)
+    q = rows * reciprocal(norm)
+    for k in range(steps):
+        basis[k] = q
+        image = gram(q.view(shape)).flatten(1)
+        matrix[:, k, k] = (q * image).sum(1)
+        for _ in range(2):
+            image = image - torch.einsum("kb,kbd->bd", torch.einsum("kbd,bd->kb", basis, image), basis)
+        beta = image.norm(dim=1)
+        beta = torch.where(beta <= floor * matrix.diagonal(dim1=1, dim2=2).amax(1), 0.0, beta)
+        if k + 1 == steps or not beta.any():
+            break
+        matrix[:, k, k + 1] = matrix[:, k + 1, k] = beta
+        q = image * reciprocal(beta)[:, None]
+    values, vectors = torch.linalg.eigh(matrix)
+    values = torch.where(values <= floor * values[:, -1:], 0.0, values)
+    weights = torch.einsum("bij,bj,bj->bi", vectors, f(values), vectors[:, 0])
+    return (norm * torch.einsum("bk,kbd->bd", weights, basis)).view(shape)

@@ -1,0 +1,109 @@
+"""Blurs: circular convolution with a kernel k, diagonal in the Fourier basis, A = F* diag(k̂) F.
+
+The boundary is periodic: what leaves on one side enters on the other. Frequencies whose gain |k̂| is below `cutoff` are
+taken as lost, by A itself and so by its pseudo-inverse, which would otherwise multiply rounding by the inverse gain.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.restoration.operators.base import Operator, Spectrum
+
+
+class Blur(Operator):
+    """Circular convolution of each channel with `kernel()`, which sums to 1 and is centred."""
+
+    cutoff: float = 1e-3
+
+    @abstractmethod
+    def kernel(self) -> Tensor:
+        """The kernel, float64 [h, w] with odd sides."""
+
+    def transfer(self, like: Tensor) -> Tensor:
+        """The gain k̂ of each frequency of images `like` [B, C, H, W], complex [H, W // 2 + 1]."""
+        height, width = like.shape[-2:]
+        kernel = self.kernel()
+        rows = (torch.arange(kernel.shape[0]) - kernel.shape[0] // 2) % height
+        columns = (torch.arange(kernel.shape[1]) - kernel.shape[1] // 2) % width
+        wrapped = torch.zeros(height, width, dtype=kernel.dtype)
+        wrapped.index_put_((rows[:, None], columns[None, :]), kernel, accumulate=True)
+        gain = torch.fft.rfft2(wrapped)
+        gain = torch.where(gain.abs() < self.cutoff, 0.0, gain)
+        return gain.to(like.device, torch.complex128 if like.dtype == torch.float64 else torch.complex64)
+
+    def _multiply(self, x: Tensor, gain: Tensor) -> Tensor:
+        return torch.fft.irfft2(torch.fft.rfft2(x) * gain, s=x.shape[-2:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._multiply(x, self.transfer(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self._multiply(y, self.transfer(y).conj())
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        return self._multiply(y, f(self.transfer(y).abs() ** 2))
+
+
+@dataclass
+class GaussianBlur(Blur):
+    """A Gaussian kernel of standard deviation `sigma` pixels, cut at four of them."""
+
+    sigma: float = 1.0
+    cutoff: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise ValueError(f"a Gaussian blur has sigma > 0 pixels, not {self.sigma}")
+
+    def kernel(self) -> Tensor:
+        reach = math.ceil(4 * self.sigma)
+        line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / self.sigma) ** 2)
+        return torch.outer(line, line) / line.sum() ** 2
+
+
+@dataclass
+class MotionBlur(Blur):
+    """A straight movement over `length` pixels at `angle` degrees, anticlockwise from the horizontal."""
+
+    length: float = 5.0
+    angle: float = 0.0
+    cutoff: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"a motion blur is at least 1 pixel long, not {self.length}")
+
+    def kernel(self) -> Tensor:
+        reach = math.ceil(self.length / 2)
+        axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+        direction = math.radians(self.angle)
+        track = torch.linspace(-0.5, 0.5, 32 * reach + 1, dtype=torch.float64) * (self.length - 1)
+        columns, rows = track * math.cos(direction), -track * math.sin(direction)
+        near = [(1 - (axis[:, None] - place).abs()).clamp_min(0) for place in (rows, columns)]
+        kernel = near[0] @ near[1].T
+        return kernel / kernel.sum()
+
+
+@dataclass
+class KernelBlur(Blur):
+    """Any kernel: `weights` row by row, `columns` in a row, both sides odd; by default the 3 x 3 binomial one."""
+
+    weights: list[float] | None = None
+    columns: int = 3
+    cutoff: float = 1e-3
+
+    def kernel(self) -> Tensor:
+        weights = [1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0] if self.weights is None else self.weights
+        rows = len(weights) // self.columns
+        if rows * self.columns != len(weights) or rows % 2 == 0 or self.columns % 2 == 0:
+            raise ValueError(f"{len(weights)} weights in rows of {self.columns} are no kernel with odd sides")
+        kernel = torch.tensor(weights, dtype=torch.float64).view(rows, self.columns)
+        if kernel.sum().abs() < 1e-12:
+            raise ValueError("the weights of a blur kernel sum to 0; they are divided by their sum")
+        return kernel / kernel.sum()

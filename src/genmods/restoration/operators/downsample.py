@@ -1,0 +1,68 @@
+"""Down-sampling by a whole factor: a separable linear map, y = D x Dᵀ on each channel.
+
+A = D ⊗ D, so with D Dᵀ = Q diag(λ) Qᵀ the eigenvalues of A Aᵀ are the products λᵢ λⱼ.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.restoration.operators.base import Operator, Spectrum
+
+
+@dataclass
+class Downsample(Operator):
+    """Images `factor` times smaller on each side; both sides of an image must be multiples of `factor`."""
+
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        if self.factor < 1:
+            raise ValueError(f"a down-sampling factor is a whole number >= 1, not {self.factor}")
+
+    @abstractmethod
+    def matrix(self, size: int) -> Tensor:
+        """D, float64 [size / factor, size]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % self.factor or x.shape[-1] % self.factor:
+            raise ValueError(f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has sides that {self.factor} does not divide")
+        rows, columns = (self.matrix(size).to(x) for size in x.shape[-2:])
+        return rows @ x @ columns.T
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        rows, columns = (self.matrix(size * self.factor).to(y) for size in y.shape[-2:])
+        return rows.T @ y @ columns
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        matrices = (self.matrix(size * self.factor) for size in y.shape[-2:])
+        (a, p), (b, q) = (tuple(t.to(y) for t in torch.linalg.eigh(d @ d.T)) for d in matrices)
+        return p @ (f(torch.outer(a, b)) * (p.T @ y @ q)) @ q.T
+
+
+@dataclass
+class Average(Downsample):
+    """Each pixel is the mean of a block of `factor` x `factor`."""
+
+    def matrix(self, size: int) -> Tensor:
+        return torch.eye(size // self.factor, dtype=torch.float64).repeat_interleave(self.factor, 1) / self.factor
+
+
+@dataclass
+class Bicubic(Downsample):
+    """Bicubic with antialiasing: Keys' kernel (a = -1/2) widened by `factor`, borders mirrored, rows summing to 1."""
+
+    def matrix(self, size: int) -> Tensor:
+        centres = (torch.arange(size // self.factor, dtype=torch.float64) + 0.5) * self.factor - 0.5
+        taps = torch.arange(-2 * self.factor, 2 * self.factor + 1) + centres.floor().long()[:, None]
+        u = ((taps - centres[:, None]) / self.factor).abs()
+        near, far = 1 - 2.5 * u**2 + 1.5 * u**3, 2 - 4 * u + 2.5 * u**2 - 0.5 * u**3
+        weights = torch.where(u <= 1, near, torch.where(u < 2, far, 0.0))
+        mirrored = taps % (2 * size)
+        mirrored = torch.minimum(mirrored, 2 * size - 1 - mirrored)
+        matrix = torch.zeros(len(centres), size, dtype=torch.float64).scatter_add_(1, mirrored, weights)
+        return matrix / matrix.sum(1, keepdim=True)

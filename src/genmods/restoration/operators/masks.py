@@ -1,0 +1,155 @@
+"""Diagonal operators: y = w ⊙ x, of which a mask (w in {0, 1}) is the one that inpainting asks for.
+
+A Aᵀ = diag(w²). A weight 1/σ turns pixels of unequal noise σ into measurements of unit noise.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genmods import keyed
+from genmods.restoration.operators.base import Operator, Spectrum
+
+
+class Diagonal(Operator):
+    """Multiplies each pixel by its own weight.
+
+    `weight`: [H, W], [C, H, W] or [B, C, H, W], or anything that broadcasts; with B > 1 each image has its own.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight
+
+    def weight(self, like: Tensor) -> Tensor:
+        """The weights that apply to `like` [B, C, H, W]; raises ValueError where the sizes disagree."""
+        if self._weight.shape[-2:] != like.shape[-2:] and self._weight.numel() > 1:
+            mask, image = ("x".join(map(str, t.shape[-2:])) for t in (self._weight, like))
+            raise ValueError(f"the mask is {mask} pixels (height x width) and the image {image}; they must agree")
+        return self._weight.to(like)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight(x) * x
+
+    adjoint = forward
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        return f(self.weight(y) ** 2) * y
+
+    def rows(self, indices: Tensor) -> Operator:
+        each = self._weight.ndim == 4 and len(self._weight) > 1
+        return type(self)(self._weight[indices]) if each else self
+
+
+class Identity(Operator):
+    """y = x: what denoising measures."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    adjoint = forward
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        return f(y.new_ones(())) * y
+
+
+class Mask(Diagonal):
+    """Keeps the pixels where `known` (bool, shaped as a weight of `Diagonal`) is true; the others become 0."""
+
+    def __init__(self, known: Tensor) -> None:
+        super().__init__(known)
+
+    def known(self, like: Tensor) -> Tensor:
+        """The known pixels, bool, broadcastable to `like` [B, C, H, W]."""
+        return self.weight(like) > 0
+
+
+class ShapedMask(Mask):
+    """A mask that is drawn for the size of the image it meets."""
+
+    def weight(self, like: Tensor) -> Tensor:
+        height, width = like.shape[-2:]
+        return (~self.hole(height, width)).to(like)
+
+    def rows(self, indices: Tensor) -> Operator:
+        return self
+
+    @abstractmethod
+    def hole(self, height: int, width: int) -> Tensor:
+        """The pixels to fill, bool [height, width]."""
+
+
+@dataclass
+class BoxMask(ShapedMask):
+    """A rectangular hole, its upper left corner at column `x`, row `y`; by default the central half of each side."""
+
+    x: int | None = None
+    y: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def hole(self, height: int, width: int) -> Tensor:
+        w = width // 2 if self.width is None else self.width
+        h = height // 2 if self.height is None else self.height
+        x = (width - w) // 2 if self.x is None else self.x
+        y = (height - h) // 2 if self.y is None else self.y
+        if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
+            raise ValueError(f"box {x},{y},{w},{h} (x,y,width,height) does not fit an image {width} wide, {height} high")
+        hole = torch.zeros(height, width, dtype=torch.bool)
+        hole[y : y + h, x : x + w] = True
+        return hole
+
+
+@dataclass
+class HalfMask(ShapedMask):
+    """One half of the image is missing: the `side` named."""
+
+    side: Literal["left", "right", "top", "bottom"] = "right"
+
+    def hole(self, height: int, width: int) -> Tensor:
+        rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
+        inside = {
+            "left": columns < width // 2,
+            "right": columns >= width - width // 2,
+            "top": rows < height // 2,
+            "bottom": rows >= height - height // 2,
+        }
+        if self.side not in inside:
+            raise ValueError(f"side {self.side!r} is none of left, right, top, bottom")
+        return inside[self.side].expand(height, width)
+
+
+@dataclass
+class StripeMask(ShapedMask):
+    """Horizontal stripes are missing: the last `width` rows of every `period`."""
+
+    period: int = 4
+    width: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width < self.period:
+            raise ValueError(f"a stripe of width {self.width} in a period of {self.period}: it needs 0 < width < period")
+
+    def hole(self, height: int, width: int) -> Tensor:
+        rows = torch.arange(height)[:, None] % self.period >= self.period - self.width
+        return rows.expand(height, width)
+
+
+@dataclass
+class RandomMask(ShapedMask):
+    """Each pixel is missing with probability `fraction`, by a draw that depends on `seed` and the size alone."""
+
+    fraction: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"a random mask cannot remove the fraction {self.fraction} of pixels; it lies in 0..1")
+
+    def hole(self, height: int, width: int) -> Tensor:
+        key = keyed.fold(self.seed).view(1)
+        return keyed.uniform(key, height * width).view(height, width) < self.fraction
