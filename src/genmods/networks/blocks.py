@@ -1,0 +1,138 @@
+"""Building blocks of the denoising networks: embeddings of noise and label, norm, residual block, attention.
+
+Norm. Every norm is a group norm with one group: unlike several groups it stays fast in channels-last memory on a CPU,
+which is the layout that bfloat16 convolutions want.
+
+Conditioning. The log-SNR and the label become one vector [B, E]; each block turns it into a scale and a shift per
+channel (FiLM), and starts as the identity because its last layer starts at zero.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Condition
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def zeroed(module: Module) -> Module:
+    """The same module with every parameter set to zero, so that what it ends adds nothing at first."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def noise_features(log_snr: Tensor, size: int) -> Tensor:
+    """Cosines and sines [B, size] of the log-SNR [B], with angular frequencies from 0.1 to 4 a nat; `size` is even."""
+    exponents = torch.linspace(math.log(0.1), math.log(4.0), size // 2, device=log_snr.device, dtype=log_snr.dtype)
+    angles = log_snr[:, None] * exponents.exp()
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Embedding(nn.Module):
+    """Log-SNR [B] and, with `num_classes` above zero, the label of a condition, as one vector [B, size].
+
+    A label is an int64 [B] from -1 to num_classes - 1; -1, or no label at all, is the null condition. With
+    `num_classes` zero labels are ignored. Raises ValueError for a label out of range (looked at on the CPU alone).
+    """
+
+    def __init__(self, size: int, num_classes: int = 0):
+        super().__init__()
+        if size < 2 or size % 2:
+            raise ValueError(f"the size of an embedding is {size}: it must be even and at least 2")
+        if num_classes < 0:
+            raise ValueError(f"num_classes is {num_classes}: it must be 0 (no classes) or more")
+        self.size, self.num_classes = size, num_classes
+        self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
+        self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
+
+    def forward(self, noise: Tensor, cond: Condition | None = None) -> Tensor:
+        out = self.noise(noise_features(noise, self.size).to(self.noise[0].weight.dtype))
+        if self.label is not None:
+            out = out + self.label(self.row(noise, cond))
+        return F.silu(out)
+
+    def row(self, noise: Tensor, cond: Condition | None) -> Tensor:
+        """The rows [B] of the label table."""
+        if not cond or "label" not in cond:
+            return torch.zeros_like(noise, dtype=torch.int64)
+        label = cond["label"]
+        if label.device.type == "cpu" and label.numel() and not -1 <= label.min() <= label.max() < self.num_classes:
+            raise ValueError(
+                f"labels run from {int(label.min())} to {int(label.max())}: "
+                f"the network knows -1 (no label) to {self.num_classes - 1}"
+            )
+        return label + 1
+
+
+def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
+    """`x` [B, C, H, W] with the condition's `image` [B, cond_channels, H, W] behind its channels.
+
+    Raises ValueError where the network was built for such an image and none of that shape came.
+    """
+    if not cond_channels:
+        return x
+    image = cond.get("image") if cond else None
+    expected = (x.shape[0], cond_channels, *x.shape[2:])
+    if image is None or image.shape != expected:
+        found = "none" if image is None else tuple(image.shape)
+        raise ValueError(f"cond['image'] is {found}: the network's cond_channels={cond_channels} asks for {expected}")
+    return torch.cat([x, image.to(x.dtype)], dim=1)
+
+
+class Block(nn.Module):
+    """Residual block, [B, in, H, W] to [B, out, H, W]: twice norm, SiLU, convolution; FiLM behind the second norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float = 0.0):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, in_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.film = zeroed(nn.Linear(embedding, 2 * out_channels))
+        self.dropout = nn.Dropout(dropout)
+        self.last = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv(F.silu(self.norm(x)))
+        h = torch.addcmul(shift, F.group_norm(h, 1), 1 + scale)
+        return self.skip(x) + self.last(self.dropout(F.silu(h)))
+
+
+class Attention(nn.Module):
+    """Residual self-attention between the places of an image, [B, C, H, W] to the same."""
+
+    def __init__(self, channels: int, heads: int = 1):
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise ValueError(f"heads is {heads}: it must divide the {channels} channels of its level")
+        self.heads = heads
+        self.norm = nn.GroupNorm(1, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.last = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        h = attend(self.qkv(tokens), self.heads)
+        return x + self.last(h).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def attend(qkv: Tensor, heads: int) -> Tensor:
+    """Softmax attention of [B, N, 3 C] (queries, keys and values side by side) to [B, N, C].
+
+    On the CPU it runs in float32 also under autocast: narrow heads in bfloat16 are several times slower there.
+    """
+    q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    if qkv.device.type == "cpu":
+        wide = torch.promote_types(qkv.dtype, torch.float32)
+        with torch.autocast("cpu", enabled=False):
+            out = F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide)).to(qkv.dtype)
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).flatten(2)
