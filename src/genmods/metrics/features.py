@@ -1,0 +1,99 @@
+"""Feature extractors for distances between sets of images: any frozen function images -> [B, D] with a name that pins
+it.
+
+The name holds the hash of the weights, so that two figures are comparable exactly when their feature names are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from genmods.errors import UserError
+
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+def weights_hash(module: nn.Module) -> str:
+    """The first 10 hexadecimal digits of the SHA-256 over a module's state, names and shapes included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:10]
+
+
+@dataclass
+class Features:
+    """A frozen extractor: `function` maps images [B, C, H, W] in [-1, 1] to [B, D]; `classify` to class probabilities
+    [B, K].
+    """
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    classify: Callable[[Tensor], Tensor] | None = None
+    batch_size: int = 500
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features [N, D], float32 on the CPU, of images uint8 or float in [-1, 1], batch by batch."""
+        return self._run(self.function, images)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities [N, K]; raises UserError where the extractor does not classify."""
+        if self.classify is None:
+            raise UserError(f"the features '{self.name}' do not classify: the inception score needs a classifier's")
+        return self._run(self.classify, images)
+
+    @torch.no_grad()
+    def _run(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        batches = images.split(self.batch_size)
+        scaled = (b.float() / 127.5 - 1 if b.dtype == torch.uint8 else b.float() for b in batches)
+        return torch.cat([function(b).flatten(1).float().cpu() for b in scaled])
+
+
+def network_features(network: nn.Module, label: str = "classifier", device: str | torch.device = "cpu") -> Features:
+    """The embedding of a classifier before its head: `network.features(x)`; `network(x)` gives the logits.
+
+    The network is put into evaluation mode and frozen. Raises UserError where it has no `features`.
+    """
+    if not callable(getattr(network, "features", None)):
+        raise UserError(f"{type(network).__name__} has no features(x): take a classifier as the feature extractor")
+    network = network.eval().requires_grad_(False).to(device)
+    return Features(
+        name=f"{label}-{weights_hash(network)}",
+        function=lambda x: network.features(x.to(device)),  # type: ignore[operator]
+        classify=lambda x: network(x.to(device)).softmax(dim=1),
+    )
+
+
+def pixel_features() -> Features:
+    """The pixels themselves: no network, for tests and very small images."""
+    return Features("pixels", lambda x: x.flatten(1))
+
+
+def inception_features(weights: Path | None = None, device: str | torch.device = "cpu") -> Features:
+    """The Inception network of the published FID figures, 2048 features, from a weights file on this machine.
+
+    Looks for `weights`, then in torch's hub folder; nothing is downloaded. Raises UserError where the file or the
+    package torch-fidelity, which holds the network, is missing.
+    """
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if not path.is_file():
+        raise UserError(f"no Inception weights at {path}: put the file there, or take a classifier's run as features")
+    try:
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
+    except (ImportError, ModuleNotFoundError) as error:
+        raise UserError("the features 'inception' need the package torch-fidelity") from error
+
+    def function(x: Tensor) -> Tensor:
+        pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return network(pixels.expand(-1, 3, -1, -1).to(device))
+
+    return Features(f"inception-{weights_hash(network)}", function, batch_size=100)

@@ -1,0 +1,42 @@
+"""PSNR and SSIM of a restored image, on all of it or on a region.
+
+Images lie in [-1, 1], so the peak-to-peak range is 2 and PSNR = 10 log10(4 / MSE). SSIM (Wang et al. 2004) is averaged
+over the region's pixels of its map; each of them looks at a window of 11 pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RANGE = 2.0
+
+
+def _region(images: Tensor, mask: Tensor | None) -> Tensor:
+    weight = torch.ones_like(images) if mask is None else mask.to(images).expand_as(images)
+    if not bool((weight.flatten(1).sum(dim=1) > 0).all()):
+        raise ValueError("the region of an image is empty: the mask must mark at least one pixel of each")
+    return weight
+
+
+def psnr(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
+    """PSNR in dB [B] of images [B, C, H, W] in [-1, 1] over the pixels where `mask` [B or 1, 1 or C, H, W] is 1.
+
+    Raises ValueError for an empty region. Equal images give infinity.
+    """
+    weight = _region(truth, mask)
+    error = ((restored - truth).square() * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
+    return 10 * torch.log10(RANGE**2 / error)
+
+
+def ssim(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
+    """SSIM [B] of images [B, C, H, W] in [-1, 1], the map averaged where `mask` is 1. Raises ValueError for an empty
+    region.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    weight = _region(truth, mask)
+    full = structural_similarity_index_measure(
+        restored, truth, data_range=RANGE, reduction="none", return_full_image=True
+    )[1]
+    return (full * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)

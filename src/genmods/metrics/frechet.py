@@ -1,0 +1,106 @@
+"""Distances between two sets of features: Fréchet (FID) and kernel (KID).
+
+FID = |m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^½): the squared 2-Wasserstein distance of the fitted Gaussians (Heusel et al.
+2017). It is biased upwards: for whitened features of one distribution it is about (d + d(d+1)/4)(1/N1 + 1/N2), so the
+count of samples is part of its name. KID is the unbiased squared MMD with the kernel (x·y/d + 1)³ (Bińkowski et al.
+2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
+from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def frechet_distance(first: GaussianStatistics, second: GaussianStatistics) -> float:
+    """Squared 2-Wasserstein distance of two Gaussians; Tr (C1 C2)^½ is the sum of singular values of C1^½ C2^½."""
+    cross = torch.linalg.svdvals(_root(first.covariance) @ _root(second.covariance)).sum()
+    shift = (first.mean - second.mean).square().sum()
+    return float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross)
+
+
+def _kernel_sum(x: Tensor, y: Tensor, block: int = 2000) -> float:
+    """Sum of the kernel over all pairs, block by block."""
+    d = x.shape[1]
+    return sum(float(((a @ y.T) / d + 1).pow(3).sum()) for a in x.split(block))
+
+
+def kernel_distance(x: Tensor, y: Tensor) -> float:
+    """Unbiased squared MMD of features [N, D] and [M, D] with the cubic kernel; near 0, also below it, for one
+    distribution.
+    """
+    x, y = x.double(), y.double()
+    n, m, d = len(x), len(y), x.shape[1]
+    if min(n, m) < 2:
+        raise ValueError(f"the kernel distance needs at least 2 images on each side, got {n} and {m}")
+    own_x = float((x.square().sum(1) / d + 1).pow(3).sum())
+    own_y = float((y.square().sum(1) / d + 1).pow(3).sum())
+    within = (_kernel_sum(x, x) - own_x) / (n * (n - 1)) + (_kernel_sum(y, y) - own_y) / (m * (m - 1))
+    return within - 2 * _kernel_sum(x, y) / (n * m)
+
+
+def _resampled(features: Tensor, generator: torch.Generator) -> Tensor:
+    return features[torch.randint(len(features), (len(features),), generator=generator)]
+
+
+@dataclass
+class FrechetDistance(Metric):
+    """FID of the samples against all training images, with the test images' own distance as the floor.
+
+    The interval is value ± 1.96 standard deviations over `bootstrap` resamplings of the samples (a resampled FID is
+    itself biased upwards, so its percentiles are not used); 0 leaves it out.
+    """
+
+    bootstrap: int = 10
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        reference, features = evidence.reference, evidence.sample_features
+        value = frechet_distance(gaussian_statistics(features), reference)
+        low = high = None
+        if self.bootstrap >= 2:
+            generator = evidence.generator()
+            drawn = [
+                frechet_distance(gaussian_statistics(_resampled(features, generator)), reference)
+                for _ in range(self.bootstrap)
+            ]
+            spread = 1.96 * float(torch.tensor(drawn).std())
+            low, high = value - spread, value + spread
+        test = evidence.floor_features
+        floor = None if test is None else frechet_distance(gaussian_statistics(test), reference)
+        name = f"fid_{count_name(len(features))}"
+        return Findings([Figure(name, value, low, high, floor, f"features {evidence.extractor.name}")])
+
+
+@dataclass
+class KernelDistance(Metric):
+    """KID of the samples against at most `references` training images; unbiased, so their number shifts nothing."""
+
+    references: int = 10000
+    bootstrap: int = 10
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        generator = evidence.generator()
+        real = evidence.train_features
+        real = real[torch.randperm(len(real), generator=generator)[: self.references]]
+        features = evidence.sample_features
+        value = kernel_distance(features, real)
+        low = high = None
+        if self.bootstrap >= 2:
+            parts = features[torch.randperm(len(features), generator=generator)].chunk(self.bootstrap)
+            drawn = torch.tensor([kernel_distance(part, real) for part in parts if len(part) > 1])
+            spread = 1.96 * float(drawn.std()) / len(drawn) ** 0.5
+            low, high = value - spread, value + spread
+        test = evidence.floor_features
+        floor = None if test is None else kernel_distance(test, real)
+        name = f"kid_{count_name(len(features))}"
+        return Findings([Figure(name, value, low, high, floor, f"features {evidence.extractor.name}")])

@@ -1,0 +1,103 @@
+"""Nearest neighbours: memorised samples, and how well an embedding sorts the classes.
+
+A sample is suspected of being a copy when it lies nearer to its nearest training image than almost every unseen test
+image does to its own: `memorised` counts the samples below the 1st percentile of the test images' distances, so an
+honest model scores about 0.01.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.metrics.base import Evidence, Figure, Findings, Metric, to_float
+
+
+def nearest(queries: Tensor, points: Tensor, k: int = 1, block: int = 500) -> tuple[Tensor, Tensor]:
+    """Ascending distances [N, k] and indices [N, k] of the nearest of `points` [M, D] for `queries` [N, D]."""
+    if not 1 <= k <= len(points):
+        raise ValueError(f"k must be between 1 and the number of points {len(points)}, got {k}")
+    found = [torch.cdist(part, points).topk(k, largest=False) for part in queries.split(block)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+@dataclass
+class NearestImages(Metric):
+    """The share of memorised samples by pixel distance, and a picture of the `shown` most suspicious ones.
+
+    The picture holds rows of a sample followed by its `k` nearest training images.
+    """
+
+    shown: int = 8
+    k: int = 4
+    threshold: float = 0.01
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        train, samples = evidence.need("train"), evidence.samples
+        points = to_float(train).flatten(1)
+        distance, index = nearest(samples.flatten(1), points, min(self.k, len(points)))
+        test = to_float(evidence.need("test")[: evidence.n]).flatten(1)
+        honest = nearest(test, points)[0][:, 0]
+        memorised = float((distance[:, 0] < honest.quantile(self.threshold)).double().mean())
+        order = distance[:, 0].argsort()[: self.shown]
+        picture = torch.cat([torch.cat([samples[i : i + 1], to_float(train[index[i]])]) for i in order.tolist()])
+        ratio = float(distance[:, 0].median() / honest.median().clamp(min=1e-12))
+        figures = [
+            Figure("memorised", memorised, floor=self.threshold),
+            Figure(
+                "nearest_ratio", ratio, floor=1.0, note="median distance to training images, samples over test images"
+            ),
+        ]
+        return Findings(figures, {"nearest": picture})
+
+
+def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k: int = 20) -> float:
+    """Accuracy of the majority among the k nearest by cosine similarity; ties go to the lower class."""
+    unit_train, unit_test = (torch.nn.functional.normalize(x.float(), dim=1) for x in (train, test))
+    index = nearest(unit_test, unit_train, min(k, len(train)))[1]
+    votes = torch.nn.functional.one_hot(labels[index], int(labels.max()) + 1).sum(dim=1)
+    return float((votes.argmax(dim=1) == answers).double().mean())
+
+
+@dataclass
+class NearestNeighbours(Metric):
+    """Accuracy on the test images of a vote among the `k` nearest training images in feature space."""
+
+    k: int = 20
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        labels, answers = evidence.need("train_labels"), evidence.need("test_labels")
+        accuracy = knn_accuracy(evidence.train_features, labels, evidence.test_features, answers, self.k)
+        return Findings([Figure("knn_acc", accuracy, note=f"{self.k} neighbours")])
+
+
+def purity(assigned: Tensor, labels: Tensor) -> float:
+    """The share of points whose class is the commonest of their cluster."""
+    table = torch.zeros(int(assigned.max()) + 1, int(labels.max()) + 1, dtype=torch.int64)
+    table.index_put_((assigned, labels), torch.ones_like(labels), accumulate=True)
+    return float(table.max(dim=1).values.sum()) / len(labels)
+
+
+@dataclass
+class Clustering(Metric):
+    """k-means of the test images' features against their classes: mutual information, adjusted Rand, purity."""
+
+    clusters: int | None = None
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        from sklearn.cluster import KMeans
+        from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+        labels = evidence.need("test_labels")
+        clusters = self.clusters or int(labels.max()) + 1
+        fit = KMeans(clusters, n_init=4, random_state=evidence.seed).fit(evidence.test_features.numpy())
+        assigned = torch.from_numpy(fit.labels_).long()
+        return Findings(
+            [
+                Figure("cluster_nmi", float(normalized_mutual_info_score(labels, assigned))),
+                Figure("cluster_ari", float(adjusted_rand_score(labels, assigned))),
+                Figure("cluster_purity", purity(assigned, labels)),
+            ]
+        )

@@ -1,0 +1,94 @@
+"""Scores of a set of samples: inception score, precision and recall, bits per dimension.
+
+Inception score: exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), between 1 and the number of classes. Precision and
+recall (Kynkäänniemi et al. 2019): the part of one set that lies in the other's manifold, the union of balls around its
+points that reach their k-th neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.errors import UserError
+from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name, to_float
+
+
+def inception_score(probabilities: Tensor) -> float:
+    """exp of the mean divergence of class probabilities [N, K] from their mean."""
+    p = probabilities.double()
+    return float((torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp())
+
+
+def neighbour_distance(points: Tensor, k: int, block: int = 1000) -> Tensor:
+    """Distance [N] of each point [N, D] to its k-th nearest other point."""
+    if not 1 <= k < len(points):
+        raise ValueError(f"k must be between 1 and the number of points - 1 = {len(points) - 1}, got {k}")
+    return torch.cat([torch.cdist(part, points).kthvalue(k + 1, dim=1).values for part in points.split(block)])
+
+
+def coverage(points: Tensor, manifold: Tensor, k: int = 3, block: int = 1000) -> float:
+    """The part of `points` [N, D] inside the k-neighbour balls of `manifold` [M, D]."""
+    radius = neighbour_distance(manifold, k)
+    inside = [(torch.cdist(part, manifold) <= radius).any(dim=1) for part in points.split(block)]
+    return float(torch.cat(inside).double().mean())
+
+
+@dataclass
+class InceptionScore(Metric):
+    """Inception score of the samples by the feature extractor's classes; its floor is that of the test images."""
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        classify = evidence.extractor.probabilities
+        value = inception_score(classify(evidence.samples))
+        floor = None if evidence.test is None else inception_score(classify(evidence.test[: evidence.n]))
+        return Findings([Figure(f"is_{count_name(len(evidence.samples))}", value, floor=floor)])
+
+
+def _real_subset(evidence: Evidence) -> Tensor:
+    order = torch.randperm(len(evidence.train_features), generator=evidence.generator())
+    return evidence.train_features[order[: len(evidence.sample_features)]]
+
+
+@dataclass
+class Precision(Metric):
+    """How much of the samples lies in the manifold of as many training images."""
+
+    k: int = 3
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        real, fake = _real_subset(evidence), evidence.sample_features
+        test = evidence.floor_features
+        floor = None if test is None else coverage(test, real, self.k)
+        return Findings([Figure(f"precision_{count_name(len(fake))}", coverage(fake, real, self.k), floor=floor)])
+
+
+@dataclass
+class Recall(Metric):
+    """How much of as many training images lies in the manifold of the samples."""
+
+    k: int = 3
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        real, fake = _real_subset(evidence), evidence.sample_features
+        test = evidence.floor_features
+        floor = None if test is None else coverage(real, test, self.k)
+        return Findings([Figure(f"recall_{count_name(len(fake))}", coverage(real, fake, self.k), floor=floor)])
+
+
+@dataclass
+class BitsPerDimension(Metric):
+    """Bits per dimension of at most `images` test images, with its 95 % interval over images."""
+
+    images: int = 1000
+    batch_size: int = 100
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        if evidence.bits is None:
+            raise UserError("this metric needs a model with a likelihood")
+        test = evidence.need("test")[: self.images]
+        bits = torch.cat([evidence.bits(to_float(part)).double().cpu() for part in test.split(self.batch_size)])
+        value, spread = float(bits.mean()), 1.96 * float(bits.std()) / len(bits) ** 0.5
+        return Findings([Figure("bpd", value, value - spread, value + spread, note=f"{len(bits)} test images")])

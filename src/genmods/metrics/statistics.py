@@ -1,0 +1,61 @@
+"""Mean and covariance of features in float64, kept on disk by the hash of the images and the name of the features."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class GaussianStatistics(NamedTuple):
+    """Count, mean [D] and unbiased covariance [D, D], float64."""
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+
+
+def gaussian_statistics(features: Tensor) -> GaussianStatistics:
+    """Statistics of features [N, D], N >= 2; raises ValueError below that."""
+    if len(features) < 2:
+        raise ValueError(f"a covariance needs at least 2 images, got {len(features)}")
+    features = features.double()
+    mean = features.mean(dim=0)
+    centred = features - mean
+    return GaussianStatistics(len(features), mean, centred.T @ centred / (len(features) - 1))
+
+
+def data_hash(images: Tensor) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 over images, their shape and type."""
+    digest = hashlib.sha256(f"{tuple(images.shape)}{images.dtype}".encode())
+    for part in images.split(1000):
+        digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def cached_statistics(
+    folder: Path | None, features_name: str, images: Tensor, features: Callable[[], Tensor]
+) -> GaussianStatistics:
+    """The statistics of `features()`, which belong to `images`, read from or written to `folder` (None: not kept)."""
+    if folder is None:
+        return gaussian_statistics(features())
+    path = folder / f"{features_name}-{data_hash(images)}.pt"
+    if path.is_file():
+        count, mean, covariance = torch.load(path, weights_only=True)
+        return GaussianStatistics(count, mean, covariance)
+    statistics = gaussian_statistics(features())
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(f".{os.getpid()}")
+    torch.save(tuple(statistics), staged)
+    staged.replace(path)
+    return statistics
+
+
+def default_cache() -> Path:
+    """The folder for reference statistics: `$XDG_CACHE_HOME/genmods`, or `~/.cache/genmods`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genmods" / "statistics"

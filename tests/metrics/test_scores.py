@@ -1,0 +1,130 @@
+"""Inception score, precision and recall, neighbours and clustering on sets with known answers."""
+
+import pytest
+import torch
+
+from genmods.errors import UserError
+from genmods.metrics.base import Evidence, count_name
+from genmods.metrics.features import network_features, pixel_features, weights_hash
+from genmods.metrics.neighbours import Clustering, NearestImages, NearestNeighbours, knn_accuracy, nearest, purity
+from genmods.metrics.scores import BitsPerDimension, Precision, Recall, coverage, inception_score, neighbour_distance
+
+
+def test_inception_score_ends():
+    assert inception_score(torch.eye(10).repeat(5, 1)) == pytest.approx(10)
+    assert inception_score(torch.full((50, 10), 0.1)) == pytest.approx(1)
+
+
+def test_neighbour_distance_on_a_line():
+    points = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    assert neighbour_distance(points, 1).tolist() == [1, 1, 2, 4]
+    assert neighbour_distance(points, 2).tolist() == [3, 2, 3, 6]
+    with pytest.raises(ValueError, match="between 1 and"):
+        neighbour_distance(points, 4)
+
+
+def test_coverage_of_disjoint_and_equal_sets():
+    g = torch.Generator().manual_seed(0)
+    points = torch.randn(100, 4, generator=g)
+    assert coverage(points, points) == 1
+    assert coverage(points + 100, points) == 0
+
+
+def mode_dropping_evidence():
+    g = torch.Generator().manual_seed(1)
+    real = torch.cat([torch.randn(200, 1, 1, 2, generator=g), torch.randn(200, 1, 1, 2, generator=g) + 50])
+    return Evidence(
+        train=real, generate=lambda n: torch.randn(n, 1, 1, 2, generator=g), features=pixel_features(), n=400
+    )
+
+
+def test_a_dropped_mode_costs_recall_not_precision():
+    evidence = mode_dropping_evidence()
+    (precision,), (recall,) = Precision()(evidence).figures, Recall()(evidence).figures
+    assert precision.name == "precision_400" and precision.value > 0.8
+    assert recall.value < 0.6
+
+
+def test_nearest_neighbours_are_exact():
+    g = torch.Generator().manual_seed(2)
+    queries, points = torch.randn(5, 3, generator=g), torch.randn(40, 3, generator=g)
+    distance, index = nearest(queries, points, k=3, block=2)
+    direct = (queries[:, None] - points).square().sum(-1).sqrt()
+    assert torch.allclose(distance, direct.sort(dim=1).values[:, :3], atol=1e-5)
+    assert torch.equal(index[:, 0], direct.argmin(dim=1))
+
+
+def images(n, seed):
+    return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_copies_are_found_and_honest_samples_are_not():
+    train, test = images(300, 0), images(300, 1)
+    copied = NearestImages(shown=3, k=2)(Evidence(train=train, test=test, generate=lambda n: train[:n], n=200))
+    honest = NearestImages()(Evidence(train=train, test=test, generate=lambda n: images(n, 2), n=200))
+    assert copied.figures[0].value == 1
+    assert honest.figures[0].value < 0.06
+    assert copied.pictures["nearest"].shape == (9, 1, 4, 4)
+    assert torch.allclose(copied.pictures["nearest"][0], copied.pictures["nearest"][1])
+
+
+def test_separated_classes_are_sorted_by_neighbours_and_clusters():
+    g = torch.Generator().manual_seed(3)
+    labels = torch.arange(90) % 3
+    points = torch.nn.functional.one_hot(labels, 3).float() * 10 + torch.randn(90, 3, generator=g) * 0.1
+    assert knn_accuracy(points, labels, points, labels, k=5) == 1
+    evidence = Evidence(
+        train=points.view(-1, 1, 1, 3),
+        train_labels=labels,
+        test=points.view(-1, 1, 1, 3),
+        test_labels=labels,
+        features=pixel_features(),
+    )
+    assert NearestNeighbours()(evidence).figures[0].value == 1
+    assert [figure.value for figure in Clustering()(evidence).figures] == pytest.approx([1, 1, 1])
+
+
+def test_purity_counts_the_majority():
+    assert purity(torch.tensor([0, 0, 0, 1, 1]), torch.tensor([2, 2, 1, 0, 0])) == pytest.approx(4 / 5)
+
+
+def test_bits_interval_over_images():
+    evidence = Evidence(test=torch.zeros(50, 1, 2, 2), bits=lambda x: torch.arange(len(x)).double())
+    (figure,) = BitsPerDimension(batch_size=50)(evidence).figures
+    assert figure.value == pytest.approx(24.5)
+    assert figure.high - figure.value == pytest.approx(1.96 * torch.arange(50).double().std().item() / 50**0.5)
+
+
+def test_missing_evidence_is_one_clear_line():
+    for metric in (Precision(), NearestImages(), BitsPerDimension(), NearestNeighbours()):
+        with pytest.raises(UserError, match="needs"):
+            metric(Evidence())
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(4, 2)
+
+    def features(self, x):
+        return x.flatten(1)
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+def test_the_name_of_features_pins_their_weights():
+    network = Tiny()
+    before = weights_hash(network)
+    features = network_features(network)
+    assert features.name == f"classifier-{before}"
+    pixels = torch.tensor([[0, 255, 0, 255]], dtype=torch.uint8).view(1, 1, 2, 2)
+    assert features(pixels).tolist() == [[-1, 1, -1, 1]]
+    assert features.probabilities(pixels).sum() == pytest.approx(1)
+    with torch.no_grad():
+        network.head.bias += 1
+    assert weights_hash(network) != before
+
+
+def test_counts_in_names():
+    assert [count_name(n) for n in (500, 2000, 2500, 10000)] == ["500", "2k", "2500", "10k"]
