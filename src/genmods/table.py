@@ -38,8 +38,16 @@ BUILTINS: dict[str, dict[str, str]] = {
     "weighting": {},
     "grid": {},
     "sampler": {},
-    "data": {},
-    "augmentation": {},
+    "data": {
+        "digits": "genmods.data.sources.digits:Digits",
+        "fashion_mnist": "genmods.data.sources.mnist:FashionMNIST",
+        "mnist": "genmods.data.sources.mnist:MNIST",
+        "synthetic": "genmods.data.sources.synthetic:Synthetic",
+    },
+    "augmentation": {
+        "alternating_flip": "genmods.data.augmentation.flips:AlternatingFlip",
+        "flip": "genmods.data.augmentation.flips:Flip",
+    },
     "operator": {
         "average": "genmods.restoration.operators.downsample:Average",
         "bicubic": "genmods.restoration.operators.downsample:Bicubic",
@@ -54,7 +62,13 @@ BUILTINS: dict[str, dict[str, str]] = {
         "random": "genmods.restoration.operators.masks:RandomMask",
         "stripes": "genmods.restoration.operators.masks:StripeMask",
     },
-    "corruption": {},
+    "corruption": {
+        "gaussian": "genmods.restoration.corruption:GaussianNoise",
+        "jpeg": "genmods.restoration.corruption:Jpeg",
+        "poisson": "genmods.restoration.corruption:PoissonNoise",
+        "salt_and_pepper": "genmods.restoration.corruption:SaltAndPepper",
+        "speckle": "genmods.restoration.corruption:SpeckleNoise",
+    },
     "method": {},
     "optimizer": {
         "adam": "torch.optim.adam:Adam",

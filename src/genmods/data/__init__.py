@@ -1,1 +1,1 @@
-"""Images as tensors, and the one data module that serves them."""
+"""Images to train on: sources (values that read data sets), one data module, augmentation of whole batches."""

@@ -1,1 +1,1 @@
-"""Augmentations on the batch, with randomness per sample."""
+"""Augmentation of whole batches, each sample's randomness a pure function of its key."""

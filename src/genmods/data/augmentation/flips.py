@@ -1,0 +1,40 @@
+"""Mirroring left and right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.data.augmentation.base import Augmentation, Batch, broadcast
+from genmods.keyed import fold, uniform
+
+
+@dataclass
+class Flip(Augmentation):
+    """Mirrors each image left-right with probability `p`."""
+
+    p: float = 0.5
+
+    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+        return batch | {"image": mirror(batch["image"], uniform(keys, 1)[:, 0] < self.p)}
+
+
+@dataclass
+class AlternatingFlip(Augmentation):
+    """Mirrors each image in every other epoch, so that two epochs show both sides of all (Jordan 2024, airbench).
+
+    Which epochs, the even or the odd ones, is a fair coin of (`seed`, sample index). Needs `index` and `epoch`.
+    """
+
+    seed: int = 0
+
+    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+        coin = fold(self.seed, batch["index"]) & 1
+        return batch | {"image": mirror(batch["image"], (coin + batch["epoch"]) % 2 == 1)}
+
+
+def mirror(images: Tensor, chosen: Tensor) -> Tensor:
+    """`images` [B, C, H, W] with those `chosen` (bool [B]) mirrored left-right."""
+    return torch.where(broadcast(chosen), images.flip(-1), images)

@@ -1,0 +1,68 @@
+"""What a data set is here: uint8 images with labels, by split, read by a source.
+
+A pixel value p of a source with L grey levels stands for 2p/(L - 1) - 1, so that 0 is black (-1) and L - 1 white (+1),
+and p comes back exactly by rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Images:
+    """Images of one split: `pixels` uint8 [N, C, H, W]; `labels` int64 [N], soft or multi-label float [N, K], or None."""
+
+    pixels: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}"
+            )
+        if self.labels is not None and len(self.labels) != len(self.pixels):
+            raise ValueError(f"{len(self.pixels)} images have {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def select(self, indices: Tensor) -> Images:
+        """The images at `indices` (int64), in that order."""
+        return Images(self.pixels[indices], None if self.labels is None else self.labels[indices])
+
+
+@dataclass
+class Source:
+    """Where images come from: a value with flat settings. Subclasses implement `read` and, with labels, `class_names`."""
+
+    def read(self) -> dict[str, Images]:
+        """The splits that the data set has: "train", and "val" and "test" where it brings them."""
+        raise NotImplementedError
+
+    def read_at(self, image_size: int | None) -> dict[str, Images]:
+        """`read` for a wanted side in pixels; sources that decode files override it to resize while decoding."""
+        return self.read()
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the labels; empty without labels."""
+        return []
+
+    @property
+    def levels(self) -> int:
+        """Number of grey levels: pixel values lie in 0 ... levels - 1."""
+        return 256
+
+
+def to_float(pixels: Tensor, levels: int = 256) -> Tensor:
+    """uint8 pixels in 0 ... levels - 1 as float32 in [-1, 1], both ends exact."""
+    return pixels.float().div_((levels - 1) / 2).sub_(1)
+
+
+def to_uint8(images: Tensor, levels: int = 256) -> Tensor:
+    """float images in [-1, 1] (clamped) as uint8 in 0 ... levels - 1; the inverse of `to_float`."""
+    return images.float().clamp(-1, 1).add(1).mul((levels - 1) / 2).round_().to(torch.uint8)

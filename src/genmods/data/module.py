@@ -1,0 +1,181 @@
+"""The one data module: any source, split, cut into batches and augmented on the training device.
+
+Images live as one uint8 tensor; what a batch holds and how it is augmented are pure functions of (seed, epoch, index).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.data.images import Images, Source, to_float
+from genmods.data.loader import Complete, Loader, Shuffled
+from genmods.data.resize import resize
+from genmods.data.splits import hold_out, shuffled
+from genmods.errors import UserError
+from genmods.keyed import fold
+
+
+class ImageData(LightningDataModule):
+    """Batches of a source's images: float32 `image` [B, C, H, W] in [-1, 1], `label`, `index` and `epoch` int64 [B].
+
+    `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
+    A val or test split that the source does not bring is taken from its training images: `val_fraction` and
+    `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
+    `seed` sets the order and the augmentation. `limit` keeps so many images of each split, for quick tries.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int = 128,
+        augment: list[Augmentation] = [],  # noqa: B006
+        image_size: int | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        limit: int | None = None,
+    ):
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("image_size", image_size), ("limit", limit)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, not {num_workers}")
+        for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {value}")
+        if val_fraction + test_fraction >= 1:
+            raise ValueError(f"val_fraction + test_fraction must be less than 1, not {val_fraction + test_fraction}")
+        self.source = source
+        self.batch_size = batch_size
+        self.augment = list(augment)
+        self.image_size = image_size
+        self.fractions = {"test": test_fraction, "val": val_fraction}
+        self.num_workers = num_workers
+        self.seed = seed
+        self.split_seed = split_seed
+        self.limit = limit
+        self._splits: dict[str, Images] | None = None
+
+    @property
+    def splits(self) -> dict[str, Images]:
+        """Images by split, "train", "val" and "test" (those that there are), read when first asked for."""
+        if self._splits is None:
+            self._splits = self._read()
+        return self._splits
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.source.class_names)
+
+    @property
+    def hash(self) -> str:
+        """A hash of every split's pixels and labels, 16 hexadecimal digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, images in sorted(self.splits.items()):
+            digest.update(f"{name} {list(images.pixels.shape)}".encode())
+            for tensor in (images.pixels, images.labels):
+                if tensor is not None:
+                    digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()
+
+    def facts(self) -> dict:
+        """What the data says about a model: channels, side, classes, pixel statistics on [-1, 1], grey levels."""
+        images = self.splits["train"]
+        mean, std = statistics(images.pixels, self.source.levels)
+        return {
+            "in_channels": images.pixels.shape[1],
+            "image_size": images.pixels.shape[-1],
+            "num_classes": len(self.class_names),
+            "mean": mean,
+            "std": std,
+            "sigma_data": (mean**2 + std**2) ** 0.5,
+            "levels": self.source.levels,
+            "class_names": self.class_names,
+        }
+
+    def setup(self, stage: str) -> None:
+        _ = self.splits
+
+    def train_dataloader(self) -> Loader:
+        rank, world = self._rank()
+        images = self.splits["train"]
+        plan = Shuffled(len(images), self.batch_size, self.seed, rank, world)
+        order = {"seed": self.seed, "batch_size": self.batch_size * world, "samples": len(images)}
+        return self._loader("train", plan, order)
+
+    def val_dataloader(self) -> Loader | list:
+        return self._complete("val")
+
+    def test_dataloader(self) -> Loader | list:
+        return self._complete("test")
+
+    def predict_dataloader(self) -> Loader | list:
+        return self._complete("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        batch = batch | {"image": to_float(batch["image"], self.source.levels)}
+        training = self.trainer is not None and self.trainer.training
+        return augmented(batch, self.augment, self.seed, len(self.class_names)) if training else batch
+
+    def _read(self) -> dict[str, Images]:
+        splits = dict(self.source.read_at(self.image_size))
+        if not splits.get("train"):
+            raise UserError(f"{type(self.source).__name__}: there are no training images")
+        total = len(splits["train"])
+        for name, fraction in self.fractions.items():
+            if name not in splits and fraction > 0:
+                train = splits["train"]
+                kept, held = hold_out(train.labels, len(train), fraction * total / len(train), self.split_seed)
+                splits |= {"train": train.select(kept), name: train.select(held)}
+        if self.limit is not None:
+            for name, images in splits.items():
+                splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
+        return {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
+
+    def _loader(self, split: str, plan: Shuffled | Complete, order: dict | None = None) -> Loader:
+        position = self._position if order and self.trainer is not None else None
+        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), position, order)
+
+    def _complete(self, split: str) -> Loader | list:
+        if split not in self.splits:
+            return []
+        return self._loader(split, Complete(len(self.splits[split]), self.batch_size, *self._rank()))
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _position(self) -> tuple[int, int]:
+        """(epoch, batches completed in it): a batch counts once its optimizer step is done."""
+        assert self.trainer is not None
+        return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+
+
+def augmented(batch: Batch, augment: Sequence[Augmentation], seed: int, num_classes: int) -> Batch:
+    """A batch of float images after each augmentation in turn, with keys from (seed, epoch, index, place in the list)."""
+    if any(step.mixes for step in augment) and not batch["label"].is_floating_point():
+        batch = batch | {"label": F.one_hot(batch["label"], num_classes).float()}
+    keys = fold(fold(seed).to(batch["index"].device), batch["epoch"], batch["index"])
+    for place, step in enumerate(augment):
+        batch = step(batch, fold(keys, place))
+    return batch
+
+
+def statistics(pixels: Tensor, levels: int = 256) -> tuple[float, float]:
+    """Mean and standard deviation on [-1, 1] over all pixels and channels, exact up to rounding in float64."""
+    counts = torch.zeros(256, dtype=torch.int64)
+    for chunk in pixels.split(4096):
+        counts += torch.bincount(chunk.flatten(), minlength=256)
+    values = torch.arange(256, dtype=torch.float64) * 2 / (levels - 1) - 1
+    weights = counts.double() / counts.sum()
+    mean = (weights * values).sum()
+    return float(mean), float((weights * (values - mean).square()).sum().sqrt())

@@ -1,0 +1,1 @@
+"""Sources of images: one data set, or one layout of files, each."""

@@ -1,0 +1,65 @@
+"""Shapes for tests: the class sets the shape and the hue, keys set place, size and noise. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.data.images import Images, Source, to_uint8
+from genmods.keyed import fold, normal, uniform
+
+
+@dataclass
+class Synthetic(Source):
+    """Deterministic coloured shapes: class k has its own shape (disc, square, diamond, cross in turn) and hue.
+
+    Image i of a split depends on (seed, split, i) alone; labels go round the classes, so that all are equally frequent.
+    """
+
+    train_images: int = 512
+    test_images: int = 128
+    side: int = 16
+    channels: int = 3
+    classes: int = 4
+    noise: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.side < 4:
+            raise ValueError(f"side must be at least 4, not {self.side}")
+        if self.classes < 1:
+            raise ValueError(f"classes must be at least 1, not {self.classes}")
+
+    def read(self) -> dict[str, Images]:
+        sizes = {"train": self.train_images, "test": self.test_images}
+        return {name: self._draw(split, n) for split, (name, n) in enumerate(sizes.items()) if n}
+
+    @property
+    def class_names(self) -> list[str]:
+        shapes = ("disc", "square", "diamond", "cross")
+        return [f"{shapes[k % 4]} {k // 4}" if self.classes > 4 else shapes[k] for k in range(self.classes)]
+
+    def _draw(self, split: int, n: int) -> Images:
+        labels = torch.arange(n) % self.classes
+        keys = fold(self.seed, split, torch.arange(n))
+        place = uniform(keys, 3)
+        centre, radius = 0.3 + 0.4 * place[:, :2], 0.15 + 0.15 * place[:, 2]
+        inside = _inside(labels % 4, centre, radius, self.side)
+        phase = labels[:, None] / self.classes + torch.arange(self.channels) / self.channels
+        colour = 0.35 + 0.6 * torch.cos(torch.pi * phase).square()
+        images = 2 * inside[:, None] * colour[:, :, None, None] - 1
+        images = images + self.noise * normal(keys, images[0].numel() if n else 0, stream=1).view_as(images)
+        return Images(to_uint8(images), labels)
+
+
+def _inside(shape: Tensor, centre: Tensor, radius: Tensor, side: int) -> Tensor:
+    """Coverage [B, side, side], 0 or 1, of a shape (0 disc, 1 square, 2 diamond, 3 cross) at `centre` [B, 2]."""
+    grid = (torch.arange(side) + 0.5) / side
+    y = (grid[None, :, None] - centre[:, 0, None, None]).abs() / radius[:, None, None]
+    x = (grid[None, None, :] - centre[:, 1, None, None]).abs() / radius[:, None, None]
+    distances = torch.stack([(x * x + y * y).sqrt(), torch.maximum(x, y), x + y], dim=1)
+    cross = torch.minimum(torch.maximum(3 * x, y), torch.maximum(x, 3 * y))
+    distances = torch.cat([distances, cross[:, None]], dim=1)
+    return (distances[torch.arange(len(shape)), shape] <= 1).float()
