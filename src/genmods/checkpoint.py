@@ -20,11 +20,11 @@ from genmods.errors import UserError
 _CHECKSUM = "genmods_checksum"
 
 
-def _chunks(value: Any) -> Iterator[bytes | memoryview]:
+def _chunks(value: Any) -> Iterator[bytes]:
     if isinstance(value, Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
         flat = value.detach().cpu().contiguous().reshape(-1)
-        yield memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+        yield flat.view(torch.uint8).numpy().tobytes()
     elif isinstance(value, dict):
         yield f"dict{len(value)}".encode()
         for key, item in value.items():

@@ -1,1 +1,1 @@
-"""LightningModules: what a network is trained for."""
+"""Tasks: LightningModules that say what a network is trained for."""

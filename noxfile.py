@@ -1,0 +1,42 @@
+"""Checks of the project: `nox -s tests`, `nox -s lint`, `nox -s build`, `nox -s bench`."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite; arguments go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    session.install("-e", ".", "ruff", "mypy", "types-PyYAML")
+    session.run("ruff", "check", "src", "tests", "benchmarks", "noxfile.py")
+    session.run("ruff", "format", "--check", "src", "tests", "benchmarks", "noxfile.py")
+    session.run("mypy")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel, installed in a clean environment: it carries its recipes and runs one."""
+    session.install("build")
+    out = session.create_tmp()
+    session.run("python", "-m", "build", "--wheel", "--outdir", out)
+    session.install("--force-reinstall", "--find-links", out, "genmods")
+    session.chdir(out)
+    session.run("python", "-m", "genmods", "recipes")
+    session.run("python", "-m", "genmods", "fit", "--config", "cnn", "--trainer.max_steps=5", "--logger=null")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measurements beside the peers, in one run; needs hours, arguments name the benchmarks."""
+    session.install("-e", ".[bench]")
+    session.run("python", "benchmarks/run.py", *session.posargs)

@@ -1,0 +1,96 @@
+"""`last.ckpt` and `best.ckpt` of a run: when they are written, what they hold, and that nothing bad overwrites them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from genmods import checkpoint as files
+from genmods.errors import UserError
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's door to `genmods.checkpoint`: atomic, checksummed, plain data only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        files.save(checkpoint, path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        return files.load(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class RunCheckpoint(Checkpoint):
+    """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by the task's monitored metric.
+
+    `contents` (plain data, such as the recipe) goes into every checkpoint. `last.ckpt` is written between two batches
+    only, so that a resumed run continues exactly there. Raises UserError instead of saving weights that are not finite.
+    """
+
+    def __init__(self, folder: Path, contents: dict[str, Any], monitor: str | None, every_n_steps: int = 500) -> None:
+        self.folder = folder
+        self.contents = contents
+        self.metric = monitor.removeprefix("-") if monitor else None
+        self.less_is_better = bool(monitor) and monitor.startswith("-")  # type: ignore[union-attr]
+        self.every_n_steps = every_n_steps
+        self.best: float | None = None
+        self._saved_step = -1
+
+    @property
+    def last_path(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_path(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint.update(self.contents)
+
+    def save_last(self, trainer: Trainer) -> None:
+        self._save(trainer, self.last_path)
+        self._saved_step = trainer.global_step
+
+    def _save(self, trainer: Trainer, path: Path) -> None:
+        module = trainer.lightning_module
+        broken = [name for name, weight in module.named_parameters() if not torch.isfinite(weight).all()]
+        if broken:
+            raise UserError(
+                f"step {trainer.global_step}: weights such as {broken[0]} are no longer finite; nothing was overwritten, "
+                "try a lower learning rate or trainer.gradient_clip_val"
+            )
+        trainer.save_checkpoint(path)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps
+        if due and step != self._saved_step:
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.metric is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if self.metric not in trainer.callback_metrics:
+            names = ", ".join(sorted(trainer.callback_metrics))
+            raise UserError(f"the monitored metric {self.metric!r} is not logged; there are: {names}")
+        value = float(trainer.callback_metrics[self.metric])
+        if self.best is None or (value < self.best if self.less_is_better else value > self.best):
+            self.best = value
+            self._save(trainer, self.best_path)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self._saved_step and trainer.global_step > 0:
+            self.save_last(trainer)

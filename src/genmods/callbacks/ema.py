@@ -1,0 +1,112 @@
+"""Exponential moving averages of the weights, used wherever the model is judged.
+
+The shadow weights follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n, so
+that early averages are not mostly the random start. They stand in for the raw weights while validating and testing, and
+are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that are averaged, by name: floating-point parameters and buffers that are saved with the module."""
+    return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
+
+
+def apply_average(state_dict: dict[str, Tensor], checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The `state_dict` of a checkpoint with the averaged weights in place of the raw ones, where it holds any."""
+    return {**state_dict, **checkpoint["ema"]["weights"][0]} if "ema" in checkpoint else state_dict
+
+
+class EMA(Callback):
+    """Follows moving averages of the weights and swaps the first in for validation, test and sampling.
+
+    `decays` lie in (0, 1). Raises ValueError otherwise.
+    """
+
+    def __init__(self, decays: tuple[float, ...] = (0.999,)) -> None:
+        if not decays or not all(0 < decay < 1 for decay in decays):
+            raise ValueError(f"decays must be numbers between 0 and 1, such as 0.999, not {list(decays)}")
+        self.decays = tuple(decays)
+        self.updates = 0
+        self.shadows: list[dict[str, Tensor]] = []
+        self.swapped = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        live = averaged_tensors(pl_module)
+        if not self.shadows:
+            self.shadows = [{name: tensor.detach().clone() for name, tensor in live.items()} for _ in self.decays]
+        self.shadows = [{name: shadow[name].to(live[name].device) for name in live} for shadow in self.shadows]
+        self._step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        live = list(averaged_tensors(pl_module).values())
+        warm_up = (1 + self.updates) / (10 + self.updates)
+        for decay, shadow in zip(self.decays, self.shadows, strict=True):
+            get_ema_multi_avg_fn(min(decay, warm_up))(list(shadow.values()), live, self.updates)
+        self.updates += 1
+
+    def _swap(self, module: nn.Module) -> None:
+        shadow = self.shadows[0]
+        for name, tensor in averaged_tensors(module).items():
+            tensor.data, shadow[name] = shadow[name], tensor.data
+        self.swapped = not self.swapped
+
+    @contextmanager
+    def weights(self, module: nn.Module, averaged: bool) -> Iterator[None]:
+        """Within the block `module` has the averaged weights, or the raw ones."""
+        change = bool(self.shadows) and self.swapped != averaged
+        if change:
+            self._swap(module)
+        try:
+            yield
+        finally:
+            if change:
+                self._swap(module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.shadows and not self.swapped:
+            self._swap(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.swapped:
+            self._swap(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self.swapped:
+            self._swap(pl_module)
+
+    on_test_start, on_test_end = on_validation_start, on_validation_end
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if not self.shadows:
+            return
+        shadows = self.shadows
+        if self.swapped:
+            averaged = {name: tensor.detach() for name, tensor in averaged_tensors(pl_module).items()}
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **shadows[0]}
+            shadows = [averaged, *shadows[1:]]
+        checkpoint["ema"] = {"decays": list(self.decays), "updates": self.updates, "weights": shadows}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if "ema" in checkpoint:
+            self.updates = checkpoint["ema"]["updates"]
+            self.shadows = [
+                {name: tensor.clone() for name, tensor in weights.items()} for weights in checkpoint["ema"]["weights"]
+            ]
+
+
+def find_ema(trainer: Trainer) -> EMA | None:
+    """The trainer's EMA callback, or None."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)

@@ -1,0 +1,79 @@
+"""A run that stops well: on SIGTERM or Ctrl-C with a checkpoint, on a loss that is not finite without one."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmods.callbacks.checkpoint import RunCheckpoint
+from genmods.errors import UserError
+
+
+class FiniteLoss(Callback):
+    """Stops with UserError at a loss that is not finite and names the step.
+
+    The check stays on the device and is read back every `every_n_steps` steps, and at each step on the CPU.
+    """
+
+    def __init__(self, every_n_steps: int = 50) -> None:
+        self.every_n_steps = every_n_steps
+        self.first: Tensor | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is None:
+            return
+        step = torch.tensor(float(trainer.global_step), device=loss.device)
+        here = torch.where(torch.isfinite(loss.detach()).all(), torch.inf, step)
+        self.first = here if self.first is None else torch.minimum(self.first, here)
+        if loss.device.type == "cpu" or trainer.global_step % self.every_n_steps == 0:
+            self.check()
+
+    def check(self) -> None:
+        if self.first is not None and torch.isfinite(self.first):
+            raise UserError(
+                f"step {int(self.first)}: the loss is not finite; nothing was overwritten, "
+                "try a lower learning rate or trainer.gradient_clip_val"
+            )
+
+
+class StopOnSignal(Callback):
+    """On SIGTERM or SIGINT finishes the batch, saves `last.ckpt` and exits with status 128 + the signal's number.
+
+    The handlers only set a flag, and replace Lightning's, which call collectives; ranks agree on the flag between batches.
+    """
+
+    def __init__(self, checkpoint: RunCheckpoint) -> None:
+        self.checkpoint = checkpoint
+        self.received = 0
+        self._previous: dict[int, Any] = {}
+
+    def _note(self, number: int, _: Any) -> None:
+        if self.received == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
+            self.checkpoint.save_last(trainer)
+            self._restore()
+            raise SystemExit(128 + (self.received or signal.SIGTERM))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()

@@ -1,0 +1,70 @@
+"""The base of every task: an optimizer over parameter groups, a schedule per step, and randomness without a state.
+
+Before each batch the generators are seeded from (seed, rank, epoch, batch), so that dropout, times and noise of a batch
+are the same in a run that was interrupted and resumed as in one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from genmods import keyed
+from genmods.optim.groups import parameter_groups
+
+Batch = dict[str, Tensor]
+
+
+class Task(LightningModule):
+    """What a network is trained for: the registry kind `task`.
+
+    A batch is a dict with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and `index`
+    (int64 [B]). `optimizer` and `schedule` are factories: `optimizer(groups)` and `schedule(optimizer, total_steps)`.
+    """
+
+    optimizer: Callable[..., Optimizer] = partial(AdamW, lr=1e-3)
+    schedule: Callable[..., LRScheduler] | None = None
+    monitor: str | None = None
+    """The metric that chooses `best.ckpt`, with a leading `-` where less is better; None keeps `last.ckpt` alone."""
+    seed: int = 0
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(parameter_groups(self))
+        if self.schedule is None:
+            return optimizer
+        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, self.current_epoch, batch_idx)))
+
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, batch_idx)))
+
+    on_test_batch_start = on_validation_batch_start
+
+    def warm_start(self, images: Tensor) -> None:
+        """Fit what training does not, such as a whitening layer, to `images` [N, C, H, W] in [-1, 1] before step 0."""
+        prepare = getattr(getattr(self, "network", None), "prepare", None)
+        if prepare is not None:
+            prepare(images)
+
+    def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
+        """Log the mean over an evaluation, weighted by batch size and gathered over ranks, or a training step's value."""
+        training = name.startswith("train/")
+        self.log(
+            name,
+            value,
+            batch_size=len(batch["image"]),
+            prog_bar=progress,
+            on_step=training,
+            on_epoch=not training,
+            sync_dist=not training,
+        )

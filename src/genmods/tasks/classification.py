@@ -1,0 +1,119 @@
+"""Image classification: cross-entropy over logits, with hard or mixed (soft) labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from genmods.networks.base import Network
+from genmods.tasks.base import Batch, Task
+
+
+class ClassificationTask(Task):
+    """Trains a classifier by cross-entropy and reports accuracy, in all and by class.
+
+    The images [B, C, H, W] in [-1, 1] are normalised with the data's `mean` and `std`. `class_weights` has one positive
+    number a class. `augment_test` averages the probabilities over flipped, or flipped and shifted, copies of an image.
+    Raises ValueError where the network does not give one logit a class.
+    """
+
+    monitor = "val/acc"
+
+    def __init__(
+        self,
+        network: Network,
+        label_smoothing: float = 0.0,
+        class_weights: list[float] | None = None,
+        augment_test: Literal["none", "flip", "flip_shift"] = "none",
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 28,
+        mean: float = 0.0,
+        std: float = 1.0,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes")
+        if class_weights is not None and (len(class_weights) != num_classes or min(class_weights) <= 0):
+            raise ValueError(f"class_weights must be {num_classes} positive numbers, one a class, not {class_weights}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
+        self.network = network
+        self.label_smoothing = label_smoothing
+        self.augment_test = augment_test
+        self.mean, self.std = mean, std
+        self.image_shape = (in_channels, image_size, image_size)
+        self.class_names = class_names or [str(k) for k in range(num_classes)]
+        self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
+        self.register_buffer("temperature", torch.ones(()))
+        self.confusion = MulticlassConfusionMatrix(num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of `images` [B, C, H, W] in [-1, 1]."""
+        return self.network((images - self.mean) / self.std)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
+        return self._probabilities(torch.stack([self(view) for view in views(images, self.augment_test)]))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return (logits.float() / self.temperature).softmax(-1).mean(0)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
+        return self.network.features((images - self.mean) / self.std)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = F.cross_entropy(
+            self(batch["image"]).float(), batch["label"], self.class_weights, label_smoothing=self.label_smoothing
+        )
+        self.log_mean("train/loss", loss, batch, progress=True)
+        return loss
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        probabilities = self.probabilities(batch["image"])
+        self.confusion.update(probabilities, batch["label"])
+        self.log_mean(f"{stage}/loss", F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["label"]), batch)
+
+    def _finish(self, stage: str) -> None:
+        counts = self.confusion.compute()
+        correct, total = counts.diag(), counts.sum(1)
+        self.confusion.reset()
+        self.confusion_counts = counts.cpu()
+        self.log(f"{stage}/acc", correct.sum() / total.sum(), prog_bar=True)
+        self.log(f"{stage}/acc_class_mean", (correct[total > 0] / total[total > 0]).mean())
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return {"index": batch["index"], "probabilities": self.probabilities(batch["image"])}
+
+
+def views(images: Tensor, augment: str) -> list[Tensor]:
+    """The copies of `images` [B, C, H, W] that test-time augmentation averages over, the images themselves first."""
+    if augment == "none":
+        return [images]
+    copies = [images, images.flip(-1)]
+    if augment == "flip_shift":
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+        for dy, dx in ((0, 0), (2, 2)):
+            shifted = padded[..., dy : dy + height, dx : dx + width]
+            copies += [shifted, shifted.flip(-1)]
+    return copies

@@ -1,0 +1,167 @@
+"""Diffusion models: a denoiser trained at all noise levels, then sampled, with or without a condition and guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion import ClassifierFree, Denoise, Denoiser, DiffusionLoss, Loss, noise_stream
+from genmods.diffusion.loss import TimeDensity, Weighting
+from genmods.diffusion.prediction import Prediction
+from genmods.diffusion.process import NoiseProcess
+from genmods.diffusion.samplers.base import Sampler
+from genmods.diffusion.samplers.ddim import DDIM
+from genmods.networks.base import Condition, Network
+from genmods.tasks.base import Batch, Task
+
+
+class DiffusionTask(Task):
+    """Trains `network` to say `prediction` of images noised by `process`, and samples with `sampler`.
+
+    `conditioning`: "class" gives the network the label, dropped (-1) for a share `label_drop` of samples so that
+    guidance has an unconditional model; "mask" gives it a random mask and the masked image, for inpainting.
+    `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings them to unit variance.
+    Raises ValueError where the network does not return what the prediction needs for images of the data's shape.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        process: NoiseProcess,
+        prediction: Prediction,
+        sampler: Sampler | None = None,
+        density: TimeDensity | None = None,
+        weighting: Weighting | None = None,
+        conditioning: Literal["none", "class", "mask"] = "class",
+        label_drop: float = 0.1,
+        codec: Network | None = None,
+        latent_scale: float = 1.0,
+        in_channels: int = 1,
+        image_size: int = 28,
+        num_classes: int = 0,
+        sigma_data: float = 1.0,
+        levels: int = 256,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_drop <= 1:
+            raise ValueError(f"label_drop must lie in [0, 1], not {label_drop}")
+        self.denoiser = Denoiser(network, process, prediction, sigma_data)
+        self.loss = DiffusionLoss(density, weighting)
+        self.sampler = sampler or DDIM()
+        self.conditioning = conditioning if num_classes or conditioning != "class" else "none"
+        self.label_drop = label_drop
+        self.codec = codec.requires_grad_(False) if codec else None
+        self.latent_scale = latent_scale
+        self.image_shape = (in_channels, image_size, image_size)
+        self.num_classes, self.levels = num_classes, levels
+        self.class_names = class_names or [str(k) for k in range(num_classes)]
+        self.last_loss: Loss | None = None
+
+    @property
+    def process(self) -> NoiseProcess:
+        return self.denoiser.process
+
+    @property
+    def latent_shape(self) -> torch.Size:
+        """Shape [C, H, W] of what is diffused."""
+        return self.encode(torch.zeros(1, *self.image_shape, device=self.device)).shape[1:]
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [-1, 1] as what is diffused: themselves, or the codec's latent means."""
+        return images if self.codec is None else self.codec.encode(images)[0] * self.latent_scale
+
+    @torch.no_grad()
+    def decode(self, x0: Tensor) -> Tensor:
+        """The inverse of `encode`, in [-1, 1]."""
+        return (x0 if self.codec is None else self.codec.decode(x0 / self.latent_scale)).clamp(-1, 1).float()
+
+    def condition(self, batch: Batch, training: bool) -> Condition:
+        """What the network is told of a batch, with labels dropped while training."""
+        if self.conditioning == "class":
+            label = batch["label"]
+            if training:
+                label = torch.where(torch.rand(len(label), device=label.device) < self.label_drop, -1, label)
+            return {"label": label}
+        return {"image": masked(batch["image"])} if self.conditioning == "mask" else {}
+
+    def _step(self, batch: Batch, stage: str) -> Tensor:
+        training = stage == "train"
+        x0 = self.encode(batch["image"])
+        self.last_loss = self.loss(self.denoiser, x0, self.condition(batch, training))
+        loss = self.last_loss.per_sample.mean()
+        self.log_mean(f"{stage}/loss", loss, batch, progress=True)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, "test")
+
+    def denoise(self, cond: Condition, guidance: float = 1.0) -> Denoise:
+        """The denoiser under a condition; with `guidance` other than 1, classifier-free guidance of that weight."""
+        conditional = self.denoiser.given(cond)
+        if guidance == 1.0:
+            return conditional
+        return ClassifierFree(conditional, self.denoiser.given({}), guidance)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        labels: Tensor | None = None,
+        seed: int = 0,
+        sampler: Sampler | None = None,
+        guidance: float = 1.0,
+        batch_size: int = 256,
+        first: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
+
+        Sample i depends on `seed`, i and its label alone. A class-conditional model goes through its classes in turn
+        where `labels` (int64 [n]) is None. `progress` is called after each step with the number of images in the batch.
+        Raises ValueError for labels of another shape or out of range.
+        """
+        indices = torch.arange(first, first + n, device=self.device)
+        labels = self._labels(indices, labels)
+        images = []
+        for chunk, label in zip(indices.split(batch_size), labels.split(batch_size), strict=True):
+            noise = noise_stream(seed, chunk, tuple(self.latent_shape), self.device)
+            cond = {"label": label} if self.conditioning == "class" else {}
+            images.append(self._sample(sampler or self.sampler, self.denoise(cond, guidance), noise, progress))
+        return torch.cat(images)
+
+    def _sample(self, sampler: Sampler, denoise: Denoise, noise: Callable[[int], Tensor], progress: object) -> Tensor:
+        return self.decode(sampler.sample(denoise, self.process, self.process.prior(noise(-1)), noise, progress))
+
+    def _labels(self, indices: Tensor, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            return indices % self.num_classes if self.num_classes else torch.full_like(indices, -1)
+        labels = torch.as_tensor(labels, device=self.device)
+        if labels.shape != indices.shape or not -1 <= labels.min() <= labels.max() < self.num_classes:
+            raise ValueError(f"labels must be {len(indices)} numbers from -1 to {self.num_classes - 1}, one an image")
+        return labels
+
+
+def masked(images: Tensor) -> Tensor:
+    """A random mask (1 = known) and the image under it [B, 1 + C, H, W]: a box, a half or scattered pixels each."""
+    batch, _, height, width = images.shape
+    device = images.device
+    scattered = torch.rand(batch, 1, height, width, device=device) < torch.rand(batch, 1, 1, 1, device=device)
+    corner = torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
+    size = 0.25 + torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
+    y = torch.linspace(0, 1, height, device=device).view(1, 1, -1, 1)
+    x = torch.linspace(0, 1, width, device=device).view(1, 1, 1, -1)
+    inside = (y >= corner[0]) & (y <= corner[0] + size[0]) & (x >= corner[1]) & (x <= corner[1] + size[1])
+    boxed = torch.rand(batch, 1, 1, 1, device=device) < 0.5
+    known = torch.where(boxed, ~inside, scattered).to(images.dtype)
+    return torch.cat([known, known * images], dim=1)

@@ -1,0 +1,50 @@
+"""Multi-label classification: an independent yes or no for each class."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MultilabelAveragePrecision
+
+from genmods.networks.base import Network
+from genmods.tasks.base import Batch, Task
+
+
+class MultilabelTask(Task):
+    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision."""
+
+    monitor = "val/map"
+
+    def __init__(self, network: Network, num_classes: int = 10, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = mean, std
+        self.precision = MultilabelAveragePrecision(num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of `images` [B, C, H, W] in [-1, 1]."""
+        return self.network((images - self.mean) / self.std)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""
+        return self(images).float().sigmoid()
+
+    def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
+        logits = self(batch["image"]).float()
+        loss = F.binary_cross_entropy_with_logits(logits, batch["label"].float())
+        self.log_mean(f"{stage}/loss", loss, batch, progress=True)
+        return loss, logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._loss(batch, "train")[0]
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        _, logits = self._loss(batch, stage)
+        self.precision.update(logits, batch["label"].long())
+        self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")

@@ -1,0 +1,70 @@
+"""Regression from images: squared or Huber error on standardised targets, judged by R^2 and mean absolute error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, R2Score
+
+from genmods.networks.base import Network
+from genmods.tasks.base import Batch, Task
+
+
+class RegressionTask(Task):
+    """Trains a network with one output a target: `label` is float [B, K], or [B] for a single target.
+
+    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K.
+    """
+
+    monitor = "-val/loss"
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Literal["mse", "huber"] = "mse",
+        delta: float = 1.0,
+        mean: float = 0.0,
+        std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss, self.delta = loss, delta
+        self.mean, self.std = mean, std
+        self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predicted targets [B, K] of `images` [B, C, H, W] in [-1, 1]."""
+        return self.network((images - self.mean) / self.std)
+
+    def _error(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
+        target = batch["label"].float().view(len(batch["image"]), -1)
+        predicted = self(batch["image"]).float()
+        if predicted.shape != target.shape:
+            raise ValueError(
+                f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
+                f"set task.network.num_classes to {target.shape[1]}"
+            )
+        error = F.mse_loss(predicted, target) if self.loss == "mse" else F.huber_loss(predicted, target, delta=self.delta)
+        self.log_mean(f"{stage}/loss", error, batch, progress=True)
+        return error, predicted, target
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._error(batch, "train")[0]
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        _, predicted, target = self._error(batch, stage)
+        self.r2.update(predicted.squeeze(1), target.squeeze(1))
+        self.mae.update(predicted, target)
+        self.log(f"{stage}/r2", self.r2, on_epoch=True)
+        self.log(f"{stage}/mae", self.mae, on_epoch=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return {"index": batch["index"], "targets": self(batch["image"]).float()}
