@@ -30,7 +30,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "diffusion": "genmods.tasks.diffusion:DiffusionTask",
     },
     "network": {
+        "cnn": "genmods.networks.cnn:CNN",
+        "resnet": "genmods.networks.resnet:ResNet",
         "unet": "genmods.networks.unet:UNet",
+        "wide_resnet": "genmods.networks.resnet:WideResNet",
     },
     "process": {},
     "prediction": {},
@@ -73,10 +76,15 @@ BUILTINS: dict[str, dict[str, str]] = {
     "optimizer": {
         "adam": "torch.optim.adam:Adam",
         "adamw": "torch.optim.adamw:AdamW",
+        "muon": "genmods.optim.muon:Muon",
         "rmsprop": "torch.optim.rmsprop:RMSprop",
         "sgd": "torch.optim.sgd:SGD",
     },
-    "schedule": {},
+    "schedule": {
+        "constant": "genmods.optim.schedules:Constant",
+        "cosine": "genmods.optim.schedules:Cosine",
+        "linear": "genmods.optim.schedules:Linear",
+    },
     "metric": {
         "bpd": "genmods.metrics.scores:BitsPerDimension",
         "clustering": "genmods.metrics.neighbours:Clustering",

@@ -1,0 +1,129 @@
+"""The plain convolutional network: a list of layers, each one readable line, then a linear head.
+
+conv WIDTH [KERNEL [STRIDE]]   convolution, normalisation, activation; the kernel is 3 and the stride 1 unless given
+pool SIZE | avgpool SIZE       maximum or mean over SIZE x SIZE pixels
+avgpool                        mean over all pixels
+dropout P                      zero a share P: of channels before the first `linear`, of units after it
+linear WIDTH                   fully connected, activation; the first one flattens the feature map
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+from genmods.networks.parts import ActivationName, NormName, conv_block, init_he, make_activation, require_classes
+
+DEFAULT_LAYERS = (
+    "conv 32",
+    "conv 32",
+    "pool 2",
+    "dropout 0.1",
+    "conv 64",
+    "conv 64",
+    "pool 2",
+    "dropout 0.2",
+    "linear 128",
+    "dropout 0.4",
+)
+
+_GRAMMAR = "conv WIDTH [KERNEL [STRIDE]], pool SIZE, avgpool [SIZE], dropout P, linear WIDTH"
+_COUNTS = {"conv": (1, 3), "pool": (1, 1), "avgpool": (0, 1), "dropout": (1, 1), "linear": (1, 1)}
+
+
+def parse_layer(text: str) -> tuple[str, list[float]]:
+    """The kind and the numbers of a layer, `"conv 32 3"` -> `("conv", [32, 3])`; raises ValueError for another text."""
+    kind, *words = text.split() or [""]
+    fewest, most = _COUNTS.get(kind, (0, -1))
+    try:
+        numbers = [float(word) if kind == "dropout" else int(word) for word in words]
+    except ValueError:
+        numbers = [-1.0]
+    fits = fewest <= len(words) <= most
+    valid = all(0 <= n < 1 for n in numbers) if kind == "dropout" else all(n >= 1 for n in numbers)
+    if not (fits and valid):
+        raise ValueError(f"layers: {text!r} is no layer; write one of {_GRAMMAR}")
+    return kind, numbers
+
+
+class _Builder:
+    """Turns parsed layers into modules while following the shape [channels, size, size], or [channels] once flat."""
+
+    def __init__(self, channels: int, size: int, norm: str, activation: str) -> None:
+        self.channels, self.size, self.flat = channels, size, False
+        self.norm, self.activation = norm, activation
+
+    def build(self, text: str) -> nn.Module:
+        kind, numbers = parse_layer(text)
+        if self.flat and kind in ("conv", "pool", "avgpool"):
+            raise ValueError(f"layers: {text!r} stands after a linear layer, where there are no pixels left")
+        layer = getattr(self, kind)(*numbers)
+        if self.size < 1:
+            raise ValueError(f"layers: {text!r} leaves no pixels; give fewer pooling layers or larger images")
+        return layer
+
+    def conv(self, width: int, kernel: int = 3, stride: int = 1) -> nn.Module:
+        block = conv_block(self.channels, width, kernel, stride, self.norm, self.activation)
+        self.channels, self.size = width, (self.size + 2 * ((kernel - 1) // 2) - kernel) // stride + 1
+        return block
+
+    def pool(self, size: int) -> nn.Module:
+        self.size //= size
+        return nn.MaxPool2d(size)
+
+    def avgpool(self, size: int = 0) -> nn.Module:
+        self.size = self.size // size if size else 1
+        return nn.AvgPool2d(size) if size else nn.AdaptiveAvgPool2d(1)
+
+    def dropout(self, rate: float) -> nn.Module:
+        return nn.Dropout(rate) if self.flat else nn.Dropout2d(rate)
+
+    def linear(self, width: int) -> nn.Module:
+        dense = nn.Linear(self.width, width)
+        self.channels, self.size, flat, self.flat = width, 1, self.flat, True
+        return nn.Sequential(*([] if flat else [nn.Flatten()]), dense, make_activation(self.activation))
+
+    @property
+    def width(self) -> int:
+        return self.channels * self.size**2
+
+
+class CNN(Network):
+    """A plain CNN for images [B, in_channels, image_size, image_size], written as a list of layers.
+
+    `layers`: lines such as `conv 32 3`, `pool 2`, `dropout 0.3`, `linear 128` (None: two blocks of two convolutions, 32
+    and 64 wide, and one fully connected layer of 128); `norm`, `activation`: what follows each convolution. The linear
+    head to `num_classes` comes by itself. Layers are called conv1, conv2, pool1, ... in their order. Raises ValueError
+    for a line that is no layer or leaves no pixels.
+    """
+
+    def __init__(
+        self,
+        layers: list[str] | None = None,
+        norm: NormName = "batch",
+        activation: ActivationName = "relu",
+        in_channels: int = 1,
+        image_size: int = 28,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        require_classes(num_classes)
+        builder = _Builder(in_channels, image_size, norm, activation)
+        counts: Counter[str] = Counter()
+        named: OrderedDict[str, nn.Module] = OrderedDict()
+        for text in DEFAULT_LAYERS if layers is None else layers:
+            kind = parse_layer(text)[0]
+            counts[kind] += 1
+            named[f"{kind}{counts[kind]}"] = builder.build(text)
+        self.layers = nn.Sequential(named)
+        self.head = nn.Linear(builder.width, num_classes)
+        init_he(self)
+
+    def features(self, x: Tensor) -> Tensor:
+        return torch.flatten(self.layers(x), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))

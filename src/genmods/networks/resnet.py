@@ -1,0 +1,170 @@
+"""Residual networks: x + f(x) instead of f(x), so that depth costs no gradient.
+
+`ResNet` is the post-activation net (He et al., "Deep residual learning", CVPR 2016) with basic or bottleneck blocks,
+whose parameters are named as torchvision names them; `WideResNet` is the pre-activation net (Zagoruyko and Komodakis,
+2016). The stem is a 3x3 convolution at full resolution, for images of 8 to 64 pixels; a large stem (7x7, stride 2,
+pooling) serves more.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+from genmods.networks.parts import DropPath, drop_rates, init_he, require_classes
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(in_channels, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
+        self.downsample = _shortcut(in_channels, width, stride)
+        self.drop_path = DropPath(drop_path)
+        nn.init.zeros_(self.bn2.weight)  # each block starts as the identity (Goyal et al., 2017)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.bn1(self.conv1(x)))
+        h = self.drop_path(self.bn2(self.conv2(h)))
+        return F.relu(h + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution and a shortcut: [B, in, H, W] -> [B, 4 width, H / stride, W / stride]."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float) -> None:
+        super().__init__()
+        out_channels = self.expansion * width
+        self.conv1, self.bn1 = _conv(in_channels, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = _conv(width, out_channels, 1), nn.BatchNorm2d(out_channels)
+        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.drop_path = DropPath(drop_path)
+        nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.bn1(self.conv1(x)))
+        h = F.relu(self.bn2(self.conv2(h)))
+        h = self.drop_path(self.bn3(self.conv3(h)))
+        return F.relu(h + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet(Network):
+    """A residual network for images [B, in_channels, H, W]; the default is ResNet-18 with a small-image stem.
+
+    `width`: channels of the first stage, doubled in each later one; `blocks`: residual blocks in each stage; `block`:
+    basic or bottleneck (ResNet-50 is `blocks: [3, 4, 6, 3]` with bottlenecks); `stem`: small (3x3) or large (7x7,
+    stride 2, pooling); `dropout`: before the head; `drop_path`: stochastic depth of the last block, rising linearly
+    from 0.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: tuple[int, ...] = (2, 2, 2, 2),
+        block: Literal["basic", "bottleneck"] = "basic",
+        stem: Literal["small", "large"] = "small",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        in_channels: int = 1,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        require_classes(num_classes)
+        if not blocks or min(blocks) < 1:
+            raise ValueError(f"blocks must list at least one block for each stage, not {list(blocks)}")
+        self.conv1 = _conv(in_channels, width, 3) if stem == "small" else _conv(in_channels, width, 7, 2)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1)
+        kind = BasicBlock if block == "basic" else Bottleneck
+        rates = iter(drop_rates(drop_path, sum(blocks)))
+        channels, self.stages = width, [f"layer{i + 1}" for i in range(len(blocks))]
+        for i, (stage, depth) in enumerate(zip(self.stages, blocks, strict=True)):
+            layers = []
+            for j in range(depth):
+                layers.append(kind(channels, width * 2**i, 2 if i > 0 and j == 0 else 1, next(rates)))
+                channels = width * 2**i * kind.expansion
+            self.add_module(stage, nn.Sequential(*layers))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+        init_he(self)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return x.mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.dropout(self.features(x)))
+
+
+class PreActivationBlock(nn.Module):
+    """Norm, rectifier, 3x3 convolution, twice, and a shortcut: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
+
+    def __init__(self, in_channels: int, width: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(in_channels), _conv(in_channels, width, 3, stride)
+        self.norm2, self.conv2 = nn.BatchNorm2d(width), _conv(width, width, 3)
+        self.dropout = nn.Dropout(dropout)
+        self.shortcut = None if stride == 1 and in_channels == width else _conv(in_channels, width, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norm1(x))
+        skip = x if self.shortcut is None else self.shortcut(h)
+        h = self.conv1(h)
+        h = self.conv2(self.dropout(F.relu(self.norm2(h))))
+        return skip + h
+
+
+class WideResNet(Network):
+    """A wide residual network, WRN-`depth`-`widen`, for images [B, in_channels, H, W] (Zagoruyko and Komodakis, 2016).
+
+    `depth`: 6 n + 4 layers (10, 16, 22, 28, 40, ...); `widen`: factor on 16, 32 and 64 channels; `dropout`: between the
+    convolutions of a block.
+    """
+
+    def __init__(
+        self, depth: int = 16, widen: int = 4, dropout: float = 0.0, in_channels: int = 1, num_classes: int = 10
+    ) -> None:
+        super().__init__()
+        require_classes(num_classes)
+        if depth < 10 or depth % 6 != 4:
+            raise ValueError(f"depth must be 6 n + 4 (10, 16, 22, 28, 40, ...), not {depth}")
+        self.stem = _conv(in_channels, 16, 3)
+        channels, stages = 16, []
+        for i, width in enumerate((16 * widen, 32 * widen, 64 * widen)):
+            blocks = []
+            for j in range(depth // 6):
+                blocks.append(PreActivationBlock(channels, width, 2 if i > 0 and j == 0 else 1, dropout))
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.BatchNorm2d(channels)
+        self.head = nn.Linear(channels, num_classes)
+        init_he(self)
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.stages(self.stem(x)))).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))

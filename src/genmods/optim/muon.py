@@ -1,0 +1,129 @@
+"""Muon: momentum whose step is orthogonalised, for filters and matrices; AdamW for everything else.
+
+A hidden weight is a linear map, and the steepest step under the spectral norm is U V^T where the momentum is U S V^T
+(Jordan et al., "Muon", 2024; Bernstein and Newhouse, 2024). A filter bank [out, in, kh, kw] is flattened to [out, in
+kh kw]. U V^T comes from a few Newton-Schulz steps of matrix products, for all weights of one shape at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: singular values end in about [0.7, 1.2] after five steps
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """U S' V^T [..., m, n] of matrices U S V^T [..., m, n], with every singular value in S' pushed to about 1.
+
+    One step maps each singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5 (Jordan et al., 2024). bfloat16 on a GPU.
+    """
+    a, b, c = _QUINTIC
+    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Muon(Optimizer):
+    """Muon for parameters with two dimensions or more, AdamW for the rest.
+
+    A group with the key `matrix` False (`parameter_groups` sets it: the output layer, norms, biases, embeddings) goes
+    to AdamW as a whole. `lr` is in units of the spectral norm: a step moves a matrix [m, n] by lr sqrt(max(1, m / n))
+    in every direction; `momentum`, Nesterov's; `steps`, of Newton and Schulz; `weight_decay`, decoupled, for both;
+    `adam_lr`, `betas`, `eps` are AdamW's. Raises ValueError for a rate or momentum out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        steps: int = 5,
+        weight_decay: float = 0.0,
+        adam_lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+    ) -> None:
+        if min(lr, adam_lr, weight_decay) < 0:
+            raise ValueError(f"lr, adam_lr and weight_decay must not be negative: {lr}, {adam_lr}, {weight_decay}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), not {momentum}")
+        groups = [group if isinstance(group, dict) else {"params": [group]} for group in params]
+        defaults = {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay, "betas": betas}
+        split = [part for group in groups for part in _split(group, adam_lr)]
+        super().__init__(split, defaults | {"eps": eps, "matrix": True})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient; returns the loss of `closure`, where one is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                (self._step_muon if group["matrix"] else self._step_adam)(group, parameters)
+        return loss
+
+    def _step_muon(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        buffers = [self._buffer(p, "momentum") for p in parameters]
+        torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, buffers, group["momentum"])
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        shapes = defaultdict(list)
+        for parameter, direction in zip(parameters, directions, strict=True):
+            shapes[direction.flatten(1).shape, direction.device].append((parameter, direction.flatten(1)))
+        for ((rows, columns), _), members in shapes.items():
+            updates = orthogonalize(torch.stack([direction for _, direction in members]), group["steps"])
+            rate = group["lr"] * max(1, rows / columns) ** 0.5
+            for (parameter, _), update in zip(members, updates, strict=True):
+                parameter.add_(update.view(parameter.shape), alpha=-rate)
+
+    def _step_adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        for p in parameters:
+            if "step" not in self.state[p]:
+                self.state[p]["step"] = torch.zeros(())
+        adamw(
+            parameters,
+            [p.grad for p in parameters if p.grad is not None],
+            [self._buffer(p, "exp_avg") for p in parameters],
+            [self._buffer(p, "exp_avg_sq") for p in parameters],
+            [],
+            [self.state[p]["step"] for p in parameters],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    def _buffer(self, parameter: Tensor, name: str) -> Tensor:
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+
+def _split(group: dict[str, Any], adam_lr: float) -> list[dict[str, Any]]:
+    """The part of a group that Muon takes and the part that AdamW takes, at `adam_lr` or the rate of the group."""
+    parameters = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+    matrix = group.get("matrix", True)
+    filters = [p for p in parameters if matrix and p.ndim >= 2]
+    others = [p for p in parameters if not matrix or p.ndim < 2]
+    parts = [group | {"params": filters, "matrix": True}, {"lr": adam_lr} | group | {"params": others, "matrix": False}]
+    return [part for part in parts if part["params"]]

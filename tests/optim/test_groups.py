@@ -1,0 +1,48 @@
+import torch
+from torch import nn
+
+from genmods.optim.groups import parameter_groups
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 4, 8))
+        self.embedding = nn.Embedding(10, 8)
+        self.conv = nn.Conv2d(1, 8, 3)
+        self.batch = nn.BatchNorm2d(8)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.layer = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
+
+
+def names(net, group):
+    return {name for name, p in net.named_parameters() if any(p is q for q in group["params"])}
+
+
+def test_who_decays():
+    net = Net()
+    hidden, output, rest = parameter_groups(net, 0.1)
+    assert names(net, hidden) == {"conv.weight", "attention.in_proj_weight", "attention.out_proj.weight"}
+    assert names(net, output) == {"head.weight"}
+    assert [g["weight_decay"] for g in (hidden, output, rest)] == [0.1, 0.1, 0.0]
+    assert [g["matrix"] for g in (hidden, output, rest)] == [True, False, False]
+    assert names(net, hidden) | names(net, output) | names(net, rest) == {n for n, _ in net.named_parameters()}
+
+
+def test_frozen_are_left_out_and_shared_listed_once():
+    net = Net()
+    net.conv.requires_grad_(False)
+    net.head.weight = net.embedding.weight
+    listed = [p for group in parameter_groups(net, 0.1) for p in group["params"]]
+    assert len({id(p) for p in listed}) == len(listed) == len([p for p in net.parameters() if p.requires_grad])
+    rest = parameter_groups(net, 0.1)[-1]
+    assert any(p is net.embedding.weight for p in rest["params"]), "tied to an embedding: no decay"
+
+
+def test_torch_optimizers_take_them():
+    net = Net()
+    for kind in (torch.optim.AdamW, torch.optim.SGD):
+        optimizer = kind(parameter_groups(net, 0.1), lr=0.1)
+        sum(p.sum() for p in net.parameters()).backward()
+        optimizer.step()

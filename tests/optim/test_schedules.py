@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+
+from genmods.optim.schedules import Constant, Cosine, Linear
+from genmods.table import BUILTINS
+
+
+def rates(kind, total=100, base=(1.0, 0.5), **settings):
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in base]
+    optimizer = torch.optim.SGD(groups)
+    schedule = kind(optimizer, total, **settings)
+    seen = []
+    for _ in range(total + 5):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    return torch.tensor(seen, dtype=torch.float64)
+
+
+DECAYS = {
+    Cosine: lambda p: 0.1 + 0.9 * (1 + math.cos(math.pi * p)) / 2,
+    Linear: lambda p: 1 - 0.9 * p,
+}
+
+
+@pytest.mark.parametrize("kind", DECAYS)
+@pytest.mark.parametrize("warmup", [0.2, 20])
+def test_closed_form(kind, warmup):
+    seen = rates(kind, warmup=warmup, end=0.1)
+    expected = [(s + 1) / 20 if s < 20 else DECAYS[kind](min(1.0, (s - 20) / 80)) for s in range(105)]
+    torch.testing.assert_close(seen[:, 0], torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", [Cosine, Linear, Constant])
+def test_every_group_keeps_its_own_rate(kind):
+    seen = rates(kind, warmup=0.1)
+    torch.testing.assert_close(seen[:, 1], 0.5 * seen[:, 0])
+    assert seen[:, 0].max() == 1
+
+
+def test_constant_after_warmup():
+    assert (rates(Constant, warmup=4)[4:, 0] == 1).all()
+
+
+@pytest.mark.parametrize("kind", [Cosine, Linear])
+def test_ends_at_end_and_stays(kind):
+    torch.testing.assert_close(rates(kind, end=0.25)[100:, 0], torch.full((5,), 0.25, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", [Cosine, Linear, Constant])
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_very_short_runs_have_finite_rates(kind, total):
+    seen = rates(kind, total=total, warmup=0.5)
+    assert (seen >= 0).all() and (seen <= 1).all()
+
+
+def test_resumes_where_it_stopped():
+    def make():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        return optimizer, Cosine(optimizer, 10, warmup=2)
+
+    optimizer, schedule = make()
+    for _ in range(6):
+        optimizer.step()
+        schedule.step()
+    again, resumed = make()
+    again.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(schedule.state_dict())
+    for o, s in ((optimizer, schedule), (again, resumed)):
+        o.step()
+        s.step()
+    assert optimizer.param_groups[0]["lr"] == again.param_groups[0]["lr"] < 1
+
+
+@pytest.mark.parametrize("settings", [{"warmup": -1}, {"warmup": 101}, {"end": 2.0}, {"total": 0}, {"total": math.inf}])
+def test_refuses_in_one_line(settings):
+    total = settings.pop("total", 100)
+    with pytest.raises(ValueError) as error:
+        Cosine(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_registered():
+    assert {"cosine", "linear", "constant"} <= set(BUILTINS["schedule"])
