@@ -1,0 +1,1 @@
+"""Tracking of runs: the metrics file, Weights & Biases, names and pictures."""

@@ -1,0 +1,125 @@
+"""The metrics file: `metrics.csv` in the run folder, always on, one row a step, readable by anything.
+
+Each call is written through to the file, so a killed process loses at most the row being written. Figures of one step
+that come in several calls share a row: the last row is written over in place. A new column rewrites the file once,
+atomically.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods.tracking.base import RunLogger
+
+Row = dict[str, str]
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """The rows of a metrics file as text, in order of steps, those of one step merged; a torn last line is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    merged: dict[int, Row] = {}
+    for row in csv.DictReader(io.StringIO(complete)):
+        if (row.get("step") or "").isdecimal():
+            merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if k and v})
+    return [merged[step] for step in sorted(merged)]
+
+
+def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Each metric of a metrics file as (step, value) pairs; infinite and missing values are left out."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for row in read_metrics(path):
+        step = int(row["step"])
+        for name, text in row.items():
+            value = float(text)
+            if name != "step" and math.isfinite(value):
+                series.setdefault(name, []).append((step, value))
+    return series
+
+
+class MetricsFile(Logger, RunLogger):
+    """Writes every metric to `metrics.csv` in the run folder; `folder` is set by `begin`, and is the working one until
+    then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(".")
+        self._columns: list[str] = ["step"]
+        self._row: Row = {}
+        self._offset = 0
+        self._begun = False
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
+        """Continue the file in `folder`; rows from `resume_step` on are dropped, for they will be written again."""
+        self.folder, self._begun = folder, True
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = read_metrics(self.path)
+        if resume_step is not None:
+            rows = [row for row in rows if int(row["step"]) < resume_step]
+        self._columns = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))
+        self._rewrite(rows)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The recipe lies beside the file already."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write figures of one step."""
+        if not self._begun:
+            self.begin(self.folder, {})
+        row = {"step": str(0 if step is None else step)} | {k: f"{float(v):.9g}" for k, v in metrics.items()}
+        same = self._row.get("step") == row["step"]
+        merged = self._row | row if same else row
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._columns += new
+            rows = {r["step"]: r for r in read_metrics(self.path)}
+            rows[row["step"]] = rows.pop(row["step"], {}) | row
+            self._rewrite(list(rows.values()))
+            return
+        with open(self.path, "r+b") as file:
+            self._offset = self._offset if same else file.seek(0, os.SEEK_END)
+            file.seek(self._offset)
+            file.write(self._line(merged))
+            file.truncate()
+        self._row = merged
+
+    def _line(self, row: Row) -> bytes:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow([row.get(name, "") for name in self._columns])
+        return line.getvalue().encode()
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        lines = [self._line(dict(zip(self._columns, self._columns, strict=True))), *map(self._line, rows)]
+        staged = self.path.with_name(f".metrics.csv.{os.getpid()}")
+        staged.write_bytes(b"".join(lines))
+        staged.replace(self.path)
+        self._row = rows[-1] if rows else {}
+        self._offset = sum(map(len, lines)) - len(lines[-1])

@@ -1,0 +1,52 @@
+"""The names of metrics, pictures and tables, in one table; and which way each figure is better.
+
+A name is `stage/figure`: the stage is train, val, test or noise (loss by noise level); a sample count stands in the
+name (`val/fid_2k`), because the value depends on it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Direction = Literal["min", "max", "last"]
+
+METRICS: dict[str, str] = {
+    "train/loss": "training loss, averaged over the batch",
+    "train/lr": "learning rate of the first group",
+    "train/grad_norm": "L2 norm of the whole gradient before clipping",
+    "train/update_norm": "L2 norm of the last parameter update",
+    "train/update_ratio": "update norm over parameter norm; about 1e-3 in a healthy run",
+    "train/images_per_s": "images a second over all devices, since the last row",
+    "train/memory_gb": "peak memory in 1e9 bytes, of the first device or else of the process",
+    "val/loss": "validation loss, with EMA weights where there are any",
+    "val/acc": "validation accuracy",
+    "val/ece": "expected calibration error",
+    "val/bpd": "bits per dimension on validation images",
+    "val/fid_N": "Fréchet distance of N samples to the training images",
+    "val/kid_N": "kernel distance of N samples to the training images",
+    "val/psnr": "peak signal-to-noise ratio of restored validation images, dB",
+    "noise/loss_K": "training loss in bin K of log-SNR, low noise first",
+    "test/NAME": "any of the above on the test images, by `evaluate`",
+}
+
+PICTURES: dict[str, str] = {
+    "samples/grid": "samples of fixed seeds from EMA weights",
+    "samples/raw": "the same seeds from raw weights",
+    "samples/strip": "forward and reverse diffusion of a few images",
+    "samples/features": "feature maps of one image",
+    "samples/worst": "the validation images with the largest loss",
+    "samples/nearest": "samples beside their nearest training images",
+    "samples/denoise": "clean, noisy and denoised images",
+    "samples/inpaint": "clean, masked and inpainted images",
+}
+
+_BETTER_HIGH = ("acc", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")
+_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised")
+
+
+def direction(name: str) -> Direction:
+    """Whether a figure is better low ("min"), high ("max"), or neither ("last"), from its name's first word."""
+    word = name.rsplit("/", 1)[-1].split("_")[0]
+    if word in _BETTER_HIGH:
+        return "max"
+    return "min" if word in _BETTER_LOW else "last"

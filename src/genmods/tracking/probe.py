@@ -1,0 +1,59 @@
+"""Whether a Weights & Biases server would take a run, found out in a bounded time and before `wandb.init` is called.
+
+`wandb.init` against a server that refuses connections takes minutes and then raises; so the question is asked
+beforehand, by one small request in a thread of its own, because a server that trickles its answer outlives any socket
+timeout.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import netrc
+import os
+import threading
+import urllib.request
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlparse
+
+_QUERY = b'{"query": "query { viewer { id } }"}'
+
+
+def api_key(base_url: str) -> str | None:
+    """The key for a server: `WANDB_API_KEY`, or the machine's line in the netrc file."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    try:
+        found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlparse(base_url).hostname or "")
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return found[2] if found else None
+
+
+def _ask(base_url: str, key: str, timeout: float) -> str | None:
+    token = base64.b64encode(f"api:{key}".encode()).decode()
+    headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(base_url.rstrip("/") + "/graphql", data=_QUERY, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            body = json.loads(answer.read(1_000_000))
+    except HTTPError as error:
+        return f"the server answered {error.code}"
+    except (URLError, OSError, ValueError) as error:
+        return f"no answer ({getattr(error, 'reason', error)})"
+    return None if ((body.get("data") or {}).get("viewer") or {}).get("id") else "the server does not know the key"
+
+
+def why_unreachable(base_url: str, timeout: float = 3.0) -> str | None:
+    """None where the server at `base_url` takes the key of this machine, else the reason in a few words.
+
+    Returns after `timeout` seconds and a little at the latest.
+    """
+    key = api_key(base_url)
+    if not key:
+        return "there is no API key"
+    answer: list[str | None] = []
+    thread = threading.Thread(target=lambda: answer.append(_ask(base_url, key, timeout)), daemon=True)
+    thread.start()
+    thread.join(timeout + 0.5)
+    return answer[0] if answer else f"no answer within {timeout:g} s"

@@ -1,0 +1,189 @@
+"""Weights & Biases: Lightning's logger with its traps closed.
+
+- It works without an account: where there is no key, or the server gives no answer in time, the run is kept offline.
+- W&B's own step is the trainer's step, and never goes back: no row is dropped, a resumed run continues its axis, and
+  pictures stand in the row of their metrics.
+- The configuration is the whole recipe, nested, with the environment; checkpoints are one artifact with the aliases
+  `last` and `best`, uploaded once at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from genmods.tracking.base import RunLogger
+from genmods.tracking.names import direction
+from genmods.tracking.probe import why_unreachable
+
+STEP = "trainer/global_step"
+INIT_SECONDS = 10.0
+
+
+def new_run_id() -> str:
+    """A fresh run id: eight letters and digits."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+
+
+class WandbRun(WandbLogger, RunLogger):
+    """A W&B run in the run folder.
+
+    `mode` None decides by itself between online and offline; `WANDB_MODE` is heeded. `log_model` uploads the
+    checkpoints at the end. `finish_timeout` bounds the wait for the last upload, in seconds; what was not sent lies on
+    disk.
+    """
+
+    def __init__(
+        self,
+        project: str = "genmods",
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+        log_model: bool = True,
+        mode: Literal["online", "offline", "disabled"] | None = None,
+        finish_timeout: float = 4.0,
+    ) -> None:
+        self.run_id = new_run_id()
+        super().__init__(
+            name=name,
+            project=project,
+            id=self.run_id,
+            entity=entity,
+            group=group,
+            job_type=job_type,
+            tags=tags,
+            notes=notes,
+        )
+        self.upload_checkpoints = log_model
+        self.mode = mode
+        self.finish_timeout = finish_timeout
+        self._last_step = 0
+        self._defined: set[str] = set()
+        self._configured = False
+
+    @rank_zero_only
+    def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
+        """Keep the run in `folder`/wandb with `config`. To resume a run, set `run_id` beforehand."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_dir = str(folder)
+        self._wandb_init |= {"dir": str(folder), "config": config}
+        self._last_step = resume_step or 0
+        self._configured = True
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run, started at first use; a dummy on other ranks."""
+        if self._experiment is None:
+            self._prepare()
+        return super().experiment
+
+    @rank_zero_only
+    def _prepare(self) -> None:
+        import wandb
+
+        settings = wandb.setup().settings
+        mode = self.mode or os.environ.get("WANDB_MODE") or "online"
+        if mode == "online" and (reason := why_unreachable(settings.base_url)):
+            rank_zero_info(f"wandb: {reason}: this run is kept offline")
+            mode = "offline"
+        quiet = wandb.Settings(finish_timeout=self.finish_timeout, init_timeout=INIT_SECONDS, silent=True)
+        self._id = self.run_id
+        self._wandb_init |= {"id": self.run_id, "mode": mode, "settings": quiet}
+        self._wandb_init.pop("anonymous", None)
+        if wandb.run is not None:
+            wandb.run.finish()
+
+    @property
+    def offline(self) -> bool:
+        """Whether the run is kept on this machine only."""
+        return self._wandb_init.get("mode") == "offline"
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any) -> None:
+        """Take hyper-parameters of a module used without a recipe; a recipe's configuration is complete already."""
+        if not self._configured:
+            super().log_hyperparams(params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log figures, or W&B objects, at the trainer's step."""
+        run = self.experiment
+        for name in metrics.keys() - self._defined:
+            if name != STEP:
+                run.define_metric(name, step_metric=STEP, summary=f"{direction(name)},last")
+        self._defined |= metrics.keys()
+        step = self._last_step if step is None else step
+        self._last_step = max(self._last_step, step)
+        run.log({**metrics, STEP: step}, step=self._last_step)
+
+    @rank_zero_only
+    def log_picture(self, key: str, path: Path, step: int) -> None:
+        import wandb
+
+        self.log_metrics({key: wandb.Image(str(path), caption=f"step {step + 1}")}, step)
+
+    @rank_zero_only
+    def log_rows(self, key: str, columns: list[str], rows: list[list[Any]], step: int) -> None:
+        import wandb
+        from PIL.Image import Image
+
+        cells = [[wandb.Image(cell) if isinstance(cell, Image) else cell for cell in row] for row in rows]
+        self.log_metrics({key: wandb.Table(columns=columns, data=cells)}, step)
+
+    @rank_zero_only
+    def use_data(self, name: str, digest: str, metadata: dict[str, Any]) -> None:
+        """Record that the run used a data set, by its hash; the images are not uploaded."""
+        import wandb
+
+        artifact = wandb.Artifact(name, type="dataset", metadata=metadata | {"hash": digest})
+        with artifact.new_file("hash.txt") as file:
+            file.write(digest + "\n")
+        self.experiment.use_artifact(artifact)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Upload checkpoints after a fit that ended well, and say where an offline run lies."""
+        if self._experiment is None:
+            return
+        if status == "success" and self.upload_checkpoints and self._save_dir:
+            self._log_checkpoints(Path(self._save_dir) / "checkpoints")
+        if self.offline:
+            rank_zero_info(f"wandb: to upload this run: {self.sync_command}")
+
+    @property
+    def sync_command(self) -> str:
+        """The command line that uploads an offline run."""
+        return f"wandb sync {Path(self.experiment.dir).parent}"
+
+    def _log_checkpoints(self, folder: Path) -> None:
+        import wandb
+
+        for alias in ("last", "best"):
+            path = folder / f"{alias}.ckpt"
+            if path.is_file():
+                metadata = {"step": self._last_step, "file": path.name}
+                artifact = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=metadata)
+                artifact.add_file(str(path.resolve()), name="model.ckpt", policy="immutable")
+                self.experiment.log_artifact(artifact, aliases=[alias])
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Send what is left, for at most `finish_timeout` seconds, and end the W&B run."""
+        if self._experiment is not None:
+            self._experiment.finish()
+            self._experiment = None
+
+
+def download_checkpoint(reference: str, folder: Path) -> Path:
+    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`, recorded as used by the present run."""
+    return Path(WandbLogger.download_artifact(reference, save_dir=str(folder), artifact_type="model")) / "model.ckpt"
