@@ -1,0 +1,78 @@
+"""Which noise levels training sees: the density of t, as a map of uniform numbers.
+
+Each density also says the density of the log-SNR that it makes, p(log-SNR) = p(t)/|d log-SNR/dt|, so that a weighting can
+ask for an effective weight and divide by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.process import NoiseProcess, precise
+
+
+class TimeDensity:
+    """The registry kind `density`: called with a process and uniform numbers `u` in [0, 1) [B], it returns times [B]."""
+
+    def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
+        """The density of the log-SNR at times `t` [B]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Uniform(TimeDensity):
+    """Uniform in t: over the levels of a discrete process, else over [t_low, t_max]."""
+
+    def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
+        u = precise(u)
+        if process.times is not None:
+            return process.times.to(u.device)[(u * len(process.times)).long()]
+        return process.t_low + (process.t_max - process.t_low) * u
+
+    def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
+        span = process.t_max - (process.t_min if process.times is not None else process.t_low)
+        return -1 / (process.log_snr_rate(t) * span)
+
+
+@dataclass(frozen=True)
+class LowDiscrepancy(Uniform):
+    """Uniform in t with the batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance (VDM, appendix I.1)."""
+
+    def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
+        u = precise(u)
+        return super().__call__(process, (u[:1] + torch.arange(len(u), device=u.device) / len(u)) % 1)
+
+
+@dataclass(frozen=True)
+class LogNormal(TimeDensity):
+    """ln(σ/α) ~ N(mean, std²) within the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0)."""
+
+    mean: float = -1.2
+    std: float = 1.2
+
+    def __post_init__(self) -> None:
+        if self.std <= 0:
+            raise ValueError(f"std={self.std}: must be above 0")
+
+    def _tails(self, process: NoiseProcess) -> tuple[float, float]:
+        """The normal distribution function at the process' ends: least noise, most noise."""
+        low, high = ((-log_snr / 2 - self.mean) / self.std for log_snr in reversed(process.log_snr_range))
+        return 0.5 * math.erfc(-low / math.sqrt(2)), 0.5 * math.erfc(-high / math.sqrt(2))
+
+    def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
+        first, last = self._tails(process)
+        z = torch.special.ndtri(first + (last - first) * precise(u))
+        low, high = process.log_snr_range
+        return process.time((-2 * (self.mean + self.std * z)).clamp(low, high)).detach()
+
+    def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
+        first, last = self._tails(process)
+        z = (-process.log_snr(t) / 2 - self.mean) / self.std
+        return torch.exp(-z.square() / 2) / (2 * self.std * math.sqrt(2 * math.pi) * (last - first))

@@ -1,0 +1,74 @@
+"""Step grids: the times t_max = t_0 > t_1 > ... > t_N = t_min at which a sampler with N steps asks and arrives.
+
+A grid that is uniform in some coordinate f of the noise level has its N points there between t_max and the least noisy
+time `t_low`, and then steps to the data where `t_min` is free of noise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.process import NoiseProcess
+
+
+class Grid:
+    """The registry kind `grid`: called with a process and a number of steps, it returns float64 times [steps + 1]."""
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        raise NotImplementedError
+
+
+def _ending(process: NoiseProcess, log_snr: Tensor) -> Tensor:
+    """The times of rising `log_snr`, made to start at t_max and end at t_min."""
+    times = process.time(log_snr).detach()
+    times[0] = process.t_max
+    return torch.cat([times, torch.full_like(times[:1], process.t_min)]) if process.t_low > process.t_min else times
+
+
+def _points(process: NoiseProcess, steps: int) -> int:
+    return steps if process.t_low > process.t_min else steps + 1
+
+
+@dataclass(frozen=True)
+class Uniform(Grid):
+    """Uniform in t."""
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        return torch.linspace(process.t_max, process.t_min, steps + 1, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Quadratic(Grid):
+    """Uniform in √t, denser near the data (Song et al. 2021, DDIM, appendix D.2)."""
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        return process.t_min + (process.t_max - process.t_min) * torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2
+
+
+@dataclass(frozen=True)
+class Lambda(Grid):
+    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver)."""
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        low, high = process.log_snr_range
+        return _ending(process, torch.linspace(low, high, _points(process, steps), dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Karras(Grid):
+    """Uniform in s^(1/rho), s = σ/α (Karras et al. 2022, equation 5)."""
+
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if self.rho <= 0:
+            raise ValueError(f"rho={self.rho}: must be above 0")
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        first, last = (math.exp(-log_snr / 2 / self.rho) for log_snr in process.log_snr_range)
+        root = torch.linspace(first, last, _points(process, steps), dtype=torch.float64)
+        return _ending(process, -2 * self.rho * root.log())

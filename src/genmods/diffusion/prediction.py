@@ -1,0 +1,128 @@
+"""What a network says about x_t = α x0 + σ ε: one pair of coefficients, F = a x0 + b ε.
+
+The two lines are a 2x2 system, and its solution decodes every prediction:
+
+    D = α b - σ a,    x0 = (b x_t - σ F)/D,    ε = (α F - a x_t)/D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.process import NoiseProcess, per_sample
+
+
+class Estimate(NamedTuple):
+    """What a denoiser says of x_t: the data and the noise [B, ...], with x_t = α x0 + σ ε unless a guidance says otherwise.
+
+    `var` (where the network learned it, else None) says where in [0, 1], in logs, the reverse variance lies between its
+    bounds (`genmods.diffusion.variance`).
+    """
+
+    x0: Tensor
+    eps: Tensor
+    var: Tensor | None = None
+
+
+class Prediction:
+    """The registry kind `prediction`: the coefficients (a, b) of the target a x0 + b ε."""
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b) in float64, of the shape of `t`."""
+        raise NotImplementedError
+
+    def determinant(self, process: NoiseProcess, t: Tensor) -> Tensor:
+        """D = α b - σ a; an error e of the output is an error -σ e/D of x0 and α e/D of ε."""
+        a, b = self.coefficients(process, t)
+        return process.alpha(t) * b - process.sigma(t) * a
+
+    def target(self, process: NoiseProcess, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """a x0 + b ε for `x0`, `eps` [B, ...] and `t` [B]."""
+        a, b = self.coefficients(process, t)
+        return per_sample(a, x0) * x0 + per_sample(b, x0) * eps
+
+    def decode(self, process: NoiseProcess, x_t: Tensor, output: Tensor, t: Tensor) -> Estimate:
+        """x0 and ε from `x_t` and the network's `output`, both [B, ...], at `t` [B]."""
+        a, b = self.coefficients(process, t)
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        det = alpha * b - sigma * a
+        x0 = per_sample(b / det, x_t) * x_t - per_sample(sigma / det, x_t) * output
+        eps = per_sample(alpha / det, x_t) * output - per_sample(a / det, x_t) * x_t
+        return Estimate(x0, eps)
+
+    def check(self, process: NoiseProcess) -> None:
+        """Raises ValueError where the 2x2 system is singular at a time that the network is asked about."""
+        t = torch.linspace(process.t_low, process.t_max, 257, dtype=torch.float64)
+        inner = process.time(torch.linspace(*process.log_snr_range, 257, dtype=torch.float64))
+        t = torch.cat([t, inner.clamp(process.t_low, process.t_max)]).sort().values
+        with torch.no_grad():
+            a, b = self.coefficients(process, t)
+            scale = torch.hypot(process.alpha(t), process.sigma(t)) * torch.hypot(a, b)
+            sine = self.determinant(process, t) / scale
+        regular = (sine.abs() > 1e-6) & (sine.sign() == sine[0].sign())
+        if not regular.all():
+            time = t[~regular][0].item()
+            raise ValueError(
+                f"prediction {type(self).__name__} does not determine x0 and eps at t={time:.4g} of process"
+                f" {type(process).__name__}; predict v, or end the process before its signal is gone"
+            )
+
+
+@dataclass(frozen=True)
+class Eps(Prediction):
+    """F = ε (Ho et al. 2020)."""
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(process.alpha(t))
+        return torch.zeros_like(one), one
+
+
+@dataclass(frozen=True)
+class X0(Prediction):
+    """F = x0."""
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(process.alpha(t))
+        return one, torch.zeros_like(one)
+
+
+@dataclass(frozen=True)
+class V(Prediction):
+    """F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022, for any process): D = √(α² + σ²) is never singular."""
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        norm = torch.hypot(alpha, sigma)
+        return -sigma / norm, alpha / norm
+
+
+@dataclass(frozen=True)
+class Flow(Prediction):
+    """F = dx_t/dt = α' x0 + σ' ε, the velocity of flow matching (Lipman et al. 2023)."""
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        return process.alpha_rate(t), process.sigma_rate(t)
+
+
+@dataclass(frozen=True)
+class Karras(Prediction):
+    """F of x0 = c_skip x_t + c_out F (Karras et al. 2022, table 1), for any process.
+
+    With V = α² sigma_data² + σ²: F = (σ/sigma_data x0 - α sigma_data ε)/√V, which has unit variance for data of standard
+    deviation `sigma_data`; D = -√V/sigma_data.
+    """
+
+    sigma_data: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.sigma_data <= 0:
+            raise ValueError(f"sigma_data={self.sigma_data}: must be above 0")
+
+    def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        norm = torch.hypot(alpha * self.sigma_data, sigma)
+        return sigma / self.sigma_data / norm, -alpha * self.sigma_data / norm

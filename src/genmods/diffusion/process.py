@@ -1,0 +1,103 @@
+"""A noise process carries data at `t_min` to noise at `t_max`:
+
+    x_t = α(t) x0 + σ(t) ε,    ε ~ N(0, I),    log-SNR(t) = 2 ln(α/σ), falling in t.
+
+Everything else (predictions, samplers, likelihoods) knows a process by α, σ, their rates dα/dt and dσ/dt, and the inverse
+`time(log_snr)`. Coefficients are float64, of the shape of `t`, and are cast where they meet the data. At `t_min` σ may be 0
+(the data themselves); `t_low` is the least noisy time at which a network is asked or trained.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LOG_SNR_LIMIT = 13.5
+"""Beyond ±13.5 (σ/α = 0.0012 or 850) images do not tell: networks and grids see log-SNRs clamped to this."""
+
+
+def precise(t: Tensor) -> Tensor:
+    """`t` in float64, on the CPU where its device has no float64."""
+    return (t.cpu() if t.device.type == "mps" else t).double()
+
+
+def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
+    """A coefficient [B] in the type of `x` [B, ...], shaped to multiply it."""
+    return coefficient.to(x).view(-1, *[1] * (x.dim() - 1))
+
+
+def check_times(t: Tensor, x: Tensor) -> None:
+    """Raises ValueError unless `t` holds one time for each sample of `x` [B, ...]."""
+    if t.shape != x.shape[:1]:
+        raise ValueError(f"t must have shape [{len(x)}], one time a sample of x; got {list(t.shape)}")
+
+
+class NoiseProcess(nn.Module):
+    """The registry kind `process`: α, σ, their rates and the inverse of the log-SNR.
+
+    A subclass sets `t_low` and, where they are not 0 and 1, `t_min` and `t_max`; discrete levels are `times` (float64,
+    ascending, without `t_min`), else None.
+    """
+
+    t_min: float = 0.0
+    t_low: float = 0.0
+    t_max: float = 1.0
+    times: Tensor | None
+
+    def __init__(self, times: Tensor | None = None):
+        super().__init__()
+        self.register_buffer("times", times, persistent=False)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """The factor α of the data at times `t`, float64 of any shape."""
+        raise NotImplementedError
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """The standard deviation σ of the noise at times `t`."""
+        raise NotImplementedError
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        """dα/dt."""
+        raise NotImplementedError
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        """dσ/dt."""
+        raise NotImplementedError
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The time at which the log-SNR is `log_snr`."""
+        raise NotImplementedError
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """2 ln(α/σ); infinite where σ or α is 0."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def log_snr_rate(self, t: Tensor) -> Tensor:
+        """d log-SNR/dt, negative."""
+        return 2 * (self.alpha_rate(t) / self.alpha(t) - self.sigma_rate(t) / self.sigma(t))
+
+    @property
+    def log_snr_range(self) -> tuple[float, float]:
+        """The finite range of log-SNRs (at `t_max`, at `t_low`) that networks and grids see."""
+        low, high = self.log_snr(torch.tensor([self.t_max, self.t_low], dtype=torch.float64)).tolist()
+        return max(low, -LOG_SNR_LIMIT), min(high, LOG_SNR_LIMIT)
+
+    @property
+    def prior_std(self) -> float:
+        """√(α² + σ²) at `t_max`: the standard deviation of x there, for data of unit variance."""
+        t = torch.tensor(self.t_max, dtype=torch.float64)
+        return torch.hypot(self.alpha(t), self.sigma(t)).item()
+
+    def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x_t = α x0 + σ ε for `x0`, `eps` [B, ...] and `t` [B]; raises ValueError for another shape of `t`."""
+        check_times(t, x0)
+        return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
+
+    def schedule(self, steps: int) -> Tensor:
+        """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t unless it says else."""
+        return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
+
+    def _apply(self, fn, recurse=True):
+        """Moves between devices like any module, but keeps its precision: `model.bfloat16()` must not round a schedule."""
+        device = fn(torch.empty(0)).device
+        return super()._apply(lambda tensor: tensor if device.type == "mps" else tensor.to(device), recurse)

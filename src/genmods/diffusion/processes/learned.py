@@ -1,0 +1,75 @@
+"""The learned schedule of VDM (Kingma et al. 2021, appendix H): a monotone network says the log-SNR.
+
+    -log-SNR = γ(t) = γ0 + (γ1 - γ0) (m(t) - m(0))/(m(1) - m(0)),    m(t) = a t + Σ_j c_j S(w_j t + b_j),    a, c, w > 0
+
+with S the logistic function. The ends alone enter the continuous ELBO; what lies between them changes its variance.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from genmods.diffusion.process import NoiseProcess, precise
+from genmods.diffusion.processes.preserving import VariancePreserving
+
+
+class Learned(VariancePreserving):
+    """A variance preserving process with log-SNR from `log_snr_max` at t = 0 to `log_snr_min` at t = 1, trained by gradient.
+
+    It starts near linear in t. With `learn_ends` the two ends train as well: train them on a loss that holds the prior and
+    the reconstruction term (`genmods.diffusion.likelihood.vlb`), since the diffusion term alone would close the range.
+    """
+
+    def __init__(
+        self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False
+    ):
+        if log_snr_max <= log_snr_min:
+            raise ValueError(f"log_snr_min={log_snr_min}, log_snr_max={log_snr_max}: must be log_snr_min < log_snr_max")
+        if width < 1:
+            raise ValueError(f"width={width}: must be at least 1")
+        NoiseProcess.__init__(self)
+        self.register_buffer("knots", None)
+        self.ends = nn.Parameter(torch.tensor([-log_snr_max, -log_snr_min]), requires_grad=learn_ends)
+        self.slope = nn.Parameter(torch.tensor(0.0))
+        self.height = nn.Parameter(torch.full((width,), -4.0))
+        self.steepness = nn.Parameter(torch.linspace(1.0, 10.0, width))
+        self.bias = nn.Parameter(-torch.linspace(1.0, 10.0, width) * torch.linspace(0, 1, width))
+
+    def _monotone(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """m(t) and dm/dt."""
+        slope, height, steepness = (softplus(p.to(t)) for p in (self.slope, self.height, self.steepness))
+        level = torch.sigmoid(t[..., None] * steepness + self.bias.to(t))
+        return slope * t + level @ height, slope + (level * (1 - level)) @ (height * steepness)
+
+    def _gamma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """γ(t) and dγ/dt."""
+        value, rate = self._monotone(t)
+        (first, last), _ = self._monotone(torch.tensor([0.0, 1.0]).to(t))
+        start, end = self.ends.to(t)
+        scale = (end - start) / (last - first)
+        return start + scale * (value - first), scale * rate
+
+    def integral(self, t: Tensor) -> Tensor:
+        return softplus(self._gamma(t)[0], threshold=100.0)
+
+    def rate(self, t: Tensor) -> Tensor:
+        gamma, rate = self._gamma(t)
+        return torch.sigmoid(gamma) * rate
+
+    @torch.no_grad()
+    def inverse(self, integral: Tensor) -> Tensor:
+        """By bisection to the last bit of [0, 1]."""
+        low, high = torch.zeros_like(integral), torch.ones_like(integral)
+        for _ in range(54):
+            middle = (low + high) / 2
+            above = self.integral(middle) > integral
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (low + high) / 2
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return -self._gamma(precise(t))[0]
+
+    def log_snr_rate(self, t: Tensor) -> Tensor:
+        return -self._gamma(precise(t))[1]

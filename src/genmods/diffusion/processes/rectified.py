@@ -1,0 +1,37 @@
+"""Rectified flow: α = 1 - t, σ = t, a straight line from data to noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
+
+
+class Rectified(NoiseProcess):
+    """x_t = (1 - t) x0 + t ε (Liu et al. 2023; Lipman et al. 2023, with σ_min = 0 and time reversed).
+
+    At t = 1 no signal is left: the predictions v, flow, x0 and karras are well defined there; eps is not, and needs `t_max` < 1.
+    """
+
+    def __init__(self, t_max: float = 1.0):
+        super().__init__()
+        self.t_low = self.time(torch.tensor(LOG_SNR_LIMIT)).item()
+        if not self.t_low < t_max <= 1:
+            raise ValueError(f"t_max={t_max}: must lie in ({self.t_low:.2g}, 1]")
+        self.t_max = t_max
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - precise(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return precise(t)
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(precise(t))
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        return torch.ones_like(precise(t))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.sigmoid(-precise(log_snr) / 2)

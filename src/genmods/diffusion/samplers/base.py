@@ -1,0 +1,108 @@
+"""What every sampler shares: the loop over a time grid, and the numbers of the process along it.
+
+A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0) or the signal is (α = 0), coordinates such as
+λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α x0 + σ ε of its first-order step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.grids import Grid
+from genmods.diffusion.noise import Noise
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess
+
+Progress = Callable[[int, int], None]
+"""(steps done, steps in all), called after each step: the hook for a bar."""
+
+
+@dataclass
+class Run:
+    """One run of a sampler: its denoiser and noise, the process along the grid as Python floats, and what it remembers."""
+
+    denoise: Denoise
+    process: NoiseProcess
+    grid: Tensor
+    noise: Noise
+    history: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        log_snr = self.process.log_snr(self.grid)
+        self.times: list[float] = self.grid.tolist()
+        self.alpha: list[float] = self.process.alpha(self.grid).tolist()
+        self.sigma: list[float] = self.process.sigma(self.grid).tolist()
+        self.lam: list[float] = (log_snr / 2).tolist()
+        self.ratio: list[float] = torch.exp(-log_snr / 2).tolist()
+
+    def estimate(self, x: Tensor, i: int) -> Estimate:
+        """The denoiser's estimate of `x` [B, ...] at grid point `i`."""
+        return self.denoise(x, self.grid[i].expand(len(x)))
+
+    def place(self, estimate: Estimate, i: int) -> Tensor:
+        """α x0 + σ ε at grid point `i`: the deterministic first-order step (DDIM)."""
+        return self.alpha[i] * estimate.x0 + self.sigma[i] * estimate.eps
+
+
+@dataclass
+class Sampler:
+    """The registry kind `sampler`: `steps` steps on a `grid` of times; without a grid, on the process' own.
+
+    Raises ValueError for fewer steps than the sampler's order.
+    """
+
+    uses_eps: ClassVar[bool] = True
+    """Whether it steps with ε as the denoiser gives it, or with x0 (and x) alone."""
+
+    steps: int = 50
+    grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: a sampler takes at least 1 step")
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        """x at grid point i + 1 from `x` [B, ...] at grid point `i`."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        denoise: Denoise,
+        process: NoiseProcess,
+        x: Tensor,
+        grid: Tensor,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]`, `grid` float64 [N + 1] and falling."""
+        run = Run(denoise, process, grid if x.device.type == "mps" else grid.to(x.device), noise)
+        for i in range(len(grid) - 1):
+            x = self.step(run, x, i)
+            if progress is not None:
+                progress(i + 1, len(grid) - 1)
+        return x
+
+    def times(self, process: NoiseProcess) -> Tensor:
+        """The grid of this sampler on `process`: float64 [steps + 1], from `t_max` to `t_min`."""
+        if process.times is not None and self.steps > len(process.times):
+            raise ValueError(f"steps={self.steps}: the process has only {len(process.times)} levels")
+        return process.schedule(self.steps) if self.grid is None else self.grid(process, self.steps)
+
+    def sample(
+        self, denoise: Denoise, process: NoiseProcess, x: Tensor, noise: Noise, progress: Progress | None = None
+    ) -> Tensor:
+        """Samples from `x` [B, ...] at `t_max`, which is `process.prior_std` times standard normal noise."""
+        return self(denoise, process, x, self.times(process), noise, progress)
+
+
+def check_order(order: int, steps: int) -> None:
+    """Raises ValueError where a multistep sampler has fewer steps than its order, so that it would never reach it."""
+    if order > steps:
+        raise ValueError(f"steps={steps}: a multistep sampler of order {order} takes at least {order} steps")

@@ -1,0 +1,41 @@
+"""DDPM ancestral sampling (Ho et al. 2020): the mean of q(x_s | x_t, x0), and one of three variances.
+
+On a discrete process with as many steps as levels this is DDPM to the letter; on fewer steps, iDDPM's respaced one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.variance import bounds, interpolate
+
+
+@dataclass
+class DDPM(Sampler):
+    """Ancestral sampling with the `small` or `large` fixed variance of `genmods.diffusion.variance`.
+
+    A network that learned its variance overrides the choice. The last step adds no noise.
+    """
+
+    steps: int = 1000
+    variance: Literal["small", "large"] = "small"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variance not in ("small", "large"):
+            raise ValueError(f"variance={self.variance!r}: must be 'small' or 'large'")
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        estimate = run.estimate(x, i)
+        if run.sigma[i + 1] == 0:
+            return run.place(estimate, i + 1)
+        small, large = bounds(run.alpha[i], run.sigma[i], run.alpha[i + 1], run.sigma[i + 1])
+        mean = run.alpha[i + 1] * estimate.x0 + math.sqrt(run.sigma[i + 1] ** 2 - small) * estimate.eps
+        fraction = {"small": 0.0, "large": 1.0}[self.variance] if estimate.var is None else estimate.var
+        std = interpolate(small, large, fraction) ** 0.5
+        return mean + std * run.noise(i).to(x)

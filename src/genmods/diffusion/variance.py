@@ -1,0 +1,32 @@
+"""The variance of a reverse step from t to s < t, and iDDPM's learned one (Nichol and Dhariwal 2021).
+
+    smallest: β̃ = σ_s² (1 - SNR_t/SNR_s), that of q(x_s | x_t, x0), right where x0 is known
+    largest:  β  = σ_t² - (α_t/α_s)² σ_s², that of q(x_t | x_s), right where x0 is white noise
+
+A learned variance is β^f β̃^(1-f), f said by the network for each pixel.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Number = TypeVar("Number", float, Tensor)
+
+
+def bounds(alpha_t: Number, sigma_t: Number, alpha_s: Number, sigma_s: Number) -> tuple[Number, Number]:
+    """(β̃, β) from the coefficients at t and s: floats, or tensors of one shape."""
+    largest = sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2
+    return largest * (sigma_s / sigma_t) ** 2, largest
+
+
+def interpolate(smallest, largest, fraction):
+    """β^f β̃^(1-f), of floats or tensors."""
+    return largest**fraction * smallest ** (1 - fraction)
+
+
+def normal_kl(error: Tensor, true: Tensor, model: Tensor) -> Tensor:
+    """KL(N(m, true) ‖ N(m + error, model)) in nats, elementwise; `true` and `model` are variances."""
+    return 0.5 * ((true + error**2) / model - 1 + (model / true).log())

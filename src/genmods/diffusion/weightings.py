@@ -1,0 +1,121 @@
+"""How much each noise level counts. A weight here multiplies the squared error of the network's own output F.
+
+An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant of the prediction. So a weight w on the ε-error
+is w (α/D)² on F, and a weighting meant "per unit of log-SNR" is divided by the density at which training visits it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genmods.diffusion.densities import TimeDensity
+from genmods.diffusion.prediction import Prediction
+from genmods.diffusion.process import NoiseProcess
+
+
+class Level(NamedTuple):
+    """The noise levels of a batch, all [B] float64: log-SNR, its density in training, and (α/D)², (σ/D)²."""
+
+    log_snr: Tensor
+    density: Tensor
+    eps_gain: Tensor
+    x0_gain: Tensor
+
+    @classmethod
+    def at(cls, process: NoiseProcess, prediction: Prediction, t: Tensor, density: TimeDensity) -> Level:
+        """The levels at times `t` [B]."""
+        det = prediction.determinant(process, t).square()
+        gains = process.alpha(t).square() / det, process.sigma(t).square() / det
+        return cls(process.log_snr(t), density.log_snr_density(process, t), *gains)
+
+
+class Weighting(nn.Module):
+    """The registry kind `weighting`: called with a `Level` and the error of F [B], it returns the loss [B]."""
+
+    def weight(self, level: Level) -> Tensor:
+        """The weight [B] of the squared error of F."""
+        raise NotImplementedError
+
+    def forward(self, level: Level, error: Tensor) -> Tensor:
+        return self.weight(level).to(error) * error
+
+
+class Simple(Weighting):
+    """1 on the network's own output, as each prediction was published (Ho et al. 2020, equation 14)."""
+
+    def weight(self, level: Level) -> Tensor:
+        return torch.ones_like(level.log_snr)
+
+
+class Elbo(Weighting):
+    """½ on the ε-error per unit of log-SNR: the loss is the ELBO's diffusion term in nats a pixel (Kingma et al. 2021)."""
+
+    def weight(self, level: Level) -> Tensor:
+        return 0.5 * level.eps_gain / level.density
+
+
+class Sigmoid(Weighting):
+    """½ S(bias - log-SNR) on the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024)."""
+
+    def __init__(self, bias: float = 0.0):
+        super().__init__()
+        self.bias = bias
+
+    def weight(self, level: Level) -> Tensor:
+        return 0.5 * torch.sigmoid(self.bias - level.log_snr) * level.eps_gain / level.density
+
+
+class MinSNR(Weighting):
+    """min(1, gamma/SNR) on the ε-error (Hang et al. 2023): min(SNR, gamma) on x0."""
+
+    def __init__(self, gamma: float = 5.0):
+        super().__init__()
+        if gamma <= 0:
+            raise ValueError(f"gamma={gamma}: must be above 0")
+        self.gamma = gamma
+
+    def weight(self, level: Level) -> Tensor:
+        return torch.exp(level.log_snr).clamp(max=self.gamma) * level.x0_gain
+
+
+class EDM(Weighting):
+    """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022, table 1)."""
+
+    def __init__(self, sigma_data: float = 1.0):
+        super().__init__()
+        if sigma_data <= 0:
+            raise ValueError(f"sigma_data={sigma_data}: must be above 0")
+        self.sigma_data = sigma_data
+
+    def weight(self, level: Level) -> Tensor:
+        return level.eps_gain + level.x0_gain / self.sigma_data**2
+
+
+class EDM2(EDM):
+    """EDM's weight with a learned log-variance u of each noise level: w e/exp(u) + u (Karras et al. 2024, equation 14).
+
+    u is linear in `channels` random Fourier features of the log-SNR; it trains with the network.
+    """
+
+    def __init__(self, sigma_data: float = 1.0, channels: int = 128):
+        super().__init__(sigma_data)
+        if channels < 1:
+            raise ValueError(f"channels={channels}: must be at least 1")
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("frequency", torch.randn(channels, generator=generator))
+        self.register_buffer("phase", torch.rand(channels, generator=generator))
+        self.linear = nn.Linear(channels, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def log_variance(self, log_snr: Tensor) -> Tensor:
+        """u [B] at `log_snr` [B]."""
+        angle = 2 * math.pi * (log_snr.to(self.frequency)[:, None] / 8 * self.frequency + self.phase)
+        return self.linear(math.sqrt(2) * angle.cos()).squeeze(1)
+
+    def forward(self, level: Level, error: Tensor) -> Tensor:
+        log_variance = self.log_variance(level.log_snr).to(error)
+        return super().forward(level, error) * torch.exp(-log_variance) + log_variance
