@@ -22,10 +22,10 @@ def names(net, group):
 
 def test_who_decays():
     net = Net()
-    hidden, output, rest = parameter_groups(net, 0.1)
+    hidden, output, rest = parameter_groups(net)
     assert names(net, hidden) == {"conv.weight", "attention.in_proj_weight", "attention.out_proj.weight"}
     assert names(net, output) == {"head.weight"}
-    assert [g["weight_decay"] for g in (hidden, output, rest)] == [0.1, 0.1, 0.0]
+    assert [g.get("weight_decay") for g in (hidden, output, rest)] == [None, None, 0.0]
     assert [g["matrix"] for g in (hidden, output, rest)] == [True, False, False]
     assert names(net, hidden) | names(net, output) | names(net, rest) == {n for n, _ in net.named_parameters()}
 
@@ -34,15 +34,16 @@ def test_frozen_are_left_out_and_shared_listed_once():
     net = Net()
     net.conv.requires_grad_(False)
     net.head.weight = net.embedding.weight
-    listed = [p for group in parameter_groups(net, 0.1) for p in group["params"]]
+    listed = [p for group in parameter_groups(net) for p in group["params"]]
     assert len({id(p) for p in listed}) == len(listed) == len([p for p in net.parameters() if p.requires_grad])
-    rest = parameter_groups(net, 0.1)[-1]
+    rest = parameter_groups(net)[-1]
     assert any(p is net.embedding.weight for p in rest["params"]), "tied to an embedding: no decay"
 
 
 def test_torch_optimizers_take_them():
     net = Net()
     for kind in (torch.optim.AdamW, torch.optim.SGD):
-        optimizer = kind(parameter_groups(net, 0.1), lr=0.1)
+        optimizer = kind(parameter_groups(net), lr=0.1, weight_decay=0.2)
+        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.2, 0.2, 0.0]
         sum(p.sum() for p in net.parameters()).backward()
         optimizer.step()

@@ -81,15 +81,17 @@ def test_matches_torchs_own_muon_on_matrices():
 
 def test_everything_but_hidden_filters_is_exactly_adamw():
     net, reference = network(), network()
-    groups = parameter_groups(net, 0.05)
+    groups = parameter_groups(net)
     optimizer = Muon(groups, lr=0.0, adam_lr=3e-3, weight_decay=0.05)
-    adam = torch.optim.AdamW(parameter_groups(reference, 0.05)[1:], lr=3e-3, betas=(0.9, 0.99), eps=1e-8)
+    adam = torch.optim.AdamW(
+        parameter_groups(reference)[1:], lr=3e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.05
+    )
     assert train(net, optimizer, 5) == pytest.approx(train(reference, adam, 5), abs=1e-6)
 
 
 def test_weight_decay_shrinks_weights_alone():
     net = network()
-    optimizer = Muon(parameter_groups(net, 0.5), lr=0.1, adam_lr=0.1)
+    optimizer = Muon(parameter_groups(net), weight_decay=0.5, lr=0.1, adam_lr=0.1)
     before = copy.deepcopy(net)
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
@@ -100,11 +102,11 @@ def test_weight_decay_shrinks_weights_alone():
 
 def test_learns_and_resumes_bit_for_bit():
     net = network()
-    optimizer = Muon(parameter_groups(net, 0.01), lr=0.05, adam_lr=3e-3)
+    optimizer = Muon(parameter_groups(net), weight_decay=0.01, lr=0.05, adam_lr=3e-3)
     losses = train(net, optimizer, 10)
     assert losses[-1] < 0.7 * losses[0]
     twin = copy.deepcopy(net)
-    resumed = Muon(parameter_groups(twin, 0.01), lr=0.05, adam_lr=3e-3)
+    resumed = Muon(parameter_groups(twin), weight_decay=0.01, lr=0.05, adam_lr=3e-3)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert train(net, optimizer, 3) == train(twin, resumed, 3)
 

@@ -13,10 +13,10 @@ from torch import nn
 _MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase)
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Split the trainable parameters of `module` into groups for an optimizer.
 
-    Filters and matrices get `weight_decay`, all else 0. The key `matrix` is True for the hidden filters and matrices,
+    Filters and matrices keep the optimizer's `weight_decay`, all else gets 0. The key `matrix` is True for the hidden filters and matrices,
     which Muon orthogonalises, and False for the output layer (the last one registered) and for all else; other
     optimizers ignore it. A shared parameter is listed once, frozen ones are left out, and so are empty groups.
     """
@@ -28,8 +28,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     weights = [parameter for parameter, multiplies in kinds.items() if multiplies]
     others = [parameter for parameter, multiplies in kinds.items() if not multiplies]
     groups: list[dict[str, Any]] = [
-        {"params": weights[:-1], "weight_decay": weight_decay, "matrix": True},
-        {"params": weights[-1:], "weight_decay": weight_decay, "matrix": False},
+        {"params": weights[:-1], "matrix": True},
+        {"params": weights[-1:], "matrix": False},
         {"params": others, "weight_decay": 0.0, "matrix": False},
     ]
     for group in groups:

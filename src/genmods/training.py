@@ -1,0 +1,52 @@
+"""One place where a Trainer is put together, so that every run is checkpointed, guarded and reproducible alike."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from genmods.callbacks.ema import EMA
+from genmods.callbacks.guard import FiniteLoss, StopOnSignal
+from genmods.tasks.base import Task
+
+DEFAULTS: dict[str, Any] = {"num_sanity_val_steps": 0, "enable_model_summary": False}
+"""What genmods sets where a recipe's `trainer` section is silent."""
+
+FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
+"""What a recipe cannot change: the loader shares out samples itself, and likelihood and guidance need gradients."""
+
+
+def make_trainer(
+    folder: Path,
+    task: Task,
+    settings: dict[str, Any],
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    contents: dict[str, Any],
+) -> Trainer:
+    """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
+
+    EMA comes first, so that whatever runs after a batch sees its update; checkpoints come last.
+    """
+    _silence()
+    checkpoint = RunCheckpoint(folder / "checkpoints", contents, task.monitor)
+    averages = [callback for callback in callbacks if isinstance(callback, EMA)]
+    others = [callback for callback in callbacks if not isinstance(callback, EMA)]
+    return Trainer(
+        **{**DEFAULTS, **settings, **FIXED},
+        default_root_dir=folder,
+        logger=loggers or False,
+        callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],
+        plugins=[AtomicCheckpointIO()],
+    )
+
+
+def _silence() -> None:
+    """Lightning's advice that does not hold here: batches need no workers, and the log interval may pass an epoch."""
+    for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", message)
