@@ -1,0 +1,192 @@
+"""A recipe: the sections of one run, checked, resolved to plain data and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from genmods.recipe import override
+from genmods.recipe.check import OPEN, UNKNOWN, From, Part, default, fill, part
+from genmods.recipe.source import settings
+from genmods.recipe.text import Node, RecipeError, marked, plain, read, write
+from genmods.registry import Entry, nearest
+
+SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
+MODULE = Entry("", "the data module", "genmods.data.module:ImageData")
+_FILLED = ("source", "seed")  # settings of the data module that the recipe fills
+TRAINER = Entry("", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
+OWN_TRAINER_SETTINGS = {
+    "logger": "is a section of its own",
+    "callbacks": "is a section of its own",
+    "default_root_dir": "is the run folder",
+    "inference_mode": "is off: likelihood and guidance need gradients",
+    "use_distributed_sampler": "is off: the data module shares the samples out",
+}
+"""Settings of Lightning's Trainer that a recipe does not make, and why."""
+LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 0}
+LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
+LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
+"""The least value of Trainer settings, which Lightning itself would tell late or not at all."""
+
+
+class Recipe:
+    """A checked recipe. `source` is its file, `name` its own name or that of the file.
+
+    `task`, `data`, `optimizer` and `trainer` are parts to build; `schedule` is a part or None; `logger` and `callbacks`
+    are lists of parts. `data` builds the data module, whose first argument is the source.
+    """
+
+    def __init__(self, root: Node, source: str, name: str):
+        self.source = source
+        sections = _sections(root, source)
+        self.name = str(_scalar(sections, "name", str, name))
+        self.seed = int(_scalar(sections, "seed", int, 0))
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError(sections["seed"].where, "seed", f"expected an int from 0 to 2**32 - 1, got {self.seed}")
+        self.task = part("task", _required(sections, "task", source), "task")
+        self.data = _data(_required(sections, "data", source), self.seed)
+        self.optimizer = part(
+            "optimizer",
+            sections.get("optimizer", marked({}, source)),
+            "optimizer",
+            standard=marked({"name": "adamw"}, source),
+        )
+        schedule = sections.get("schedule", Node(None, source))
+        self.schedule = None if schedule.value is None else part("schedule", schedule, "schedule")
+        self.trainer = _trainer(sections.get("trainer", marked({}, source)))
+        self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
+        self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
+
+    def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The resolved recipe as plain data: every setting with its value, those left to the data as such or as `facts`."""
+        facts = facts or {}
+        source, module = _shown(self.data.given["source"], {}), _shown(self.data, {})
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "task": _shown(self.task, facts),
+            "data": {**source, **{key: value for key, value in module.items() if key not in source}},
+            "optimizer": _shown(self.optimizer, facts),
+            "schedule": _shown(self.schedule, facts),
+            "trainer": _shown(self.trainer, facts),
+            "logger": _shown(self.logger, facts),
+            "callbacks": _shown(self.callbacks, facts),
+        }
+
+    def to_yaml(self, facts: dict[str, Any] | None = None) -> str:
+        """The resolved recipe as YAML; loading it again gives the same text."""
+        return write(self.plain(facts))
+
+
+def _sections(root: Node, source: str) -> dict[str, Node]:
+    if not isinstance(root.value, dict):
+        raise RecipeError(root.where, "", "a recipe is a block of sections: task, data, trainer, ...")
+    for key, node in root.value.items():
+        if key not in SECTIONS:
+            raise RecipeError(node.where, key, f"a recipe has no section '{key}'{nearest(key, SECTIONS)}")
+    return root.value
+
+
+def _required(sections: dict[str, Node], name: str, source: str) -> Node:
+    if name not in sections:
+        raise RecipeError(source, name, "the section is missing")
+    return sections[name]
+
+
+def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> Any:
+    node = sections.get(name)
+    if node is None:
+        return standard
+    if type(node.value) is not kind:
+        raise RecipeError(node.where, name, f"expected {'an int' if kind is int else 'a text'}, got {node.value!r}")
+    return node.value
+
+
+@cache
+def module_settings() -> frozenset[str]:
+    """The settings of section `data` that belong to the data module, whatever the source."""
+    return frozenset(settings(MODULE.target)).difference(_FILLED)
+
+
+def _data(node: Node, seed: int) -> Part:
+    """The data module of the flat section; a setting that the source has too goes to both."""
+    everything = node.value if isinstance(node.value, dict) else {}
+    inner = {key: item for key, item in everything.items() if key not in module_settings()}
+    source = part("data", Node(inner or node.value, node.where), "data", facts=False)
+    if isinstance(source, From):
+        raise RecipeError(node.where, "data.from", "data cannot be taken from a run")
+    shared = {key: everything[key] for key in source.settings() if key in everything and key not in source.given}
+    if shared:
+        source = fill(
+            source.entry, {**{k: v for k, v in inner.items() if k != "name"}, **shared}, node.where, "data", False
+        )
+    outer = {key: item for key, item in everything.items() if key in module_settings()}
+    result = fill(MODULE, outer, node.where, "data", facts=False, omitted=_FILLED)
+    result.given |= {"source": source, "seed": seed}
+    return result
+
+
+def _trainer(node: Node) -> Part:
+    if not isinstance(node.value, dict | None):
+        raise RecipeError(node.where, "trainer", "expected a block of settings of Lightning's Trainer")
+    for key, item in (node.value or {}).items():
+        if key in OWN_TRAINER_SETTINGS:
+            raise RecipeError(item.where, f"trainer.{key}", f"is not set here; it {OWN_TRAINER_SETTINGS[key]}")
+    result = fill(TRAINER, node.value or {}, node.where, "trainer", facts=False, omitted=tuple(OWN_TRAINER_SETTINGS))
+    for key, least in LEAST.items():
+        value = result.given.get(key)
+        if isinstance(value, int | float) and value < least:
+            raise RecipeError(node.value[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
+    return result
+
+
+def _several(kind: str, node: Node, path: str) -> list[Part | From]:
+    if node.value is None:
+        return []
+    items = node.value if isinstance(node.value, list) else [node]
+    return [part(kind, item, f"{path}[{i}]" if item is not node else path) for i, item in enumerate(items)]
+
+
+def _shown(value: Any, facts: dict[str, Any]) -> Any:
+    """Plain data of a checked value: the settings of a part with every default that can be written."""
+    if isinstance(value, From):
+        return {"from": value.run}
+    if isinstance(value, list | tuple):
+        return [_shown(item, facts) for item in value]
+    if isinstance(value, dict):
+        return {key: _shown(item, facts) for key, item in value.items()}
+    if not isinstance(value, Part):
+        return value
+    result = {"name": value.entry.name} if value.kind else {}
+    left = value.open()
+    for name, setting in value.settings().items():
+        if name in value.given:
+            result[name] = _shown(value.given[name], facts)
+        elif name in left:
+            result[name] = facts.get(name, OPEN)
+        elif (standard := default(setting)) is not UNKNOWN:
+            result[name] = _shown(standard, facts)
+    return result
+
+
+def load(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The checked recipe of a file, or of a shipped recipe's bare name, changed by `--key=value` overrides.
+
+    Raises RecipeError: one line with file, line and key path.
+    """
+    from genmods.recipe.shipped import locate
+
+    path, name = locate(source)
+    return _recipe(read(path), str(path), name, overrides)
+
+
+def from_plain(data: dict[str, Any], overrides: Iterable[str] = (), source: str = "checkpoint") -> Recipe:
+    """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; raises RecipeError."""
+    return _recipe(marked(data, source), source, source, overrides)
+
+
+def _recipe(root: Node, source: str, name: str, overrides: Iterable[str]) -> Recipe:
+    override.apply(root, list(overrides), kept=module_settings())
+    return Recipe(root, source, name)

@@ -1,0 +1,204 @@
+"""Classes read from their source text: which settings a constructor takes, without importing its module or its parents.
+
+A module is found by path alone, a name is followed through imports, and the settings of a class are those of its
+`__init__`, or the fields of a dataclass and of the dataclasses it inherits.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Module:
+    """The top level of a source file: its classes, its assignments and where its imported names come from."""
+
+    def __init__(self, name: str, path: Path):
+        self.name = name
+        self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        self.values: dict[str, ast.expr | ast.ClassDef] = {}
+        self.imports: dict[str, tuple[str, str]] = {}  # local name -> (module, name there, or "" for the module itself)
+        self.stars: list[str] = []
+        for statement in _flat(ast.parse(path.read_bytes(), str(path)).body):
+            self._add(statement)
+
+    def _add(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.ClassDef):
+            self.values[statement.name] = statement
+        elif isinstance(statement, ast.Assign):
+            self.values.update({t.id: statement.value for t in statement.targets if isinstance(t, ast.Name)})
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            self.values[statement.target.id] = statement.value
+        elif isinstance(statement, ast.Import):
+            for alias in statement.names:
+                target = alias.name if alias.asname else alias.name.partition(".")[0]
+                self.imports[alias.asname or target] = (target, "")
+        elif isinstance(statement, ast.ImportFrom):
+            parents = self.package.split(".")[: len(self.package.split(".")) - statement.level + 1]
+            origin = ".".join(
+                [*(parents if statement.level else []), *([statement.module] if statement.module else [])]
+            )
+            for alias in statement.names:
+                if alias.name == "*":
+                    self.stars.append(origin)
+                else:
+                    self.imports[alias.asname or alias.name] = (origin, alias.name)
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements at the top level and inside its `if` and `try` blocks."""
+    for statement in body:
+        if isinstance(statement, ast.If | ast.Try):
+            for block in (statement.body, statement.orelse):
+                yield from _flat(block)
+        else:
+            yield statement
+
+
+@cache
+def find_module(name: str) -> Module | None:
+    """The module's top level, or None where no source file is found; raises SyntaxError. Imports nothing."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded and loaded.endswith(".py"):
+        return Module(name, Path(loaded))
+    path, spec, full = None, None, ""
+    for part in name.split("."):
+        full = f"{full}.{part}" if full else part
+        specs = (finder.find_spec(full, path) for finder in sys.meta_path)
+        spec = next((found for found in specs if found), None)
+        if spec is None:
+            return None
+        path = spec.submodule_search_locations
+    return Module(name, Path(spec.origin)) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+class Found(NamedTuple):
+    """A class or an assigned expression, and the module whose names it is written in."""
+
+    module: Module
+    value: ast.expr | ast.ClassDef
+
+    @property
+    def target(self) -> str:
+        return f"{self.module.name}:{self.value.name}" if isinstance(self.value, ast.ClassDef) else ""
+
+
+def lookup(module: Module | None, name: str, depth: int = 20) -> Found | None:
+    """What `name` (possibly dotted) stands for in a module, followed through imports; None where that is unknown."""
+    if module is None or depth == 0:
+        return None
+    head, _, rest = name.partition(".")
+    if head in module.values:
+        return None if rest else Found(module, module.values[head])
+    if head in module.imports:
+        origin, there = module.imports[head]
+        submodule = f"{origin}.{there}" if there else origin
+        if rest and (found := lookup(find_module(submodule), rest, depth - 1)):
+            return found
+        if rest and "." in rest and not there:  # `import a.b.c` binds `a`
+            inner, _, last = rest.rpartition(".")
+            return lookup(find_module(f"{origin}.{inner}"), last, depth - 1)
+        return lookup(find_module(origin), there, depth - 1) if there and not rest else None
+    for origin in module.stars:
+        if found := lookup(find_module(origin), name, depth - 1):
+            return found
+    return None
+
+
+def find_class(target: str) -> Found | None:
+    """The class "module:Class", or None."""
+    module, _, name = target.partition(":")
+    found = lookup(find_module(module), name)
+    return found if found and isinstance(found.value, ast.ClassDef) else None
+
+
+class Setting(NamedTuple):
+    """One parameter of a constructor: its hint and default as syntax, read in the names of `module`."""
+
+    name: str
+    hint: ast.expr | None
+    default: ast.expr | None
+    module: Module
+
+
+def dotted(expression: ast.expr) -> str:
+    """`a.b.c` as text, or "" for any other expression."""
+    if isinstance(expression, ast.Name):
+        return expression.id
+    if isinstance(expression, ast.Attribute) and (head := dotted(expression.value)):
+        return f"{head}.{expression.attr}"
+    return ""
+
+
+def _is_dataclass(cls: ast.ClassDef) -> bool:
+    called = (d.func if isinstance(d, ast.Call) else d for d in cls.decorator_list)
+    return any(dotted(d) in ("dataclass", "dataclasses.dataclass") for d in called)
+
+
+def bases(found: Found) -> Iterator[Found]:
+    """The base classes whose source can be found."""
+    assert isinstance(found.value, ast.ClassDef)
+    for base in found.value.bases:
+        expression = base.value if isinstance(base, ast.Subscript) else base
+        parent = lookup(found.module, dotted(expression))
+        if parent and isinstance(parent.value, ast.ClassDef):
+            yield parent
+
+
+@cache
+def settings(target: str) -> dict[str, Setting]:
+    """The settings of the class "module:Class" in their order; empty where the class takes none."""
+    found = find_class(target)
+    return (_settings(found) or {}) if found else {}
+
+
+def _settings(found: Found) -> dict[str, Setting] | None:
+    cls, module = found.value, found.module
+    assert isinstance(cls, ast.ClassDef)
+    for statement in cls.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _parameters(statement.args, module)
+    if not _is_dataclass(cls):
+        inherited = (_settings(base) for base in bases(found))
+        return next((result for result in inherited if result is not None), None)
+    result: dict[str, Setting] = {}
+    for base in reversed(list(bases(found))):
+        if _is_dataclass(base.value):  # type: ignore[arg-type]
+            result.update(_settings(base) or {})
+    for statement in cls.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            name = statement.target.id
+            if (default := _field(statement)) is not False:
+                result[name] = Setting(name, statement.annotation, default, module)
+    return result
+
+
+def _field(statement: ast.AnnAssign) -> ast.expr | None | bool:
+    """The default of a dataclass field, None where it has none, False where it is no constructor parameter."""
+    hint, value = statement.annotation, statement.value
+    if dotted(hint.value if isinstance(hint, ast.Subscript) else hint).rpartition(".")[2] == "ClassVar":
+        return False
+    if not (isinstance(value, ast.Call) and dotted(value.func) in ("field", "dataclasses.field")):
+        return value
+    options = {keyword.arg: keyword.value for keyword in value.keywords}
+    init = options.get("init")
+    if isinstance(init, ast.Constant) and init.value is False:
+        return False
+    factory = options.get("default_factory")
+    if isinstance(factory, ast.Lambda):
+        return factory.body
+    if factory is not None:
+        return ast.Call(factory, [], [])
+    return options.get("default")
+
+
+def _parameters(arguments: ast.arguments, module: Module) -> dict[str, Setting]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)][1:]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {arg.arg: Setting(arg.arg, arg.annotation, default, module) for arg, default in pairs}
