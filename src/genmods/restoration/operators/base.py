@@ -39,7 +39,10 @@ class Operator(ABC):
         """Aᵀ y, for measurements `y`: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
-        """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos where no closed form is known."""
+        """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos where no closed form is known.
+
+        `f` gets the eigenvalues in a shape that broadcasts to [B, C', H', W'], and may use factors [B, 1, 1, 1].
+        """
         return lanczos(lambda v: self.forward(self.adjoint(v)), y, f)
 
     def pinv(self, y: Tensor) -> Tensor:
@@ -85,5 +88,6 @@ def lanczos(gram: Callable[[Tensor], Tensor], y: Tensor, f: Spectrum, steps: int
         q = image * reciprocal(beta)[:, None]
     values, vectors = torch.linalg.eigh(matrix)
     values = torch.where(values <= floor * values[:, -1:], 0.0, values)
-    weights = torch.einsum("bij,bj,bj->bi", vectors, f(values), vectors[:, 0])
+    spectrum = f(values.view(len(y), *[1] * (y.ndim - 2), steps)).reshape(len(y), steps)
+    weights = torch.einsum("bij,bj,bj->bi", vectors, spectrum, vectors[:, 0])
     return (norm * torch.einsum("bk,kbd->bd", weights, basis)).view(shape)

@@ -1,0 +1,141 @@
+"""Corruptions: how a clean image on [-1, 1] becomes a noisy one, and how strong the noise is at each pixel.
+
+Randomness comes from a key per image. `std(x)` is the standard deviation of the noise where the clean image is `x`; with
+it, noise that depends on the signal is whitened: y/std(x) has unit noise, and the diagonal operator 1/std(x) explains it.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods import keyed
+
+
+def _normal(x: Tensor, keys: Tensor) -> Tensor:
+    return keyed.normal(keys, x[0].numel()).view(x.shape).to(x)
+
+
+class Corruption(ABC):
+    """A random map of images [B, C, H, W] on [-1, 1] to corrupted ones: the registry kind `corruption`."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        """Corrupts `x`; image i depends on x[i] and `keys[i]` (int64 [B]) alone. The result may leave [-1, 1]."""
+
+    @abstractmethod
+    def std(self, x: Tensor) -> Tensor:
+        """The standard deviation of the noise at each pixel of clean images `x`, on the scale of [-1, 1]."""
+
+
+@dataclass
+class GaussianNoise(Corruption):
+    """Adds white noise of standard deviation `sigma`, on the scale of 0 to 255."""
+
+    sigma: float = 25.0
+
+    def __post_init__(self) -> None:
+        if self.sigma < 0:
+            raise ValueError(f"noise has sigma >= 0 (on 0-255), not {self.sigma}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        return x + self.std(x) * _normal(x, keys)
+
+    def std(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, 2 * self.sigma / 255)
+
+
+@dataclass
+class PoissonNoise(Corruption):
+    """Counts photons: a white pixel receives `peak` of them on average, a black one none."""
+
+    peak: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.peak <= 0:
+            raise ValueError(f"Poisson noise has a peak > 0 photons, not {self.peak}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        rate = self.peak * (x.double().clamp(-1, 1) + 1).cpu() / 2
+        generator = torch.Generator()
+        counts = [torch.poisson(r, generator=generator.manual_seed(int(k))) for r, k in zip(rate, keys, strict=True)]
+        return (torch.stack(counts) * (2 / self.peak) - 1).to(x)
+
+    def std(self, x: Tensor) -> Tensor:
+        """√rate/peak on [0, 1]; a pixel that expects less than half a photon counts as if it expected half a one."""
+        rate = (self.peak * (x.clamp(-1, 1) + 1) / 2).clamp_min(0.5)
+        return rate.sqrt() * (2 / self.peak)
+
+
+@dataclass
+class SpeckleNoise(Corruption):
+    """Multiplies the intensity, on [0, 1], by 1 + `level`·n."""
+
+    level: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.level < 0:
+            raise ValueError(f"speckle has a level >= 0 (relative to the intensity), not {self.level}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        return x + self.level * (x + 1) * _normal(x, keys)
+
+    def std(self, x: Tensor) -> Tensor:
+        """`level` times the intensity, and at least a quarter of a grey level of 256."""
+        return (self.level * (x.clamp(-1, 1) + 1)).clamp_min(0.5 / 255)
+
+
+@dataclass
+class SaltAndPepper(Corruption):
+    """Sets the `fraction` of the pixels to black or white, each with half of the chance, all channels together."""
+
+    fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction < 1:
+            raise ValueError(f"salt and pepper hit a fraction in 0..1 of the pixels, not {self.fraction}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        u = keyed.uniform(keys, x[0, 0].numel()).view(len(x), 1, *x.shape[2:]).to(x.device)
+        return torch.where(u < self.fraction, torch.where(u < self.fraction / 2, -1.0, 1.0), x).to(x.dtype)
+
+    def std(self, x: Tensor) -> Tensor:
+        """Of the change of a pixel: its mean square is fraction·(1 + x²)."""
+        return (self.fraction * (1 + x.square())).sqrt()
+
+
+@dataclass
+class Jpeg(Corruption):
+    """Compresses to 8-bit JPEG of `quality` 1 to 95, without chroma subsampling."""
+
+    quality: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 95:
+            raise ValueError(f"a JPEG quality lies in 1..95, not {self.quality}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        return torch.stack([self._compress(image) for image in x])
+
+    def _compress(self, image: Tensor) -> Tensor:
+        import numpy as np
+        from PIL import Image
+
+        if image.shape[0] not in (1, 3):
+            raise ValueError(f"JPEG stores images of 1 or 3 channels, not {image.shape[0]}")
+        pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.squeeze(-1) if image.shape[0] == 1 else pixels).save(
+            buffer, "JPEG", quality=self.quality, subsampling=0
+        )
+        decoded = torch.from_numpy(np.array(Image.open(buffer))).view(*image.shape[1:], -1).permute(2, 0, 1)
+        return decoded.to(image) / 127.5 - 1
+
+    def std(self, x: Tensor) -> Tensor:
+        """The root mean square error that compressing `x` makes, per image."""
+        error = (self(x, torch.zeros(len(x), dtype=torch.int64)) - x).square().mean((1, 2, 3), keepdim=True)
+        return error.sqrt().clamp_min(0.5 / 255).expand_as(x)

@@ -1,0 +1,119 @@
+"""A method draws images from p(x0 | y), y = A x0 + σ_y n, with a denoiser that knows p(x0) alone.
+
+Two hooks cover them all. `guide` turns the denoiser of the prior into an approximate denoiser of the posterior, which
+any sampler may follow; `step` changes how x at one time becomes x at the next. A method that overrides neither samples
+the prior: DDIM's step with noise `eta`,
+
+    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   v² = η² σ_s² (1 - SNR_t/SNR_s),   z ~ N(0, I).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.grids import Grid
+from genmods.diffusion.noise import Noise
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.samplers.base import Progress, Run, Sampler
+from genmods.diffusion.samplers.ddim import posterior_variance
+from genmods.restoration.operators import Operator
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """y = A x0 + σ_y n: the operator, what it measured [B, ...], and the standard deviation of white noise on [-1, 1]."""
+
+    operator: Operator
+    y: Tensor
+    sigma_y: float = 0.0
+
+    def residual(self, x0: Tensor) -> Tensor:
+        """y - A x0."""
+        return self.y - self.operator(x0)
+
+
+@dataclass
+class Method:
+    """The registry kind `method`: `steps` network calls over a `grid` of times (the process' own where None).
+
+    `eta` is the noise of a step: 0 deterministic, 1 ancestral. Raises ValueError for an `eta` outside [0, 1].
+    """
+
+    steps: int = 20
+    eta: float = 1.0
+    grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+
+    def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
+        """The denoiser that `step` calls, from the prior's."""
+        return denoise
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
+        return advance(run, run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
+
+    def fresh(self, run: Run, i: int) -> float:
+        """v, the standard deviation of the noise that step `i` adds."""
+        return self.eta * math.sqrt(posterior_variance(run, i)) if run.sigma[i + 1] > 0 else 0.0
+
+    def times(self, process: NoiseProcess) -> Tensor:
+        """The time grid, float64."""
+        return Sampler(self.steps, self.grid).times(process)
+
+    def sample(
+        self,
+        denoise: Denoise,
+        process: NoiseProcess,
+        measurement: Measurement,
+        x: Tensor,
+        noise: Noise,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Images [B, C, H, W] drawn given the measurement, from `x` at `t_max` (`process.prior_std` times noise)."""
+        guided = self.guide(denoise, process, measurement)
+        return _Path(self, measurement)(guided, process, x, self.times(process), noise, progress)
+
+
+class _Path(Sampler):
+    """A method on its way to a measurement, as a sampler."""
+
+    def __init__(self, method: Method, measurement: Measurement) -> None:
+        super().__init__(method.steps)
+        self.method, self.measurement = method, measurement
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        return self.method.step(run, self.measurement, x, i)
+
+
+def advance(run: Run, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
+    """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` of standard deviation `std`."""
+    keep = math.sqrt(max(0.0, run.sigma[i + 1] ** 2 - std**2))
+    return run.alpha[i + 1] * estimate.x0 + keep * estimate.eps + std * z.to(estimate.x0)
+
+
+def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
+    """The estimate at (x, t) and the map v -> Jᵀ v, J = ∂x0/∂x_t, which may be called repeatedly."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        estimate = denoise(x, t)
+
+    def vjp(v: Tensor) -> Tensor:
+        return torch.autograd.grad(estimate.x0, x, v, retain_graph=True)[0]
+
+    return Estimate(estimate.x0.detach(), estimate.eps.detach()), vjp
+
+
+def consistent(process: NoiseProcess, x: Tensor, t: Tensor, x0: Tensor) -> Estimate:
+    """The estimate `x0` with the ε that x_t = α x0 + σ ε implies."""
+    alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
+    return Estimate(x0, (x - alpha * x0) / sigma)

@@ -1,0 +1,38 @@
+"""DiffPIR (Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration"): half-quadratic splitting
+along the path; the estimate is moved to the measurement by a proximal step,
+
+    x0 <- argmin ‖y - A x‖²/σ_y² + λ/s² ‖x - x̂0‖² = x̂0 + Aᵀ(A Aᵀ + λ σ_y²/s² I)⁻¹ (y - A x̂0),   s = σ/α,
+
+then noise is put back, a share ζ of its variance fresh, the rest the ε that the new x0 implies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.samplers.base import Run
+from genmods.restoration.methods.base import Measurement, Method, advance
+from genmods.restoration.operators import reciprocal
+
+
+@dataclass
+class DiffPIR(Method):
+    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`."""
+
+    trust: float = 7.0
+    zeta: float = 0.3
+
+    def fresh(self, run: Run, i: int) -> float:
+        return math.sqrt(self.zeta) * run.sigma[i + 1]
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        operator, x0 = measurement.operator, run.estimate(x, i).x0
+        damping = self.trust * (measurement.sigma_y / run.ratio[i]) ** 2
+        solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(e + damping))
+        x0 = x0 + operator.adjoint(solved)
+        estimate = Estimate(x0, (x - run.alpha[i] * x0) / run.sigma[i])
+        return advance(run, estimate, i, self.fresh(run, i), run.noise(i))

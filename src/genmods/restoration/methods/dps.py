@@ -1,0 +1,33 @@
+"""DPS (Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems"): an ancestral step, then a
+step down the gradient of the misfit at the estimate (algorithm 1, the squared norm's gradient over twice the norm),
+
+    x_s <- x_s - ζ ∇ ‖y - A x̂0(x_t)‖,
+
+written for a variance-preserving x and carried to other processes by their scale, √(α² + σ²).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from genmods.diffusion.process import per_sample
+from genmods.diffusion.samplers.base import Run
+from genmods.restoration.methods.base import Measurement, Method, advance, gradient
+from genmods.restoration.operators import reciprocal
+
+
+@dataclass
+class DPS(Method):
+    """Gradient guidance of strength `zeta`, one gradient a call; made for many steps (1,000 in the paper)."""
+
+    zeta: float = 1.0
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        estimate, vjp = gradient(run.denoise, x, run.grid[i].expand(len(x)))
+        residual = measurement.residual(estimate.x0)
+        norm = per_sample(residual.flatten(1).norm(dim=1), x)
+        descent = vjp(measurement.operator.adjoint(residual)) * reciprocal(norm)
+        scale = self.zeta * (run.alpha[i] ** 2 + run.sigma[i] ** 2)
+        return advance(run, estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent

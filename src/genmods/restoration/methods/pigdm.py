@@ -1,0 +1,40 @@
+"""ΠGDM (Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems"): p(x0 | x_t) is taken as
+N(x̂0, r² I), so that the likelihood's score is a vector-Jacobian product,
+
+    x0 <- x̂0 + σ²/α Jᵀ Aᵀ (r² A Aᵀ + σ_y² I)⁻¹ (y - A x̂0),   r² = c² s²/(c² + s²),   s = σ/α.
+
+r² is the posterior variance of an isotropic prior of standard deviation c, for which the method is exact; with c = 1 it
+is the paper's choice (r² = 1 - ᾱ for a variance-preserving process).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.restoration.methods.base import Measurement, Method, consistent, gradient
+from genmods.restoration.operators import reciprocal
+
+
+@dataclass
+class PiGDM(Method):
+    """Pseudo-inverse guidance, one gradient a call; `prior_std` is c, the standard deviation of clean pixels."""
+
+    prior_std: float = 1.0
+
+    def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
+        operator, noise = measurement.operator, measurement.sigma_y**2
+
+        def guided(x: Tensor, t: Tensor) -> Estimate:
+            estimate, vjp = gradient(denoise, x, t)
+            alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
+            r2 = (self.prior_std * sigma) ** 2 / ((self.prior_std * alpha) ** 2 + sigma**2)
+            residual = measurement.residual(estimate.x0)
+            solved = operator.spectral(residual, lambda e: reciprocal(r2 * e + noise))
+            return consistent(process, x, t, estimate.x0 + sigma**2 / alpha * vjp(operator.adjoint(solved)))
+
+        return guided

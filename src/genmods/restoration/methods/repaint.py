@@ -1,0 +1,42 @@
+"""RePaint (Lugmayr et al. 2022): replacement on a time grid that rises again. After each step down from t to s, x_s is
+diffused back to t and the step repeated, so that the filled part has time to agree with the known one:
+
+    x_t = (α_t/α_s) x_s + √(σ_t² - (α_t σ_s/α_s)²) n.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.process import NoiseProcess
+from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.restoration.methods.base import Measurement
+from genmods.restoration.methods.replacement import Replacement
+
+
+@dataclass
+class RePaint(Replacement):
+    """Takes each step of the grid `resamples` times; `steps` counts all network calls, and is a multiple of it."""
+
+    resamples: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resamples < 1 or self.steps % self.resamples:
+            raise ValueError(f"steps={self.steps}: must be a multiple of resamples={self.resamples}")
+
+    def times(self, process: NoiseProcess) -> Tensor:
+        once = Sampler(self.steps // self.resamples, self.grid).times(process)
+        down = torch.stack([once[:-1], once[1:]], dim=1).repeat(1, self.resamples).flatten()
+        return torch.cat([down[:1], down[1:][down.diff() != 0]])
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        if run.times[i + 1] < run.times[i]:
+            return super().step(run, measurement, x, i)
+        ratio = run.alpha[i + 1] / run.alpha[i]
+        std = math.sqrt(run.sigma[i + 1] ** 2 - (ratio * run.sigma[i]) ** 2)
+        return ratio * x + std * run.noise(i).to(x)

@@ -1,0 +1,72 @@
+"""Images of any size through a denoiser of one size: overlapping tiles, blended at every call.
+
+Each call cuts the image into tiles, denoises them together and adds them up under windows that sum to one. Sampler and
+guidance see one image of the full size, so that the tiles of a sample agree and leave no seams (Bar-Tal et al. 2023,
+"MultiDiffusion"). A side shorter than a tile is continued by mirroring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.prediction import Estimate
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A denoiser of images of any size, from one of `height` x `width`.
+
+    `bind(k)` is the denoiser for a batch repeated k times, condition included (unconditional: `lambda k: denoise`).
+    `overlap` is the fraction of a tile that its neighbour covers too; `batch` bounds the tiles of one call.
+    """
+
+    bind: Callable[[int], Denoise]
+    height: int
+    width: int
+    overlap: float = 0.5
+    batch: int = 256
+
+    def __call__(self, x: Tensor, t: Tensor) -> Estimate:
+        rows, columns = self._places(x.shape[2], self.height), self._places(x.shape[3], self.width)
+        corners = [(row, column) for row in rows for column in columns]
+        together = max(1, self.batch // len(x))
+        wide = (*x.shape[:2], max(x.shape[2], self.height), max(x.shape[3], self.width))
+        total = torch.zeros(2, *wide, dtype=x.dtype, device=x.device)
+        weight = torch.zeros(wide[2:], dtype=x.dtype, device=x.device)
+        window = torch.outer(self._ramp(self.height), self._ramp(self.width)).to(x)
+        mirrored = x[:, :, _mirror(wide[2], x.shape[2])][:, :, :, _mirror(wide[3], x.shape[3])]
+        for start in range(0, len(corners), together):
+            some = corners[start : start + together]
+            tiles = [mirrored[:, :, r : r + self.height, c : c + self.width] for r, c in some]
+            estimate = self.bind(len(some))(torch.cat(tiles), t.repeat(len(some)))
+            pieces = torch.stack([estimate.x0, estimate.eps]).chunk(len(some), dim=1)
+            for (r, c), piece in zip(some, pieces, strict=True):
+                place = (..., slice(r, r + self.height), slice(c, c + self.width))
+                total[place] += piece * window
+                weight[place] += window
+        x0, eps = (total / weight)[..., : x.shape[2], : x.shape[3]]
+        return Estimate(x0, eps)
+
+    def _places(self, size: int, tile: int) -> list[int]:
+        """Where tiles start along a side: at both ends, evenly between."""
+        stride = max(1, round(tile * (1 - self.overlap)))
+        count = 1 + math.ceil(max(0, size - tile) / stride)
+        return [round(i * (size - tile) / (count - 1)) for i in range(count)] if count > 1 else [0]
+
+    def _ramp(self, tile: int) -> Tensor:
+        """A window along a side: rising over the overlap, falling again, never 0."""
+        reach = max(1, round(tile * self.overlap))
+        distance = torch.minimum(torch.arange(tile) + 1, torch.arange(tile, 0, -1)).float()
+        return torch.sin(0.5 * math.pi * (distance / (reach + 1)).clamp_max(1)) ** 2
+
+
+def _mirror(length: int, size: int) -> Tensor:
+    """Indices 0..length-1 into a side of `size`, mirrored beyond it."""
+    index = torch.arange(length) % (2 * size)
+    return torch.minimum(index, 2 * size - 1 - index)

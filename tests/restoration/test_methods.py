@@ -1,0 +1,136 @@
+from importlib import import_module
+
+import pytest
+import torch
+from gaussians import ar1, law
+
+from genmods.diffusion.noise import noise_stream
+from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
+from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.methods import Measurement
+from genmods.restoration.methods.ddnm import DDNM
+from genmods.restoration.methods.ddnm_plus import DDNMPlus
+from genmods.restoration.methods.diffpir import DiffPIR
+from genmods.restoration.methods.mmps import MMPS, conjugate_gradients
+from genmods.restoration.methods.pigdm import PiGDM
+from genmods.restoration.methods.repaint import RePaint
+from genmods.restoration.methods.replacement import Replacement
+from genmods.restoration.operators import Average, BoxMask, GaussianBlur, Identity, Mask
+from genmods.table import BUILTINS
+
+FIRST = Mask(torch.tensor([[True, False]]))
+
+
+def registered():
+    for name, path in BUILTINS["method"].items():
+        module, cls = path.split(":")
+        yield pytest.param(getattr(import_module(module), cls), id=name)
+
+
+@pytest.mark.parametrize(
+    ("method", "slope", "variance"),
+    [
+        (Replacement(steps=1000), 0.6256, 0.3078),
+        (DDNM(steps=1000), 0.8976, 0.1880),
+        (DDNMPlus(steps=1000), 0.8976, 0.1880),
+        (PiGDM(steps=1000), 0.8538, 0.2108),
+    ],
+    ids=["replacement", "ddnm", "ddnm_plus", "pigdm"],
+)
+def test_a_correlated_pair_of_pixels(method, slope, variance):
+    """One pixel known, correlation 0.9: the exact posterior has slope 0.9 and variance 0.19."""
+    result, cov = law(method, ar1(2, 0.9), Linear(steps=1000), FIRST)
+    assert abs(result[1, 0] - slope) < 1e-4
+    assert abs(cov[1, 1] - variance) < 1e-4
+
+
+@pytest.mark.parametrize("process", [Linear(steps=100), Cosine(), Rectified(t_max=0.999), EDM()])
+def test_guidance_by_the_exact_covariance_is_exact(process):
+    """ΠGDM for an isotropic prior and MMPS for any Gaussian one give the posterior's own denoiser."""
+    x = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    isotropic = Gaussian(torch.full((1, 6, 6), 0.2, dtype=torch.float64), 0.6**2 * torch.eye(36, dtype=torch.float64))
+    root = torch.randn(36, 36, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / 6
+    full = Gaussian(torch.full((1, 6, 6), 0.2, dtype=torch.float64), root @ root.T + 0.1 * torch.eye(36))
+    for operator, sigma_y in ((BoxMask(), 0.0), (BoxMask(), 0.3), (Average(2), 0.1), (GaussianBlur(0.8), 0.2)):
+        for prior, method in ((isotropic, PiGDM(prior_std=0.6)), (full, MMPS(iterations=80))):
+            y = operator(torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+            guided = method.guide(prior.denoise(process), process, Measurement(operator, y, sigma_y))
+            exact = prior.posterior(operator, y, sigma_y).denoise(process)
+            for u in (0.1, 0.5, 0.9):
+                t = torch.tensor([process.t_low + u * (process.t_max - process.t_low)], dtype=torch.float64)
+                x_t = process.diffuse(x, x.flip(-1), t)
+                assert torch.allclose(guided(x_t, t).x0, exact(x_t, t).x0, rtol=1e-6, atol=1e-6)
+
+
+def test_ddnm_plus_approaches_the_posterior_of_a_noisy_measurement():
+    """With raw ε and many steps, DDNM+ on one noisy pixel of an isotropic prior keeps mean and variance near Bayes."""
+    prior = ar1(2, 0.0)
+    for sigma_y in (0.2, 0.6):
+        slope, cov = law(DDNMPlus(steps=1000), prior, Linear(steps=1000), FIRST, sigma_y)
+        gain = 1 / (1 + sigma_y**2)
+        assert abs(cov[1, 1] - 1) < 0.01
+        total = slope[0, 0] ** 2 * (1 + sigma_y**2) + cov[0, 0]
+        assert abs(total - 1) < 0.02  # averaged over y, the marginal of the pixel is the prior's
+        assert abs(slope[0, 0] - gain) < 0.1
+
+
+def test_repaint_comes_closer_than_replacement():
+    process, prior = Linear(steps=1000), ar1(2, 0.9)
+    slope, cov = law(RePaint(steps=1000, resamples=10), prior, process, FIRST)
+    assert abs(slope[1, 0] - 0.9) < 0.03 and abs(cov[1, 1] - 0.19) < 0.05  # replacement: 0.274 and 0.118
+
+
+def test_repaint_counts_network_calls():
+    times = RePaint(steps=20, resamples=4).times(Cosine())
+    assert (times.diff() < 0).sum() == 20 and (times.diff() > 0).sum() == 15
+    assert times[0] == Cosine().t_max and times[-1] == Cosine().t_min
+    with pytest.raises(ValueError, match="multiple"):
+        RePaint(steps=20, resamples=3)
+
+
+@pytest.mark.parametrize("make", registered())
+@pytest.mark.parametrize("process", [Cosine(), EDM()], ids=["cosine", "edm"])
+def test_every_method_pulls_towards_the_measurement(make, process):
+    """On white Gaussian data the known pixels end up at the measurement, each image for itself, in any batch."""
+    prior = Gaussian(torch.zeros(1, 4, 4, dtype=torch.float64), 0.25 * torch.eye(16, dtype=torch.float64))
+    truth = 0.5 * torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    operator, method = BoxMask(), make(steps=100)
+    denoise = prior.denoise(process)
+
+    def run(rows):
+        noise = noise_stream(1, rows, (1, 4, 4))
+        measurement = Measurement(operator, operator(truth[rows]), 0.0)
+        return method.sample(denoise, process, measurement, process.prior_std * noise(-1).double(), noise)
+
+    whole = run(torch.arange(3))
+    assert whole.isfinite().all()
+    seen = operator(torch.ones_like(whole)) > 0
+    assert ((whole - truth)[seen].square().mean() < 0.3 * (whole - truth)[~seen].square().mean())
+    assert torch.allclose(whole[2:], run(torch.tensor([2])), atol=1e-10)
+
+
+def test_diffpir_without_noise_projects():
+    prior = ar1(4, 0.5)
+    process = Cosine()
+    y = torch.tensor([[[[0.3, 0.0, -0.2, 0.0]]]], dtype=torch.float64)
+    operator = Mask(torch.tensor([[True, False, True, False]]))
+    noise = noise_stream(0, torch.arange(1), (1, 1, 4))
+    x = DiffPIR().sample(prior.denoise(process), process, Measurement(operator, y), noise(-1).double(), noise)
+    assert torch.allclose(operator(x), y, atol=1e-10)
+
+
+def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
+    root = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matrix = root @ root.T + torch.eye(5)
+    b = torch.randn(3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    b[1] = 0
+    z = conjugate_gradients(lambda v: v @ matrix, b, 20)
+    assert torch.allclose(z @ matrix, b, atol=1e-10)
+
+
+def test_identity_and_no_method_samples_the_prior():
+    from genmods.restoration.methods.base import Method
+
+    slope, cov = law(Method(steps=1000), ar1(2, 0.9), Linear(steps=1000), Identity())
+    assert slope.abs().max() == 0
+    assert torch.allclose(cov, ar1(2, 0.9).cov, atol=0.01)
