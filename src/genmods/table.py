@@ -30,9 +30,16 @@ BUILTINS: dict[str, dict[str, str]] = {
         "diffusion": "genmods.tasks.diffusion:DiffusionTask",
     },
     "network": {
+        "autoencoder": "genmods.networks.autoencoder:Autoencoder",
         "cnn": "genmods.networks.cnn:CNN",
+        "diffusers": "genmods.networks.adapters.diffusers:DiffusersUNet",
+        "discriminator": "genmods.networks.discriminator:Discriminator",
+        "dit": "genmods.networks.dit:DiT",
+        "generator": "genmods.networks.generator:Generator",
+        "mlp": "genmods.networks.mlp:MLP",
         "resnet": "genmods.networks.resnet:ResNet",
         "unet": "genmods.networks.unet:UNet",
+        "vdm": "genmods.networks.vdm:VDM",
         "wide_resnet": "genmods.networks.resnet:WideResNet",
     },
     "process": {
@@ -73,6 +80,13 @@ BUILTINS: dict[str, dict[str, str]] = {
     "sampler": {
         "ddim": "genmods.diffusion.samplers.ddim:DDIM",
         "ddpm": "genmods.diffusion.samplers.ddpm:DDPM",
+        "dpmpp_2m": "genmods.diffusion.samplers.dpmpp:DPMpp2M",
+        "dpmpp_2m_sde": "genmods.diffusion.samplers.dpmpp:DPMpp2MSDE",
+        "dpmpp_3m": "genmods.diffusion.samplers.dpmpp:DPMpp3M",
+        "euler": "genmods.diffusion.samplers.heun:Euler",
+        "flow": "genmods.diffusion.samplers.flow:Flow",
+        "heun": "genmods.diffusion.samplers.heun:Heun",
+        "unipc": "genmods.diffusion.samplers.unipc:UniPC",
     },
     "data": {
         "digits": "genmods.data.sources.digits:Digits",
