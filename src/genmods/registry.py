@@ -1,6 +1,6 @@
-"""Kinds and names as text: which part a recipe's `{name: unet}` stands for, without importing anything until it is used.
+"""Kinds and names as text: which part `{name: unet}` stands for, without importing anything until it is used.
 
-Three origins, searched in this order: the built-ins of `genmods.table`, parts registered in this process by `@register`,
+Three origins, searched in this order: the built-ins of `genmods.table`, parts that `@register` names in this process,
 and entry points of installed distributions in the groups `genmods.<kind>`. A built-in's name cannot be taken; a faulty
 entry point is reported with its distribution's name and left out.
 """
@@ -27,6 +27,11 @@ class Entry(NamedTuple):
     name: str
     target: str
     origin: str = "genmods"
+
+    def __str__(self) -> str:
+        if not self.kind:
+            return self.name
+        return f"the {self.kind} '{self.name}'" + ("" if self.origin == "genmods" else f" of '{self.origin}'")
 
 
 _registered: dict[tuple[str, str], Entry] = {}
@@ -127,17 +132,16 @@ def find(kind: str, name: str) -> Entry:
 
 def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
-    whose = "" if entry.origin == "genmods" else f" of '{entry.origin}'"
     try:
         cls = _attribute(entry.target)
-        base = _attribute(KINDS[entry.kind])
+        base = _attribute(KINDS[entry.kind]) if entry.kind else object
     except ModuleNotFoundError as error:
-        raise UserError(f"the {entry.kind} '{entry.name}'{whose} needs the package '{error.name}'") from error
+        raise UserError(f"{entry} needs the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"the {entry.kind} '{entry.name}'{whose} cannot be imported ({reason})") from error
+        raise UserError(f"{entry} cannot be imported ({reason})") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError(f"the {entry.kind} '{entry.name}'{whose} is no {base.__module__}.{base.__name__}")
+        raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
     return cls
 
 

@@ -16,7 +16,6 @@ from genmods.recipe import hints
 from genmods.recipe.source import Setting, dotted, find_class, lookup, settings
 from genmods.recipe.text import Node, RecipeError, marked, plain
 from genmods.registry import Entry, nearest
-from genmods.table import KINDS
 
 FACTS = ("in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
 """What the data module knows: fills a setting of that name that the recipe leaves open."""
@@ -68,7 +67,7 @@ class Part:
 
 
 def allowed(entry: Entry, omitted: tuple[str, ...] = ()) -> dict[str, Setting]:
-    """The settings of a part that a recipe may write: not those that the task fills, nor `name`, which names the part."""
+    """The settings that a recipe may write: not those that the task fills, nor `name`, which names the part."""
     hidden = (*omitted, *LATE.get(entry.kind, ()), "name")
     found = settings(entry.target)
     if entry.kind in LATE:
@@ -159,9 +158,7 @@ def fill(
     known = result.settings()
     for key, node in given.items():
         if key not in known:
-            raise RecipeError(
-                node.where, f"{path}.{key}", f"{title(entry)} has no setting '{key}'{nearest(key, known)}"
-            )
+            raise RecipeError(node.where, f"{path}.{key}", f"{entry} has no setting '{key}'{nearest(key, known)}")
     for name, setting in known.items():
         below = f"{path}.{name}"
         left = facts and name in FACTS
@@ -174,7 +171,7 @@ def fill(
             result.given[name] = _value(setting, marked(plain(standard), where), below, facts, None)
         elif setting.default is None and not left:
             alternatives = hints.describe(hints.read(setting.hint, setting.module))
-            raise RecipeError(where, path, f"{title(entry)} needs `{name}`: {alternatives}")
+            raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
     return result
 
 
@@ -186,8 +183,3 @@ def _value(setting: Setting, node: Node, path: str, facts: bool, standard: Any) 
         path,
         lambda kind, inner, below: part(kind, inner, below, facts, stands if below == path else None),
     )
-
-
-def title(entry: Entry) -> str:
-    """The part in an error line."""
-    return f"the {entry.kind} '{entry.name}'" if entry.kind in KINDS else entry.name

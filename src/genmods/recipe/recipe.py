@@ -10,7 +10,7 @@ from typing import Any
 from genmods.recipe import override
 from genmods.recipe.check import OPEN, UNKNOWN, From, Part, default, fill, part
 from genmods.recipe.source import settings
-from genmods.recipe.text import Node, RecipeError, marked, plain, read, write
+from genmods.recipe.text import Node, RecipeError, marked, read, write
 from genmods.registry import Entry, nearest
 
 SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
@@ -60,7 +60,7 @@ class Recipe:
         self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
 
     def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The resolved recipe as plain data: every setting with its value, those left to the data as such or as `facts`."""
+        """The resolved recipe as plain data: every setting, those left to the data as such or as `facts`."""
         facts = facts or {}
         source, module = _shown(self.data.given["source"], {}), _shown(self.data, {})
         return {

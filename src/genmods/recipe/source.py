@@ -116,6 +116,17 @@ def find_class(target: str) -> Found | None:
     return found if found and isinstance(found.value, ast.ClassDef) else None
 
 
+def docstring(target: str) -> str:
+    """The docstring of the class "module:Class", or ""."""
+    found = find_class(target)
+    return (ast.get_docstring(found.value) or "") if found and isinstance(found.value, ast.ClassDef) else ""
+
+
+def summary(target: str) -> str:
+    """The first line of the docstring."""
+    return docstring(target).partition("\n")[0]
+
+
 class Setting(NamedTuple):
     """One parameter of a constructor: its hint and default as syntax, read in the names of `module`."""
 
@@ -177,7 +188,7 @@ def _settings(found: Found) -> dict[str, Setting] | None:
     return result
 
 
-def _field(statement: ast.AnnAssign) -> ast.expr | None | bool:
+def _field(statement: ast.AnnAssign) -> ast.expr | bool | None:
     """The default of a dataclass field, None where it has none, False where it is no constructor parameter."""
     hint, value = statement.annotation, statement.value
     if dotted(hint.value if isinstance(hint, ast.Subscript) else hint).rpartition(".")[2] == "ClassVar":

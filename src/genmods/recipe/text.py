@@ -91,7 +91,7 @@ def read(path: Path) -> Node:
 
 
 def parse(text: str, source: str, marks: bool = True) -> Node:
-    """The tree of a YAML text; `marks` adds line numbers to `source`. Raises RecipeError for what is not strict YAML."""
+    """The tree of a YAML text; `marks` adds line numbers to `source`. Raises RecipeError."""
     reader = _Reader(text, source, marks)
     try:
         return reader.document()

@@ -1,0 +1,19 @@
+"""`python -m genmods`: one call. A file of the current folder never stands in for a module of Python or of genmods."""
+
+import os
+import sys
+
+if __name__ == "__main__" and sys.path and sys.path[0] in ("", os.getcwd(), os.path.dirname(__file__)):
+    if not sys.flags.safe_path:
+        del sys.path[0]
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    from genmods.commands import dispatch
+
+    return dispatch(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

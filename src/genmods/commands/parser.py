@@ -1,0 +1,41 @@
+"""The options of a subcommand, read with argparse; a mistake is one line, with the nearest option."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import NoReturn
+
+from genmods.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises UserError in place of printing its usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")
+
+
+def execute(command: str, module_name: str, summary: str, arguments: list[str]) -> None:
+    """Run a subcommand of `genmods.commands`."""
+    module = import_module(f"genmods.commands.{module_name}")
+    parser = Parser(prog=f"genmods {command}", description=summary, allow_abbrev=False)
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="FILE.py", help="your own parts"
+    )
+    module.arguments(parser)
+    if getattr(module, "OVERRIDES", False):
+        parser.epilog = "Any value of the recipe is changed by --KEY.PATH=VALUE, as in --task.network.width=64."
+    options, extra = parser.parse_known_args(arguments)
+    if extra and not getattr(module, "OVERRIDES", False):
+        from genmods.registry import nearest
+
+        known = [option for action in parser._actions for option in action.option_strings]
+        raise UserError(f"{parser.prog}: there is no option '{extra[0]}'{nearest(extra[0].partition('=')[0], known)}")
+    options.command, options.overrides = command, extra
+    if options.imports:
+        from genmods.registry import import_file
+
+        for path in options.imports:
+            import_file(path)
+    module.run(options)

@@ -1,0 +1,53 @@
+"""`genmods show KIND NAME`: what one part is, its settings, and how a recipe writes it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+
+from genmods import registry
+from genmods.recipe.check import FACTS, LATE, OPEN, UNKNOWN, allowed, default
+from genmods.recipe.source import Setting, docstring
+from genmods.recipe.text import Node, plain, write
+from genmods.table import KINDS
+
+SECTIONS = ("task", "data", "optimizer", "schedule", "logger")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", help="one of " + ", ".join(KINDS))
+    parser.add_argument("name", metavar="NAME", help="a name that `genmods list KIND` gives")
+
+
+def run(options: argparse.Namespace) -> None:
+    entry = registry.find(options.kind, options.name)
+    print(f"{entry.kind} '{entry.name}': {entry.target} of {entry.origin}\n")
+    if text := docstring(entry.target):
+        print(text + "\n")
+    known = allowed(entry)
+    print("settings:" if known else "no settings")
+    for setting in known.values():
+        print(f"  {_line(setting)}")
+    if entry.kind in LATE:
+        print(f"  (the task fills {' and '.join(LATE[entry.kind])})")
+    print("\nin a recipe:")
+    print("".join(f"  {line}\n" for line in _snippet(entry.kind, entry.name, known).splitlines()), end="")
+
+
+def _line(setting: Setting) -> str:
+    hint = f": {ast.unparse(setting.hint)}" if setting.hint else ""
+    start = f" = {ast.unparse(setting.default)}" if setting.default else ""
+    note = "   # from the data where left open" if setting.name in FACTS else "" if setting.default else "   # required"
+    return f"{setting.name}{hint}{start}{note}"
+
+
+def _snippet(kind: str, name: str, known: dict[str, Setting]) -> str:
+    values: dict[str, object] = {"name": name}
+    for setting in known.values():
+        standard = default(setting) if setting.default else "..."
+        if isinstance(standard, Node):
+            standard = plain(standard)
+        if standard is not UNKNOWN:
+            values[setting.name] = OPEN if setting.name in FACTS and kind != "data" else standard
+    section = "callbacks" if kind == "callback" else kind
+    return write({section: [values] if kind == "callback" else values})
