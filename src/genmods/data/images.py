@@ -14,16 +14,14 @@ from torch import Tensor
 
 @dataclass
 class Images:
-    """Images of one split: `pixels` uint8 [N, C, H, W]; `labels` int64 [N], soft or multi-label float [N, K], or None."""
+    """Images of one split: `pixels` uint8 [N, C, H, W]; `labels` int64 [N], float [N, K] (soft or several), or None."""
 
     pixels: Tensor
     labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise ValueError(
-                f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}"
-            )
+            raise ValueError(f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}")
         if self.labels is not None and len(self.labels) != len(self.pixels):
             raise ValueError(f"{len(self.pixels)} images have {len(self.labels)} labels")
 
@@ -37,7 +35,7 @@ class Images:
 
 @dataclass
 class Source:
-    """Where images come from: a value with flat settings. Subclasses implement `read` and, with labels, `class_names`."""
+    """Where images come from: a value with flat settings. Subclasses have `read` and, with labels, `class_names`."""
 
     def read(self) -> dict[str, Images]:
         """The splits that the data set has: "train", and "val" and "test" where it brings them."""

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from genmods.data.images import Images
 from genmods.data.splits import shuffled
-from genmods.errors import UserError
 
 _order = lru_cache(maxsize=2)(shuffled)
 
@@ -32,7 +31,7 @@ class Plan(Protocol):
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Training: a new order every epoch, full batches only; of each `world * batch_size` samples a rank takes its share.
+    """Training: a new order every epoch, full batches only; a rank takes its share of `world * batch_size`.
 
     The samples left over at an epoch's end are other ones every epoch. Fewer samples than one such batch form one
     smaller batch, shared out as evenly as whole samples allow.
@@ -72,40 +71,40 @@ class Complete:
 
 
 class _Batches(Dataset):
-    """Batch dictionaries by (epoch, batch)."""
+    """Batch dictionaries by number, counted through all epochs."""
 
     def __init__(self, images: Images, plan: Plan):
         self.images = images
         self.plan = plan
 
-    def __getitem__(self, place: tuple[int, int]) -> dict[str, Tensor]:
-        index = self.plan(*place)
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        epoch, batch = divmod(number, len(self.plan))
+        index = self.plan(epoch, batch)
         chosen = self.images.select(index)
-        batch = {"image": chosen.pixels, "index": index, "epoch": torch.full_like(index, place[0])}
-        return batch if chosen.labels is None else batch | {"label": chosen.labels}
+        data = {"image": chosen.pixels, "index": index, "epoch": torch.full_like(index, epoch)}
+        return data if chosen.labels is None else data | {"label": chosen.labels}
 
 
-class _Places:
-    """The (epoch, batch) pairs still to come in an epoch; the sampler of the fetching DataLoader."""
+class _Numbers:
+    """The batches to fetch next; the sampler of the fetching DataLoader."""
 
-    def __init__(self, batches: int):
-        self.batches = batches
-        self.epoch = self.start = 0
+    def __init__(self) -> None:
+        self.range = range(0)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter([(self.epoch, batch) for batch in range(self.start, self.batches)])
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.range)
 
     def __len__(self) -> int:
-        return self.batches - self.start
+        return len(self.range)
 
 
 class Loader:
-    """Iterates over one epoch of batches: {"image": uint8 [B, C, H, W], "label", "index": int64 [B], "epoch": int64 [B]}.
+    """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B].
 
-    Each `iter` is the next epoch, or the rest of the one that `load_state_dict` gave. Under a Trainer, `position` says
-    at which (epoch, batches completed in it) training stands, and iteration starts there: a Trainer may have fetched a
-    batch that it did not complete, so the loader's own count would skip one after an interruption.
-    `order` is what the order depends on; a state saved under another one is refused.
+    Each `iter` is the next epoch, or the rest of the one that `load_state_dict` gave. Under a Trainer, `completed`
+    counts the batches trained on since the run began, and each `iter` is the len(loader) batches from there on: a
+    Trainer may have fetched a batch that it did not complete, or have cut an epoch short at its last step, so neither
+    the loader's own count nor the Trainer's epochs would say where to continue.
     """
 
     def __init__(
@@ -114,18 +113,16 @@ class Loader:
         plan: Plan,
         num_workers: int = 0,
         pin_memory: bool = False,
-        position: Callable[[], tuple[int, int]] | None = None,
-        order: dict[str, int | str] | None = None,
+        completed: Callable[[], int] | None = None,
     ):
         self.plan = plan
-        self.order = order or {}
-        self._position = position
-        self._now = self._next = (0, 0)
-        self._places = _Places(len(plan))
+        self._trained = completed
+        self._done = self._start = 0
+        self._numbers = _Numbers()
         self._fetcher = DataLoader(
             _Batches(images, plan),
             batch_size=None,
-            sampler=self._places,
+            sampler=self._numbers,
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
@@ -135,27 +132,19 @@ class Loader:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch, done = self._position() if self._position else self._next
-        self._next = (epoch + 1, 0)
-        self._places.epoch, self._places.start = epoch, done
-        for batch in self._fetcher:
-            self._now = (epoch, done)
+        start = self._trained() if self._trained else self._start
+        stop = start + len(self) - (0 if self._trained else start % len(self))
+        self._numbers.range = range(start, stop)
+        self._start = stop
+        for number, batch in zip(self._numbers.range, self._fetcher, strict=True):
+            self._done = number
             yield batch
-            done += 1
-        self._now = self._next
+        self._done = stop
 
-    def state_dict(self) -> dict[str, int | str]:
-        """Where training stands, `epoch` and `batch` (batches completed in it), and what the order depends on."""
-        epoch, batch = self._position() if self._position else self._now
-        return {"epoch": epoch, "batch": batch, **self.order}
+    def state_dict(self) -> dict[str, int]:
+        """`batches`: how many are completed since the run began."""
+        return {"batches": self._trained() if self._trained else self._done}
 
-    def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Continue at a saved state. Raises UserError where the order has changed since."""
-        for name, value in self.order.items():
-            if state.get(name, value) != value:
-                raise UserError(
-                    f"data.{name} was {state[name]} when this run was saved and is {value} now: "
-                    "batches would be repeated or skipped"
-                )
-        epoch, batch = int(state["epoch"]), int(state["batch"])
-        self._next = self._now = (epoch, batch) if batch < len(self) else (epoch + 1, 0)
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after the batches of a saved state."""
+        self._start = self._done = state["batches"]

@@ -6,7 +6,9 @@ Images live as one uint8 tensor; what a batch holds and how it is augmented are 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,7 @@ class ImageData(LightningDataModule):
     `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
     A val or test split that the source does not bring is taken from its training images: `val_fraction` and
     `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
-    `seed` sets the order and the augmentation. `limit` keeps so many images of each split, for quick tries.
+    `seed` sets the order and the augmentation (a recipe's own seed where it is left open). `limit` keeps so many images of each split, for quick tries.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class ImageData(LightningDataModule):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         num_workers: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         split_seed: int = 0,
         limit: int | None = None,
     ):
@@ -50,9 +52,9 @@ class ImageData(LightningDataModule):
                 raise ValueError(f"{name} must be at least 1, not {value}")
         if num_workers < 0:
             raise ValueError(f"num_workers must be at least 0, not {num_workers}")
-        for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {value}")
+        for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+            if not 0 <= fraction < 1:
+                raise ValueError(f"{name} must lie in [0, 1), not {fraction}")
         if val_fraction + test_fraction >= 1:
             raise ValueError(f"val_fraction + test_fraction must be less than 1, not {val_fraction + test_fraction}")
         self.source = source
@@ -61,23 +63,20 @@ class ImageData(LightningDataModule):
         self.image_size = image_size
         self.fractions = {"test": test_fraction, "val": val_fraction}
         self.num_workers = num_workers
-        self.seed = seed
+        self.seed = seed or 0
         self.split_seed = split_seed
         self.limit = limit
-        self._splits: dict[str, Images] | None = None
 
-    @property
+    @cached_property
     def splits(self) -> dict[str, Images]:
         """Images by split, "train", "val" and "test" (those that there are), read when first asked for."""
-        if self._splits is None:
-            self._splits = self._read()
-        return self._splits
+        return self._read()
 
     @property
     def class_names(self) -> list[str]:
         return list(self.source.class_names)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """A hash of every split's pixels and labels, 16 hexadecimal digits."""
         digest = hashlib.blake2b(digest_size=8)
@@ -85,7 +84,7 @@ class ImageData(LightningDataModule):
             digest.update(f"{name} {list(images.pixels.shape)}".encode())
             for tensor in (images.pixels, images.labels):
                 if tensor is not None:
-                    digest.update(tensor.contiguous().numpy())
+                    digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
     def facts(self) -> dict:
@@ -104,14 +103,13 @@ class ImageData(LightningDataModule):
         }
 
     def setup(self, stage: str) -> None:
-        _ = self.splits
+        _ = self.splits  # read before training starts
 
     def train_dataloader(self) -> Loader:
         rank, world = self._rank()
         images = self.splits["train"]
         plan = Shuffled(len(images), self.batch_size, self.seed, rank, world)
-        order = {"seed": self.seed, "batch_size": self.batch_size * world, "samples": len(images)}
-        return self._loader("train", plan, order)
+        return self._loader("train", plan, self._completed if self.trainer is not None else None)
 
     def val_dataloader(self) -> Loader | list:
         return self._complete("val")
@@ -126,6 +124,19 @@ class ImageData(LightningDataModule):
         batch = batch | {"image": to_float(batch["image"], self.source.levels)}
         training = self.trainer is not None and self.trainer.training
         return augmented(batch, self.augment, self.seed, len(self.class_names)) if training else batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
+        return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * self._rank()[1]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
+        for name, now in self.state_dict().items():
+            if state.get(name, now) != now and (self.trainer is None or self.trainer.state.fn == "fit"):
+                raise UserError(
+                    f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
+                    "so that batches would be repeated or skipped"
+                )
 
     def _read(self) -> dict[str, Images]:
         splits = dict(self.source.read_at(self.image_size))
@@ -142,9 +153,8 @@ class ImageData(LightningDataModule):
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
         return {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
 
-    def _loader(self, split: str, plan: Shuffled | Complete, order: dict | None = None) -> Loader:
-        position = self._position if order and self.trainer is not None else None
-        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), position, order)
+    def _loader(self, split: str, plan: Shuffled | Complete, completed: Callable[[], int] | None = None) -> Loader:
+        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed)
 
     def _complete(self, split: str) -> Loader | list:
         if split not in self.splits:
@@ -154,14 +164,14 @@ class ImageData(LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
-    def _position(self) -> tuple[int, int]:
-        """(epoch, batches completed in it): a batch counts once its optimizer step is done."""
-        assert self.trainer is not None
-        return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+    def _completed(self) -> int:
+        """Batches trained on since the run began; each counts once its optimizer step is done."""
+        trainer: Any = self.trainer
+        return 0 if trainer.overfit_batches else trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], seed: int, num_classes: int) -> Batch:
-    """A batch of float images after each augmentation in turn, with keys from (seed, epoch, index, place in the list)."""
+    """A batch of float images after each augmentation, with keys from (seed, epoch, index, place in the list)."""
     if any(step.mixes for step in augment) and not batch["label"].is_floating_point():
         batch = batch | {"label": F.one_hot(batch["label"], num_classes).float()}
     keys = fold(fold(seed).to(batch["index"].device), batch["epoch"], batch["index"])

@@ -16,13 +16,14 @@ def shuffled(n: int, seed: int, epoch: int) -> Tensor:
 def hold_out(labels: Tensor | None, n: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices (kept, held out), each ascending, of n samples; `round(fraction * n)` are held out.
 
-    `labels` int64 [n] are stratified: each class gives its share, rounded so that the total is right, and no class loses
-    its last sample. Without labels (None, or not one integer a sample) all samples form one class.
+    `labels` int64 [n] are stratified: each class gives its share, rounded so that the total is right, and no
+    class loses its last sample. Without labels (None, or not one integer a sample) all samples form one class.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"a held-out fraction must lie in [0, 1), not {fraction}")
-    one_class = labels is None or labels.ndim != 1 or labels.is_floating_point()
-    strata = torch.zeros(n, dtype=torch.int64) if one_class else labels
+    strata = torch.zeros(n, dtype=torch.int64)
+    if labels is not None and labels.ndim == 1 and not labels.is_floating_point():
+        strata = labels
     order = shuffled(n, seed, -1)
     out = []
     wanted = given = 0.0

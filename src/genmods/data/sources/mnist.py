@@ -50,7 +50,18 @@ class FashionMNIST(MNIST):
 
     @property
     def class_names(self) -> list[str]:
-        return ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+        return [
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ]
 
     def _folders(self) -> list[Path]:
         inside = ["FashionMNIST/raw", "fashion-mnist", "fashion_mnist"]
