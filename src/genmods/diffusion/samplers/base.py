@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,19 +19,23 @@ from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
 
+MEMORY = 3
+"""How many past grid points a run remembers."""
+
 Progress = Callable[[int, int], None]
 """(steps done, steps in all), called after each step: the hook for a bar."""
 
 
 @dataclass
 class Run:
-    """One run of a sampler: its denoiser and noise, the process along the grid as Python floats, and what it remembers."""
+    """One run of a sampler: its denoiser and noise, the process along the grid as Python floats, and what it
+    remembers of each grid point."""
 
     denoise: Denoise
     process: NoiseProcess
     grid: Tensor
     noise: Noise
-    history: list[Tensor] = field(default_factory=list)
+    history: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         log_snr = self.process.log_snr(self.grid)
@@ -85,6 +89,7 @@ class Sampler:
         run = Run(denoise, process, grid if x.device.type == "mps" else grid.to(x.device), noise)
         for i in range(len(grid) - 1):
             x = self.step(run, x, i)
+            run.history.pop(i - MEMORY, None)
             if progress is not None:
                 progress(i + 1, len(grid) - 1)
         return x

@@ -1,0 +1,64 @@
+"""The sampler of EDM (Karras et al. 2022, algorithm 2): the probability flow of z = x/α over s = σ/α, where dz/ds = ε.
+
+Churn first raises the noise from s to ŝ = s (1 + min(churn/N, √2 - 1)). Euler's step then is α x0 + σ ε; Heun's method
+asks once more at its end and takes the mean of both slopes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.samplers.base import Run, Sampler
+
+
+@dataclass
+class Euler(Sampler):
+    """Euler's method over s = σ/α: first order, one call a step; without churn it is DDIM with η = 0.
+
+    `churn` is S_churn, applied where s lies in [`churn_min`, `churn_max`] and never beyond the grid's first s;
+    `churn_noise` scales the noise added.
+    """
+
+    churn: float = 0.0
+    churn_min: float = 0.0
+    churn_max: float | None = None
+    churn_noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.churn < 0:
+            raise ValueError(f"churn={self.churn}: must not be negative")
+
+    def raised(self, run: Run, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
+        """x, its time (0-d) and its s after the churn at grid point `i`."""
+        ratio, time = run.ratio[i], run.grid[i]
+        highest = math.inf if self.churn_max is None else self.churn_max
+        if self.churn == 0 or not self.churn_min <= ratio <= highest:
+            return x, time, ratio
+        factor = 1 + min(self.churn / (len(run.times) - 1), math.sqrt(2) - 1)
+        raised = min(ratio * factor, run.ratio[0])
+        time = run.process.time(torch.full_like(time, -2 * math.log(raised)))
+        noise = math.sqrt(raised**2 - ratio**2) * self.churn_noise * run.noise(i).to(x)
+        return run.process.alpha(time).to(x) * (x / run.alpha[i] + noise), time, raised
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        x, time, _ = self.raised(run, x, i)
+        return run.place(run.denoise(x, time.expand(len(x))), i + 1)
+
+
+@dataclass
+class Heun(Euler):
+    """Heun's method over s = σ/α, with churn: second order, two calls a step but for the last to noise-free data."""
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        x, time, ratio = self.raised(run, x, i)
+        first = run.denoise(x, time.expand(len(x)))
+        x = run.place(first, i + 1)
+        if run.ratio[i + 1] == 0 or math.isinf(ratio):
+            return x
+        second = run.estimate(x, i + 1)
+        return x + run.alpha[i + 1] * (run.ratio[i + 1] - ratio) / 2 * (second.eps - first.eps)

@@ -1,0 +1,73 @@
+"""UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that costs no call.
+
+With x0 known at λ_t + r_m h, m = 1 ... q, and D_m = (x0_m - x0)/r_m, one step from λ_t to λ_s = λ_t + h is
+
+    x_s = σ_s/σ_t x_t + α_s (1 - e^{-h}) (x0 + Σ ρ_m D_m),    Σ_m ρ_m r_m^{k-1} = k! φ_{k+1}(-h)/φ_1(-h),    k = 1 ... q
+
+(their B2, φ_1(z) = (e^z - 1)/z, φ_{k+1}(z) = (φ_k(z) - 1/k!)/z). The predictor has the past points, all r_m < 0. Once the
+denoiser has been asked at the predicted x_s, which the next step needs anyway, the corrector takes the step again with
+that answer as r = 1, one order higher.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.samplers.base import Run, Sampler, check_order
+from genmods.diffusion.samplers.dpmpp import gain
+
+
+def weights(h: float, nodes: list[float]) -> list[float]:
+    """ρ for the nodes r_m; for a single node 1/2, its limit for small h, as published."""
+    if len(nodes) < 2:
+        return [0.5] * len(nodes)
+    first = -math.expm1(-h) / h
+    phi, moments = first, []
+    for k in range(1, len(nodes) + 1):
+        phi = (1 / math.factorial(k) - phi) / h
+        moments.append(math.factorial(k) * phi / first)
+    powers = torch.tensor([[r**k for r in nodes] for k in range(len(nodes))], dtype=torch.float64)
+    return torch.linalg.solve(powers, torch.tensor(moments, dtype=torch.float64)).tolist()
+
+
+@dataclass
+class UniPC(Sampler):
+    """UniPC of `order` 2 or 3 (the predictor's; the corrector makes the whole one order higher), one call a step."""
+
+    uses_eps: ClassVar[bool] = False
+    order: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order not in (2, 3):
+            raise ValueError(f"order={self.order}: must be 2 or 3")
+        check_order(self.order, self.steps)
+
+    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+        x0 = run.estimate(x, i).x0
+        if i > 0:
+            x = self._advance(run, i - 1, x0)
+        run.history[i] = x, x0
+        return self._advance(run, i)
+
+    def _advance(self, run: Run, i: int, corrector: Tensor | None = None) -> Tensor:
+        """x at grid point i + 1 from what is known up to `i`, and from x0 at i + 1 for the corrector."""
+        x, x0 = run.history[i]
+        h = run.lam[i + 1] - run.lam[i]
+        data, nodes, slopes = x0, [], []
+        if math.isfinite(h):
+            for j in range(i - 1, max(i - self.order, -1), -1):
+                if math.isfinite(run.lam[j]):
+                    nodes.append((run.lam[j] - run.lam[i]) / h)
+                    slopes.append((run.history[j][1] - x0) / nodes[-1])
+            if corrector is not None:
+                nodes.append(1.0)
+                slopes.append(corrector - x0)
+        for rho, slope in zip(weights(h, nodes), slopes, strict=True):
+            data = data + rho * slope
+        return run.sigma[i + 1] / run.sigma[i] * x + gain(run, i) * data
