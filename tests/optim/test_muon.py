@@ -83,9 +83,7 @@ def test_everything_but_hidden_filters_is_exactly_adamw():
     net, reference = network(), network()
     groups = parameter_groups(net)
     optimizer = Muon(groups, lr=0.0, adam_lr=3e-3, weight_decay=0.05)
-    adam = torch.optim.AdamW(
-        parameter_groups(reference)[1:], lr=3e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.05
-    )
+    adam = torch.optim.AdamW(parameter_groups(reference)[1:], lr=3e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.05)
     assert train(net, optimizer, 5) == pytest.approx(train(reference, adam, 5), abs=1e-6)
 
 

@@ -16,9 +16,10 @@ _MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAtte
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Split the trainable parameters of `module` into groups for an optimizer.
 
-    Filters and matrices keep the optimizer's `weight_decay`, all else gets 0. The key `matrix` is True for the hidden filters and matrices,
-    which Muon orthogonalises, and False for the output layer (the last one registered) and for all else; other
-    optimizers ignore it. A shared parameter is listed once, frozen ones are left out, and so are empty groups.
+    Filters and matrices keep the optimizer's `weight_decay`, all else gets 0. The key `matrix` is True for the hidden
+    filters and matrices, which Muon orthogonalises, and False for the output layer (the last one registered) and for
+    all else; other optimizers ignore it. A shared parameter is listed once, frozen ones are left out, and so are
+    empty groups.
     """
     kinds: dict[nn.Parameter, bool] = {}
     for part in module.modules():

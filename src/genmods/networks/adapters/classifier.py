@@ -1,0 +1,89 @@
+"""What classifiers of other libraries share behind our interface: input scale and size, frozen layers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the closest of `names`, `"; did you mean 'resnet18'?"`, or nothing."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def loads_weights(pretrained: bool) -> bool:
+    """Whether pretrained weights must be read now: not for a network on the meta device, which has no weights."""
+    return pretrained and torch.get_default_device().type != "meta"
+
+
+def output_layer(model: nn.Module) -> nn.Module:
+    """The last linear or convolutional layer that is registered in `model`."""
+    return [part for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
+
+
+class ForeignClassifier(Network):
+    """A classifier `model` of another library, called with images [B, C, H, W] in [-1, 1].
+
+    `resize` interpolates images to that many pixels a side first. `mean` and `std`, one number a channel on [0, 1],
+    are the scale that pretrained weights expect; None hands images on as they are. `freeze` names layers (prefixes of
+    their dotted names, or `backbone`: all but the output layer) that do not train and whose norms stay in eval mode.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        resize: int | None,
+        scale: tuple[Sequence[float], Sequence[float]] | None,
+        freeze: list[str] | None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.resize = resize
+        mean, std = scale or ((0.5,), (0.5,))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 2 - 1)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 2)
+        self.frozen = tuple(self._freeze(freeze or []))
+        self.train()
+
+    def _freeze(self, prefixes: list[str]) -> list[nn.Module]:
+        head = output_layer(self.model)
+        frozen = []
+        for prefix in prefixes:
+            chosen = [
+                part
+                for name, part in self.model.named_modules()
+                if (part is not head if prefix == "backbone" else f"{name}.".startswith(f"{prefix}."))
+            ]
+            if not chosen:
+                layers = ", ".join(name for name, _ in self.model.named_children())
+                raise ValueError(f"freeze: no layer is called {prefix!r}; there are backbone, {layers} and their parts")
+            frozen += chosen
+        for part in frozen:
+            for parameter in part.parameters(recurse=False):
+                parameter.requires_grad_(False)
+        return frozen
+
+    def train(self, mode: bool = True) -> ForeignClassifier:
+        super().train(mode)
+        for part in self.frozen:
+            part.training = False
+        return self
+
+    def prepare_input(self, x: Tensor) -> Tensor:
+        """Images at the size and scale that the model expects."""
+        if self.resize is not None:
+            x = F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
+        return (x - self.mean) / self.std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(self.prepare_input(x))

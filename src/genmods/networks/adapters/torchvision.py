@@ -1,0 +1,97 @@
+"""torchvision's classifiers as networks, with the channels and classes of the data, from scratch or pretrained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from genmods.errors import UserError
+from genmods.networks.adapters.classifier import ForeignClassifier, loads_weights, nearest, output_layer
+from genmods.networks.parts import require_classes
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_AUXILIARY = ("googlenet", "inception_v3")
+
+
+def adapt_channels(weight: Tensor, channels: int) -> Tensor:
+    """RGB filters [out, 3, h, w] as filters [out, channels, h, w] that give the same output for grey images."""
+    return weight if channels == 3 else weight.mean(1, keepdim=True).repeat(1, channels, 1, 1) * (3 / channels)
+
+
+class TorchvisionNetwork(ForeignClassifier):
+    """A classifier of torchvision by name.
+
+    `architecture`: resnet18, mobilenet_v3_small, efficientnet_b0, convnext_tiny, vit_b_16, ...; `pretrained`: start
+    from torchvision's ImageNet weights (downloaded once), a new head where the classes differ; `freeze`: layers that
+    do not train, by name (`backbone`: all but the output layer); `resize`: interpolate the images to this size first
+    (224 for vision transformers).
+    """
+
+    def __init__(
+        self,
+        architecture: str = "resnet18",
+        pretrained: bool = False,
+        freeze: list[str] | None = None,
+        resize: int | None = None,
+        in_channels: int = 3,
+        num_classes: int = 10,
+    ) -> None:
+        from torchvision import models
+
+        require_classes(num_classes)
+        names = models.list_models(module=models)
+        if architecture not in names:
+            raise ValueError(f"torchvision has no classifier {architecture!r}{nearest(architecture, names)}")
+        extra = {"aux_logits": False, "init_weights": True} if architecture in _AUXILIARY else {}
+        model = models.get_model(architecture, weights=None, num_classes=num_classes, **extra)
+        _set_channels(model, in_channels)
+        if loads_weights(pretrained):
+            _load_weights(model, architecture, in_channels)
+        super().__init__(model, resize, _scale(in_channels) if pretrained else None, freeze)
+
+    def features(self, x: Tensor) -> Tensor:
+        captured: list[Tensor] = []
+        handle = output_layer(self.model).register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+        try:
+            self(x)
+        finally:
+            handle.remove()
+        h = captured[0]
+        return h.mean((2, 3)) if h.ndim == 4 else h
+
+
+def _scale(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of ImageNet, of RGB or of their mean."""
+    return _IMAGENET if channels == 3 else ((sum(_IMAGENET[0]) / 3,), (sum(_IMAGENET[1]) / 3,))
+
+
+def _shape(conv: nn.Conv2d) -> dict[str, Any]:
+    shape = {key: getattr(conv, key) for key in ("kernel_size", "stride", "padding", "dilation")}
+    return shape | {"bias": conv.bias is not None}
+
+
+def _set_channels(model: nn.Module, channels: int) -> None:
+    """Replace the first convolution of `model`, where it takes another number of channels."""
+    name, conv = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
+    if conv.in_channels != channels:
+        new = nn.Conv2d(channels, conv.out_channels, **_shape(conv))
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, new)
+
+
+def _load_weights(model: nn.Module, architecture: str, channels: int) -> None:
+    from torchvision import models
+
+    try:
+        weights = models.get_model_weights(architecture)["DEFAULT"].get_state_dict(progress=False)
+    except OSError as error:
+        raise UserError(
+            f"the pretrained weights of torchvision's {architecture} cannot be downloaded: {error}"
+        ) from error
+    own = model.state_dict()
+    for name, value in weights.items():
+        if value.ndim == 4 and value.shape[1] == 3:
+            weights[name] = adapt_channels(value, channels)
+    head = [name for name in own if name not in weights or own[name].shape != weights[name].shape]
+    model.load_state_dict({name: weights[name] for name in own if name not in head}, strict=False)

@@ -1,0 +1,90 @@
+"""ConvNeXt: a convolutional network with a transformer's proportions (Liu et al., "A ConvNet for the 2020s", 2022).
+
+A block is a depthwise convolution, which mixes pixels, and a two-layer perceptron, which mixes channels, with one
+layer norm, one GELU and a shortcut around both. Stages are joined by a layer norm and a strided convolution. The
+patch of the stem is 2 pixels instead of the paper's 4, for small images.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+from genmods.networks.parts import DropPath, drop_rates, require_classes
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel of [B, C, H, W]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, norm, perceptron, shortcut: [B, width, H, W] -> the same shape."""
+
+    def __init__(self, width: int, kernel: int, drop_path: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), 1e-6))
+        self.mix = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.expand, self.project = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.mix(x).permute(0, 2, 3, 1))
+        h = self.scale * self.project(F.gelu(self.expand(h)))
+        return x + self.drop_path(h.permute(0, 3, 1, 2))
+
+
+class ConvNeXt(Network):
+    """A ConvNeXt for images [B, in_channels, image_size, image_size]; the paper's tiny one has patch 4, blocks 3 3 9 3,
+    widths 96 192 384 768.
+
+    `widths` and `blocks`: channels and blocks of each stage, at a half of the resolution of the one before; `patch`:
+    side and stride of the stem; `kernel`: side of the depthwise filters, odd; `drop_path`: stochastic depth of the
+    last block, rising linearly from 0. Raises ValueError where the images are too small for the stages.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (64, 128, 256),
+        blocks: tuple[int, ...] = (2, 2, 2),
+        patch: int = 2,
+        kernel: int = 7,
+        drop_path: float = 0.1,
+        in_channels: int = 1,
+        image_size: int = 28,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        require_classes(num_classes)
+        if not widths or len(widths) != len(blocks):
+            raise ValueError(f"widths and blocks must be equally long, not {list(widths)} and {list(blocks)}")
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {kernel}")
+        if image_size // patch >> (len(widths) - 1) < 1:
+            raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} stages and patch {patch}")
+        rates = iter(drop_rates(drop_path, sum(blocks)))
+        stages: list[nn.Module] = []
+        for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
+            if i == 0:
+                stages += [nn.Conv2d(in_channels, width, patch, patch), ChannelNorm(width, eps=1e-6)]
+            else:
+                stages += [ChannelNorm(widths[i - 1], eps=1e-6), nn.Conv2d(widths[i - 1], width, 2, 2)]
+            stages += [ConvNeXtBlock(width, kernel, next(rates)) for _ in range(depth)]
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
+        self.head = nn.Linear(widths[-1], num_classes)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
+                nn.init.trunc_normal_(part.weight, std=0.02)
+                nn.init.zeros_(part.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.norm(self.stages(x).mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
