@@ -123,7 +123,7 @@ def test_checkpoints_become_artifacts_and_data_a_used_one(tmp_path):
     models = [a for a in artifacts if a.type == "model"]
     assert [list(a.aliases) for a in models] == [["last"], ["best"]]
     assert {a.name for a in models} == {f"model-{logger.run_id}"}
-    assert any(a.type == "dataset" and not a.user_created for a in artifacts)
+    assert any(a.type == "dataset" and a.use_after_commit for a in artifacts)
 
 
 def test_directions_of_the_documented_names():

@@ -41,7 +41,10 @@ def _ask(base_url: str, key: str, timeout: float) -> str | None:
         return f"the server answered {error.code}"
     except (URLError, OSError, ValueError) as error:
         return f"no answer ({getattr(error, 'reason', error)})"
-    return None if ((body.get("data") or {}).get("viewer") or {}).get("id") else "the server does not know the key"
+    try:
+        return None if body["data"]["viewer"]["id"] else "the server does not know the key"
+    except (KeyError, TypeError):
+        return "the server does not know the key"
 
 
 def why_unreachable(base_url: str, timeout: float = 3.0) -> str | None:

@@ -24,7 +24,7 @@ from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable
 
 STEP = "trainer/global_step"
-INIT_SECONDS = 10.0
+INIT_SECONDS = 4.0
 
 
 def new_run_id() -> str:
@@ -84,24 +84,35 @@ class WandbRun(WandbLogger, RunLogger):
     def experiment(self) -> Any:
         """The W&B run, started at first use; a dummy on other ranks."""
         if self._experiment is None:
-            self._prepare()
+            self._start()
         return super().experiment
 
     @rank_zero_only
-    def _prepare(self) -> None:
+    def _start(self) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its sender waits for the server when the process ends
         import wandb
 
-        settings = wandb.setup().settings
-        mode = self.mode or os.environ.get("WANDB_MODE") or "online"
-        if mode == "online" and (reason := why_unreachable(settings.base_url)):
-            rank_zero_info(f"wandb: {reason}: this run is kept offline")
-            mode = "offline"
-        quiet = wandb.Settings(finish_timeout=self.finish_timeout, init_timeout=INIT_SECONDS, silent=True)
-        self._id = self.run_id
-        self._wandb_init |= {"id": self.run_id, "mode": mode, "settings": quiet}
-        self._wandb_init.pop("anonymous", None)
         if wandb.run is not None:
             wandb.run.finish()
+        mode = self.mode or os.environ.get("WANDB_MODE") or "online"
+        if mode == "online" and (reason := why_unreachable(wandb.setup().settings.base_url)):
+            rank_zero_info(f"wandb: {reason}: this run is kept offline")
+            mode = "offline"
+        try:
+            self._experiment = self._init(mode)
+        except wandb.Error as error:
+            rank_zero_info(f"wandb: {str(error).splitlines()[0]}: this run is kept offline")
+            wandb.teardown()  # the failed start still holds the run id
+            self._experiment = self._init("offline")
+        self._experiment.define_metric(STEP)
+        self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
+
+    def _init(self, mode: str) -> Any:
+        import wandb
+
+        settings = wandb.Settings(finish_timeout=self.finish_timeout, init_timeout=INIT_SECONDS, silent=True)
+        self._wandb_init |= {"id": self.run_id, "mode": mode, "settings": settings}
+        return wandb.init(**{name: value for name, value in self._wandb_init.items() if name != "anonymous"})
 
     @property
     def offline(self) -> bool:
@@ -142,13 +153,16 @@ class WandbRun(WandbLogger, RunLogger):
 
     @rank_zero_only
     def use_data(self, name: str, digest: str, metadata: dict[str, Any]) -> None:
-        """Record that the run used a data set, by its hash; the images are not uploaded."""
+        """Record that the run used a data set, by its hash; the images are not uploaded.
+
+        The public `use_artifact` does the same, but refuses offline and waits for the server online.
+        """
         import wandb
 
         artifact = wandb.Artifact(name, type="dataset", metadata=metadata | {"hash": digest})
         with artifact.new_file("hash.txt") as file:
             file.write(digest + "\n")
-        self.experiment.use_artifact(artifact)
+        self.experiment._log_artifact(artifact, aliases=["latest"], is_user_created=True, use_after_commit=True)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -185,5 +199,5 @@ class WandbRun(WandbLogger, RunLogger):
 
 
 def download_checkpoint(reference: str, folder: Path) -> Path:
-    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`, recorded as used by the present run."""
+    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`; a present run records its use."""
     return Path(WandbLogger.download_artifact(reference, save_dir=str(folder), artifact_type="model")) / "model.ckpt"
