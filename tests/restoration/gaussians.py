@@ -38,13 +38,11 @@ def law(method, gaussian, process, operator, sigma_y=0.0):
     return slope, cov
 
 
-def divergence(gaussian, slope, cov, operator, sigma_y=0.0):
-    """KL per unknown dimension from the exact posterior, averaged over y, on what the operator (a mask) does not see."""
-    a = gaussian.matrix(operator)
-    hidden = a.diagonal() == 0
-    exact_slope = gaussian.gain(operator, sigma_y)[hidden]
-    exact = (gaussian.cov - gaussian.gain(operator, sigma_y) @ a @ gaussian.cov)[hidden][:, hidden]
-    error = slope[hidden] - exact_slope
+def divergence(gaussian, slope, cov, operator, sigma_y):
+    """KL per pixel between a method's law and the exact posterior, averaged over noisy measurements y."""
+    a, gain = gaussian.matrix(operator), gaussian.gain(operator, sigma_y)
+    exact = gaussian.cov - gain @ a @ gaussian.cov
+    error = slope - gain
     spread = error @ (a @ gaussian.cov @ a.T + sigma_y**2 * torch.eye(len(a))) @ error.T
-    ratio = torch.linalg.solve(exact, cov[hidden][:, hidden])
+    ratio = torch.linalg.solve(exact, cov)
     return 0.5 * (ratio.trace() - ratio.logdet() - len(exact) + torch.linalg.solve(exact, spread).trace()) / len(exact)

