@@ -10,6 +10,7 @@ channel (FiLM), and starts as the identity because its last layer starts at zero
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -53,7 +54,7 @@ class Embedding(nn.Module):
         self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
 
     def forward(self, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        out = self.noise(noise_features(noise, self.size).to(self.noise[0].weight.dtype))
+        out = self.noise(noise_features(noise, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
             out = out + self.label(self.row(noise, cond))
         return F.silu(out)
@@ -86,6 +87,13 @@ def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
     return torch.cat([x, image.to(x.dtype)], dim=1)
 
 
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """A context without autocast on this device."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 class Block(nn.Module):
     """Residual block, [B, in, H, W] to [B, out, H, W]: twice norm, SiLU, convolution; FiLM behind the second norm."""
 
@@ -103,6 +111,27 @@ class Block(nn.Module):
         h = self.conv(F.silu(self.norm(x)))
         h = torch.addcmul(shift, F.group_norm(h, 1), 1 + scale)
         return self.skip(x) + self.last(self.dropout(F.silu(h)))
+
+
+class PlainBlock(nn.Module):
+    """Residual block without a condition, [B, channels, H, W] to the same, with norms or without."""
+
+    def __init__(self, channels: int, normalised: bool = True):
+        super().__init__()
+
+        def half(last: nn.Module) -> list[nn.Module]:
+            return [nn.GroupNorm(1, channels) if normalised else nn.Identity(), nn.SiLU(), last]
+
+        first, last = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.layers = nn.Sequential(*half(first), *half(zeroed(last)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Layer norm of `tokens` [..., C], then times 1 + `scale`, plus `shift`."""
+    return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)
 
 
 class Attention(nn.Module):
@@ -131,8 +160,19 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
     q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     if qkv.device.type == "cpu":
         wide = torch.promote_types(qkv.dtype, torch.float32)
-        with torch.autocast("cpu", enabled=False):
+        with full_precision(qkv.device):
             out = F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide)).to(qkv.dtype)
     else:
         out = F.scaled_dot_product_attention(q, k, v)
     return out.transpose(1, 2).flatten(2)
+
+
+def position_features(rows: int, columns: int, size: int, device: torch.device) -> Tensor:
+    """Sines and cosines of row and column, [rows * columns, size]: wavelengths 2 pi to 200 pi, 4 divides `size`."""
+    frequencies = torch.logspace(0, -2, size // 4, device=device)
+    parts = []
+    for count, shape in ((rows, (rows, 1, -1)), (columns, (1, columns, -1))):
+        angles = torch.arange(count, device=device)[:, None] * frequencies
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        parts.append(waves.view(shape).expand(rows, columns, -1))
+    return torch.cat(parts, dim=2).flatten(0, 1)

@@ -1,0 +1,126 @@
+"""A U-Net of the diffusers library as a genmods network.
+
+A diffusers network knows noise as a step of its own variance-preserving schedule, alpha^2 + sigma^2 = 1, and sees
+x_t = alpha x0 + sigma eps as it is. Ours are given x_t over its root mean square and the log-SNR. So the step is the
+place of the log-SNR in the schedule's table, between two entries where need be, and x_t comes back by the factor
+sqrt(alpha^2 sigma_data^2 + sigma^2), with alpha^2 = sigmoid(log-SNR). Samples of any other noise process fit as well:
+divided by their root mean square they are the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genmods.errors import UserError
+from genmods.networks.base import Condition, Network
+
+Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
+
+
+class DiffusersUNet(Network):
+    """`diffusers.UNet2DModel`, [B, in_channels, image_size, image_size] to the same; most are trained to say eps.
+
+    `path`: a folder with a saved pipeline (`unet/` and `scheduler/`), whose settings then replace all others but
+    `sigma_data`; None: a new network. `channels`: of each level, the finest first, divisible by 8; `blocks`: residual
+    blocks a level; `attention`: levels with self-attention, -1 the coarsest; `betas`: the schedule of 1,000 steps.
+    `sigma_data`: root mean square of the images, as the denoiser was told. With classes, the last row of the label
+    table is the null label.
+    Raises UserError without diffusers, ValueError for settings out of range or a folder that holds no such pipeline.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        in_channels: int = 1,
+        image_size: int = 32,
+        channels: tuple[int, ...] = (32, 64, 64),
+        blocks: int = 2,
+        attention: tuple[int, ...] = (-1,),
+        num_classes: int = 0,
+        betas: Betas = "linear",
+        sigma_data: float = 1.0,
+    ):
+        super().__init__()
+        diffusers = library()
+        if path is None:
+            self.model = new_unet(diffusers, in_channels, image_size, channels, blocks, attention, num_classes)
+            scheduler = diffusers.DDPMScheduler(beta_schedule=betas)
+        else:
+            self.model, scheduler = saved_pipeline(diffusers, Path(path))
+        classes: int | None = self.model.config.num_class_embeds
+        self.null_label = classes - 1 if classes else None
+        self.sigma_data = sigma_data
+        self.log_snrs: Tensor
+        self.register_buffer("log_snrs", torch.logit(scheduler.alphas_cumprod.double()).float(), persistent=False)
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+        rms = (self.sigma_data**2 * torch.sigmoid(noise) + torch.sigmoid(-noise)).sqrt()
+        labels = None
+        if self.null_label is not None:
+            label = cond["label"] if cond and "label" in cond else torch.full_like(noise, -1, dtype=torch.int64)
+            labels = torch.where(label < 0, self.null_label, label)
+        x_t = x * rms.to(x.dtype).view(-1, 1, 1, 1)
+        return self.model(x_t, self.step(noise).to(x.dtype), class_labels=labels).sample.to(x.dtype)
+
+    def step(self, log_snr: Tensor) -> Tensor:
+        """The real-valued step [B] in [0, T - 1] at which the schedule comes nearest to this log-SNR [B]."""
+        table = self.log_snrs.flip(0)  # ascending
+        value = log_snr.to(table.dtype).clamp(table[0], table[-1])
+        right = torch.searchsorted(table, value).clamp(1, len(table) - 1)
+        low, high = table[right - 1], table[right]
+        return len(table) - right - (value - low) / (high - low)
+
+
+def library() -> ModuleType:
+    """The diffusers library; raises UserError where it is not installed."""
+    try:
+        import diffusers
+    except ImportError as error:
+        raise UserError("the network 'diffusers' needs that package: pip install 'genmods[diffusers]'") from error
+    return diffusers
+
+
+def new_unet(
+    diffusers: ModuleType,
+    in_channels: int,
+    image_size: int,
+    channels: tuple[int, ...],
+    blocks: int,
+    attention: tuple[int, ...],
+    num_classes: int,
+) -> Any:
+    """A new UNet2DModel; with classes its label table has one row more, the null label."""
+    levels = len(channels)
+    if not levels or any(c < 8 or c % 8 for c in channels):
+        raise ValueError(f"channels is {tuple(channels)}: each must be a multiple of 8")
+    if image_size % 2 ** (levels - 1):
+        raise ValueError(f"image_size is {image_size}: {levels} levels ask for a multiple of {2 ** (levels - 1)}")
+    if any(not -levels <= level < levels for level in attention):
+        raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
+    attended = [level in {a % levels for a in attention} for level in range(levels)]
+    return diffusers.UNet2DModel(
+        sample_size=image_size,
+        in_channels=in_channels,
+        out_channels=in_channels,
+        block_out_channels=tuple(channels),
+        layers_per_block=blocks,
+        norm_num_groups=8,
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attended),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
+        num_class_embeds=num_classes + 1 if num_classes else None,
+    )
+
+
+def saved_pipeline(diffusers: ModuleType, path: Path) -> tuple[Any, Any]:
+    """Network and noise schedule of a pipeline saved in the folder `path`; safetensors files alone are read."""
+    if not (path / "unet").is_dir() or not (path / "scheduler").is_dir():
+        raise ValueError(
+            f"path is {path}: a folder with unet/ and scheduler/, as a diffusers pipeline saves, is needed"
+        )
+    unet = diffusers.UNet2DModel.from_pretrained(path, subfolder="unet", use_safetensors=True)
+    return unet, diffusers.DDPMScheduler.from_pretrained(path, subfolder="scheduler")

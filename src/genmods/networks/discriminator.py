@@ -1,0 +1,42 @@
+"""The critic of a generative adversarial network: residual blocks without norms, so that it sees each image alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+from genmods.networks.blocks import PlainBlock
+
+
+class Discriminator(Network):
+    """Images [B, in_channels, H, W], H and W divisible by 2^(levels - 1) or not, to logits [B]: above 0 means real.
+
+    `multipliers`: channels of each level in units of `width`, the finest first; `blocks`: residual blocks a level.
+    Twice differentiable, as a gradient penalty asks. Raises ValueError for settings out of range.
+    """
+
+    def __init__(
+        self, in_channels: int = 1, width: int = 32, multipliers: tuple[int, ...] = (1, 2, 4), blocks: int = 1
+    ):
+        super().__init__()
+        if not multipliers or min(multipliers) < 1 or width < 1 or blocks < 1:
+            raise ValueError(
+                f"width is {width}, multipliers {tuple(multipliers)}, blocks {blocks}: positive numbers are needed"
+            )
+        channels = [width * m for m in multipliers]
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], 3, padding=1)]
+        for level, c in enumerate(channels):
+            if level:
+                layers.append(nn.Conv2d(channels[level - 1], c, 3, stride=2, padding=1))
+            layers.extend(PlainBlock(c, normalised=False) for _ in range(blocks))
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(channels[-1], 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        h = self.layers(x.contiguous(memory_format=torch.channels_last))
+        return F.silu(h).mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.features(x)).flatten().to(x.dtype)

@@ -1,0 +1,77 @@
+"""A transformer over image patches whose norms are steered by noise and label: adaLN-zero (Peebles and Xie 2023)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Condition, Network
+from genmods.networks.blocks import Embedding, attend, modulated, position_features, with_image, zeroed
+
+
+class DiT(Network):
+    """Diffusion transformer, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
+
+    `width`: channels of a token, divisible by 4 and by `heads`; `depth`: blocks; `patch`: side of the square that is
+    one token. `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
+    `cond["image"]`. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        width: int = 128,
+        depth: int = 6,
+        heads: int = 2,
+        patch: int = 2,
+        dropout: float = 0.0,
+        num_classes: int = 0,
+        cond_channels: int = 0,
+        out_channels: int | None = None,
+    ):
+        super().__init__()
+        if heads < 1 or width < 4 or width % 4 or width % heads:
+            raise ValueError(f"width is {width}, heads is {heads}: 4 and the heads must divide the width")
+        if depth < 1 or patch < 1:
+            raise ValueError(f"depth is {depth}, patch is {patch}: both must be at least 1")
+        self.width, self.patch, self.cond_channels = width, patch, cond_channels
+        self.out_channels = in_channels if out_channels is None else out_channels
+        self.embedding = Embedding(width, num_classes)
+        self.stem = nn.Linear((in_channels + cond_channels) * patch**2, width)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(depth))
+        self.modulation = zeroed(nn.Linear(width, 2 * width))
+        self.last = zeroed(nn.Linear(width, self.out_channels * patch**2))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+        height, width = x.shape[2:]
+        image = with_image(x, cond, self.cond_channels)
+        patches = F.pixel_unshuffle(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)), self.patch)
+        rows, columns = patches.shape[2:]
+        h = self.stem(patches.flatten(2).transpose(1, 2))
+        h = h + position_features(rows, columns, self.width, x.device).to(h.dtype)
+        embedding = self.embedding(noise, cond)
+        for block in self.blocks:
+            h = block(h, embedding)
+        scale, shift = self.modulation(embedding)[:, None].chunk(2, dim=2)
+        out = self.last(modulated(h, scale, shift)).transpose(1, 2).unflatten(2, (rows, columns))
+        return F.pixel_shuffle(out, self.patch)[:, :, :height, :width].to(x.dtype)
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then a two-layer perceptron, each behind a modulated norm and a gate that starts at zero."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.modulation = zeroed(nn.Linear(width, 6 * width))
+        self.qkv = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(embedding)[:, None].chunk(6, dim=2)
+        h = torch.addcmul(h, gate1, self.merge(attend(self.qkv(modulated(h, scale1, shift1)), self.heads)))
+        return torch.addcmul(h, gate2, self.perceptron(modulated(h, scale2, shift2)))

@@ -1,0 +1,60 @@
+"""The generator of an adversarial network: a learned picture, grown level by level, that z steers in every block."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Network
+from genmods.networks.blocks import Block
+
+
+class Generator(Network):
+    """Latent vectors [B, latent] to images [B, in_channels, image_size, image_size] in [-1, 1].
+
+    `multipliers`: channels of each level in units of `width`, the finest first, each level twice as fine as the next;
+    `blocks`: residual blocks a level, each with FiLM on z. Raises ValueError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        latent: int = 64,
+        in_channels: int = 1,
+        image_size: int = 28,
+        width: int = 32,
+        multipliers: tuple[int, ...] = (1, 2, 4),
+        blocks: int = 1,
+    ):
+        super().__init__()
+        if not multipliers or min(multipliers) < 1 or width < 1 or blocks < 1:
+            raise ValueError(
+                f"width is {width}, multipliers {tuple(multipliers)}, blocks {blocks}: positive numbers are needed"
+            )
+        if latent < 1 or image_size < 1:
+            raise ValueError(f"latent is {latent}, image_size is {image_size}: both must be at least 1")
+        self.image_size = image_size
+        channels = [width * m for m in multipliers]
+        self.side = -(-image_size // 2 ** (len(channels) - 1))
+        size = 4 * width
+        self.style = nn.Sequential(nn.Linear(latent, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
+        self.stem = nn.Linear(size, channels[-1] * self.side**2)
+        self.levels = nn.ModuleList()
+        coarser = channels[-1]
+        for c in reversed(channels):
+            inputs = [coarser] + [c] * (blocks - 1)
+            self.levels.append(nn.ModuleList(Block(i, c, size) for i in inputs))
+            coarser = c
+        self.norm = nn.GroupNorm(1, channels[0])
+        self.last = nn.Conv2d(channels[0], in_channels, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        style = self.style(z)
+        h = self.stem(style).unflatten(1, (-1, self.side, self.side)).contiguous(memory_format=torch.channels_last)
+        for index, level in enumerate(self.levels):
+            if index:
+                h = F.interpolate(h, scale_factor=2)
+            for block in level.children():
+                h = block(h, style)
+        out = self.last(F.silu(self.norm(h)))[:, :, : self.image_size, : self.image_size]
+        return out.to(z.dtype).tanh()

@@ -1,0 +1,59 @@
+"""A residual perceptron for points, steered by noise and label: the smallest network that can denoise."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Condition, Network
+from genmods.networks.blocks import Embedding, modulated, zeroed
+
+
+class MLP(Network):
+    """Perceptron for points [B, in_channels], or small images [B, in_channels, image_size, image_size] laid flat.
+
+    `width`: units of a layer, even; `depth`: residual layers. `num_classes`: labels 0 ... num_classes - 1 are
+    conditions; 0 for none. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 2,
+        image_size: int = 1,
+        width: int = 128,
+        depth: int = 3,
+        num_classes: int = 0,
+        out_channels: int | None = None,
+    ):
+        super().__init__()
+        if width < 2 or width % 2 or depth < 1:
+            raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
+        if in_channels < 1 or image_size < 1:
+            raise ValueError(f"in_channels is {in_channels}, image_size is {image_size}: both must be at least 1")
+        self.out_channels = in_channels if out_channels is None else out_channels
+        pixels = image_size**2
+        self.embedding = Embedding(width, num_classes)
+        self.stem = nn.Linear(in_channels * pixels, width)
+        self.layers = nn.ModuleList(Layer(width) for _ in range(depth))
+        self.last = zeroed(nn.Linear(width, self.out_channels * pixels))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+        embedding = self.embedding(noise, cond)
+        h = self.stem(x.flatten(1))
+        for layer in self.layers:
+            h = layer(h, embedding)
+        return self.last(F.silu(h)).view(len(x), self.out_channels, *x.shape[2:]).to(x.dtype)
+
+
+class Layer(nn.Module):
+    """x + W2 silu(W1 norm(x)), the norm scaled and shifted by the embedding."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.film = zeroed(nn.Linear(width, 2 * width))
+        self.inner = nn.Linear(width, 2 * width)
+        self.outer = zeroed(nn.Linear(2 * width, width))
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.film(embedding).chunk(2, dim=1)
+        return h + self.outer(F.silu(self.inner(modulated(h, scale, shift))))

@@ -1,0 +1,73 @@
+"""A U-Net in wiring alone, all of it at full resolution, that sees the finest grey levels: for likelihood.
+
+Bits/dim live in the last bits of a pixel, which a convolution on values of order one hardly resolves; so sines and
+cosines of 2^n pi x join the input as channels (Kingma, Salimans, Poole and Ho 2021, appendix C).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genmods.networks.base import Condition, Network
+from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
+from genmods.networks.unet import Stage
+
+
+class VDM(Network):
+    """Residual network without down-sampling, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
+
+    `width`: channels of every layer; `depth`: residual blocks on the way in, and as many, joined to them by skips, on
+    the way out; `fourier`: the n of the features sin and cos(2^n pi x); `attention`: self-attention between the two.
+    `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
+    `cond["image"]`. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        width: int = 64,
+        depth: int = 4,
+        fourier: tuple[int, ...] = (6, 7),
+        attention: bool = True,
+        dropout: float = 0.0,
+        num_classes: int = 0,
+        cond_channels: int = 0,
+        out_channels: int | None = None,
+    ):
+        super().__init__()
+        if width < 2 or width % 2 or depth < 1:
+            raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
+        self.fourier, self.cond_channels = tuple(fourier), cond_channels
+        self.out_channels = in_channels if out_channels is None else out_channels
+        inputs = in_channels * (1 + 2 * len(self.fourier)) + cond_channels
+        size = 4 * width
+        self.embedding = Embedding(size, num_classes)
+        self.stem = nn.Conv2d(inputs, width, 3, padding=1)
+        self.down = nn.ModuleList(Stage(width, width, size, dropout, 0) for _ in range(depth))
+        self.middle = Stage(width, width, size, dropout, int(attention))
+        self.up = nn.ModuleList(Stage(2 * width, width, size, dropout, 0) for _ in range(depth))
+        self.norm = nn.GroupNorm(1, width)
+        self.last = zeroed(nn.Conv2d(width, self.out_channels, 3, padding=1))
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+        embedding = self.embedding(noise, cond)
+        h = self.stem(with_image(self.with_fourier(x), cond, self.cond_channels))
+        h = h.contiguous(memory_format=torch.channels_last)
+        skips = []
+        for stage in self.down:
+            h = stage(h, embedding)
+            skips.append(h)
+        h = self.middle(h, embedding)
+        for stage in self.up:
+            h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+        h = nn.functional.silu(self.norm(h))
+        with full_precision(x.device):  # bfloat16 would round away the bits to be counted
+            return self.last(h.to(self.last.weight.dtype)).to(x.dtype)
+
+    def with_fourier(self, x: Tensor) -> Tensor:
+        """`x` and the sine and cosine of 2^n pi x for every n, side by side as channels."""
+        angles = [2**n * math.pi * x for n in self.fourier]
+        return torch.cat([x, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))], dim=1)

@@ -1,0 +1,183 @@
+"""What every denoising network promises, for each registered one."""
+
+import importlib
+
+import pytest
+import torch
+from torch import nn
+
+from genmods.table import BUILTINS
+
+SMALL = {
+    "unet": {"width": 8, "multipliers": (1, 2), "blocks": 1},
+    "dit": {"width": 16, "depth": 2, "heads": 2},
+    "vdm": {"width": 8, "depth": 1},
+    "mlp": {"in_channels": 1, "image_size": 8, "width": 16, "depth": 2},
+    "diffusers": {"image_size": 8, "channels": (8, 16), "blocks": 1},
+}
+OTHERS = {
+    "classifiers": ("cnn", "convnext", "fast_cnn", "resnet", "timm", "torchvision", "wide_resnet"),
+    "of pairs": ("autoencoder", "discriminator", "generator"),
+}
+DENOISING = sorted(set(BUILTINS["network"]) - {name for group in OTHERS.values() for name in group})
+CONVOLUTIONAL = ["unet", "dit", "vdm"]  # any height and width, conditioned by an image, a choice of output channels
+
+
+def build(name, live=True, **settings):
+    """A small network; `live` draws the layers that start at zero, which would hide what lies in front of them."""
+    if name not in SMALL:
+        pytest.fail(f"the network {name!r} is new: give small settings in SMALL, or name it in OTHERS")
+    module, _, cls = BUILTINS["network"][name].partition(":")
+    torch.manual_seed(0)
+    if name == "diffusers":
+        pytest.importorskip("diffusers")
+    network = getattr(importlib.import_module(module), cls)(**{**SMALL[name], **settings})
+    for p in network.parameters():
+        if live and not p.any():
+            nn.init.normal_(p, std=0.1)
+    return network.eval()
+
+
+def images(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_shape_and_dtype(name):
+    out = build(name)(images(3, 1, 8, 8), torch.tensor([-9.0, 0.0, 9.0]), None)
+    assert out.shape == (3, 1, 8, 8)
+    assert out.dtype == torch.float32
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (7, 7), (9, 14), (1, 3), (33, 32), (64, 64)])
+def test_any_size(name, size):
+    kwargs = {"attention": False} if name == "vdm" else {}
+    assert build(name, **kwargs)(images(1, 1, *size), torch.zeros(1)).shape == (1, 1, *size)
+
+
+@pytest.mark.parametrize("name", [name for name in DENOISING if name != "diffusers"])
+def test_starts_at_zero(name):
+    assert not build(name, live=False)(images(2, 1, 8, 8), torch.zeros(2)).any()
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_noise_level_matters(name):
+    network, x = build(name), images(1, 1, 8, 8)
+    levels = torch.tensor([-8.0, -1.0, -0.5, 0.0, 3.0, 8.0])
+    out = network(x.expand(6, -1, -1, -1), levels)
+    distances = torch.cdist(out.flatten(1), out.flatten(1)) + torch.eye(6)
+    assert distances.min() > 1e-4
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_labels_matter_and_minus_one_is_no_label(name):
+    network, x, noise = build(name, num_classes=3), images(4, 1, 8, 8), torch.zeros(4)
+    x = x[:1].expand(4, -1, -1, -1)
+    out = network(x, noise, {"label": torch.tensor([-1, 0, 1, 2])})
+    distances = torch.cdist(out.flatten(1), out.flatten(1)) + torch.eye(4)
+    assert distances.min() > 1e-4
+    torch.testing.assert_close(network(x, noise, None)[0], out[0])
+    torch.testing.assert_close(network(x, noise, {})[0], out[0])
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_without_classes_labels_change_nothing(name):
+    network, x, noise = build(name), images(2, 1, 8, 8), torch.zeros(2)
+    assert torch.equal(network(x, noise, {"label": torch.tensor([0, 1])}), network(x, noise))
+
+
+@pytest.mark.parametrize("name", [name for name in DENOISING if name != "diffusers"])
+@pytest.mark.parametrize("label", [-2, 3])
+def test_a_label_out_of_range_is_named(name, label):
+    with pytest.raises(ValueError, match=rf"{label}.*-1 \(no label\) to 2"):
+        build(name, num_classes=3)(images(1, 1, 8, 8), torch.zeros(1), {"label": torch.tensor([label])})
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_image_condition(name):
+    network, x, noise = build(name, cond_channels=2), images(2, 1, 7, 9), torch.zeros(2)
+    one, other = (network(x, noise, {"image": image}) for image in (torch.zeros(2, 2, 7, 9), torch.ones(2, 2, 7, 9)))
+    assert (one - other).abs().max() > 1e-4
+    for cond in (None, {}, {"image": torch.zeros(2, 1, 7, 9)}):
+        with pytest.raises(ValueError, match=r"cond_channels=2 asks for \(2, 2, 7, 9\)"):
+            network(x, noise, cond)
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "mlp"])
+def test_output_channels(name):
+    assert build(name, out_channels=2)(images(2, 1, 8, 8), torch.zeros(2)).shape == (2, 2, 8, 8)
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_samples_do_not_mix(name):
+    network, x, noise = build(name), images(3, 1, 8, 8), torch.tensor([-2.0, 0.0, 2.0])
+    torch.testing.assert_close(network(x, noise)[1:2], network(x[1:2], noise[1:2]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_memory_format_does_not_matter(name):
+    network, x, noise = build(name), images(2, 1, 8, 8), torch.zeros(2)
+    expected = network(x, noise)
+    turned = network.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last), noise)
+    torch.testing.assert_close(turned, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_meta_device(name):
+    with torch.device("meta"):
+        network = build(name, live=False)
+        out = network(torch.empty(2, 1, 8, 8), torch.empty(2))
+    assert out.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_state_dict_round_trip(name):
+    one, other = build(name, num_classes=2), build(name, live=False, num_classes=2)
+    other.load_state_dict(one.state_dict())
+    x, noise = images(2, 1, 8, 8), torch.zeros(2)
+    assert torch.equal(one(x, noise), other(x, noise))
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_every_parameter_learns(name):
+    network, x = build(name, num_classes=2), images(3, 1, 8, 8)
+    network(x, torch.tensor([-1.0, 0.0, 1.0]), {"label": torch.tensor([-1, 0, 1])}).square().sum().backward()
+    silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert [n for n in silent if not n.endswith(("conv.bias", "to_k.bias"))] == []
+
+
+@pytest.mark.parametrize("name", [name for name in DENOISING if name != "diffusers"])
+def test_gradient_against_finite_differences(name):
+    network, x, noise = build(name, num_classes=2).double(), images(2, 1, 4, 5).double(), torch.tensor([-1.0, 2.0])
+    x = images(2, 1, 8, 8).double() if name == "mlp" else x
+    noise, cond = noise.double(), {"label": torch.tensor([-1, 1])}
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).double()
+
+    def value():
+        return (network(x, noise, cond) * weight).sum()
+
+    value().backward()
+    step = 1e-5
+    for name_, parameter in network.named_parameters():
+        direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)).double()
+        with torch.no_grad():
+            above = (parameter.add_(step * direction), value())[1]
+            below = (parameter.sub_(2 * step * direction), value())[1]
+            parameter.add_(step * direction)
+        measured, claimed = (above - below) / (2 * step), (parameter.grad * direction).sum()
+        torch.testing.assert_close(claimed, measured, atol=1e-6, rtol=1e-5, msg=lambda m, n=name_: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_gradient_under_bfloat16_is_near(name):
+    def gradient(reduced):
+        network = build(name, num_classes=2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            out = network(images(16, 1, 8, 8), torch.linspace(-5, 5, 16), {"label": torch.arange(16) % 2})
+        (out - images(16, 1, 8, 8)).square().mean().backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters()])
+
+    exact, reduced = gradient(False), gradient(True)
+    assert (reduced - exact).norm() < 0.05 * exact.norm()
