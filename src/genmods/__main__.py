@@ -3,9 +3,8 @@
 import os
 import sys
 
-if __name__ == "__main__" and sys.path and sys.path[0] in ("", os.getcwd(), os.path.dirname(__file__)):
-    if not sys.flags.safe_path:
-        del sys.path[0]
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd(), os.path.dirname(__file__)):
+    del sys.path[0]
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     origin: str = "genmods"
 
     def __str__(self) -> str:
-        if not self.kind:
+        if self.kind not in KINDS:
             return self.name
         return f"the {self.kind} '{self.name}'" + ("" if self.origin == "genmods" else f" of '{self.origin}'")
 
@@ -134,7 +134,7 @@ def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
     try:
         cls = _attribute(entry.target)
-        base = _attribute(KINDS[entry.kind]) if entry.kind else object
+        base = _attribute(KINDS[entry.kind]) if entry.kind in KINDS else object
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} needs the package '{error.name}'") from error
     except (Exception, SystemExit) as error:

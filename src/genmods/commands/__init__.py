@@ -1,7 +1,7 @@
 """The command line: one file a subcommand, imported when it is called.
 
-A subcommand's module has `arguments(parser)`, which declares its options, and `run(options)`, which does the work. One
-that sets `OVERRIDES = True` finds the arguments `--key.path=value` in `options.overrides`; `options.command` is its name.
+A subcommand's module has `arguments(parser)`, which declares its options, and `run(options)`, which does the work; it
+finds its name in `options.command` and, where it sets `OVERRIDES = True`, `--key.path=value` in `options.overrides`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "`genmods COMMAND --help` tells a command's options; `--import FILE.py` brings in your own @register-ed parts.",
+            "`genmods COMMAND --help` tells its options; `--import FILE.py` brings in your own @register-ed parts.",
         ]
     )
 

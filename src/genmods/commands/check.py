@@ -15,4 +15,4 @@ def run(options: argparse.Namespace) -> None:
     from genmods.recipe import load
 
     recipe = load(options.recipe, options.overrides)
-    print(f"{recipe.source}: in order ({recipe.task.entry.name} on {recipe.data.given['source'].entry.name})")
+    print(f"{recipe.source}: in order")

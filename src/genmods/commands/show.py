@@ -6,12 +6,10 @@ import argparse
 import ast
 
 from genmods import registry
-from genmods.recipe.check import FACTS, LATE, OPEN, UNKNOWN, allowed, default
+from genmods.recipe.check import FILLED, UNKNOWN, allowed, default, is_fact
 from genmods.recipe.source import Setting, docstring
 from genmods.recipe.text import Node, plain, write
 from genmods.table import KINDS
-
-SECTIONS = ("task", "data", "optimizer", "schedule", "logger")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +25,17 @@ def run(options: argparse.Namespace) -> None:
     known = allowed(entry)
     print("settings:" if known else "no settings")
     for setting in known.values():
-        print(f"  {_line(setting)}")
-    if entry.kind in LATE:
-        print(f"  (the task fills {' and '.join(LATE[entry.kind])})")
+        print(f"  {_line(setting, is_fact(entry.kind, setting.name))}")
+    if entry.kind in FILLED:
+        print(f"  (the task fills {' and '.join(FILLED[entry.kind])})")
     print("\nin a recipe:")
     print("".join(f"  {line}\n" for line in _snippet(entry.kind, entry.name, known).splitlines()), end="")
 
 
-def _line(setting: Setting) -> str:
+def _line(setting: Setting, fact: bool) -> str:
     hint = f": {ast.unparse(setting.hint)}" if setting.hint else ""
     start = f" = {ast.unparse(setting.default)}" if setting.default else ""
-    note = "   # from the data where left open" if setting.name in FACTS else "" if setting.default else "   # required"
+    note = "   # from the data where left open" if fact else "" if setting.default else "   # required"
     return f"{setting.name}{hint}{start}{note}"
 
 
@@ -45,9 +43,7 @@ def _snippet(kind: str, name: str, known: dict[str, Setting]) -> str:
     values: dict[str, object] = {"name": name}
     for setting in known.values():
         standard = default(setting) if setting.default else "..."
-        if isinstance(standard, Node):
-            standard = plain(standard)
-        if standard is not UNKNOWN:
-            values[setting.name] = OPEN if setting.name in FACTS and kind != "data" else standard
+        if standard is not UNKNOWN and not is_fact(kind, setting.name):
+            values[setting.name] = plain(standard) if isinstance(standard, Node) else standard
     section = "callbacks" if kind == "callback" else kind
     return write({section: [values] if kind == "callback" else values})

@@ -63,4 +63,4 @@ def create(kind: str, name: str, **settings: Any) -> Any:
     """
     entry = registry.find(kind, name)
     where = marked(settings, "").value
-    return build(fill(entry, where, "", f"{kind}.{name}", facts=False))
+    return build(fill(entry, where, "", f"{kind}.{name}"))

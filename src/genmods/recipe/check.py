@@ -7,7 +7,8 @@ nothing is imported, every fault has a file, a line and a key path.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from genmods import registry
@@ -21,8 +22,22 @@ FACTS = ("in_channels", "image_size", "num_classes", "mean", "std", "sigma_data"
 """What the data module knows: fills a setting of that name that the recipe leaves open."""
 OPEN = "from data"
 """How a setting that is left to the data is written in a resolved recipe."""
-LATE = {"optimizer": ("params",), "schedule": ("optimizer", "total_steps")}
-"""Kinds whose parts are completed by the task, and the parameters it fills."""
+FILLED = {
+    "optimizer": ("params",),
+    "schedule": ("optimizer", "total_steps"),
+    "module": ("source", "seed"),
+    "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "use_distributed_sampler"),
+}
+"""Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
+LATE = ("optimizer", "schedule")
+"""Kinds whose parts are completed by the task."""
+_DATALESS = (*FILLED, "data", "augmentation", "logger")
+_PICTURED = ("task", "network")  # elsewhere `mean` and `std` are not those of pixels
+
+
+def is_fact(kind: str, name: str) -> bool:
+    """Whether a setting of a part of this kind is filled from the data where it is left open."""
+    return name in FACTS and kind not in _DATALESS and (name not in ("mean", "std") or kind in _PICTURED)
 
 
 class _Unknown:
@@ -50,8 +65,6 @@ class Part:
     where: str
     path: str
     given: dict[str, Any]
-    facts: bool = True
-    omitted: tuple[str, ...] = field(default=())
 
     @property
     def kind(self) -> str:
@@ -59,20 +72,17 @@ class Part:
 
     def open(self) -> list[str]:
         """The settings that are left to the data."""
-        return [name for name in self.settings() if self.facts and name in FACTS and name not in self.given]
+        return [name for name in self.settings() if is_fact(self.kind, name) and name not in self.given]
 
     def settings(self) -> dict[str, Setting]:
         """The settings that a recipe may write."""
-        return allowed(self.entry, self.omitted)
+        return allowed(self.entry)
 
 
-def allowed(entry: Entry, omitted: tuple[str, ...] = ()) -> dict[str, Setting]:
+def allowed(entry: Entry) -> dict[str, Setting]:
     """The settings that a recipe may write: not those that the task fills, nor `name`, which names the part."""
-    hidden = (*omitted, *LATE.get(entry.kind, ()), "name")
-    found = settings(entry.target)
-    if entry.kind in LATE:
-        found = dict(list(found.items())[1:])
-    return {name: setting for name, setting in found.items() if name not in hidden}
+    hidden = (*FILLED.get(entry.kind, ()), "name")
+    return {name: setting for name, setting in settings(entry.target).items() if name not in hidden}
 
 
 def default(setting: Setting) -> Any:
@@ -106,11 +116,17 @@ def _default_part(setting: Setting) -> Any:
     return UNKNOWN
 
 
-def part(kind: str, node: Node, path: str, facts: bool = True, standard: Node | None = None) -> Part | From:
+def part(kind: str, node: Node, path: str, standard: Node | None = None) -> Part | From:
     """The checked part that a node describes; `standard` is the part that stands there by default."""
+    if isinstance(node.value, dict) and "from" in node.value:
+        return _from(kind, node, path)
+    entry, given = named(kind, node, path, standard)
+    return fill(entry, given, node.where, path)
+
+
+def named(kind: str, node: Node, path: str, standard: Node | None = None) -> tuple[Entry, dict[str, Node]]:
+    """The entry that a node names and the settings it gives, not yet checked."""
     given = _block(kind, node, path)
-    if "from" in given:
-        return _from(kind, given, node, path)
     if "name" not in given:
         if standard is None:
             raise RecipeError(node.where, path, f"needs a `name`{nearest('', registry.names(kind))}")
@@ -120,10 +136,9 @@ def part(kind: str, node: Node, path: str, facts: bool = True, standard: Node | 
     if not isinstance(name.value, str):
         raise RecipeError(name.where, below, f"expected the name of a {kind}, got {hints.told(name.value)}")
     try:
-        entry = registry.find(kind, name.value)
+        return registry.find(kind, name.value), given
     except UserError as error:
         raise RecipeError(name.where, below, str(error)) from error
-    return fill(entry, given, node.where, path, facts)
 
 
 def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
@@ -141,7 +156,8 @@ def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
     return dict(node.value)
 
 
-def _from(kind: str, given: dict[str, Node], node: Node, path: str) -> From:
+def _from(kind: str, node: Node, path: str) -> From:
+    given = dict(node.value)
     run = given.pop("from")
     for key, extra in given.items():
         raise RecipeError(extra.where, f"{path}.{key}", "a part taken `from` a run takes no other setting")
@@ -150,36 +166,39 @@ def _from(kind: str, given: dict[str, Node], node: Node, path: str) -> From:
     return From(kind, run.value, node.where, path)
 
 
-def fill(
-    entry: Entry, given: dict[str, Node], where: str, path: str, facts: bool = True, omitted: tuple[str, ...] = ()
-) -> Part:
+def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
     """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
-    result = Part(entry, where, path, {}, facts, omitted)
+    result = Part(entry, where, path, {})
     known = result.settings()
-    for key, node in given.items():
-        if key not in known:
-            raise RecipeError(node.where, f"{path}.{key}", f"{entry} has no setting '{key}'{nearest(key, known)}")
+    refuse_unknown(entry, given, path, known)
     for name, setting in known.items():
         below = f"{path}.{name}"
-        left = facts and name in FACTS
+        left = is_fact(entry.kind, name)
         standard = default(setting) if setting.default is not None else None
         if name in given:
             if left and given[name].value == OPEN:
                 continue
-            result.given[name] = _value(setting, given[name], below, facts, standard)
+            result.given[name] = _value(setting, given[name], below, standard)
         elif isinstance(standard, Node):
-            result.given[name] = _value(setting, marked(plain(standard), where), below, facts, None)
+            result.given[name] = _value(setting, marked(plain(standard), where), below, None)
         elif setting.default is None and not left:
             alternatives = hints.describe(hints.read(setting.hint, setting.module))
             raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
     return result
 
 
-def _value(setting: Setting, node: Node, path: str, facts: bool, standard: Any) -> Any:
+def refuse_unknown(entry: Entry, given: dict[str, Node], path: str, known: Iterable[str]) -> None:
+    """Raise RecipeError for a key that is no setting."""
+    for key, node in given.items():
+        if key not in known:
+            raise RecipeError(node.where, f"{path}.{key}", f"{entry} has no setting '{key}'{nearest(key, known)}")
+
+
+def _value(setting: Setting, node: Node, path: str, standard: Any) -> Any:
     stands = standard if isinstance(standard, Node) else None
     return hints.convert(
         hints.read(setting.hint, setting.module),
         node,
         path,
-        lambda kind, inner, below: part(kind, inner, below, facts, stands if below == path else None),
+        lambda kind, inner, below: part(kind, inner, below, stands if below == path else None),
     )

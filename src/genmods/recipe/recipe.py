@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from genmods.recipe import override
-from genmods.recipe.check import OPEN, UNKNOWN, From, Part, default, fill, part
-from genmods.recipe.source import settings
+from genmods.recipe.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
 from genmods.recipe.text import Node, RecipeError, marked, read, write
 from genmods.registry import Entry, nearest
+from genmods.table import KINDS
 
 SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
-MODULE = Entry("", "the data module", "genmods.data.module:ImageData")
-_FILLED = ("source", "seed")  # settings of the data module that the recipe fills
-TRAINER = Entry("", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
-OWN_TRAINER_SETTINGS = {
+MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
+TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
+_WHY = {
     "logger": "is a section of its own",
     "callbacks": "is a section of its own",
     "default_root_dir": "is the run folder",
     "inference_mode": "is off: likelihood and guidance need gradients",
     "use_distributed_sampler": "is off: the data module shares the samples out",
 }
-"""Settings of Lightning's Trainer that a recipe does not make, and why."""
 LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 0}
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
@@ -104,41 +101,29 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
     return node.value
 
 
-@cache
-def module_settings() -> frozenset[str]:
-    """The settings of section `data` that belong to the data module, whatever the source."""
-    return frozenset(settings(MODULE.target)).difference(_FILLED)
-
-
 def _data(node: Node, seed: int) -> Part:
     """The data module of the flat section; a setting that the source has too goes to both."""
-    everything = node.value if isinstance(node.value, dict) else {}
-    inner = {key: item for key, item in everything.items() if key not in module_settings()}
-    source = part("data", Node(inner or node.value, node.where), "data", facts=False)
-    if isinstance(source, From):
-        raise RecipeError(node.where, "data.from", "data cannot be taken from a run")
-    shared = {key: everything[key] for key in source.settings() if key in everything and key not in source.given}
-    if shared:
-        source = fill(
-            source.entry, {**{k: v for k, v in inner.items() if k != "name"}, **shared}, node.where, "data", False
-        )
-    outer = {key: item for key, item in everything.items() if key in module_settings()}
-    result = fill(MODULE, outer, node.where, "data", facts=False, omitted=_FILLED)
-    result.given |= {"source": source, "seed": seed}
-    return result
+    entry, given = named("data", node, "data")
+    own, shared = allowed(entry), allowed(MODULE)
+    refuse_unknown(entry, given, "data", {**own, **shared})
+    source = fill(entry, {key: item for key, item in given.items() if key in own}, node.where, "data")
+    module = fill(MODULE, {key: item for key, item in given.items() if key in shared}, node.where, "data")
+    module.given |= {"source": source, "seed": seed}
+    return module
 
 
 def _trainer(node: Node) -> Part:
-    if not isinstance(node.value, dict | None):
+    given = {} if node.value is None else node.value
+    if not isinstance(given, dict):
         raise RecipeError(node.where, "trainer", "expected a block of settings of Lightning's Trainer")
-    for key, item in (node.value or {}).items():
-        if key in OWN_TRAINER_SETTINGS:
-            raise RecipeError(item.where, f"trainer.{key}", f"is not set here; it {OWN_TRAINER_SETTINGS[key]}")
-    result = fill(TRAINER, node.value or {}, node.where, "trainer", facts=False, omitted=tuple(OWN_TRAINER_SETTINGS))
+    for key, item in given.items():
+        if key in _WHY:
+            raise RecipeError(item.where, f"trainer.{key}", f"is not set here; it {_WHY[key]}")
+    result = fill(TRAINER, given, node.where, "trainer")
     for key, least in LEAST.items():
         value = result.given.get(key)
         if isinstance(value, int | float) and value < least:
-            raise RecipeError(node.value[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
+            raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
     return result
 
 
@@ -159,7 +144,7 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
         return {key: _shown(item, facts) for key, item in value.items()}
     if not isinstance(value, Part):
         return value
-    result = {"name": value.entry.name} if value.kind else {}
+    result = {"name": value.entry.name} if value.kind in KINDS else {}
     left = value.open()
     for name, setting in value.settings().items():
         if name in value.given:
@@ -188,5 +173,5 @@ def from_plain(data: dict[str, Any], overrides: Iterable[str] = (), source: str 
 
 
 def _recipe(root: Node, source: str, name: str, overrides: Iterable[str]) -> Recipe:
-    override.apply(root, list(overrides), kept=module_settings())
+    override.apply(root, list(overrides), kept=allowed(MODULE))
     return Recipe(root, source, name)

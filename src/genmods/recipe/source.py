@@ -181,30 +181,37 @@ def _settings(found: Found) -> dict[str, Setting] | None:
         if _is_dataclass(base.value):  # type: ignore[arg-type]
             result.update(_settings(base) or {})
     for statement in cls.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and _is_field(statement):
             name = statement.target.id
-            if (default := _field(statement)) is not False:
-                result[name] = Setting(name, statement.annotation, default, module)
+            result[name] = Setting(name, statement.annotation, _field_default(statement.value), module)
     return result
 
 
-def _field(statement: ast.AnnAssign) -> ast.expr | bool | None:
-    """The default of a dataclass field, None where it has none, False where it is no constructor parameter."""
-    hint, value = statement.annotation, statement.value
+def _options(value: ast.expr | None) -> dict[str | None, ast.expr] | None:
+    """The arguments of `field(...)`, None for any other expression."""
+    if isinstance(value, ast.Call) and dotted(value.func) in ("field", "dataclasses.field"):
+        return {keyword.arg: keyword.value for keyword in value.keywords}
+    return None
+
+
+def _is_field(statement: ast.AnnAssign) -> bool:
+    """Whether an annotated name in a dataclass is a parameter of its constructor."""
+    hint = statement.annotation
     if dotted(hint.value if isinstance(hint, ast.Subscript) else hint).rpartition(".")[2] == "ClassVar":
         return False
-    if not (isinstance(value, ast.Call) and dotted(value.func) in ("field", "dataclasses.field")):
+    init = (_options(statement.value) or {}).get("init")
+    return not (isinstance(init, ast.Constant) and init.value is False)
+
+
+def _field_default(value: ast.expr | None) -> ast.expr | None:
+    """The default of a dataclass field as an expression, None where it has none."""
+    options = _options(value)
+    if options is None:
         return value
-    options = {keyword.arg: keyword.value for keyword in value.keywords}
-    init = options.get("init")
-    if isinstance(init, ast.Constant) and init.value is False:
-        return False
     factory = options.get("default_factory")
     if isinstance(factory, ast.Lambda):
         return factory.body
-    if factory is not None:
-        return ast.Call(factory, [], [])
-    return options.get("default")
+    return ast.Call(factory, [], []) if factory is not None else options.get("default")
 
 
 def _parameters(arguments: ast.arguments, module: Module) -> dict[str, Setting]:
