@@ -28,6 +28,10 @@ BUILTINS: dict[str, dict[str, str]] = {
     "task": {
         "classification": "genmods.tasks.classification:ClassificationTask",
         "diffusion": "genmods.tasks.diffusion:DiffusionTask",
+        "gan": "genmods.tasks.gan:GANTask",
+        "multilabel": "genmods.tasks.multilabel:MultilabelTask",
+        "regression": "genmods.tasks.regression:RegressionTask",
+        "vae": "genmods.tasks.vae:VAETask",
     },
     "network": {
         "autoencoder": "genmods.networks.autoencoder:Autoencoder",
@@ -100,7 +104,15 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "augmentation": {
         "alternating_flip": "genmods.data.augmentation.flips:AlternatingFlip",
+        "colour": "genmods.data.augmentation.colour:Colour",
+        "crop": "genmods.data.augmentation.geometry:Crop",
+        "cutmix": "genmods.data.augmentation.boxes:CutMix",
+        "erasing": "genmods.data.augmentation.boxes:Erasing",
         "flip": "genmods.data.augmentation.flips:Flip",
+        "mixup": "genmods.data.augmentation.mix:MixUp",
+        "rotate": "genmods.data.augmentation.geometry:Rotate",
+        "shift": "genmods.data.augmentation.geometry:Shift",
+        "torchvision": "genmods.data.augmentation.adapter:TorchVision",
     },
     "operator": {
         "average": "genmods.restoration.operators.downsample:Average",
@@ -156,6 +168,13 @@ BUILTINS: dict[str, dict[str, str]] = {
         "precision": "genmods.metrics.scores:Precision",
         "recall": "genmods.metrics.scores:Recall",
     },
-    "callback": {},
-    "logger": {},
+    "callback": {
+        "ema": "genmods.callbacks.ema:EMA",
+        "norms": "genmods.callbacks.norms:Norms",
+        "throughput": "genmods.callbacks.throughput:Throughput",
+    },
+    "logger": {
+        "csv": "genmods.tracking.csv:MetricsFile",
+        "wandb": "genmods.tracking.wandb:WandbRun",
+    },
 }

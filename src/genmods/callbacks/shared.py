@@ -1,0 +1,79 @@
+"""What callbacks that look at a model share: when to look, the weights to look with, the picture to make of it.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from genmods.callbacks.ema import find_ema
+
+
+def is_validating_a_fit(trainer: Trainer) -> bool:
+    """Whether this validation belongs to a fit and is no sanity check."""
+    return trainer.state.fn == "fit" and not trainer.sanity_checking
+
+
+def is_log_step(trainer: Trainer) -> bool:
+    """Whether Lightning writes a row after the present training batch."""
+    return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % trainer.log_every_n_steps == 0
+
+
+class Every:
+    """Counts the validations of a fit and picks each `n`-th, the first included."""
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"every must be at least 1, not {n}")
+        self.n, self.count = n, 0
+
+    def due(self, trainer: Trainer) -> bool:
+        if not is_validating_a_fit(trainer):
+            return False
+        self.count += 1
+        return (self.count - 1) % self.n == 0
+
+
+@contextmanager
+def judged(trainer: Trainer, module: LightningModule, averaged: bool = True) -> Iterator[None]:
+    """Within the block `module` is in evaluation mode with its EMA weights (or the raw ones) and needs no gradient.
+
+    The generators are put back afterwards, so that looking changes nothing in the training.
+    """
+    ema = find_ema(trainer)
+    modes = {part: part.training for part in module.modules()}
+    with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []), torch.no_grad():
+        module.eval()
+        try:
+            if ema is None:
+                yield
+            else:
+                with ema.weights(module, averaged):
+                    yield
+        finally:
+            for part, training in modes.items():
+                part.training = training
+
+
+def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int = 1) -> Image.Image:
+    """A grid of images [N, C, H, W] in [-1, 1], row by row, enlarged by a whole number to stay readable.
+
+    C is 1 or 3; of other counts the first channel is shown.
+    """
+    if images.shape[1] not in (1, 3):
+        images = images[:, :1]
+    images = ((images.detach().float().cpu().nan_to_num(-1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    count, channels, height, width = images.shape
+    scale = scale or max(1, round(56 / max(height, width)))
+    images = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    height, width, gap = height * scale, width * scale, gap * max(1, scale // 2)
+    rows = -(-count // columns)
+    canvas = torch.full((channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 128, dtype=torch.uint8)
+    for i, image in enumerate(images):
+        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        canvas[:, top : top + height, left : left + width] = image
+    return Image.fromarray(canvas.permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy())
