@@ -30,7 +30,8 @@ class ImageData(LightningDataModule):
     `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
     A val or test split that the source does not bring is taken from its training images: `val_fraction` and
     `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
-    `seed` sets the order and the augmentation (a recipe's own seed where it is left open). `limit` keeps so many images of each split, for quick tries.
+    `seed` sets the order and the augmentation (a recipe's own seed where it is left open).
+    `limit` keeps so many images of each split, for quick tries.
     """
 
     def __init__(

@@ -1,0 +1,83 @@
+"""Rectangles of an image: erased, or exchanged with another image of the batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.data.augmentation.mix import partners, symmetric_beta
+from genmods.keyed import uniform
+
+
+@dataclass
+class Erasing(Augmentation):
+    """Fills a rectangle of each image, with probability `p`, with `value` (Zhong et al. 2017).
+
+    Its area is uniform between `area_min` and `area_max` of the image's, its sides at a ratio of up to `ratio_max`.
+    """
+
+    p: float = 0.5
+    area_min: float = 0.02
+    area_max: float = 0.25
+    ratio_max: float = 3.0
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area_min <= self.area_max <= 1:
+            raise ValueError(f"areas must rise within (0, 1], not {self.area_min} to {self.area_max}")
+        if self.ratio_max < 1:
+            raise ValueError(f"ratio_max must be at least 1, not {self.ratio_max}")
+
+    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+        images = batch["image"]
+        apply, area, ratio, y, x = uniform(keys, 5).unbind(1)
+        side = (self.area_min + (self.area_max - self.area_min) * area).sqrt()
+        stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
+        spans = []
+        for length, share, place in ((images.shape[2], side / stretch, y), (images.shape[3], side * stretch, x)):
+            size = (share * length).round().clamp(1, length)
+            start = (place * (length - size + 1)).floor()
+            spans.append(_span(start, start + size, length))
+        inside = (spans[0] & (apply < self.p)[:, None])[:, None, :, None] & spans[1][:, None, None, :]
+        return batch | {"image": images.masked_fill(inside, self.value)}
+
+
+@dataclass
+class CutMix(Augmentation):
+    """Puts a rectangle of another image of the batch into each, labels weighted by pixels (Yun et al. 2019).
+
+    The other's share is Beta(`alpha`, `alpha`) distributed before the rectangle, centred anywhere, is cut off at the
+    border; the label has the share that is left, exactly. Applied to a sample with probability `p`.
+    """
+
+    alpha: float = 1.0
+    p: float = 0.5
+    mixes: ClassVar[bool] = True
+
+    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+        images, labels = batch["image"], batch["label"]
+        height, width = images.shape[-2:]
+        apply, share, y, x = uniform(keys, 4).unbind(1)
+        side = symmetric_beta(share, self.alpha).sqrt() * (apply < self.p)
+        rows, columns = (
+            _span(((centre - side / 2) * length).round(), ((centre + side / 2) * length).round(), length)
+            for length, centre in ((height, y), (width, x))
+        )
+        other = partners(keys)
+        weight = (rows.sum(1) * columns.sum(1) / (height * width))[:, None]
+        inside = rows[:, None, :, None] & columns[:, None, None, :]
+        return batch | {
+            "image": torch.where(inside, images[other], images),
+            "label": (1 - weight) * labels + weight * labels[other],
+        }
+
+
+def _span(start: Tensor, stop: Tensor, length: int) -> Tensor:
+    """bool [B, length], true in start <= position < stop."""
+    position = torch.arange(length, device=start.device)
+    return (position >= start[:, None]) & (position < stop[:, None])

@@ -1,0 +1,48 @@
+"""Colour: brightness, contrast and saturation, each image by its own factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.data.augmentation.base import Augmentation, Batch, broadcast
+from genmods.keyed import uniform
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass
+class Colour(Augmentation):
+    """Scales brightness, then contrast (about the image's mean grey), then saturation (RGB only; about each grey).
+
+    Each factor is uniform in [1 - setting, 1 + setting]; values are those of [0, 1] and are cut off there.
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+
+    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+        spread = torch.tensor([self.brightness, self.contrast, self.saturation], device=keys.device)
+        brightness, contrast, saturation = (1 + spread * (2 * uniform(keys, 3) - 1)).unbind(1)
+        images = (batch["image"] + 1) / 2
+        images = (images * broadcast(brightness)).clamp_(0, 1)
+        mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
+        images = torch.lerp(mean, images, broadcast(contrast)).clamp_(0, 1)
+        if images.shape[1] == 3:
+            images = torch.lerp(_grey(images), images, broadcast(saturation)).clamp_(0, 1)
+        return batch | {"image": images * 2 - 1}
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma [B, 1, H, W] of RGB images, the plain mean over channels of others."""
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
+    return torch.einsum("bchw,c->bhw", images, images.new_tensor(_LUMA))[:, None]

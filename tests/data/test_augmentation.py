@@ -1,0 +1,189 @@
+"""Every registered augmentation: each sample has its own randomness, from the key alone; labels stay right."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from genmods.data.augmentation.adapter import TorchVision
+from genmods.data.augmentation.boxes import CutMix, Erasing
+from genmods.data.augmentation.flips import AlternatingFlip, Flip
+from genmods.data.augmentation.geometry import Crop, Rotate, Shift
+from genmods.data.augmentation.mix import MixUp, partners, symmetric_beta
+from genmods.data.module import ImageData, augmented
+from genmods.data.sources.synthetic import Synthetic
+from genmods.keyed import fold
+from genmods.table import BUILTINS
+
+NAMES = sorted(BUILTINS["augmentation"])
+
+
+def make(name: str):
+    module, cls = BUILTINS["augmentation"][name].split(":")
+    return getattr(import_module(module), cls)()
+
+
+def batch(n: int = 64, channels: int = 3, side: int = 12, same: bool = False, classes: int = 5) -> dict:
+    index = torch.arange(n)
+    images = torch.rand(1 if same else n, channels, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return {
+        "image": images.expand(n, -1, -1, -1).clone(),
+        "index": index,
+        "epoch": torch.zeros(n, dtype=torch.int64),
+        "label": torch.eye(classes)[index % classes],
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_keeps_shape_range_and_the_batch_it_was_given(name, channels):
+    given = batch(channels=channels)
+    before = {key: value.clone() for key, value in given.items()}
+    result = make(name)(given, fold(1, given["index"]))
+    assert result["image"].shape == given["image"].shape and result["image"].dtype == torch.float32
+    assert result["image"].min() >= -1 and result["image"].max() <= 1
+    assert not torch.equal(result["image"], given["image"])
+    assert all(torch.equal(given[key], before[key]) for key in before)
+    torch.testing.assert_close(result["label"].sum(1), torch.ones(64))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_sample_has_randomness_of_its_own(name):
+    augmentation, given = make(name), batch(same=not make(name).mixes)
+    image = augmentation(given, fold(1, given["index"]))["image"]
+    assert len(image.flatten(1).unique(dim=0)) > (1 if "flip" in name else 16)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_depends_on_the_key_alone(name):
+    augmentation, given = make(name), batch()
+    keys = fold(1, given["index"])
+    image = augmentation(given, keys)["image"]
+    torch.manual_seed(123)
+    assert torch.equal(augmentation(given, keys)["image"], image)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    shuffled = augmentation({key: value[order] for key, value in given.items()}, keys[order])["image"]
+    torch.testing.assert_close(shuffled, image[order], rtol=0, atol=1e-6)
+    if not augmentation.mixes:
+        part = augmentation({key: value[:7] for key, value in given.items()}, keys[:7])["image"]
+        torch.testing.assert_close(part, image[:7], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaves_the_global_generator_alone(name):
+    given = batch(8)
+    state = torch.get_rng_state()
+    make(name)(given, fold(1, given["index"]))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_number_of_workers_changes_nothing():
+    steps = [make(name) for name in NAMES]
+    results = []
+    for workers in (0, 1, 2, 4):
+        data = ImageData(Synthetic(48, 0, side=8), batch_size=16, val_fraction=0, test_fraction=0, num_workers=workers)
+        loaded = [data.on_after_batch_transfer(b, 0) for b in data.train_dataloader()]
+        results.append([augmented(b, steps, seed=4, num_classes=4) for b in loaded])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_flip_mirrors_half_of_them():
+    given = batch(1000)
+    image = Flip()(given, fold(1, given["index"]))["image"]
+    mirrored = (image == given["image"].flip(-1)).flatten(1).all(1)
+    assert ((image == given["image"]).flatten(1).all(1) ^ mirrored).all()
+    assert 430 < mirrored.sum() < 570
+
+
+def test_alternating_flip_shows_both_sides_in_any_two_epochs():
+    given = batch(200)
+    even = AlternatingFlip()(given, given["index"])["image"]
+    odd = AlternatingFlip()(given | {"epoch": given["epoch"] + 1}, given["index"])["image"]
+    assert torch.equal(even, odd.flip(-1))
+    assert 70 < (even == given["image"]).flatten(1).all(1).sum() < 130
+
+
+@pytest.mark.parametrize("padding", ["black", "reflect"])
+def test_shift_moves_by_whole_pixels_and_reaches_every_offset(padding):
+    given = batch(400, side=6)
+    image = Shift(1, padding)(given, fold(1, given["index"]))["image"]
+    found = torch.zeros(400, dtype=torch.int64)
+    for y in (-1, 0, 1):
+        for x in (-1, 0, 1):
+            inner = image.roll((y, x), (2, 3))[..., 1:-1, 1:-1]
+            found += (inner == given["image"][..., 1:-1, 1:-1]).flatten(1).all(1).long() * (3 * y + x + 5)
+    assert found.unique().tolist() == list(range(1, 10))
+    assert (image == -1).any() == (padding == "black")
+
+
+def test_identity_settings_change_nothing():
+    given = batch()
+    for step in (Shift(0), Crop(1.0, 1.0), Rotate(0.0), Flip(0.0), Erasing(p=0.0), MixUp(p=0.0), CutMix(p=0.0)):
+        result = step(given, fold(1, given["index"]))
+        torch.testing.assert_close(result["image"], given["image"], rtol=0, atol=1e-5)
+        assert torch.equal(result["label"], given["label"])
+
+
+def test_rotation_by_a_right_angle_is_a_rotation():
+    given = batch(8)
+    turned = torch.stack([given["image"].rot90(k, (2, 3)) for k in (1, -1)])
+    from genmods.data.augmentation.geometry import warp
+
+    quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]).expand(8, 2, 3)
+    image = warp(given["image"], quarter)
+    assert min((image - t).abs().max() for t in turned) < 1e-5
+
+
+def test_erasing_fills_one_rectangle_of_the_asked_area():
+    given = batch(500, side=20)
+    erased = (Erasing(p=1.0, value=0.5)(given, fold(1, given["index"]))["image"] == 0.5).all(1)
+    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
+    assert torch.equal(erased.sum((1, 2)), heights * widths)
+    share = heights * widths / 400
+    assert share.min() > 0.01 and share.max() < 0.3 and share.max() - share.min() > 0.15
+
+
+def test_cutmix_labels_are_the_pixels_exactly():
+    n = 300
+    given = {
+        "image": torch.arange(n).float().view(n, 1, 1, 1).expand(n, 1, 9, 7).clone(),
+        "label": torch.eye(n),
+        "index": torch.arange(n),
+    }
+    result = CutMix(p=0.8)(given, fold(1, given["index"]))
+    pixels = torch.nn.functional.one_hot(result["image"].long().flatten(1), n).float().mean(1)
+    torch.testing.assert_close(result["label"], pixels)
+    mixed = (pixels > 0).sum(1) == 2
+    assert 120 < mixed.sum() < 270
+
+
+def test_mixup_blends_images_and_labels_alike():
+    given = batch(50, classes=50)
+    result = MixUp(alpha=1.0)(given, fold(1, given["index"]))
+    blended = torch.einsum("bn,nchw->bchw", result["label"], given["image"])
+    torch.testing.assert_close(result["image"], blended)
+
+
+def test_partners_are_a_ring():
+    other = partners(fold(1, torch.arange(33)))
+    assert sorted(other.tolist()) == list(range(33)) and (other != torch.arange(33)).all()
+    assert partners(torch.tensor([5])).tolist() == [0]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 2.0, 8.0])
+def test_beta_quantiles(alpha):
+    special = pytest.importorskip("scipy.special")
+    u = torch.linspace(0.001, 0.999, 997)
+    exact = torch.from_numpy(special.betaincinv(alpha, alpha, u.double().numpy()))
+    torch.testing.assert_close(symmetric_beta(u, alpha).double(), exact, rtol=0, atol=2e-4)
+
+
+def test_torchvision_transforms_are_refused_in_one_line():
+    with pytest.raises(ValueError, match="did you mean 'RandomRotation'"):
+        TorchVision("RandomRotatoin")
+    with pytest.raises(ValueError, match="ColorJitter does not take"):
+        TorchVision("ColorJitter", {"brightnes": 0.1})
