@@ -74,8 +74,10 @@ def _entry_points() -> Iterator[Entry]:
 
     seen = set()
     for distribution in distributions():
+        if "[genmods." not in (distribution.read_text("entry_points.txt") or ""):
+            continue  # the name of a distribution is costly to read
         origin = distribution.name
-        if origin in seen:  # a later one on the path is shadowed
+        if origin in seen:  # shadowed by an earlier one on the path
             continue
         seen.add(origin)
         for point in distribution.entry_points:

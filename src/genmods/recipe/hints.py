@@ -19,6 +19,7 @@ _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": st
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "a text"}
 _SEQUENCES = ("list", "List", "Sequence", "Iterable", "Collection", "tuple", "Tuple")
 _MAPPINGS = ("dict", "Dict", "Mapping")
+_FOREIGN = ("Tensor", "Callable", "timedelta")  # nothing that a recipe writes, and slow to look up
 
 
 class Hint(NamedTuple):
@@ -95,6 +96,8 @@ def _named(name: str, module: Module) -> Hints:
         return (Hint(_SCALARS[short]),)
     if short == "Any":
         return ANY
+    if short in _FOREIGN:
+        return ()
     if short in _SEQUENCES:
         return (Hint("list", (ANY,)),)
     if short in _MAPPINGS:

@@ -1,0 +1,50 @@
+"""CPU time of the light commands against that of `import torch`, each the least of several runs in a fresh process.
+
+    python benchmarks/startup.py [RUNS]
+
+Wanted: `--help` at most 0.05, `list`, `check` and `fit --print_config` at most 0.15 of `import torch`. Exits with
+status 1 where one takes more.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+GENMODS = ["-m", "genmods"]
+CASES = {
+    "--help": (0.05, [*GENMODS, "--help"]),
+    "list": (0.15, [*GENMODS, "list"]),
+    "list network": (0.15, [*GENMODS, "list", "network"]),
+    "show network unet": (0.15, [*GENMODS, "show", "network", "unet"]),
+    "recipes": (0.15, [*GENMODS, "recipes"]),
+    "check": (0.15, [*GENMODS, "check", "ddpm"]),
+    "fit --print_config": (0.15, [*GENMODS, "fit", "--config", "ddpm", "--print_config"]),
+}
+
+
+def cpu_seconds(arguments: list[str]) -> tuple[float, int]:
+    """User and system time of one run of this Python, and its exit status."""
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime, process.returncode
+
+
+def main(runs: int) -> int:
+    torch = min(cpu_seconds(["-c", "import torch"])[0] for _ in range(runs))
+    print(f"{'import torch':<20} {torch:7.3f} s")
+    slow = False
+    for name, (limit, arguments) in CASES.items():
+        results = [cpu_seconds(arguments) for _ in range(runs)]
+        seconds, failed = min(results)[0], any(status for _, status in results)
+        over = failed or seconds > limit * torch
+        slow |= over
+        note = "  FAILED" if failed else "  TOO SLOW" if over else ""
+        print(f"{name:<20} {seconds:7.3f} s  {seconds / torch:6.3f} of at most {limit}{note}")
+    return int(slow)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
