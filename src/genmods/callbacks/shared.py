@@ -1,4 +1,4 @@
-"""What callbacks that look at a model share: when to look, the weights to look with, the picture to make of it.
+"""What callbacks that look at a model share: when to look, the weights to look with, the picture to make of it."""
 
 from __future__ import annotations
 
