@@ -140,7 +140,7 @@ def resolve(entry: Entry) -> type:
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} needs the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{entry} cannot be imported ({reason})") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
