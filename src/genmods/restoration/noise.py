@@ -48,6 +48,6 @@ def _from_clipped_ground(image: Tensor) -> Tensor | None:
         saturated = image == end
         share = F.avg_pool2d(saturated[None].double(), 5, 1, 2, count_include_pad=False)[0]
         ground = ((share - 0.5).abs() < 0.2) & ~saturated
-        if ground.sum() >= ENOUGH:
+        if ground.sum() >= max(ENOUGH, 0.5 * saturated.sum()):  # clipping leaves as many as it takes
             return (image[ground] - end).abs().median() / NORMAL_MAD
     return None

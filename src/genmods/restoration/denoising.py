@@ -1,0 +1,145 @@
+"""Denoising: a noisy image y = x + σ n is a noised image of the process, at the time where σ_t/α_t = σ.
+
+One network call at (α_t y, t) is the MMSE estimate E[x | y]. The sampler run from there draws from p(x | y); a draw errs
+twice as much in the mean square as the mean does, and the spread of draws is the uncertainty at each pixel. Noise that
+depends on the signal is whitened by its standard deviation at a first estimate, and then measured by a diagonal operator.
+Salt and pepper are found and filled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmods import keyed
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.noise import noise_stream
+from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.samplers.base import Progress, Sampler
+from genmods.diffusion.samplers.ddim import DDIM
+from genmods.restoration.corruption import Corruption, SaltAndPepper
+from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.operators import Diagonal, Mask
+from genmods.restoration.prior import Prior
+from genmods.restoration.restore import check_images, restore
+
+SMALLEST = 1e-3
+"""Noise below this (an eighth of a grey level of 256) is none."""
+
+
+def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
+    """The times [B] at which a process has the noise-to-signal ratio `sigma` [B], within its range."""
+    low, high = process.log_snr_range
+    return process.time((-2 * sigma.double().log()).clamp(low, high))
+
+
+def mmse(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tensor) -> Tensor:
+    """E[x | y] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
+    t = matching_time(process, sigma)
+    return denoise(per_sample(process.alpha(t), y) * y, t).x0
+
+
+def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
+    """A noise level [B] that agrees with the model: ‖y - x̂‖² = σ² (N - div x̂), the fixed point of the MMSE estimate.
+
+    (By Tweedie's formula the mean square error is σ² div x̂/N, and by orthogonality it is σ² less the residual.) The
+    divergence is probed with one random sign pattern a round, which costs a second call.
+    """
+    size = y[0].numel()
+    for k in range(rounds):
+        sign = (keyed.normal(torch.full((len(y),), k), size) > 0).to(y).view_as(y) * 2 - 1
+        x = mmse(denoise, process, y, sigma)
+        step = 0.1 * per_sample(sigma, y)
+        divergence = (sign * (mmse(denoise, process, y + step * sign, sigma) - x) / step).flatten(1).sum(1)
+        left = (1 - divergence / size).clamp(0.05, 1)
+        sigma = ((y - x).square().flatten(1).mean(1) / left).sqrt().clamp_min(SMALLEST)
+    return sigma
+
+
+@torch.no_grad()
+def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
+    """The standard deviation [B] of white noise in `y` [B, C, H, W], on [-1, 1]: from the wavelet band, then the model."""
+    prior = Prior.of(model)
+    sigma = estimate_sigma(y).clamp_min(SMALLEST)
+    return refine_sigma(prior.denoise(y, label), prior.process, y, sigma)
+
+
+@torch.no_grad()
+def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
+    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1]."""
+    levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
+    check_images(y, float(levels.min()))
+    prior = Prior.of(model)
+    estimate = mmse(prior.denoise(y, label), prior.process, y, levels.clamp_min(SMALLEST))
+    return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
+
+
+@torch.no_grad()
+def denoise_samples(
+    y: Tensor,
+    model: Any,
+    sigma: float,
+    samples: int = 8,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    label: Tensor | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Draws from p(x | y): [samples, B, C, H, W], the `sampler` (DDIM of 20 ancestral steps) run from the noise level down."""
+    check_images(y, sigma)
+    prior, process = Prior.of(model), Prior.of(model).process
+    sampler = sampler or DDIM(steps=20, eta=1.0)
+    t = matching_time(process, torch.tensor([max(sigma, SMALLEST)]))
+    share = (t.item() - process.t_min) / (process.t_max - process.t_min)
+    grid = process.t_min + (sampler.times(process) - process.t_min) * share
+    images, copies = torch.arange(len(y)).repeat(samples), torch.arange(samples).repeat_interleave(len(y))
+    results = []
+    for rows, copy in zip(images.split(batch_size), copies.split(batch_size), strict=True):
+        start = process.alpha(t).to(y) * y[rows.to(y.device)]
+        noise = noise_stream(seed, keyed.fold(rows, copy), tuple(y.shape[1:]), y.device)
+        bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
+        results.append(sampler(bound, process, start, grid, noise, progress))
+    return torch.cat(results).clamp(-1, 1).view(samples, *y.shape)
+
+
+def impulses(y: Tensor) -> Tensor:
+    """The pixels [B, 1, H, W] that salt or pepper hit: at an end of the range and far from the median around them."""
+    around = F.unfold(F.pad(y, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
+    median = around.median(1).values.view_as(y)
+    return ((y.abs() >= 1) & ((y - median).abs() > 0.4)).all(1, keepdim=True)
+
+
+@torch.no_grad()
+def denoise_corruption(
+    y: Tensor,
+    model: Any,
+    corruption: Corruption,
+    samples: int = 8,
+    steps: int = 20,
+    seed: int = 0,
+    label: Tensor | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Removes noise of a known kind: images [K, B, C, H, W] whose mean is the estimate; K = 1 where one call says it all.
+
+    Impulses are filled; noise of one level per image takes one call; other noise is whitened and sampled `samples` times.
+    """
+    check_images(y)
+    settings: dict[str, Any] = {"steps": steps, "seed": seed, "label": label, "batch_size": batch_size}
+    settings |= {"samples": samples, "progress": progress}
+    if isinstance(corruption, SaltAndPepper):
+        known = ~impulses(y)
+        return restore(y * known, Mask(known), model, **settings)
+    std = corruption.std(y.clamp(-1, 1))
+    for _ in range(2):
+        level = std.square().flatten(1).mean(1).sqrt()
+        estimate = denoise(y, model, level, label)
+        std = corruption.std(estimate)
+    if (std.flatten(1).std(1) < 0.01 * std.flatten(1).mean(1)).all():
+        return denoise(y, model, std.flatten(1).mean(1), label)[None]
+    return restore(y / std, Diagonal(1 / std), model, sigma_y=1.0, **settings)

@@ -1,0 +1,99 @@
+"""Restoration by any diffusion model: images from what a linear operator measured of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmods import keyed
+from genmods.diffusion.noise import noise_stream
+from genmods.diffusion.samplers.base import Progress
+from genmods.errors import UserError
+from genmods.restoration.methods import Measurement, Method
+from genmods.restoration.operators import Mask, Operator
+from genmods.restoration.prior import Prior
+from genmods.table import BUILTINS
+
+
+def choose(operator: Operator, sigma_y: float) -> str:
+    """The name of the method that `auto` stands for."""
+    return "ddnm_plus" if sigma_y > 0 else "ddnm"
+
+
+def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> Method:
+    """The built-in method called `name`, or the one that `auto` stands for; raises UserError for an unknown name."""
+    name = choose(operator, sigma_y) if name == "auto" else name
+    if name not in BUILTINS["method"]:
+        raise UserError(f"no method is called {name!r}; there are auto, {', '.join(BUILTINS['method'])}")
+    module, cls = BUILTINS["method"][name].split(":")
+    return getattr(import_module(module), cls)(steps=steps)
+
+
+def check_images(y: Tensor, sigma: float = 0.0) -> None:
+    """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level a number >= 0."""
+    if y.ndim != 4 or not y.is_floating_point() or not len(y):
+        raise UserError(f"images are a float batch [B, C, H, W], not {y.dtype} of shape {list(y.shape)}")
+    if not y.isfinite().all():
+        raise UserError("the image has pixels that are not finite numbers")
+    if not 0 <= sigma < float("inf"):
+        raise UserError(f"a noise level is a number >= 0, not {sigma}")
+
+
+@torch.no_grad()
+def restore(
+    y: Tensor,
+    operator: Operator,
+    model: Any,
+    method: str | Method = "auto",
+    sigma_y: float = 0.0,
+    samples: int = 1,
+    steps: int = 20,
+    seed: int = 0,
+    label: Tensor | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Draws images given y = A x + σ_y n: [samples, B, C, H, W] in [-1, 1].
+
+    `y` [B, ...] is what `operator` measured of images on [-1, 1] (of a mask, any image with the known pixels), with white
+    noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or a pair (denoise, process): denoise(x_t, t) -> Estimate. `method` is a
+    method or its name, which then takes `steps` network calls; `auto` chooses by operator and noise level. `label` int64
+    [B] conditions a model that knows classes. Sample k of image i depends on `seed`, i and k alone. With a mask and
+    without noise the known pixels are those of `y`. Raises UserError for what does not fit together.
+    """
+    if isinstance(operator, Mask):
+        y = torch.where(operator.known(y), y, 0)
+    check_images(y, sigma_y)
+    if samples < 1:
+        raise UserError(f"samples={samples}: at least 1")
+    prior = Prior.of(model)
+    if prior.sees_masks and not isinstance(operator, Mask):
+        raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
+    if isinstance(method, str):
+        conditional = prior.sees_masks and method == "auto"
+        method = Method(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
+    images, copies = torch.arange(len(y)).repeat(samples), torch.arange(samples).repeat_interleave(len(y))
+    chunks = torch.arange(len(images)).split(batch_size)
+    results = []
+    for number, chunk in enumerate(chunks):
+        rows = images[chunk]
+        measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
+        like = measurement.operator.adjoint(measurement.y)
+        noise = noise_stream(seed, keyed.fold(rows, copies[chunk]), tuple(like.shape[1:]), y.device)
+        known = torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], 1) if prior.sees_masks else None
+        denoise = prior.denoise(like, None if label is None else label[rows.to(label.device)], known)
+        start = prior.process.prior_std * noise(-1).to(y)
+        report = _shifted(progress, number, len(chunks)) if progress else None
+        results.append(method.sample(denoise, prior.process, measurement, start, noise, report))
+    restored = torch.cat(results).clamp(-1, 1)
+    restored = restored.view(samples, len(y), *restored.shape[1:])
+    if isinstance(operator, Mask) and sigma_y == 0:
+        restored = torch.where(operator.known(y), y, restored)
+    return restored
+
+
+def _shifted(progress: Progress, number: int, chunks: int) -> Progress:
+    return lambda done, total: progress(number * total + done, chunks * total)

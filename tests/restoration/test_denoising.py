@@ -1,0 +1,85 @@
+import math
+
+import pytest
+import torch
+from test_restore import draw, prior
+
+from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
+from genmods.diffusion.samplers import DDIM
+from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
+from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, impulses, refine_sigma
+from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.operators import Identity
+
+
+@pytest.mark.parametrize("process", [Cosine(), Linear(steps=1000), Rectified(), EDM()])
+def test_one_call_is_the_posterior_mean(process):
+    gaussian = prior()
+    truth = draw(gaussian, 3).double()
+    for sigma in (0.05, 0.4):
+        y = truth + sigma * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        exact = gaussian.posterior_mean(Identity(), y, sigma).clamp(-1, 1)
+        assert torch.allclose(denoise(y, (gaussian.denoise(process), process), sigma), exact, atol=1e-6)
+
+
+def test_samples_err_twice_as_much_as_the_mean():
+    """E‖x - x̃‖² = 2 MMSE, 3.01 dB, and the mean of many draws is the estimate."""
+    gaussian, process = prior(1), Cosine()
+    gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)  # hardly a pixel leaves [-1, 1]
+    truth = draw(gaussian, 40).double()
+    model = (gaussian.denoise(process), process)
+    y = truth + 0.2 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mean = denoise(y, model, 0.2)
+    draws = denoise_samples(y, model, 0.2, samples=32, sampler=DDIM(steps=200, eta=1.0))
+    ratio = (draws - truth).square().mean() / (mean - truth).square().mean()
+    assert abs(10 * math.log10(ratio) - 3.01) < 0.3
+    assert (draws.mean(0) - mean).square().mean() < 0.1 * (mean - truth).square().mean()
+
+
+def test_no_noise_changes_nothing():
+    gaussian = prior(1)
+    x = draw(gaussian, 2)
+    assert torch.equal(denoise(x, (gaussian.denoise(Cosine()), Cosine()), 0.0), x)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.5])
+def test_the_noise_level_is_found(sigma):
+    flat = torch.linspace(-0.5, 0.5, 64).expand(8, 1, 64, 64)
+    y = GaussianNoise(sigma * 127.5)(flat, torch.arange(8))
+    assert (estimate_sigma(y) / sigma - 1).abs().max() < 0.1
+    half = y.clone()
+    half[..., :40] = -1.0  # a ground that no noise was added to
+    assert (estimate_sigma(half) / sigma - 1).abs().max() < 0.15
+    black = GaussianNoise(sigma * 127.5)(torch.full((8, 1, 64, 64), -1.0), torch.arange(8)).clamp(-1, 1)
+    assert (estimate_sigma(black) / sigma - 1).abs().max() < 0.1
+
+
+def test_the_model_refines_the_noise_level():
+    gaussian, process = prior(3), Cosine()
+    gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)
+    truth = draw(gaussian, 16)
+    for sigma in (0.05, 0.2):
+        y = truth + sigma * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+        for start in (0.5, 2.0):
+            found = refine_sigma(gaussian.denoise(process), process, y, torch.full((16,), start * sigma), rounds=6)
+            assert abs(found.mean() / sigma - 1) < 0.1
+
+
+@pytest.mark.parametrize("corruption", [PoissonNoise(20), SpeckleNoise(0.5), SaltAndPepper(0.2)])
+def test_other_noise_is_removed(corruption):
+    gaussian = prior(1, 16)
+    truth = draw(gaussian, 4)
+    y = corruption(truth, torch.arange(4))
+    restored = denoise_corruption(y, (gaussian.denoise(Cosine()), Cosine()), corruption, samples=4).mean(0)
+    assert (restored - truth).square().mean() < 0.35 * (y - truth).square().mean()
+
+
+def test_impulses_are_found_and_smooth_extremes_are_not():
+    x = draw(prior(3, 16), 4) * 0.5
+    x[..., :4] = -1.0
+    hit = SaltAndPepper(0.1)(x, torch.arange(4))
+    changed = (hit != x).any(1, keepdim=True)
+    found = impulses(hit)
+    assert (found & changed).sum() > 0.9 * changed.sum()
+    assert (found & ~changed).sum() < 0.05 * changed.sum()

@@ -1,0 +1,134 @@
+from importlib import import_module
+
+import pytest
+import torch
+
+from genmods.diffusion.processes import EDM, Cosine
+from genmods.errors import UserError
+from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.operators import BoxMask, Compose, GaussianBlur, Identity, Mask
+from genmods.restoration.restore import restore
+from genmods.table import BUILTINS
+
+
+def prior(channels=3, size=8):
+    """Smooth Gaussian images."""
+    place = torch.arange(size, dtype=torch.float64)
+    near = torch.exp(-((place[:, None] - place) ** 2) / 8)
+    cov = 0.2 * torch.kron(torch.eye(channels, dtype=torch.float64) * 0.5 + 0.5, torch.kron(near, near))
+    return Gaussian(torch.zeros(channels, size, size, dtype=torch.float64), cov + 1e-3 * torch.eye(len(cov)))
+
+
+def draw(gaussian, n, seed=0):
+    root = torch.linalg.cholesky(gaussian.cov)
+    noise = torch.randn(n, len(root), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (noise @ root.T).view(n, *gaussian.mean.shape).clamp(-1, 1).float()
+
+
+def made(kind, name):
+    module, cls = BUILTINS[kind][name].split(":")
+    return getattr(import_module(module), cls)()
+
+
+@pytest.mark.parametrize("name", BUILTINS["operator"])
+@pytest.mark.parametrize("sigma_y", [0.0, 0.1])
+def test_every_operator_is_inverted_better_than_by_its_pseudo_inverse(name, sigma_y):
+    gaussian, operator = prior(), made("operator", name)
+    truth = draw(gaussian, 6)
+    y = operator(truth)
+    y = y + sigma_y * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    restored = restore(y, operator, (gaussian.denoise(Cosine()), Cosine()), sigma_y=sigma_y, samples=16).mean(0)
+    error, naive = ((x - truth).square().mean() for x in (restored, operator.pinv(y)))
+    assert error < naive + 1e-6
+    assert restored.shape == truth.shape and restored.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", BUILTINS["method"])
+def test_every_method_runs_on_noise_and_on_a_variance_exploding_process(name):
+    gaussian = prior(1)
+    truth = draw(gaussian, 2)
+    for process, sigma_y in ((Cosine(), 0.1), (EDM(), 0.0)):
+        operator = Compose([GaussianBlur(0.7), BoxMask()])
+        restored = restore(operator(truth), operator, (gaussian.denoise(process), process), name, sigma_y)
+        assert restored.isfinite().all() and restored.abs().max() <= 1
+
+
+def test_a_sample_depends_on_seed_image_and_number_alone():
+    gaussian = prior(1)
+    truth = draw(gaussian, 3)
+    model = (gaussian.denoise(Cosine()), Cosine())
+    masks = Mask(torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(2)) > 0.5)
+    whole = restore(truth, masks, model, samples=3, batch_size=64)
+    assert torch.allclose(whole, restore(truth, masks, model, samples=3, batch_size=2), atol=1e-5)
+    assert torch.allclose(whole[:2], restore(truth, masks, model, samples=2), atol=1e-5)
+    assert not torch.allclose(whole[0], whole[1], atol=1e-2)
+    assert not torch.allclose(whole, restore(truth, masks, model, samples=3, seed=1), atol=1e-2)
+
+
+def test_known_pixels_are_bit_identical():
+    gaussian = prior(1)
+    truth = draw(gaussian, 50)
+    known = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(3)) > torch.rand(50, 1, 1, 1)
+    for name in BUILTINS["method"]:
+        filled = restore(truth, Mask(known), (gaussian.denoise(Cosine()), Cosine()), name, samples=2, steps=4)
+        assert torch.equal(torch.where(known, filled, 0), torch.where(known, truth, 0).expand(2, -1, -1, -1, -1))
+
+
+def test_progress_counts_every_step():
+    gaussian = prior(1)
+    seen = []
+    model = (gaussian.denoise(Cosine()), Cosine())
+    restore(draw(gaussian, 3), Identity(), model, steps=5, batch_size=2, progress=lambda *p: seen.append(p))
+    assert seen == [(k, 10) for k in range(1, 11)]
+
+
+class Model:
+    """The shape of a trained diffusion task."""
+
+    def __init__(self, conditioning="class", codec=None):
+        self.conditioning, self.codec, self.num_classes, self.image_shape = conditioning, codec, 10, (1, 8, 8)
+        self.denoiser = self
+        self.process = Cosine()
+        self.conditions = []
+
+    def denoise(self, cond):
+        self.conditions.append(cond)
+        return prior(1).denoise(self.process)
+
+
+def test_labels_and_masks_reach_the_model():
+    x = draw(prior(1), 2)
+    model = Model()
+    restore(x, BoxMask(), model, label=torch.tensor([3, 4]), samples=2, steps=2)
+    assert model.conditions[0]["label"].tolist() == [3, 4, 3, 4]
+    restore(x, BoxMask(), model, steps=2)
+    assert model.conditions[-1]["label"].tolist() == [-1, -1]
+    seeing = Model("mask")
+    filled = restore(x, BoxMask(), seeing, steps=2)
+    image = seeing.conditions[0]["image"]
+    assert torch.equal(image[:, :1] > 0, BoxMask().known(x).expand(2, 1, 8, 8))
+    assert torch.equal(image[:, 1:], BoxMask()(x)) and torch.equal(BoxMask()(filled[0]), BoxMask()(x))
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [
+        (lambda x, m: restore(x, Identity(), object()), "needs a diffusion model"),
+        (lambda x, m: restore(x, Identity(), Model(codec=object())), "latents"),
+        (lambda x, m: restore(x, Identity(), m, "best"), "no method is called 'best'"),
+        (lambda x, m: restore(x, Identity(), m, sigma_y=-1.0), "noise level"),
+        (lambda x, m: restore(x, Identity(), m, sigma_y=float("nan")), "noise level"),
+        (lambda x, m: restore(x, Identity(), m, samples=0), "at least 1"),
+        (lambda x, m: restore(x * float("nan"), Identity(), m), "not finite"),
+        (lambda x, m: restore(x[0], Identity(), m), "float batch"),
+        (lambda x, m: restore((x * 9).byte(), Identity(), m), "float batch"),
+        (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "10 classes"),
+        (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
+        (lambda x, m: restore(x, Identity(), Model("mask")), "sees masks"),
+    ],
+)
+def test_mistakes_are_one_clear_line(broken, line):
+    gaussian = prior(1)
+    with pytest.raises(UserError, match=line) as error:
+        broken(draw(gaussian, 1), (gaussian.denoise(Cosine()), Cosine()))
+    assert "\n" not in str(error.value)
