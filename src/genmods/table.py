@@ -97,8 +97,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         "unipc": "genmods.diffusion.samplers.unipc:UniPC",
     },
     "data": {
+        "cifar10": "genmods.data.sources.cifar:CIFAR10",
+        "cifar100": "genmods.data.sources.cifar:CIFAR100",
         "digits": "genmods.data.sources.digits:Digits",
         "fashion_mnist": "genmods.data.sources.mnist:FashionMNIST",
+        "image_folder": "genmods.data.sources.image_folder:ImageFolder",
         "mnist": "genmods.data.sources.mnist:MNIST",
         "synthetic": "genmods.data.sources.synthetic:Synthetic",
     },
@@ -169,8 +172,16 @@ BUILTINS: dict[str, dict[str, str]] = {
         "recall": "genmods.metrics.scores:Recall",
     },
     "callback": {
+        "denoise_strip": "genmods.callbacks.strips:DenoiseStrip",
+        "diffusion_strip": "genmods.callbacks.strips:DiffusionStrip",
         "ema": "genmods.callbacks.ema:EMA",
+        "evaluation": "genmods.callbacks.evaluation:Evaluation",
+        "feature_maps": "genmods.callbacks.feature_maps:FeatureMaps",
+        "inpaint_strip": "genmods.callbacks.strips:InpaintStrip",
+        "loss_by_noise": "genmods.callbacks.loss_by_noise:LossByNoise",
+        "mistakes": "genmods.callbacks.mistakes:Mistakes",
         "norms": "genmods.callbacks.norms:Norms",
+        "sample_grid": "genmods.callbacks.sample_grid:SampleGrid",
         "throughput": "genmods.callbacks.throughput:Throughput",
     },
     "logger": {

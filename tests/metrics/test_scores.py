@@ -5,7 +5,7 @@ import torch
 
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, count_name
-from genmods.metrics.features import network_features, pixel_features, weights_hash
+from genmods.metrics.features import classifier_features, pixel_features, weights_hash
 from genmods.metrics.neighbours import Clustering, NearestImages, NearestNeighbours, knn_accuracy, nearest, purity
 from genmods.metrics.scores import BitsPerDimension, Precision, Recall, coverage, inception_score, neighbour_distance
 
@@ -116,7 +116,7 @@ class Tiny(torch.nn.Module):
 def test_the_name_of_features_pins_their_weights():
     network = Tiny()
     before = weights_hash(network)
-    features = network_features(network)
+    features = classifier_features(network)
     assert features.name == f"classifier-{before}"
     pixels = torch.tensor([[0, 255, 0, 255]], dtype=torch.uint8).view(1, 1, 2, 2)
     assert features(pixels).tolist() == [[-1, 1, -1, 1]]

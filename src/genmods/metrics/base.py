@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genmods.errors import UserError
-from genmods.metrics.features import Features
+from genmods.metrics.features import Features, to_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
 
 
@@ -58,14 +58,10 @@ def count_name(n: int) -> str:
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
-def to_float(images: Tensor) -> Tensor:
-    """Images as float32 in [-1, 1], from uint8 or from float images of that range."""
-    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
-
-
 @dataclass
 class Evidence:
-    """All that one evaluation may look at. Images are uint8, or float in [-1, 1]: [N, C, H, W]; labels int64 [N].
+    """All that one evaluation may look at. Images [N, C, H, W] are float in [-1, 1], or uint8 of `levels` grey levels;
+    labels are int64 [N].
 
     `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `bits(images)` the bits per dimension [B] of a batch.
     `cache` is the folder in which reference statistics are kept by the hash of data and features (None: not kept).
@@ -79,11 +75,16 @@ class Evidence:
     features: Features | None = None
     bits: Callable[[Tensor], Tensor] | None = None
     n: int = 2000
+    levels: int = 256
     seed: int = 0
     cache: Path | None = None
 
+    def images(self, what: str) -> Tensor:
+        """The images called `what`, float32 in [-1, 1]; raises UserError where there are none."""
+        return to_float(self.need(what), self.levels)
+
     def need(self, what: str) -> Tensor:
-        """The images or labels called `what`; raises UserError where there are none."""
+        """The images or labels called `what` as they are; raises UserError where there are none."""
         value = getattr(self, what)
         if value is None:
             raise UserError(f"this metric needs {what.replace('_', ' ')}, and the data has none")
@@ -111,12 +112,12 @@ class Evidence:
     @cached_property
     def train_features(self) -> Tensor:
         """Features [N, D] of all training images."""
-        return self.extractor(self.need("train"))
+        return self.extractor(self.need("train"), self.levels)
 
     @cached_property
     def test_features(self) -> Tensor:
         """Features [M, D] of all test images."""
-        return self.extractor(self.need("test"))
+        return self.extractor(self.need("test"), self.levels)
 
     @cached_property
     def floor_features(self) -> Tensor | None:
@@ -128,7 +129,9 @@ class Evidence:
     @cached_property
     def reference(self) -> GaussianStatistics:
         """Mean and covariance of the training images' features, from the cache where it has them."""
-        return cached_statistics(self.cache, self.extractor.name, self.need("train"), lambda: self.train_features)
+        return cached_statistics(
+            self.cache, f"{self.extractor.name}-{self.levels}", self.need("train"), lambda: self.train_features
+        )
 
     def generator(self) -> torch.Generator:
         """A fresh generator of this evaluation's seed, for bootstraps and subsets."""

@@ -28,6 +28,11 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:10]
 
 
+def to_float(images: Tensor, levels: int = 256) -> Tensor:
+    """Images as float32 in [-1, 1], from uint8 values 0 ... `levels` - 1, or as they are."""
+    return images.float() * (2 / (levels - 1)) - 1 if images.dtype == torch.uint8 else images.float()
+
+
 @dataclass
 class Features:
     """A frozen extractor: `function` maps images [B, C, H, W] in [-1, 1] to [B, D]; `classify` to class probabilities
@@ -39,35 +44,37 @@ class Features:
     classify: Callable[[Tensor], Tensor] | None = None
     batch_size: int = 500
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, levels: int = 256) -> Tensor:
         """Features [N, D], float32 on the CPU, of images uint8 or float in [-1, 1], batch by batch."""
-        return self._run(self.function, images)
+        return self._run(self.function, images, levels)
 
-    def probabilities(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor, levels: int = 256) -> Tensor:
         """Class probabilities [N, K]; raises UserError where the extractor does not classify."""
         if self.classify is None:
             raise UserError(f"the features '{self.name}' do not classify: the inception score needs a classifier's")
-        return self._run(self.classify, images)
+        return self._run(self.classify, images, levels)
 
     @torch.no_grad()
-    def _run(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    def _run(self, function: Callable[[Tensor], Tensor], images: Tensor, levels: int) -> Tensor:
         batches = images.split(self.batch_size)
-        scaled = (b.float() / 127.5 - 1 if b.dtype == torch.uint8 else b.float() for b in batches)
-        return torch.cat([function(b).flatten(1).float().cpu() for b in scaled])
+        return torch.cat([function(to_float(batch, levels)).flatten(1).float().cpu() for batch in batches])
 
 
-def network_features(network: nn.Module, label: str = "classifier", device: str | torch.device = "cpu") -> Features:
-    """The embedding of a classifier before its head: `network.features(x)`; `network(x)` gives the logits.
+def classifier_features(classifier: nn.Module, label: str = "classifier", device: str = "cpu") -> Features:
+    """The embedding of a classifier before its head: `classifier.features(x)` for x in [-1, 1].
 
-    The network is put into evaluation mode and frozen. Raises UserError where it has no `features`.
+    Its class probabilities are `classifier.probabilities(x)` where it has that, else the softmax of its logits. The
+    classifier is put into evaluation mode and frozen. Raises UserError where it has no `features`.
     """
-    if not callable(getattr(network, "features", None)):
-        raise UserError(f"{type(network).__name__} has no features(x): take a classifier as the feature extractor")
-    network = network.eval().requires_grad_(False).to(device)
+    embed = getattr(classifier, "features", None)
+    if not callable(embed):
+        raise UserError(f"{type(classifier).__name__} has no features(x): take a classifier as the feature extractor")
+    classifier.eval().requires_grad_(False).to(device)
+    probabilities = getattr(classifier, "probabilities", lambda x: classifier(x).softmax(dim=1))
     return Features(
-        name=f"{label}-{weights_hash(network)}",
-        function=lambda x: network.features(x.to(device)),  # type: ignore[operator]
-        classify=lambda x: network(x.to(device)).softmax(dim=1),
+        name=f"{label}-{weights_hash(classifier)}",
+        function=lambda x: embed(x.to(device)),
+        classify=lambda x: probabilities(x.to(device)),
     )
 
 
@@ -76,7 +83,7 @@ def pixel_features() -> Features:
     return Features("pixels", lambda x: x.flatten(1))
 
 
-def inception_features(weights: Path | None = None, device: str | torch.device = "cpu") -> Features:
+def inception_features(weights: Path | None = None, device: str = "cpu") -> Features:
     """The Inception network of the published FID figures, 2048 features, from a weights file on this machine.
 
     Looks for `weights`, then in torch's hub folder; nothing is downloaded. Raises UserError where the file or the

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.metrics.base import Evidence, Figure, Findings, Metric, to_float
+from genmods.metrics.base import Evidence, Figure, Findings, Metric
 
 
 def nearest(queries: Tensor, points: Tensor, k: int = 1, block: int = 500) -> tuple[Tensor, Tensor]:
@@ -35,14 +35,14 @@ class NearestImages(Metric):
     threshold: float = 0.01
 
     def __call__(self, evidence: Evidence) -> Findings:
-        train, samples = evidence.need("train"), evidence.samples
-        points = to_float(train).flatten(1)
+        train, samples = evidence.images("train"), evidence.samples
+        points = train.flatten(1)
         distance, index = nearest(samples.flatten(1), points, min(self.k, len(points)))
-        test = to_float(evidence.need("test")[: evidence.n]).flatten(1)
+        test = evidence.images("test")[: evidence.n].flatten(1)
         honest = nearest(test, points)[0][:, 0]
         memorised = float((distance[:, 0] < honest.quantile(self.threshold)).double().mean())
         order = distance[:, 0].argsort()[: self.shown]
-        picture = torch.cat([torch.cat([samples[i : i + 1], to_float(train[index[i]])]) for i in order.tolist()])
+        picture = torch.cat([torch.cat([samples[i : i + 1], train[index[i]]]) for i in order.tolist()])
         ratio = float(distance[:, 0].median() / honest.median().clamp(min=1e-12))
         figures = [
             Figure("memorised", memorised, floor=self.threshold),

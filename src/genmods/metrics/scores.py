@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genmods.errors import UserError
-from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name, to_float
+from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
 
 
 def inception_score(probabilities: Tensor) -> float:
@@ -43,7 +43,9 @@ class InceptionScore(Metric):
     def __call__(self, evidence: Evidence) -> Findings:
         classify = evidence.extractor.probabilities
         value = inception_score(classify(evidence.samples))
-        floor = None if evidence.test is None else inception_score(classify(evidence.test[: evidence.n]))
+        floor = (
+            None if evidence.test is None else inception_score(classify(evidence.test[: evidence.n], evidence.levels))
+        )
         return Findings([Figure(f"is_{count_name(len(evidence.samples))}", value, floor=floor)])
 
 
@@ -88,7 +90,7 @@ class BitsPerDimension(Metric):
     def __call__(self, evidence: Evidence) -> Findings:
         if evidence.bits is None:
             raise UserError("this metric needs a model with a likelihood")
-        test = evidence.need("test")[: self.images]
-        bits = torch.cat([evidence.bits(to_float(part)).double().cpu() for part in test.split(self.batch_size)])
+        test = evidence.images("test")[: self.images]
+        bits = torch.cat([evidence.bits(part).double().cpu() for part in test.split(self.batch_size)])
         value, spread = float(bits.mean()), 1.96 * float(bits.std()) / len(bits) ** 0.5
         return Findings([Figure("bpd", value, value - spread, value + spread, note=f"{len(bits)} test images")])

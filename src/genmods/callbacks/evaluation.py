@@ -1,0 +1,82 @@
+"""Metrics of samples while training, such as `val/fid_2k`: the same metrics, under the same names, as `evaluate`
+computes.
+"""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from genmods.callbacks.sample_grid import sample_shared
+from genmods.callbacks.shared import Every, judged
+from genmods.errors import UserError
+from genmods.metrics.base import Evidence, Metric
+from genmods.metrics.features import Features, classifier_features, pixel_features
+from genmods.networks.base import Network
+from genmods.tracking.base import record_metrics
+
+
+class Evaluation(Callback):
+    """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
+
+    `features` is a classifier's network (of images normalised to the data's `mean` and `std`); without one the pixels
+    themselves are compared, which suits very small images only.
+    """
+
+    def __init__(
+        self,
+        metrics: list[Metric],
+        n: int = 2000,
+        every: int = 1,
+        seed: int = 1,
+        features: Network | None = None,
+        mean: float = 0.0,
+        std: float = 1.0,
+        levels: int = 256,
+    ) -> None:
+        if n < 2:
+            raise ValueError(f"n must be at least 2, not {n}")
+        self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
+        self.network, self.mean, self.std = features, mean, std
+        self.every = Every(every)
+        self._reference: Evidence | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not callable(getattr(pl_module, "sample", None)):
+            raise UserError(f"the callback evaluation needs a task that samples; {type(pl_module).__name__} does not")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.every.due(trainer):
+            return
+        with judged(trainer, pl_module):
+            samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
+        if not trainer.is_global_zero:
+            return
+        evidence = self._evidence(trainer, pl_module)
+        for name in ("samples", "sample_features"):
+            evidence.__dict__.pop(name, None)
+        evidence.generate = lambda n: samples
+        figures = [figure for metric in self.metrics for figure in metric(evidence).figures]
+        record_metrics(trainer, {f"val/{figure.name}": figure.value for figure in figures})
+
+    def _evidence(self, trainer: Trainer, module: LightningModule) -> Evidence:
+        """The training images and their features, computed once."""
+        if self._reference is None:
+            splits = trainer.datamodule.splits  # type: ignore[attr-defined]
+            test = splits.get("val")
+            self._reference = Evidence(
+                train=splits["train"].pixels,
+                test=None if test is None else test.pixels,
+                features=self._features(str(module.device)),
+                n=self.n,
+                levels=self.levels,
+                seed=self.seed,
+            )
+        return self._reference
+
+    def _features(self, device: str) -> Features:
+        if self.network is None:
+            return pixel_features()
+        extractor, mean, std = classifier_features(self.network, device=device), self.mean, self.std
+        embed = extractor.function
+        extractor.function = lambda x: embed((x - mean) / std)
+        return extractor

@@ -1,0 +1,63 @@
+"""What the layers see: the first channels of a few layers' outputs for one validation image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch.utils.hooks import RemovableHandle
+
+from genmods.callbacks.shared import Every, to_picture
+from genmods.tracking.base import record_picture
+
+
+class FeatureMaps(Callback):
+    """Draws `channels` channels of `layers` convolutions, from the input's side to the output's, at each `every`-th
+    validation: a row a layer, each map scaled to its own range."""
+
+    def __init__(self, layers: int = 6, channels: int = 12, every: int = 1) -> None:
+        if min(layers, channels) < 1:
+            raise ValueError(f"layers={layers} and channels={channels} must be at least 1")
+        self.layers, self.channels = layers, channels
+        self.every = Every(every)
+        self._handles: list[RemovableHandle] = []
+        self._seen: list[Tensor] = []
+        self._due = False
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._due = self.every.due(trainer) and trainer.is_global_zero
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._due and batch_idx == 0:
+            convolutions = [layer for layer in pl_module.modules() if isinstance(layer, nn.Conv2d)]
+            self._handles = [layer.register_forward_hook(self._keep) for layer in convolutions]
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        if not self._handles:
+            return
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        maps, self._seen = self._seen, []
+        if maps:
+            chosen = torch.linspace(0, len(maps) - 1, min(self.layers, len(maps))).round().int().tolist()
+            picture = torch.cat([self._row(maps[i]) for i in chosen])
+            record_picture(trainer, "features", to_picture(picture, self.channels))
+
+    def _keep(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._seen.append(output[0].detach().float().cpu())
+
+    def _row(self, maps: Tensor) -> Tensor:
+        """One layer's maps [C, H, W] as images [channels, 1, 32, 32] in [-1, 1]; missing channels are black."""
+        maps = maps[: self.channels]
+        low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+        scaled = interpolate(((maps - low) / (high - low).clamp(min=1e-12) * 2 - 1)[:, None], size=(32, 32))
+        missing = torch.full((self.channels - len(maps), 1, 32, 32), -1.0)
+        return torch.cat([scaled, missing])

@@ -1,0 +1,59 @@
+"""The training loss by noise level: which levels a diffusion model has learnt, and which it still gets wrong.
+
+Between two validations the per-sample errors are summed in equal bins of log-SNR (the outermost take what lies beyond);
+then the means are logged as `noise/loss_K`, low noise first, and added to `loss_by_noise.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmods.callbacks.shared import is_validating_a_fit
+from genmods.errors import UserError
+from genmods.tracking.base import log_step, record_metrics, run_folder, write_json
+
+
+class LossByNoise(Callback):
+    """Sums the task's `last_loss.error` in `bins` bins of log-SNR over [`low`, `high`]."""
+
+    def __init__(self, bins: int = 10, low: float = -10.0, high: float = 10.0) -> None:
+        if bins < 1 or low >= high:
+            raise ValueError(f"bins={bins} must be at least 1 and low={low} less than high={high}")
+        self.bins, self.low, self.high = bins, low, high
+        self._sums: Tensor | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(pl_module, "last_loss"):
+            raise UserError(f"the callback loss_by_noise needs a diffusion task, not {type(pl_module).__name__}")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        loss: Any = pl_module.last_loss
+        position = (self.high - loss.log_snr.detach().float()) / (self.high - self.low) * self.bins
+        index = position.floor().clamp(0, self.bins - 1).long()
+        error = loss.error.detach().double().to(index.device)
+        if self._sums is None:
+            self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
+        self._sums[0].index_add_(0, index, error)
+        self._sums[1].index_add_(0, index, torch.ones_like(error))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not is_validating_a_fit(trainer) or self._sums is None:
+            return
+        total = pl_module.all_gather(self._sums).view(-1, 2, self.bins).sum(dim=0).cpu()
+        self._sums = None
+        if not trainer.is_global_zero:
+            return
+        means = [float(s / n) if n else None for s, n in total.T.tolist() for s, n in [(s, n)]]
+        width = len(str(self.bins - 1))
+        record_metrics(trainer, {f"noise/loss_{k:0{width}d}": m for k, m in enumerate(means) if m is not None})
+        path = run_folder(trainer) / "loss_by_noise.json"
+        history = json.loads(path.read_text(encoding="utf-8"))["history"] if path.is_file() else []
+        step = log_step(trainer) + 1
+        history = [row for row in history if row["step"] < step] + [{"step": step, "loss": means}]
+        edges = torch.linspace(self.high, self.low, self.bins + 1).tolist()
+        write_json(path, {"log_snr_edges": edges, "history": history})

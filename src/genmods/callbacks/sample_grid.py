@@ -1,0 +1,62 @@
+"""Samples of fixed seeds after a validation, from EMA weights and from the raw ones beside them.
+
+The same seeds and classes every time, so that a series of grids shows one set of images grow. The work is shared out
+over the ranks: image i depends on (seed, i) alone, whoever makes it.
+"""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmods.callbacks.ema import find_ema
+from genmods.callbacks.shared import Every, judged, to_picture
+from genmods.errors import UserError
+from genmods.tracking.base import record_picture
+
+
+def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
+    """`n` samples [n, C, H, W] of the task, on every rank, made in parts by all ranks where the task can."""
+    if trainer.world_size == 1:
+        return module.sample(n, seed=seed)
+    share = -(-n // trainer.world_size)
+    labels = None
+    first = trainer.global_rank * share
+    if getattr(module, "num_classes", 0):
+        labels = torch.arange(first, first + share, device=module.device) % module.num_classes
+    part = module.sample(share, labels=labels, seed=seed, first=first)
+    return module.all_gather(part).flatten(0, 1)[:n]
+
+
+class SampleGrid(Callback):
+    """Draws `n` samples of `seed` at each `every`-th validation, into `samples/step_STEP.png` and the loggers.
+
+    `raw` draws them from the raw weights too, where there is an EMA. Raises UserError for a task that cannot sample.
+    """
+
+    def __init__(
+        self, n: int = 64, seed: int = 0, every: int = 1, raw: bool = True, columns: int | None = None
+    ) -> None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, not {n}")
+        self.n, self.seed, self.raw = n, seed, raw
+        self.columns = columns or round(n**0.5)
+        self.every = Every(every)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not callable(getattr(pl_module, "sample", None)):
+            raise UserError(f"the callback sample_grid needs a task that samples; {type(pl_module).__name__} does not")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.every.due(trainer):
+            return
+        self._draw(trainer, pl_module, "grid", averaged=True)
+        if self.raw and find_ema(trainer) is not None:
+            self._draw(trainer, pl_module, "raw", averaged=False)
+
+    def _draw(self, trainer: Trainer, module: LightningModule, series: str, averaged: bool) -> None:
+        with judged(trainer, module, averaged):
+            images = sample_shared(trainer, module, self.n, self.seed)
+        if trainer.is_global_zero:
+            record_picture(trainer, series, to_picture(images, self.columns))

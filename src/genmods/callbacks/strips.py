@@ -1,0 +1,166 @@
+"""Strips that show what a diffusion model does to a few fixed images: noise and denoise, one-step denoising,
+inpainting.
+
+Each strip is a grid: a row an image, a column a noise level or a stage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmods.callbacks.shared import Every, judged, to_picture
+from genmods.diffusion import Estimate, NoiseProcess, noise_stream
+from genmods.errors import UserError
+from genmods.tracking.base import record_picture
+
+if TYPE_CHECKING:
+    from genmods.tasks.diffusion import DiffusionTask
+
+
+class Strip(Callback):
+    """Keeps the first `images` validation images and draws `columns` of them at each `every`-th validation."""
+
+    series = "strip"
+
+    def __init__(self, images: int = 4, every: int = 1, seed: int = 0) -> None:
+        if images < 1:
+            raise ValueError(f"images must be at least 1, not {images}")
+        self.count, self.seed = images, seed
+        self.every = Every(every)
+        self.images: Tensor | None = None
+        self.labels: Tensor | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(pl_module, "denoiser"):
+            raise UserError(f"{type(self).__name__} needs a diffusion task, not {type(pl_module).__name__}")
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self.images is None:
+            self.images = batch["image"][: self.count].clone()
+            self.labels = batch["label"][: self.count].clone() if "label" in batch else None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.every.due(trainer) or self.images is None or not trainer.is_global_zero:
+            return
+        with judged(trainer, pl_module):
+            columns = self.columns(pl_module)  # type: ignore[arg-type]
+        rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
+        record_picture(trainer, self.series, to_picture(rows, len(columns)))
+
+    def columns(self, task: DiffusionTask) -> list[Tensor]:
+        """The columns of the strip, each [B, C, H, W] in [-1, 1]."""
+        raise NotImplementedError
+
+    def condition(self, task: DiffusionTask) -> dict[str, Tensor]:
+        """What the network is told of the images: their classes, or that all of the image is unknown."""
+        assert self.images is not None
+        if task.conditioning == "class" and self.labels is not None:
+            return {"label": self.labels}
+        if task.conditioning == "mask":
+            unknown = torch.zeros_like(self.images[:, :1])
+            return {"image": torch.cat([unknown, torch.zeros_like(self.images)], dim=1)}
+        return {}
+
+    def noise(self, task: DiffusionTask, like: Tensor) -> Tensor:
+        """The same noise each time."""
+        return noise_stream(self.seed, torch.arange(len(like)), tuple(like.shape[1:]), task.device)(-1)
+
+
+class DiffusionStrip(Strip):
+    """Left: images diffused to `stages` times. Right: the estimates of x0 at as many moments of sampling anew."""
+
+    series = "strip"
+
+    def __init__(self, images: int = 4, every: int = 1, seed: int = 0, stages: int = 6) -> None:
+        super().__init__(images, every, seed)
+        self.stages = stages
+
+    def columns(self, task: DiffusionTask) -> list[Tensor]:
+        assert self.images is not None
+        x0 = task.encode(self.images)
+        eps, process = self.noise(task, x0), task.process
+        forward = []
+        for t in torch.linspace(process.t_min, process.t_max, self.stages, device=x0.device):
+            forward.append(task.decode(_unit(process.diffuse(x0, eps, t.expand(len(x0))), process, t[None])))
+        return forward + self._reverse(task, x0)
+
+    def _reverse(self, task: DiffusionTask, like: Tensor) -> list[Tensor]:
+        denoise, process = task.denoise(self.condition(task)), task.process
+        seen: list[Tensor] = []
+
+        def watched(x: Tensor, t: Tensor) -> Estimate:
+            estimate = denoise(x, t)
+            seen.append(estimate.x0)
+            return estimate
+
+        noise = noise_stream(self.seed, torch.arange(len(like)), tuple(like.shape[1:]), task.device)
+        last = task.sampler.sample(watched, process, process.prior_std * noise(-1), noise)
+        chosen = torch.linspace(0, len(seen) - 1, self.stages - 1).round().int().tolist()
+        return [task.decode(seen[i]) for i in chosen] + [task.decode(last)]
+
+
+def _unit(x: Tensor, process: NoiseProcess, t: Tensor) -> Tensor:
+    """A noised image over √(α² + σ²), so that every noise level can be shown at one brightness."""
+    return x / (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().to(x)
+
+
+class DenoiseStrip(Strip):
+    """Each image clean, then noisy and denoised in one step at the noise levels `sigmas` (of 255)."""
+
+    series = "denoise"
+
+    def __init__(
+        self, images: int = 4, every: int = 1, seed: int = 0, sigmas: tuple[float, ...] = (25.0, 50.0, 100.0)
+    ) -> None:
+        super().__init__(images, every, seed)
+        self.sigmas = tuple(sigmas)
+
+    def columns(self, task: DiffusionTask) -> list[Tensor]:
+        assert self.images is not None
+        x0 = task.encode(self.images)
+        eps = self.noise(task, x0)
+        denoise, process = task.denoise(self.condition(task)), task.process
+        columns = [self.images]
+        for sigma in self.sigmas:
+            ratio = torch.tensor(2 * sigma / 255, device=x0.device)
+            t = process.time((-2 * ratio.log()).expand(len(x0))).clamp(process.t_min, process.t_max).to(x0)
+            columns += [task.decode(x0 + ratio * eps), task.decode(denoise(process.diffuse(x0, eps, t), t).x0)]
+        return columns
+
+
+class InpaintStrip(Strip):
+    """Each image clean, with its central part gone, and inpainted three times by DDNM."""
+
+    series = "inpaint"
+
+    def __init__(self, images: int = 4, every: int = 1, seed: int = 0, steps: int = 20, copies: int = 3) -> None:
+        super().__init__(images, every, seed)
+        self.steps, self.copies = steps, copies
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if getattr(pl_module, "codec", None) is not None:
+            raise UserError("InpaintStrip needs a model of pixels, not of latents")
+
+    def columns(self, task: DiffusionTask) -> list[Tensor]:
+        from genmods.restoration.methods.base import Measurement
+        from genmods.restoration.methods.ddnm import DDNM
+        from genmods.restoration.operators.masks import BoxMask
+
+        images, operator = self.images, BoxMask()
+        assert images is not None
+        measured = operator(images)
+        denoise, process = task.denoise(self.condition(task)), task.process
+        columns = [images, measured]
+        for copy in range(self.copies):
+            noise = noise_stream(self.seed + copy, torch.arange(len(images)), tuple(images.shape[1:]), task.device)
+            start = process.prior_std * noise(-1)
+            measurement = Measurement(operator, measured)
+            columns.append(DDNM(steps=self.steps).sample(denoise, process, measurement, start, noise).clamp(-1, 1))
+        return columns

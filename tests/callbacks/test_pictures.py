@@ -1,0 +1,168 @@
+"""Pictures and tables of diffusion and classification tasks, drawn while they train."""
+
+import json
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from genmods.callbacks.ema import EMA
+from genmods.callbacks.evaluation import Evaluation
+from genmods.callbacks.feature_maps import FeatureMaps
+from genmods.callbacks.loss_by_noise import LossByNoise
+from genmods.callbacks.mistakes import Mistakes
+from genmods.callbacks.sample_grid import SampleGrid
+from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
+from genmods.data.module import ImageData
+from genmods.data.sources.digits import Digits
+from genmods.diffusion import DDIM
+from genmods.diffusion.prediction import V
+from genmods.diffusion.processes.preserving import Cosine
+from genmods.errors import UserError
+from genmods.metrics.frechet import FrechetDistance
+from genmods.networks.base import Network
+from genmods.tasks.classification import ClassificationTask
+from genmods.tasks.diffusion import DiffusionTask
+from genmods.tracking.csv import MetricsFile, read_series
+
+
+class TinyDenoiser(Network):
+    """Two convolutions that ignore the noise level."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 1, 3, padding=1)
+
+    def forward(self, x, noise=None, cond=None):
+        return self.second(self.first(x).relu())
+
+
+class TinyClassifier(Network):
+    """One convolution, the mean of its maps, a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(1, 6, 3), torch.nn.Linear(6, 10)
+
+    def features(self, x):
+        return self.conv(x).relu().mean((2, 3))
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+def diffusion():
+    torch.manual_seed(0)
+    return DiffusionTask(TinyDenoiser(), Cosine(), V(), DDIM(steps=4), image_size=8, num_classes=10, levels=17)
+
+
+def classification():
+    torch.manual_seed(0)
+    return ClassificationTask(TinyClassifier(), image_size=8, num_classes=10)
+
+
+def fit(folder, task, callbacks, steps=4, **settings):
+    logger = MetricsFile()
+    logger.begin(folder, {})
+    trainer = Trainer(
+        default_root_dir=folder,
+        logger=logger,
+        callbacks=callbacks,
+        max_steps=steps,
+        val_check_interval=2,
+        log_every_n_steps=1,
+        num_sanity_val_steps=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        inference_mode=False,
+        **settings,
+    )
+    trainer.fit(task, ImageData(Digits(), batch_size=64, limit=128))
+    return trainer
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "samples").iterdir())
+
+
+def test_grids_of_ema_and_raw_weights_at_each_validation(tmp_path):
+    fit(tmp_path, diffusion(), [EMA((0.5,)), SampleGrid(n=9)])
+    assert names(tmp_path) == ["raw_000002.png", "raw_000004.png", "step_000002.png", "step_000004.png"]
+    pictures = [Image.open(path).tobytes() for path in sorted((tmp_path / "samples").iterdir())]
+    assert len(set(pictures)) == 4
+
+
+def test_drawing_changes_nothing_in_the_training(tmp_path):
+    plain, drawn = diffusion(), diffusion()
+    fit(tmp_path / "a", plain, [])
+    fit(
+        tmp_path / "b", drawn, [SampleGrid(n=4), DiffusionStrip(), DenoiseStrip(), InpaintStrip(steps=2), FeatureMaps()]
+    )
+    for p, q in zip(plain.parameters(), drawn.parameters(), strict=True):
+        assert torch.equal(p, q)
+    series = {name.split("_")[0] for name in names(tmp_path / "b")}
+    assert series == {"step", "strip", "denoise", "inpaint", "features"}
+
+
+def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
+    from genmods.callbacks.shared import to_picture
+
+    task = diffusion()
+    fit(tmp_path, task, [SampleGrid(n=4, seed=3)])
+    expected = to_picture(task.sample(4, seed=3), 2)
+    assert Image.open(tmp_path / "samples" / "step_000004.png").tobytes() == expected.tobytes()
+
+
+def test_loss_by_noise_is_the_mean_of_each_bin(tmp_path):
+    callback, task = LossByNoise(bins=4, low=-4, high=4), diffusion()
+    fit(tmp_path, task, [callback])
+    content = json.loads((tmp_path / "loss_by_noise.json").read_text())
+    assert content["log_snr_edges"] == [4, 2, 0, -2, -4]
+    assert [row["step"] for row in content["history"]] == [2, 4]
+    series = read_series(tmp_path / "metrics.csv")
+    assert series["noise/loss_0"][-1][1] == pytest.approx(content["history"][-1]["loss"][0], rel=1e-6)
+
+    class Loss:
+        log_snr, error = torch.tensor([100.0, 3.0, -1.0, -9.0]), torch.tensor([1.0, 3.0, 5.0, 7.0])
+
+    task.last_loss = Loss
+    callback.on_train_batch_end(None, task)
+    assert callback._sums.tolist() == [[4, 0, 5, 7], [2, 0, 1, 1]]
+
+
+def test_confusion_and_worst_images_of_a_classifier(tmp_path):
+    task = classification()
+    fit(tmp_path, task, [Mistakes(shown=5), FeatureMaps(layers=1, channels=6)])
+    content = json.loads((tmp_path / "confusion.json").read_text())
+    assert content["counts"] == task.confusion_counts.tolist() and content["step"] == 4
+    assert names(tmp_path) == ["features_000002.png", "features_000004.png", "worst_000002.png", "worst_000004.png"]
+
+
+def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
+    fit(tmp_path, diffusion(), [Evaluation([FrechetDistance(bootstrap=0)], n=50, features=TinyClassifier(), levels=17)])
+    series = read_series(tmp_path / "metrics.csv")
+    assert [step for step, _ in series["val/fid_50"]] == [step for step, _ in series["val/loss"]] == [1, 3]
+
+
+@pytest.mark.parametrize("callback", [SampleGrid(), DiffusionStrip(), LossByNoise()])
+def test_a_classifier_is_refused_in_one_line(tmp_path, callback):
+    with pytest.raises(UserError, match="ClassificationTask"):
+        fit(tmp_path, classification(), [callback])
+
+
+def test_bad_settings_are_refused():
+    for build in (
+        lambda: SampleGrid(n=0),
+        lambda: SampleGrid(every=0),
+        lambda: LossByNoise(low=1, high=0),
+        lambda: Mistakes(shown=0),
+        lambda: FeatureMaps(layers=0),
+        lambda: DiffusionStrip(images=0),
+        lambda: Evaluation([], n=1),
+    ):
+        with pytest.raises(ValueError):
+            build()
