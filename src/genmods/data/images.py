@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.data.memory import allocate
+
 
 @dataclass
 class Images:
@@ -30,7 +32,9 @@ class Images:
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""
-        return Images(self.pixels[indices], None if self.labels is None else self.labels[indices])
+        pixels = allocate((len(indices), *self.pixels.shape[1:]))
+        torch.index_select(self.pixels, 0, indices, out=pixels)
+        return Images(pixels, None if self.labels is None else self.labels[indices])
 
 
 @dataclass

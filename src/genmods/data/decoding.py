@@ -1,0 +1,115 @@
+"""Many image files, of any sizes and modes, as one uint8 tensor: headers first, then pixels, by threads.
+
+The headers say which channels and which size are needed; what cannot be read is collected, not raised.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from genmods.data.files import decode, open_image, plain_mode
+from genmods.data.memory import allocate
+from genmods.errors import UserError
+
+_ORIENTATION = 274  # EXIF tag; values from 5 on lie on their side
+
+
+class Decoded(NamedTuple):
+    """`pixels` uint8 [N, C, H, W]; `good` bool [N], false where a file could not be read; `broken`: one line each."""
+
+    pixels: Tensor
+    good: Tensor
+    broken: list[str]
+
+
+def decode_files(
+    paths: list[Path], side: int | None, channels: int | None, background: str, max_pixels: int
+) -> Decoded:
+    """Every file's image, resized and centre-cropped to `side` (None: all must be squares of one size already).
+
+    `channels` None means 1 where all are grey and 3 otherwise; transparency shows `background`; 16 bits become 8.
+    Raises UserError where `side` is None and sizes differ.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        headers = _progress(pool.map(_attempt(lambda p: _header(p, max_pixels)), paths), len(paths), "looking at")
+        known = [
+            (path, header) for path, header in zip(paths, headers, strict=True) if not isinstance(header, UserError)
+        ]
+        if channels is None:
+            channels = 3 if any(header[0].startswith("RGB") for _, header in known) else 1
+        pixels = allocate((len(paths), channels, *((side, side) if side else _common_size(known))))
+
+        def fill(place: int) -> None:
+            if isinstance(headers[place], UserError):
+                raise headers[place]
+            _decode(paths[place], pixels[place], background, max_pixels)
+
+        results = _progress(pool.map(_attempt(fill), range(len(paths))), len(paths), "reading")
+    good = torch.tensor([result is None for result in results], dtype=torch.bool)
+    return Decoded(pixels, good, [str(result) for result in results if result is not None])
+
+
+def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`act`, with a UserError as its result instead of raised."""
+
+    def attempt(item: Any) -> Any:
+        try:
+            return act(item)
+        except UserError as error:
+            return error
+
+    return attempt
+
+
+def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
+    """All results, with a bar on a terminal where they are many."""
+    from rich.console import Console
+    from rich.progress import track
+
+    title = f"{verb} {total:,} images"
+    return list(track(results, title, total, console=Console(stderr=True), transient=True, disable=total < 1000))
+
+
+def _header(path: Path, max_pixels: int) -> tuple[str, tuple[int, int]]:
+    """(mode, (height, width)) of an image as it will be decoded."""
+    with open_image(path, max_pixels) as image:
+        turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
+        return plain_mode(image), image.size if turned else (image.height, image.width)
+
+
+def _common_size(known: list[tuple[Path, Any]]) -> tuple[int, int]:
+    for path, (_, size) in known:
+        if size != known[0][1][1] or size[0] != size[1]:
+            raise UserError(
+                f"{path}: has {size[1]} x {size[0]} pixels; images that are not squares of one size need the side "
+                "to bring them to: set data.image_size"
+            )
+    return known[0][1][1] if known else (1, 1)
+
+
+def _decode(path: Path, row: Tensor, background: str, max_pixels: int) -> None:
+    """Fill `row`, uint8 [C, H, W], with the image in a file."""
+    channels, height, width = row.shape
+    with open_image(path, max_pixels) as opened:
+        opened.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at a fraction of its size where that is enough
+        image = decode(opened, path)
+    if image.mode == "I;16":
+        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode in ("LA", "RGBA"):
+        whole = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", whole.size, background), whole)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    row.copy_(torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1))
