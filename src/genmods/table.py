@@ -181,6 +181,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "loss_by_noise": "genmods.callbacks.loss_by_noise:LossByNoise",
         "mistakes": "genmods.callbacks.mistakes:Mistakes",
         "norms": "genmods.callbacks.norms:Norms",
+        "report": "genmods.report.callback:Report",
         "sample_grid": "genmods.callbacks.sample_grid:SampleGrid",
         "throughput": "genmods.callbacks.throughput:Throughput",
     },

@@ -1,0 +1,23 @@
+"""Keeps `report.html` up to date while a run trains."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from genmods.report.page import write_report
+from genmods.tracking.base import run_folder
+
+
+class Report(Callback):
+    """Writes the report after each validation and at the end, on rank 0, once there are metrics to show."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and trainer.state.fn == "fit" and (folder / "metrics.csv").is_file():
+            write_report([folder])

@@ -1,0 +1,61 @@
+"""The report page: the template with the data of one or several runs inside it."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
+
+
+def run_data(run: RunFolder) -> dict[str, Any]:
+    """What the page shows of one run."""
+    return {
+        "name": run.name,
+        "steps": run.steps,
+        "figures": run.figures(),
+        "series": {name: thin(points) for name, points in run.series.items()},
+        "pictures": pictures(run.path),
+        "recipe": run.recipe_text,
+        "settings": run.settings,
+        "confusion": run.files.get("confusion"),
+        "noise": run.files.get("loss_by_noise"),
+        "evaluation": evaluations(run),
+        "environment": run.files.get("environment"),
+        "timing": run.files.get("timing"),
+    }
+
+
+def evaluations(run: RunFolder) -> list[dict[str, Any]]:
+    """The figures of later evaluations: those of `evaluate`, and of Lightning's `test` and `validate`."""
+    found = list((run.files.get("evaluation") or {}).get("figures", []))
+    for stage in ("test", "validate"):
+        found += [{"name": name, "value": value} for name, value in (run.files.get(stage) or {}).items()]
+    return found
+
+
+def render(runs: list[RunFolder]) -> str:
+    """The page as text."""
+    data = {"runs": [run_data(run) for run in runs], "differences": differences(runs) if len(runs) > 1 else []}
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    template = (files("genmods.report") / "template.html").read_text(encoding="utf-8")
+    embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    return template.replace("{{title}}", html.escape(title)).replace("{{data}}", embedded)
+
+
+def write_report(folders: list[Path], out: Path | None = None) -> Path:
+    """Write the report of one run, or the comparison of several, and return its path.
+
+    By default that is `report.html` in the run folder, or `comparison.html` in the first one. Raises UserError where a
+    folder holds no run.
+    """
+    out = out or folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
+    text = render([read_run(folder) for folder in folders])
+    staged = out.with_name(f".{out.name}.{os.getpid()}")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(out)
+    return out
