@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,19 @@ def make_trainer(
     )
 
 
+class _Advice(logging.Filter):
+    """Drops what Lightning says at every start and end and nobody asked for."""
+
+    _TEXTS = ("GPU available", "TPU available", "HPU available", "💡 Tip", "`weights_only` was not set", "`Trainer.fit` sto")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self._TEXTS)
+
+
 def _silence() -> None:
-    """Lightning's advice that does not hold here: batches need no workers, and the log interval may pass an epoch."""
+    """Drop Lightning's advice that does not hold here: batches need no workers, the log interval may pass an epoch."""
     for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    if not any(isinstance(known, _Advice) for known in logger.filters):
+        logger.addFilter(_Advice())

@@ -1,25 +1,37 @@
-"""`fit`, `validate`, `test` and `predict`: a recipe, run by Lightning in a run folder of its own."""
+"""`genmods fit | validate | test | predict`: a recipe, run by Lightning in a run folder of its own."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from genmods import recipe as recipes
+OVERRIDES = True
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="RECIPE", required=True, help="a recipe's file, or the name of a shipped one")
-    parser.add_argument("--ckpt_path", metavar="C", help="a checkpoint file, a run folder, or `last`")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="RECIPE", required=True, help="a file, or the name of a shipped recipe")
+    parser.add_argument("--ckpt_path", metavar="C", help="a checkpoint file, a run folder, or `last`, the newest run")
     parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
-def run(arguments: argparse.Namespace, stage: str, overrides: list[str]) -> None:
-    recipe = recipes.load(arguments.config, overrides)
-    if arguments.print_config:
+def run(options: argparse.Namespace) -> None:
+    from genmods.recipe import load
+
+    recipe = load(options.config, options.overrides)
+    if options.print_config:
         sys.stdout.write(recipe.to_yaml())
         return
     from genmods import execution
+    from genmods.commands import outcome
 
-    execution.execute(recipe, stage, arguments.ckpt_path, arguments.quiet)
+    if options.command == "fit":
+        folder = execution.fit(recipe, options.ckpt_path, options.quiet)
+        if not options.quiet:
+            outcome.after_fit(folder)
+        return
+    result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
+    if options.command == "predict":
+        outcome.predictions(result, sys.stdout)
+    else:
+        outcome.figures(*result)

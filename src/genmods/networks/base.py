@@ -21,3 +21,6 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")
+
+    def prepare(self, images: Tensor) -> None:
+        """Fit what is not trained, such as a whitening layer, to example `images` [N, C, H, W] before the first step."""

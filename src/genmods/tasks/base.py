@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -51,10 +52,7 @@ class Task(LightningModule):
     on_test_batch_start = on_validation_batch_start
 
     def warm_start(self, images: Tensor) -> None:
-        """Fit what training does not, such as a whitening layer, to `images` [N, C, H, W] in [-1, 1] before step 0."""
-        prepare = getattr(getattr(self, "network", None), "prepare", None)
-        if prepare is not None:
-            prepare(images)
+        """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
         """Log the mean over an evaluation, weighted by batch size and gathered over ranks, or a training step's value."""
@@ -68,3 +66,22 @@ class Task(LightningModule):
             on_epoch=not training,
             sync_dist=not training,
         )
+
+
+def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
+    """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
+
+    Raises ValueError in one line where the network cannot be called like that.
+    """
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            return functional_call(network, meta, inputs).shape
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None
+    finally:
+        network.train(training)

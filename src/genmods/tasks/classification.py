@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch, Task, dry_run
 
 
 class ClassificationTask(Task):
@@ -51,7 +51,13 @@ class ClassificationTask(Task):
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
         self.register_buffer("temperature", torch.ones(()))
+        shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
+        if shape != (2, num_classes):
+            raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {num_classes} logits")
         self.confusion = MulticlassConfusionMatrix(num_classes)
+
+    def warm_start(self, images: Tensor) -> None:
+        self.network.prepare((images - self.mean) / self.std)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] of `images` [B, C, H, W] in [-1, 1]."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from genmods.diffusion import ClassifierFree, Denoise, Denoiser, DiffusionLoss, Loss, noise_stream
-from genmods.diffusion.loss import TimeDensity, Weighting
-from genmods.diffusion.prediction import Prediction
-from genmods.diffusion.process import NoiseProcess
-from genmods.diffusion.samplers.base import Sampler
-from genmods.diffusion.samplers.ddim import DDIM
+from genmods.diffusion import (
+    DDIM,
+    Denoise,
+    Denoiser,
+    DiffusionLoss,
+    Loss,
+    NoiseProcess,
+    Prediction,
+    Progress,
+    Sampler,
+    TimeDensity,
+    Weighting,
+    noise_stream,
+)
 from genmods.networks.base import Condition, Network
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch, Task, dry_run
 
 
 class DiffusionTask(Task):
@@ -60,6 +67,16 @@ class DiffusionTask(Task):
         self.num_classes, self.levels = num_classes, levels
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.last_loss: Loss | None = None
+        self._check(network)
+
+    def _check(self, network: Network) -> None:
+        image = torch.empty(2, *self.image_shape, device="meta")
+        x = torch.empty(2, *self.latent_shape, device="meta")
+        label = torch.zeros(2, dtype=torch.int64, device="meta")
+        cond = {"class": {"label": label}, "mask": {"image": torch.cat([image[:, :1], image], 1)}, "none": {}}
+        shape = dry_run(network, x, torch.zeros(2, device="meta"), cond[self.conditioning])
+        if shape not in (x.shape, (2, 2 * x.shape[1], *x.shape[2:])):
+            raise ValueError(f"{type(network).__name__} turns {list(x.shape[1:])} into {list(shape[1:])}, not the same")
 
     @property
     def process(self) -> NoiseProcess:
@@ -111,6 +128,8 @@ class DiffusionTask(Task):
         conditional = self.denoiser.given(cond)
         if guidance == 1.0:
             return conditional
+        from genmods.diffusion.guidance import ClassifierFree
+
         return ClassifierFree(conditional, self.denoiser.given({}), guidance)
 
     @torch.no_grad()
@@ -123,25 +142,26 @@ class DiffusionTask(Task):
         guidance: float = 1.0,
         batch_size: int = 256,
         first: int = 0,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
 
         Sample i depends on `seed`, i and its label alone. A class-conditional model goes through its classes in turn
-        where `labels` (int64 [n]) is None. `progress` is called after each step with the number of images in the batch.
+        where `labels` (int64 [n]) is None. `progress(done, total)` is called after each sampling step of each batch.
         Raises ValueError for labels of another shape or out of range.
         """
+        sampler = sampler or self.sampler
         indices = torch.arange(first, first + n, device=self.device)
         labels = self._labels(indices, labels)
+        chunks = list(zip(indices.split(batch_size), labels.split(batch_size), strict=True))
         images = []
-        for chunk, label in zip(indices.split(batch_size), labels.split(batch_size), strict=True):
+        for number, (chunk, label) in enumerate(chunks):
             noise = noise_stream(seed, chunk, tuple(self.latent_shape), self.device)
-            cond = {"label": label} if self.conditioning == "class" else {}
-            images.append(self._sample(sampler or self.sampler, self.denoise(cond, guidance), noise, progress))
+            denoise = self.denoise({"label": label} if self.conditioning == "class" else {}, guidance)
+            start = self.process.prior_std * noise(-1)
+            x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
+            images.append(self.decode(x0))
         return torch.cat(images)
-
-    def _sample(self, sampler: Sampler, denoise: Denoise, noise: Callable[[int], Tensor], progress: object) -> Tensor:
-        return self.decode(sampler.sample(denoise, self.process, self.process.prior(noise(-1)), noise, progress))
 
     def _labels(self, indices: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:
@@ -150,6 +170,13 @@ class DiffusionTask(Task):
         if labels.shape != indices.shape or not -1 <= labels.min() <= labels.max() < self.num_classes:
             raise ValueError(f"labels must be {len(indices)} numbers from -1 to {self.num_classes - 1}, one an image")
         return labels
+
+
+def _part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
+    """The progress of one of several equal parts of a piece of work."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, parts * total)
 
 
 def masked(images: Tensor) -> Tensor:

@@ -1,0 +1,58 @@
+"""What a command says when it is done: where things are, the main figures, what to try next."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from genmods import runs
+from genmods.tasks.base import Task
+from genmods.tracking.csv import read_series
+
+_NEXT = {
+    "diffusion": "generate --ckpt_path {run} --n 64 --out samples",
+    "classification": "classify --ckpt_path {run} --input IMAGES --out classes.csv",
+}
+
+
+def after_fit(folder: Path) -> None:
+    """The block at the end of a training run, on stderr."""
+    from genmods import recipe as recipes
+
+    series = read_series(folder / "metrics.csv")
+    figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
+    task = recipes.load(folder / "recipe.yaml").task.entry.name
+    lines = {"checkpoint": str(runs.find_checkpoint(folder))}
+    if any((folder / "samples").glob("*.png")):
+        lines["pictures"] = str(folder / "samples")
+    if figures:
+        lines["figures"] = ", ".join(figures)
+    command = _NEXT.get(task, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
+    lines["next"] = f"python -m genmods {command}"
+    print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
+
+
+def figures(task: Task, values: dict[str, float]) -> None:
+    """The figures of an evaluation, and for a classifier a table by class, on stdout."""
+    for name, value in values.items():
+        print(f"{name:<24}{value:.6g}")
+    counts = getattr(task, "confusion_counts", None)
+    if counts is not None:
+        print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'accuracy':>10}")
+        for k, name in enumerate(task.class_names):  # type: ignore[arg-type]
+            total, correct = int(counts[k].sum()), int(counts[k, k])
+            share = f"{correct / total:.4f}" if total else "-"
+            print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
+
+
+def predictions(batches: Iterable[dict[str, Any]], file: IO[str], class_names: list[str]) -> None:
+    """Class probabilities as CSV: a row an image, with its index, most likely class and a column a class."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", "class", "probability", *class_names])
+    for batch in batches:
+        for name, row in zip(batch["index"], batch["probabilities"].tolist(), strict=True):
+            best = max(range(len(row)), key=row.__getitem__)
+            writer.writerow([getattr(name, "item", lambda n=name: n)(), class_names[best], f"{row[best]:.6f}", *(f"{p:.6f}" for p in row)])

@@ -1,0 +1,78 @@
+"""Parts of earlier runs, for a recipe's `{from: RUN}`: an autoencoder, a network to fine-tune, a guide.
+
+The part is built with the settings that the earlier recipe gave it and with what the new data says, then takes every
+weight that still has the same shape; a head for another number of classes starts afresh, and that is told.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from genmods import checkpoint as files
+from genmods import registry, runs
+from genmods.errors import UserError
+from genmods.recipe import From, Part, Recipe, build
+
+
+def inject(facts: dict[str, Any], kind: str, run: str) -> Any:
+    """The part of `kind` in the task of the earlier run `run`, with its averaged weights where they fit `facts`."""
+    part, weights = _part(kind, run), _weights(kind, run)
+    result = build(part, facts)
+    if not isinstance(result, nn.Module):
+        return result
+    own = result.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise UserError(f"{run}: none of its weights fit a {part.entry.name} for this data")
+    result.load_state_dict(fitting, strict=False)
+    if fresh := [name for name in own if name not in fitting]:
+        print(f"{run}: {len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}", file=sys.stderr)
+    return result
+
+
+def self_contained(recipe: Recipe) -> dict[str, Any]:
+    """The resolved recipe as plain data in which each `{from: RUN}` is replaced by that part's own settings.
+
+    A checkpoint holds the weights themselves, so it stays usable when the earlier run is gone.
+    """
+    recipe = copy.deepcopy(recipe)
+    if isinstance(recipe.task, From):
+        recipe.task = _part("task", recipe.task.run)
+    for part in parts(recipe.task):
+        part.given = {name: _settled(value) for name, value in part.given.items()}
+    return recipe.plain()
+
+
+def parts(part: Part) -> Iterator[Part]:
+    """A part and all parts in its settings, outermost first."""
+    yield part
+    for value in part.given.values():
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        for item in inner:
+            if isinstance(item, Part):
+                yield from parts(item)
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, From):
+        return _part(value.kind, value.run)
+    return [_settled(item) for item in value] if isinstance(value, list) else value
+
+
+def _part(kind: str, run: str) -> Part:
+    checkpoint = files.load(runs.find_checkpoint(run))
+    for part in parts(runs.recipe_of(checkpoint).task):
+        if part.kind == kind:
+            return part
+    raise UserError(f"{run}: that run has no {kind}")
+
+
+def _weights(kind: str, run: str) -> dict[str, Any]:
+    module, _, name = registry.KINDS[kind].partition(":")
+    base = getattr(__import__(module, fromlist=[name]), name)
+    return next((part.state_dict() for part in runs.load(run).modules() if isinstance(part, base)), {})

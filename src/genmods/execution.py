@@ -1,0 +1,137 @@
+"""A recipe carried out: data, task, loggers and callbacks built, Lightning started, the run folder filled."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods import checkpoint as files
+from genmods import earlier, runs
+from genmods.data.images import to_float
+from genmods.data.module import ImageData
+from genmods.errors import UserError
+from genmods.recipe import Recipe, build
+from genmods.tasks.base import Task
+from genmods.tracking.base import RunLogger, write_json
+from genmods.tracking.csv import MetricsFile
+from genmods.tracking.environment import describe
+from genmods.training import make_trainer
+
+_FOLDER = "GENMODS_RUN_FOLDER"
+"""Tells processes that Lightning starts for other devices which folder the first one chose."""
+
+
+@dataclass
+class Place:
+    """Where a run lives, and the checkpoint that it starts from."""
+
+    folder: Path
+    checkpoint: Path | None
+
+
+def place(recipe: Recipe, ckpt_path: str | None) -> Place:
+    """A new folder, or the folder of the run that is continued. Raises UserError where there is no such run."""
+    if ckpt_path is None:
+        folder = Path(os.environ.setdefault(_FOLDER, str(runs.new_folder(recipe.name))))
+        return Place(folder, None)
+    source = runs.newest_folder(recipe.name) if ckpt_path == "last" else Path(ckpt_path)
+    checkpoint = runs.find_checkpoint(source, prefer="last")
+    return Place(runs.run_folder(checkpoint), checkpoint)
+
+
+def build_data(recipe: Recipe) -> ImageData:
+    """The data module of a recipe, with the recipe's seed where its own is left open."""
+    data: ImageData = build(recipe.data)
+    if recipe.data.given.get("seed") is None:
+        data.seed = recipe.seed
+    return data
+
+
+def build_task(recipe: Recipe, facts: dict[str, Any]) -> Task:
+    """The task of a recipe with its optimizer and schedule, initialised from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    task: Task = build(recipe.task, facts, partial(earlier.inject, facts))
+    task.seed = recipe.seed
+    task.optimizer = build(recipe.optimizer)
+    task.schedule = build(recipe.schedule) if recipe.schedule else None
+    return task
+
+
+def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
+    """Train a recipe, or continue a run of it at `ckpt_path` ("last", a folder or a file); returns the run folder."""
+    at = place(recipe, ckpt_path)
+    state = files.load(at.checkpoint) if at.checkpoint else {}
+    data = build_data(recipe)
+    facts = data.facts()
+    task = build_task(recipe, facts)
+    loggers = _loggers(recipe, state)
+    contents = {
+        "recipe": earlier.self_contained(recipe),
+        "facts": facts,
+        "data_hash": data.hash,
+        "run_ids": {logger.name: getattr(logger, "run_id", None) for logger in loggers},
+    }
+    settings = dict(recipe.trainer.given)
+    if quiet:
+        settings["enable_progress_bar"] = False
+    callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
+    if at.checkpoint is None:
+        task.warm_start(to_float(data.splits["train"].pixels[:5000], facts["levels"]))
+    _begin(at.folder, recipe, loggers, data, state.get("global_step"))
+    trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
+    try:
+        trainer.fit(task, data, ckpt_path=at.checkpoint)
+    finally:
+        for logger in loggers:
+            logger.close()
+        os.environ.pop(_FOLDER, None)
+    return at.folder
+
+
+def _loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
+    loggers: list[Logger] = [MetricsFile(), *(build(part) for part in recipe.logger)]
+    for logger in loggers:
+        if run_id := state.get("run_ids", {}).get(logger.name):
+            logger.run_id = run_id  # type: ignore[attr-defined]
+    return loggers
+
+
+@rank_zero_only
+def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    environment = describe()
+    write_json(folder / "environment.json", environment)
+    config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.begin(folder, config, step)
+
+
+def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> Any:
+    """Run Lightning's `validate`, `test` or `predict` of a checkpoint (by default the newest run's) on a recipe's data.
+
+    The figures are written to `<stage>.json` in the run folder; predictions are returned.
+    """
+    at = place(recipe, ckpt_path or "last")
+    assert at.checkpoint is not None
+    data = build_data(recipe)
+    task = runs.load(runs.find_checkpoint(at.folder) if at.folder == at.checkpoint.parent.parent else at.checkpoint)
+    settings = dict(recipe.trainer.given)
+    settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
+    trainer = make_trainer(at.folder, task, settings, [], [], {})
+    if stage == "predict":
+        return trainer.predict(task, data)
+    (figures,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
+    if not figures:
+        raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
+    write_json(at.folder / f"{stage}.json", figures)
+    return task, figures

@@ -1,0 +1,88 @@
+"""Runs on the disk: where they lie, which checkpoint of one is meant, and how a task comes back from it.
+
+    runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, samples/, report.html}
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.errors import UserError
+
+if TYPE_CHECKING:
+    from genmods.recipe import Recipe
+    from genmods.tasks.base import Task
+
+ROOT = Path("runs")
+
+
+def new_folder(name: str) -> Path:
+    """A name for the folder of a new run of the recipe `name`; nothing is created."""
+    folder = ROOT / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    copies = 1
+    while folder.exists():
+        copies += 1
+        folder = folder.with_name(f"{folder.name.split('~')[0]}~{copies}")
+    return folder
+
+
+def newest_folder(name: str) -> Path:
+    """The folder of the newest run of the recipe `name` that has a checkpoint; raises UserError where there is none."""
+    found = sorted((ROOT / name).glob("*/checkpoints/last.ckpt"), key=lambda path: path.parent.parent.name)
+    if not found:
+        raise UserError(f"--ckpt_path last: there is no run of '{name}' with a checkpoint under {ROOT / name}")
+    return found[-1].parent.parent
+
+
+def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
+    """The checkpoint that `path` means: a file, or in a run folder `best.ckpt` where there is one, else `last.ckpt`.
+
+    Raises UserError where there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such checkpoint or run folder")
+    for name in dict.fromkeys((prefer, "best", "last")):
+        for folder in (path / "checkpoints", path):
+            if (folder / f"{name}.ckpt").is_file():
+                return folder / f"{name}.ckpt"
+    raise UserError(f"{path}: this folder holds no checkpoint, neither best.ckpt nor last.ckpt")
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The run folder in which a checkpoint file lies."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def load(path: str | Path, raw: bool = False) -> Task:
+    """The task of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
+
+    `path` is a checkpoint file or a run folder. Raises UserError where it is no checkpoint of genmods.
+    """
+    from genmods import checkpoint as files
+
+    return restore(files.load(find_checkpoint(path)), raw)
+
+
+def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
+    """The task in a checkpoint that was read already; see `load`."""
+    from genmods.callbacks.ema import apply_average
+    from genmods.recipe import build
+
+    task: Task = build(recipe_of(checkpoint).task, checkpoint["facts"])
+    state = checkpoint["state_dict"]
+    task.load_state_dict(state if raw else apply_average(state, checkpoint))
+    return task.eval()
+
+
+def recipe_of(checkpoint: dict[str, Any]) -> Recipe:
+    """The recipe in a checkpoint; raises UserError where there is none."""
+    from genmods.recipe import from_plain
+
+    if "recipe" not in checkpoint:
+        raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
+    return from_plain(checkpoint["recipe"])
