@@ -175,12 +175,14 @@ def register(kind: str, name: str) -> Callable[[T], T]:
 def import_file(path: str | Path) -> None:
     """Run a user's Python file for the sake of its `@register`ed parts; raises UserError where it fails in any way."""
     from importlib.util import module_from_spec, spec_from_file_location
+    from zlib import crc32
 
     path = Path(path)
     if not path.is_file():
         raise UserError(f"--import: there is no file '{path}'")
-    name = f"genmods_import_{path.stem}"
-    spec = spec_from_file_location(name, path.resolve())
+    path = path.resolve()
+    name = f"genmods_import_{path.stem}_{crc32(bytes(path))}"  # two files may have one name
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"--import: '{path}' is no Python file")
     sys.modules[name] = module_from_spec(spec)
@@ -189,4 +191,4 @@ def import_file(path: str | Path) -> None:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"--import: {path}: {' '.join(reason.split())}") from error
+        raise UserError(f"--import: {path.name}: {' '.join(reason.split())}") from error

@@ -23,7 +23,9 @@ def build(project: str, folder: Path) -> Path:
     with zipfile.ZipFile(wheel, "w") as archive:
         for path in [*root.glob("*.py"), *root.glob("*.py.txt")]:  # .txt: not valid Python on purpose
             archive.write(path, path.name.removesuffix(".txt"))
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {meta['name']}\nVersion: {meta['version']}\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {meta['name']}\nVersion: {meta['version']}\n"
+        )
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/entry_points.txt", points)
         archive.writestr(f"{info}/RECORD", "")

@@ -31,6 +31,7 @@ FILLED = {
 """Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
 LATE = ("optimizer", "schedule")
 """Kinds whose parts are completed by the task."""
+_LITERAL = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
 _DATALESS = (*FILLED, "data", "augmentation", "logger")
 _PICTURED = ("task", "network")  # elsewhere `mean` and `std` are not those of pixels
 
@@ -92,10 +93,9 @@ def default(setting: Setting) -> Any:
         return _default_part(setting)
     if isinstance(expression, ast.Name) and (found := lookup(module, expression.id)):
         expression = found.value if isinstance(found.value, ast.expr) else expression
-    try:
-        return ast.literal_eval(expression)  # type: ignore[arg-type]
-    except (ValueError, TypeError, SyntaxError):
+    if expression is None or not all(isinstance(node, _LITERAL) for node in ast.walk(expression)):
         return UNKNOWN
+    return eval(compile(ast.Expression(expression), "default", "eval"), {})  # constants and arithmetic only
 
 
 def _default_part(setting: Setting) -> Any:

@@ -20,6 +20,8 @@ def split(arguments: list[str]) -> list[tuple[str, str]]:
         if not argument.startswith("--") or argument == "--":
             raise RecipeError(WHERE, "", f"'{argument}' is neither an option nor an override --KEY=VALUE")
         key, equals, value = argument[2:].partition("=")
+        if not all(key.split(".")):
+            raise RecipeError(WHERE, "", f"there is no key in '{argument}'")
         if not equals:
             value = next(waiting, "--")
             if value.startswith("--"):

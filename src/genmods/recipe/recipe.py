@@ -8,6 +8,7 @@ from typing import Any
 
 from genmods.recipe import override
 from genmods.recipe.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
+from genmods.recipe.hints import told
 from genmods.recipe.text import Node, RecipeError, marked, read, write
 from genmods.registry import Entry, nearest
 from genmods.table import KINDS
@@ -97,7 +98,7 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
     if node is None:
         return standard
     if type(node.value) is not kind:
-        raise RecipeError(node.where, name, f"expected {'an int' if kind is int else 'a text'}, got {node.value!r}")
+        raise RecipeError(node.where, name, f"expected {'an int' if kind is int else 'a text'}, got {told(node.value)}")
     return node.value
 
 
