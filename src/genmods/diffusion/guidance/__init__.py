@@ -1,0 +1,9 @@
+"""Guidance: each turns denoisers into a denoiser, so that every sampler works with every one of them."""
+
+from genmods.diffusion.guidance.classifier import ClassifierGuidance, CleanClassifier
+from genmods.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree, Extrapolation, Interval
+from genmods.diffusion.guidance.threshold import Threshold
+
+__all__ = [
+    "Autoguidance", "ClassifierFree", "ClassifierGuidance", "CleanClassifier", "Extrapolation", "Interval", "Threshold"
+]  # fmt: skip

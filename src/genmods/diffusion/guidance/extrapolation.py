@@ -1,0 +1,70 @@
+"""Guidance by two denoisers: D = D0 + w (D1 - D0), on x0 and on ε alike.
+
+The convention everywhere in genmods: w = 1 is D1 alone (no guidance), w = 0 is D0, and w > 1 goes beyond D1. (Ho and
+Salimans write 1 + w for this w.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess, per_sample
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """D0 + w (D1 - D0), a `Denoise` of `better` (D1) and `worse` (D0)."""
+
+    better: Denoise
+    worse: Denoise
+    weight: float = 1.0
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        better = self.better(x_t, t)
+        if self.weight == 1:
+            return better
+        worse = self.worse(x_t, t)
+        x0 = worse.x0 + self.weight * (better.x0 - worse.x0)
+        return better._replace(x0=x0, eps=worse.eps + self.weight * (better.eps - worse.eps))
+
+
+class ClassifierFree(Extrapolation):
+    """Classifier-free guidance (Ho and Salimans 2022): D1 = `denoiser.given(cond)`, D0 the same without the condition."""
+
+
+class Autoguidance(Extrapolation):
+    """Autoguidance (Karras et al. 2024): D0 is a smaller or less trained model, given the same condition as D1."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """`inside` where lo < σ/α <= hi, and `outside` (and no call of `inside`) elsewhere (Kynkäänniemi et al. 2024).
+
+    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, process, lo, hi)`. A `Denoise`.
+    """
+
+    inside: Denoise
+    outside: Denoise
+    process: NoiseProcess
+    lo: float = 0.0
+    hi: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lo < self.hi:
+            raise ValueError(f"lo={self.lo}, hi={self.hi}: an interval of σ/α has 0 <= lo < hi")
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        ratio = torch.exp(-self.process.log_snr(t) / 2)
+        inside = (ratio > self.lo) & (ratio <= self.hi)
+        if not inside.any():
+            return self.outside(x_t, t)
+        guided = self.inside(x_t, t)
+        if inside.all():
+            return guided
+        plain, mask = self.outside(x_t, t), per_sample(inside, x_t).bool()
+        return guided._replace(x0=torch.where(mask, guided.x0, plain.x0), eps=torch.where(mask, guided.eps, plain.eps))

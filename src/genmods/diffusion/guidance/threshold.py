@@ -1,0 +1,40 @@
+"""Thresholding: x0 kept within [-1, 1], and ε made to agree, ε = (x_t - α x0)/σ.
+
+Dynamic (Saharia et al. 2022, section 2.3): with m the larger of 1 and the p-quantile of |x0| in each image, x0 is clipped to
+[-m, m] and divided by m. p = None clips to [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess, per_sample
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """`denoise` with x0 thresholded at `quantile` in (0, 1], or clipped where it is None. A `Denoise`."""
+
+    denoise: Denoise
+    process: NoiseProcess
+    quantile: float | None = 0.995
+
+    def __post_init__(self) -> None:
+        if self.quantile is not None and not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile={self.quantile}: must lie in (0, 1], or be None to clip")
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        estimate = self.denoise(x_t, t)
+        if self.quantile is None:
+            x0 = estimate.x0.clamp(-1, 1)
+        else:
+            extent = estimate.x0.flatten(1).abs().float().quantile(self.quantile, dim=1).clamp(min=1)
+            extent = per_sample(extent, x_t)
+            x0 = estimate.x0.clamp(-extent, extent) / extent
+        alpha, sigma = per_sample(self.process.alpha(t), x_t), per_sample(self.process.sigma(t), x_t)
+        return estimate._replace(x0=x0, eps=(x_t - alpha * x0) / sigma)
