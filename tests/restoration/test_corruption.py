@@ -35,7 +35,13 @@ def test_std_is_the_root_mean_square_change(corruption, level):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: GaussianNoise(-1), lambda: PoissonNoise(0), lambda: SpeckleNoise(-1), lambda: SaltAndPepper(1), lambda: Jpeg(0)],
+    [
+        lambda: GaussianNoise(-1),
+        lambda: PoissonNoise(0),
+        lambda: SpeckleNoise(-1),
+        lambda: SaltAndPepper(1),
+        lambda: Jpeg(0),
+    ],
 )
 def test_levels_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="not"):

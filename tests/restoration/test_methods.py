@@ -106,7 +106,7 @@ def test_every_method_pulls_towards_the_measurement(make, process):
     whole = run(torch.arange(3))
     assert whole.isfinite().all()
     seen = operator(torch.ones_like(whole)) > 0
-    assert ((whole - truth)[seen].square().mean() < 0.3 * (whole - truth)[~seen].square().mean())
+    assert (whole - truth)[seen].square().mean() < 0.3 * (whole - truth)[~seen].square().mean()
     assert torch.allclose(whole[2:], run(torch.tensor([2])), atol=1e-10)
 
 

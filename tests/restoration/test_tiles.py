@@ -20,7 +20,8 @@ def test_a_pointwise_denoiser_is_unchanged(shape):
 
 
 def test_tiles_leave_no_seams():
-    """A smoothing denoiser sees the borders of its tiles; blended, its steps across tile borders are no larger than elsewhere."""
+    """A smoothing denoiser sees the borders of its tiles; blended, its steps across tile borders are no larger than
+    elsewhere."""
     kernel = torch.ones(1, 1, 5, 5, dtype=torch.float64) / 25
 
     def smooth(x, t):
@@ -40,7 +41,9 @@ def test_conditions_are_repeated_with_the_batch():
         return lambda x, t: (seen.append((times, len(x), t.tolist())), Estimate(x, x))[1]
 
     Tiled(bind, 8, 8, batch=6)(torch.zeros(2, 1, 8, 20), torch.tensor([0.1, 0.2]))
-    assert all(n == 2 * times and n <= 6 and t == [pytest.approx(0.1), pytest.approx(0.2)] * times for times, n, t in seen)
+    assert all(
+        n == 2 * times and n <= 6 and t == [pytest.approx(0.1), pytest.approx(0.2)] * times for times, n, t in seen
+    )
 
 
 def test_gradients_flow_through():

@@ -1,7 +1,8 @@
 """Corruptions: how a clean image on [-1, 1] becomes a noisy one, and how strong the noise is at each pixel.
 
-Randomness comes from a key per image. `std(x)` is the standard deviation of the noise where the clean image is `x`; with
-it, noise that depends on the signal is whitened: y/std(x) has unit noise, and the diagonal operator 1/std(x) explains it.
+Randomness comes from a key per image. `std(x)` is the standard deviation of the noise where the clean image is `x`;
+with it, noise that depends on the signal is whitened: y/std(x) has unit noise, and the diagonal operator 1/std(x)
+explains it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Denoising: a noisy image y = x + σ n is a noised image of the process, at the time where σ_t/α_t = σ.
 
-One network call at (α_t y, t) is the MMSE estimate E[x | y]. The sampler run from there draws from p(x | y); a draw errs
-twice as much in the mean square as the mean does, and the spread of draws is the uncertainty at each pixel. Noise that
-depends on the signal is whitened by its standard deviation at a first estimate, and then measured by a diagonal operator.
-Salt and pepper are found and filled.
+One network call at (α_t y, t) is the MMSE estimate E[x | y]. The sampler run from there draws from p(x | y); a draw
+errs twice as much in the mean square as the mean does, and the spread of draws is the uncertainty at each pixel.
+Noise that depends on the signal is whitened by its standard deviation at a first estimate, and then measured by a
+diagonal operator. Salt and pepper are found and filled.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from genmods import keyed
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.diffusion.samplers.base import Progress, Sampler
+from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.ddim import DDIM
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Diagonal, Mask
 from genmods.restoration.prior import Prior
-from genmods.restoration.restore import check_images, restore
+from genmods.restoration.restore import check_images, draws, restore
 
 SMALLEST = 1e-3
 """Noise below this (an eighth of a grey level of 256) is none."""
@@ -61,7 +61,7 @@ def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tens
 
 @torch.no_grad()
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
-    """The standard deviation [B] of white noise in `y` [B, C, H, W], on [-1, 1]: from the wavelet band, then the model."""
+    """The standard deviation [B] of white noise in `y` [B, C, H, W] on [-1, 1], by wavelets, then by the model."""
     prior = Prior.of(model)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
     return refine_sigma(prior.denoise(y, label), prior.process, y, sigma)
@@ -81,29 +81,36 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
 def denoise_samples(
     y: Tensor,
     model: Any,
-    sigma: float,
+    sigma: float | Tensor,
     samples: int = 8,
     sampler: Sampler | None = None,
     seed: int = 0,
     label: Tensor | None = None,
+    numbers: Tensor | None = None,
     batch_size: int = 64,
-    progress: Progress | None = None,
 ) -> Tensor:
-    """Draws from p(x | y): [samples, B, C, H, W], the `sampler` (DDIM of 20 ancestral steps) run from the noise level down."""
-    check_images(y, sigma)
+    """Draws from p(x | y) for white noise: [samples, B, C, H, W].
+
+    The `sampler` (DDIM of 20 ancestral steps) runs from the noise level down; other arguments as in `restore`. Images of different noise levels are done one level after the other.
+    """
+    levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
+    check_images(y, float(levels.min()))
     prior, process = Prior.of(model), Prior.of(model).process
     sampler = sampler or DDIM(steps=20, eta=1.0)
-    t = matching_time(process, torch.tensor([max(sigma, SMALLEST)]))
-    share = (t.item() - process.t_min) / (process.t_max - process.t_min)
-    grid = process.t_min + (sampler.times(process) - process.t_min) * share
-    images, copies = torch.arange(len(y)).repeat(samples), torch.arange(samples).repeat_interleave(len(y))
-    results = []
-    for rows, copy in zip(images.split(batch_size), copies.split(batch_size), strict=True):
-        start = process.alpha(t).to(y) * y[rows.to(y.device)]
-        noise = noise_stream(seed, keyed.fold(rows, copy), tuple(y.shape[1:]), y.device)
-        bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
-        results.append(sampler(bound, process, start, grid, noise, progress))
-    return torch.cat(results).clamp(-1, 1).view(samples, *y.shape)
+    result = y.expand(samples, *y.shape).clone()
+    for level in levels[levels >= SMALLEST].unique():
+        members = (levels == level).nonzero().flatten().cpu()
+        t = matching_time(process, level[None])
+        share = (t.item() - process.t_min) / (process.t_max - process.t_min)
+        grid = process.t_min + (sampler.times(process) - process.t_min) * share
+        for rows, copies in draws(len(members), samples, batch_size):
+            rows = members[rows]
+            start = process.alpha(t).to(y) * y[rows.to(y.device)]
+            keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
+            noise = noise_stream(seed, keys, tuple(y.shape[1:]), y.device)
+            bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
+            result[copies, rows] = sampler(bound, process, start, grid, noise)
+    return result.clamp(-1, 1)
 
 
 def impulses(y: Tensor) -> Tensor:
@@ -122,16 +129,17 @@ def denoise_corruption(
     steps: int = 20,
     seed: int = 0,
     label: Tensor | None = None,
+    numbers: Tensor | None = None,
     batch_size: int = 64,
-    progress: Progress | None = None,
 ) -> Tensor:
-    """Removes noise of a known kind: images [K, B, C, H, W] whose mean is the estimate; K = 1 where one call says it all.
+    """Removes noise of a known kind: images [K, B, C, H, W] whose mean is the estimate.
 
-    Impulses are filled; noise of one level per image takes one call; other noise is whitened and sampled `samples` times.
+    Noise of one level per image takes one call, K = 1; impulses are filled and other noise is whitened, K = `samples`
+    times.
     """
     check_images(y)
-    settings: dict[str, Any] = {"steps": steps, "seed": seed, "label": label, "batch_size": batch_size}
-    settings |= {"samples": samples, "progress": progress}
+    settings: dict[str, Any] = {"samples": samples, "steps": steps, "seed": seed}
+    settings |= {"label": label, "numbers": numbers, "batch_size": batch_size}
     if isinstance(corruption, SaltAndPepper):
         known = ~impulses(y)
         return restore(y * known, Mask(known), model, **settings)

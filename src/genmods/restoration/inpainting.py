@@ -58,7 +58,9 @@ def _from_file(path: Path, height: int, width: int) -> Tensor:
     try:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "RGB"):
-                raise UserError(f"--mask {path}: its mode is {image.mode}; a mask is black and white, of mode 1, L or RGB")
+                raise UserError(
+                    f"--mask {path}: its mode is {image.mode}; a mask is black and white, of mode 1, L or RGB"
+                )
             pixels = np.array(image.convert("L"))
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(f"--mask {path}: it cannot be read as an image ({error})") from None

@@ -1,9 +1,10 @@
 """The noise level of an image, from the image alone.
 
 The diagonal Haar band (a - b - c + d)/2 of white noise has its standard deviation, and of most images little else, so
-the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Two things break that: blocks that
-are exactly constant (no noise was added there) say nothing; and in an image stored with clipped pixels, half of the noise
-on a black or white ground is gone. There the pixels that survived are half-normal, with the same median over 0.6745.
+the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Two things break that: blocks
+that are exactly constant (no noise was added there) say nothing; and in an image stored with clipped pixels, half of
+the noise on a black or white ground is gone. There the pixels that survived are half-normal, with the same median
+over 0.6745.
 """
 
 from __future__ import annotations
@@ -48,6 +49,6 @@ def _from_clipped_ground(image: Tensor) -> Tensor | None:
         saturated = image == end
         share = F.avg_pool2d(saturated[None].double(), 5, 1, 2, count_include_pad=False)[0]
         ground = ((share - 0.5).abs() < 0.2) & ~saturated
-        if ground.sum() >= max(ENOUGH, 0.5 * saturated.sum()):  # clipping leaves as many as it takes
+        if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2):  # clipping leaves as many as it takes
             return (image[ground] - end).abs().median() / NORMAL_MAD
     return None

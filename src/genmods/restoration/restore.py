@@ -53,16 +53,18 @@ def restore(
     steps: int = 20,
     seed: int = 0,
     label: Tensor | None = None,
+    numbers: Tensor | None = None,
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Tensor:
     """Draws images given y = A x + σ_y n: [samples, B, C, H, W] in [-1, 1].
 
-    `y` [B, ...] is what `operator` measured of images on [-1, 1] (of a mask, any image with the known pixels), with white
-    noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or a pair (denoise, process): denoise(x_t, t) -> Estimate. `method` is a
-    method or its name, which then takes `steps` network calls; `auto` chooses by operator and noise level. `label` int64
-    [B] conditions a model that knows classes. Sample k of image i depends on `seed`, i and k alone. With a mask and
-    without noise the known pixels are those of `y`. Raises UserError for what does not fit together.
+    `y` [B, ...] is what `operator` measured of images on [-1, 1] (of a mask, any image with the known pixels), with
+    white noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or a pair
+    (denoise, process): denoise(x_t, t) -> Estimate. `method` is a method or its name, which then takes `steps`
+    network calls; `auto` chooses by operator and noise level. `label` int64 [B] conditions a model that knows
+    classes. Sample k of image i depends on `seed`, k and its number alone (`numbers` int64 [B], or i). With a mask
+    and without noise the known pixels are those of `y`. Raises UserError for what does not fit together.
     """
     if isinstance(operator, Mask):
         y = torch.where(operator.known(y), y, 0)
@@ -75,18 +77,17 @@ def restore(
     if isinstance(method, str):
         conditional = prior.sees_masks and method == "auto"
         method = Method(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
-    images, copies = torch.arange(len(y)).repeat(samples), torch.arange(samples).repeat_interleave(len(y))
-    chunks = torch.arange(len(images)).split(batch_size)
     results = []
-    for number, chunk in enumerate(chunks):
-        rows = images[chunk]
+    chunks = draws(len(y), samples, batch_size)
+    for place, (rows, copies) in enumerate(chunks):
         measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
         like = measurement.operator.adjoint(measurement.y)
-        noise = noise_stream(seed, keyed.fold(rows, copies[chunk]), tuple(like.shape[1:]), y.device)
-        known = torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], 1) if prior.sees_masks else None
+        keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
+        noise = noise_stream(seed, keys, tuple(like.shape[1:]), y.device)
+        known = _seen(measurement, like) if prior.sees_masks else None
         denoise = prior.denoise(like, None if label is None else label[rows.to(label.device)], known)
         start = prior.process.prior_std * noise(-1).to(y)
-        report = _shifted(progress, number, len(chunks)) if progress else None
+        report = _shifted(progress, place, len(chunks)) if progress else None
         results.append(method.sample(denoise, prior.process, measurement, start, noise, report))
     restored = torch.cat(results).clamp(-1, 1)
     restored = restored.view(samples, len(y), *restored.shape[1:])
@@ -95,5 +96,16 @@ def restore(
     return restored
 
 
-def _shifted(progress: Progress, number: int, chunks: int) -> Progress:
-    return lambda done, total: progress(number * total + done, chunks * total)
+def draws(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    """The batches of all draws, copy after copy: which image each row is of, and which of its draws it is."""
+    rows, copies = torch.arange(images).repeat(samples), torch.arange(samples).repeat_interleave(images)
+    return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))
+
+
+def _seen(measurement: Measurement, like: Tensor) -> Tensor:
+    """The mask (1 = known) and the image under it, for a model that sees masks."""
+    return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)
+
+
+def _shifted(progress: Progress, place: int, chunks: int) -> Progress:
+    return lambda done, total: progress(place * total + done, chunks * total)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from genmods.restoration.operators import Operator
 
 @dataclass(frozen=True)
 class Measurement:
-    """y = A x0 + σ_y n: the operator, what it measured [B, ...], and the standard deviation of white noise on [-1, 1]."""
+    """y = A x0 + σ_y n: the operator, what it measured [B, ...], and the standard deviation of its white noise."""
 
     operator: Operator
     y: Tensor
@@ -43,16 +44,27 @@ class Measurement:
 class Method:
     """The registry kind `method`: `steps` network calls over a `grid` of times (the process' own where None).
 
-    `eta` is the noise of a step: 0 deterministic, 1 ancestral. Raises ValueError for an `eta` outside [0, 1].
+    `eta` is the noise of a step: 0 deterministic, 1 ancestral. A `sampler` takes the place of these three, for methods
+    that only guide. Raises ValueError for an `eta` outside [0, 1] and for a sampler that the method cannot use.
     """
+
+    needs_eps: ClassVar[bool] = False
+    """Whether the guided ε is not the one that x0 implies, so that only samplers which use it may follow."""
 
     steps: int = 20
     eta: float = 1.0
     grid: Grid | None = None
+    sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+        if self.sampler is None:
+            return
+        if type(self).step is not Method.step:
+            raise ValueError(f"{type(self).__name__} makes its own steps; it takes no sampler")
+        if self.needs_eps and not self.sampler.uses_eps:
+            raise ValueError(f"{type(self).__name__} needs a sampler that steps with ε as given, such as ddim")
 
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         """The denoiser that `step` calls, from the prior's."""
@@ -81,6 +93,8 @@ class Method:
     ) -> Tensor:
         """Images [B, C, H, W] drawn given the measurement, from `x` at `t_max` (`process.prior_std` times noise)."""
         guided = self.guide(denoise, process, measurement)
+        if self.sampler is not None:
+            return self.sampler.sample(guided, process, x, noise, progress)
         return _Path(self, measurement)(guided, process, x, self.times(process), noise, progress)
 
 

@@ -10,6 +10,7 @@ among samplers only those that step with ε as given (`uses_eps`) may follow it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from genmods.restoration.methods.base import Measurement, Method
 @dataclass
 class DDNM(Method):
     """Null-space projection of the estimate; for measurements without noise."""
+
+    needs_eps: ClassVar[bool] = True
 
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         def guided(x: Tensor, t: Tensor) -> Estimate:

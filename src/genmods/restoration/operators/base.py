@@ -7,7 +7,8 @@ A Aᵀ = U S² Uᵀ:
     regularised solve     (c A Aᵀ + v I)⁻¹ = f(A Aᵀ),         f(λ) = 1/(cλ + v)
     spectral filter       V g(S²) Vᵀ x = x + Aᵀ f(A Aᵀ) A x,  f(λ) = (g(λ) - 1)/λ   for g(0) = 1
 
-so an operator defines `forward`, `adjoint` and `spectral(y, f) = f(A Aᵀ) y`, in closed form where its spectrum is known.
+so an operator defines `forward`, `adjoint` and `spectral(y, f) = f(A Aᵀ) y`, in closed form where its spectrum is
+known.
 """
 
 from __future__ import annotations

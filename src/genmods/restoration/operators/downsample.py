@@ -30,7 +30,9 @@ class Downsample(Operator):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2] % self.factor or x.shape[-1] % self.factor:
-            raise ValueError(f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has sides that {self.factor} does not divide")
+            raise ValueError(
+                f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has sides that {self.factor} does not divide"
+            )
         rows, columns = (self.matrix(size).to(x) for size in x.shape[-2:])
         return rows @ x @ columns.T
 

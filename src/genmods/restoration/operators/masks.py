@@ -35,7 +35,8 @@ class Diagonal(Operator):
     def forward(self, x: Tensor) -> Tensor:
         return self.weight(x) * x
 
-    adjoint = forward
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.forward(y)
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
         return f(self.weight(y) ** 2) * y
@@ -51,7 +52,8 @@ class Identity(Operator):
     def forward(self, x: Tensor) -> Tensor:
         return x
 
-    adjoint = forward
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.forward(y)
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
         return f(y.new_ones(())) * y
@@ -98,7 +100,9 @@ class BoxMask(ShapedMask):
         x = (width - w) // 2 if self.x is None else self.x
         y = (height - h) // 2 if self.y is None else self.y
         if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
-            raise ValueError(f"box {x},{y},{w},{h} (x,y,width,height) does not fit an image {width} wide, {height} high")
+            raise ValueError(
+                f"box {x},{y},{w},{h} (x,y,width,height) does not fit an image {width} wide, {height} high"
+            )
         hole = torch.zeros(height, width, dtype=torch.bool)
         hole[y : y + h, x : x + w] = True
         return hole
@@ -132,7 +136,9 @@ class StripeMask(ShapedMask):
 
     def __post_init__(self) -> None:
         if not 0 < self.width < self.period:
-            raise ValueError(f"a stripe of width {self.width} in a period of {self.period}: it needs 0 < width < period")
+            raise ValueError(
+                f"a stripe of width {self.width} in a period of {self.period}: it needs 0 < width < period"
+            )
 
     def hole(self, height: int, width: int) -> Tensor:
         rows = torch.arange(height)[:, None] % self.period >= self.period - self.width

@@ -1,0 +1,44 @@
+"""`genmods denoise`: removes noise of a given or unknown level, and says where it is uncertain."""
+
+from __future__ import annotations
+
+import argparse
+
+from genmods.commands.restoration_io import Session, common_arguments, part
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser, "auto", "the noise's standard deviation on the scale of 0 to 255, or auto (default)")
+    parser.add_argument(
+        "--corruption",
+        metavar="NAME[:KEY=VALUE,...]",
+        help="noise that is not white Gaussian: a corruption of `genmods list corruption` and its level",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from torch import Tensor
+
+    from genmods.diffusion.samplers.ddim import DDIM
+    from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
+    from genmods.restoration.folder import Restored
+
+    corruption = part("corruption", options.corruption) if options.corruption else None
+    session = Session(options)
+    model, samples = session.model, options.samples
+
+    def restorer(images: Tensor, numbers: Tensor) -> Restored:
+        y, each, back = session.adapt(images, numbers)
+        conditions = session.conditions(y, each)
+        if corruption is not None:
+            draws = denoise_corruption(y, model, corruption, max(samples, 8), options.steps, **conditions)
+            return Restored(back(draws.mean(0)), images, back(draws))
+        label = conditions["label"]
+        level = noise_level(y, model, label) if session.sigma is None else session.sigma
+        estimate = back(denoise(y, model, level, label))
+        if samples == 1:
+            return Restored(estimate, images)
+        draws = denoise_samples(y, model, level, samples, DDIM(steps=options.steps, eta=1.0), **conditions)
+        return Restored(estimate, images, back(draws))
+
+    session.process(restorer)

@@ -1,0 +1,168 @@
+"""What denoise, inpaint and restore share: their options, the model and its channels, the files and the table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genmods.restoration.folder import Restorer
+    from genmods.restoration.operators import Operator
+
+
+def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
+    """The options of all three commands."""
+    add = parser.add_argument
+    add("--ckpt_path", required=True, metavar="C", help="a diffusion run: its folder or a checkpoint file")
+    add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
+    add("--out", required=True, type=Path, metavar="DIR", help="where the results go")
+    add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
+    add("--sigma", default=sigma, metavar="S", help=sigma_help)
+    add("--samples", type=int, default=1, metavar="K", help="draws per image: their spread is the uncertainty")
+    add("--steps", type=int, default=20, help="network calls per draw (default 20)")
+    add("--label", metavar="CLASS", help="the class of the images, by number or name, for a model that knows classes")
+    add("--batch_size", type=int, default=64, help="images restored together (default 64)")
+    add("--seed", type=int, default=0, help="draws depend on it and on the image's number alone")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def method_argument(parser: argparse.ArgumentParser) -> None:
+    """--method, where there is a choice."""
+    help_text = "a method of `genmods list method` with settings, or auto (default)"
+    parser.add_argument("--method", default="auto", metavar="NAME[:KEY=VALUE,...]", help=help_text)
+
+
+def part(kind: str, text: str, **settings: Any) -> Any:
+    """A registered part from NAME or NAME:KEY=VALUE,KEY=VALUE; `settings` hold unless the text says else."""
+    import yaml
+
+    from genmods.recipe import create
+
+    name, _, rest = text.partition(":")
+    for pair in filter(None, rest.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{kind} {text}: after the colon come settings, KEY=VALUE,KEY=VALUE")
+        settings[key] = yaml.safe_load(value)
+    return create(kind, name, **settings)
+
+
+def noise_std(text: str) -> float | None:
+    """--sigma (0 to 255) as a standard deviation on [-1, 1]; None for auto."""
+    if text == "auto":
+        return None
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1.0
+    if not 0 <= sigma < float("inf"):
+        raise UserError(f"--sigma {text}: a noise level is a number >= 0, on the scale of 0 to 255, or auto")
+    return 2 * sigma / 255
+
+
+class Session:
+    """One call of a command: its options and its model, on the GPU where there is one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        import torch
+
+        from genmods import runs
+        from genmods.restoration.prior import Prior
+
+        for name in ("samples", "steps", "batch_size"):
+            if getattr(options, name) < 1:
+                raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
+        self.options, self.sigma = options, noise_std(options.sigma)
+        self.model: Any = runs.load(options.ckpt_path)
+        try:
+            Prior.of(self.model)
+        except UserError as error:
+            raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
+        self.model = self.model.to("cuda" if torch.cuda.is_available() else "cpu").requires_grad_(False)
+        self.channels: int = self.model.image_shape[0]
+        self.class_number = self._class_number()
+
+    def _class_number(self) -> int | None:
+        label = self.options.label
+        if label is None:
+            return None
+        names = self.model.class_names if self.model.conditioning == "class" else []
+        if label in names:
+            return names.index(label)
+        if not label.isdigit() or int(label) >= len(names):
+            raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
+        return int(label)
+
+    def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
+        """The settings that every restoration of the batch `y` takes."""
+        import torch
+
+        options, number = self.options, self.class_number
+        label = None if number is None else torch.full((len(y),), number, device=y.device)
+        return {"label": label, "numbers": numbers, "seed": options.seed, "batch_size": options.batch_size}
+
+    def adapt(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """Images and their numbers in the model's channels, and the way back for results [..., C, H, W].
+
+        A grey model takes each channel of a colour image for an image; a colour model sees a grey image in three
+        channels.
+        """
+        import torch
+
+        have, want = images.shape[1], self.channels
+        y = images.to(self.model.device)
+        if have == want:
+            return y, numbers, lambda results: results.cpu()
+        if want != 1:
+            return y.expand(-1, want, -1, -1), numbers, lambda results: results.mean(-3, keepdim=True).cpu()
+        each = (numbers[:, None] * have + torch.arange(have)).flatten()
+        return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
+
+    def draws(self, y: Tensor, operator: Operator, numbers: Tensor) -> tuple[Tensor, float]:
+        """Images [K, B, C, H, W] given what `operator` measured, and the noise level that was given or found."""
+        from genmods.restoration.noise import estimate_sigma
+        from genmods.restoration.restore import restore
+
+        options = self.options
+        noise = float(estimate_sigma(y).median()) if self.sigma is None else self.sigma
+        method = options.method
+        if method != "auto":
+            method = part("method", method, **({} if "sampler" in method else {"steps": options.steps}))
+        conditions = self.conditions(operator.adjoint(y), numbers)
+        settings = {"samples": options.samples, "steps": options.steps, **conditions}
+        return restore(y, operator, self.model, method, noise, **settings), noise
+
+    def process(self, restorer: Restorer) -> None:
+        """Restore the files, print the table, and end with UserError where some could not be done."""
+        from tqdm import tqdm
+
+        from genmods.restoration.folder import restore_files
+        from genmods.restoration.scores import Scores
+
+        options, scores, started = self.options, Scores(), time.perf_counter()
+        with tqdm(unit="image", disable=True if options.quiet else None) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            bad = restore_files(
+                options.input, options.out, restorer, options.truth, options.batch_size, progress, scores.add
+            )
+        if scores.rows:
+            print(scores.table())
+            scores.write(options.out / "figures.csv")
+        if not options.quiet:
+            print(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        for line in bad:
+            print(line, file=sys.stderr)
+        if bad:
+            raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")

@@ -1,0 +1,42 @@
+"""`genmods restore`: super-resolution, deblurring, colourisation and any other linear operator undone."""
+
+from __future__ import annotations
+
+import argparse
+
+from genmods.commands.restoration_io import Session, common_arguments, method_argument, part
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser, "0", "noise of the input, on the scale of 0 to 255, or auto")
+    method_argument(parser)
+    parser.add_argument(
+        "--operator",
+        action="append",
+        required=True,
+        metavar="NAME[:KEY=VALUE,...]",
+        help="what was done to the images: an operator of `genmods list operator`; several are applied in turn",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from torch import Tensor
+
+    from genmods.restoration.folder import Restored
+    from genmods.restoration.operators import Compose, Greyscale
+
+    operators = [part("operator", text) for text in options.operator]
+    operator = operators[0] if len(operators) == 1 else Compose(operators)
+    joins_channels = any(isinstance(one, Greyscale) for one in operators)
+    session = Session(options)
+
+    def restorer(images: Tensor, numbers: Tensor) -> Restored:
+        if joins_channels:
+            draws, _ = session.draws(images.to(session.model.device), operator, numbers)
+            draws = draws.cpu()
+        else:
+            y, each, back = session.adapt(images, numbers)
+            draws = back(session.draws(y, operator, each)[0])
+        return Restored(draws[0], images, draws)
+
+    session.process(restorer)

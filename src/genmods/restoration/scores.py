@@ -1,0 +1,77 @@
+"""How near results are to the truth: PSNR, SSIM and, where its weights are on this machine, LPIPS."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genmods.errors import UserError
+from genmods.metrics.fidelity import psnr, ssim
+
+LPIPS_BACKBONE = "alexnet-owt-*.pth"
+
+
+def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """LPIPS with the AlexNet weights in torch's hub folder; None where they are not, nothing is downloaded."""
+    if not any((Path(torch.hub.get_dir()) / "checkpoints").glob(LPIPS_BACKBONE)):
+        return None
+    try:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    except ImportError:
+        return None
+    return LearnedPerceptualImagePatchSimilarity(net_type="alex")
+
+
+@dataclass
+class Scores:
+    """A table of figures, one row a file."""
+
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = field(default_factory=perceptual)
+
+    def add(self, name: Path, result: Tensor, truth: Tensor) -> None:
+        """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError where their shapes differ."""
+        if result.shape != truth.shape:
+            raise UserError(f"the result is of shape {list(result.shape)}, and the true image {list(truth.shape)}")
+        pair = result.cpu()[None], truth[None]
+        row = {"psnr": psnr(*pair).item()}
+        if min(truth.shape[1:]) >= 11:
+            row["ssim"] = ssim(*pair).item()
+        if self.lpips is not None:
+            row["lpips"] = float(self.lpips(*(x.expand(-1, 3, -1, -1) for x in pair)))
+        self.rows[str(name)] = row
+
+    def summary(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard error of each figure that every row has and that is finite somewhere."""
+        result = {}
+        for name in ("psnr", "ssim", "lpips"):
+            values = [row[name] for row in self.rows.values() if math.isfinite(row.get(name, math.nan))]
+            if values:
+                column = torch.tensor(values, dtype=torch.float64)
+                error = column.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+                result[name] = (column.mean().item(), error)
+        return result
+
+    def table(self) -> str:
+        """The rows (at most twenty) and the means with their standard errors."""
+        summary = self.summary()
+        width = max(len(name) for name in [*self.rows, "mean of 000000"])
+        lines = [f"{'':<{width}}" + "".join(f"{name:>16}" for name in summary)]
+        for name, row in list(self.rows.items())[:20]:
+            lines.append(f"{name:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
+        cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error in summary.values())
+        return "\n".join([*lines, f"{f'mean of {len(self.rows)}':<{width}}{cells}"])
+
+    def write(self, path: Path) -> None:
+        """Write all rows as CSV."""
+        keys = ["psnr", "ssim", "lpips"]
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", *keys])
+            writer.writerows([name, *(row.get(key, "") for key in keys)] for name, row in self.rows.items())
