@@ -1,0 +1,88 @@
+"""Images per second of a 50-step DDIM, ours against diffusers and lucidrains, with U-Nets of like FLOPs.
+
+1 x 32 x 32, attention at 8 x 8, untrained weights: time does not depend on them. The sampler is the same, each library's
+own; the networks are those of `training_step.py`.
+
+    python benchmarks/sampling.py --rounds 5 --out results/sampling.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from common import alternate, ratio, report, summary
+from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
+from training_step import OURS, PATCHED, SAME_SHAPE
+
+from genmods.diffusion import DDIM, Cosine, Denoiser, V, noise_stream
+from genmods.networks.unet import UNet
+
+Sample = Callable[[], object]
+
+
+def ours(settings: dict, reduced: bool, images: int, steps: int, device: str) -> Sample:
+    denoiser = Denoiser(UNet(**settings), Cosine(), V()).to(device).eval()
+    sampler, noise = DDIM(steps), noise_stream(0, torch.arange(images), (1, SIZE, SIZE), device)
+
+    def sample() -> torch.Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=reduced):
+            return sampler.sample(denoiser, denoiser.process, noise(-1), noise)
+
+    return sample
+
+
+def diffusers(reduced: bool, images: int, steps: int, device: str) -> Sample:
+    from diffusers import DDIMPipeline, DDIMScheduler
+
+    network = diffusers_unet().to(device).eval()
+    pipeline = DDIMPipeline(attention_in_float32(network) if reduced else network, DDIMScheduler())
+    pipeline.set_progress_bar_config(disable=True)
+
+    def sample() -> object:
+        with torch.autocast(device, torch.bfloat16, enabled=reduced):
+            return pipeline(batch_size=images, num_inference_steps=steps, output_type="np").images
+
+    return sample
+
+
+def lucidrains(images: int, steps: int, device: str) -> Sample:
+    diffusion = lucidrains_diffusion(sampling_steps=steps).to(device).eval()
+    return lambda: diffusion.sample(batch_size=images)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shared = (arguments.images, arguments.steps, device)
+    samples = {
+        "ours": ours(OURS, True, *shared),
+        "diffusers fp32": diffusers(False, *shared),
+        "diffusers bf16, attention fp32": diffusers(True, *shared),
+        "lucidrains fp32": lucidrains(*shared),
+        "ours fp32": ours(OURS, False, *shared),
+        "ours, widths of diffusers": ours(SAME_SHAPE, True, *shared),
+        "ours, 2x2 patches": ours(PATCHED, True, *shared),
+    }
+    seconds = alternate(samples, arguments.rounds, warm_up=1)
+    rows = {name: dict(summary(times)) for name, times in seconds.items()}
+    for name, row in rows.items():
+        row["images_per_second"] = round(1e3 * arguments.images / row["median_ms"], 2)
+        row["times_as_fast_as"] = {
+            peer: ratio(seconds[peer], seconds[name]) for peer in seconds if peer[0] in "dl" and name.startswith("ours")
+        }
+    settings = {"images": arguments.images, "steps": arguments.steps, "rounds": arguments.rounds}
+    report({"what": "sampling, DDIM", **settings, "rows": rows}, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
