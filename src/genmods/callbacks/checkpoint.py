@@ -28,20 +28,30 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class RunCheckpoint(Checkpoint):
-    """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by the task's monitored metric.
+    """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
-    `contents` (plain data, such as the recipe) goes into every checkpoint. `last.ckpt` is written between two batches
-    only, so that a resumed run continues exactly there. Raises UserError instead of saving weights that are not finite.
+    `monitor` is a logged metric, with a leading `-` where less is better; None takes the task's. `last.ckpt` is written
+    between two batches only, so that a resumed run continues exactly there. Raises UserError instead of saving weights
+    that are not finite.
     """
 
-    def __init__(self, folder: Path, contents: dict[str, Any], monitor: str | None, every_n_steps: int = 500) -> None:
-        self.folder = folder
-        self.contents = contents
-        self.metric = monitor.removeprefix("-") if monitor else None
-        self.less_is_better = bool(monitor) and monitor.startswith("-")  # type: ignore[union-attr]
+    def __init__(self, every_n_steps: int = 500, monitor: str | None = None) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.folder = Path(".")
+        self.contents: dict[str, Any] = {}
         self.best: float | None = None
         self._saved_step = -1
+
+    def begin(self, folder: Path, contents: dict[str, Any], monitor: str | None) -> None:
+        """Write into `folder`, with `contents` (plain data, such as the recipe) in every checkpoint."""
+        self.folder, self.contents = folder, contents
+        self.monitor = self.monitor or monitor
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
 
     @property
     def last_path(self) -> Path:
@@ -81,13 +91,14 @@ class RunCheckpoint(Checkpoint):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.metric is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if self.metric not in trainer.callback_metrics:
+        metric, sign = self.monitor.removeprefix("-"), -1 if self.monitor.startswith("-") else 1
+        if metric not in trainer.callback_metrics:
             names = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"the monitored metric {self.metric!r} is not logged; there are: {names}")
-        value = float(trainer.callback_metrics[self.metric])
-        if self.best is None or (value < self.best if self.less_is_better else value > self.best):
+            raise UserError(f"the monitored metric {metric!r} is not logged; there are: {names}")
+        value = float(trainer.callback_metrics[metric])
+        if self.best is None or sign * value > sign * self.best:
             self.best = value
             self._save(trainer, self.best_path)
 

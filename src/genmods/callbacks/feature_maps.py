@@ -55,9 +55,9 @@ class FeatureMaps(Callback):
         self._seen.append(output[0].detach().float().cpu())
 
     def _row(self, maps: Tensor) -> Tensor:
-        """One layer's maps [C, H, W] as images [channels, 1, 32, 32] in [-1, 1]; missing channels are black."""
+        """One layer's maps [C, H, W] as images [channels, 1, 32, 32] in [-1, 1]; missing channels are left blank."""
         maps = maps[: self.channels]
         low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         scaled = interpolate(((maps - low) / (high - low).clamp(min=1e-12) * 2 - 1)[:, None], size=(32, 32))
-        missing = torch.full((self.channels - len(maps), 1, 32, 32), -1.0)
+        missing = torch.full((self.channels - len(maps), 1, 32, 32), 0.0)
         return torch.cat([scaled, missing])

@@ -1,4 +1,4 @@
-"""How large gradients and updates are: `train/grad_norm`, `train/update_norm`, `train/update_ratio`.
+"""How large gradients and updates are: `train/grad_norm`, `train/update_norm`, `train/update_ratio`; and `train/lr`.
 
 The ratio of update to parameter norm is near 1e-3 in a healthy run; a gradient norm that grows tells of trouble before
 the loss does. The parameters are copied only at the steps that are logged.
@@ -22,7 +22,7 @@ def total_norm(tensors: list[Tensor]) -> Tensor:
 
 
 class Norms(Callback):
-    """Logs the norm of the gradient before clipping, and of the update that came of it."""
+    """Logs the norm of the gradient before clipping, the learning rate, and the norm of the update they led to."""
 
     def __init__(self) -> None:
         self._before: list[Tensor] | None = None
@@ -30,6 +30,7 @@ class Norms(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not is_log_step(trainer):
             return
+        pl_module.log("train/lr", float(optimizer.param_groups[0]["lr"]))
         trained = [p for p in pl_module.parameters() if p.grad is not None]
         if trained:
             pl_module.log("train/grad_norm", total_norm([p.grad for p in trained if p.grad is not None]))

@@ -44,11 +44,17 @@ class Throughput(Callback):
         self._seconds = 0.0
         self._totals = {"train": 0.0, "validate": 0.0}
         self._mark = 0.0
+        self._paused = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             record_metrics(trainer, {"train/parameters": float(sum(p.numel() for p in pl_module.parameters()))})
         self._mark = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self._paused:
+            self._add("validate")
+            self._paused = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -56,18 +62,17 @@ class Throughput(Callback):
         self._images += batch_size(batch) * trainer.world_size
         self._add("train")
         if is_log_step(trainer):
-            pl_module.log("train/images_per_s", self._images / max(self._seconds, 1e-9), prog_bar=False)
+            pl_module.log("train/images_per_s", self._images / max(self._seconds, 1e-9))
             pl_module.log("train/memory_gb", peak_memory_gb(pl_module))
             self._images, self._seconds = 0, 0.0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._mark = self._mark if trainer.state.fn == "fit" else time.perf_counter()
-        self._add("train")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._add("validate")
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._add("train")
+            self._paused = True  # until the next batch: pictures are drawn when validation has ended
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._add("validate" if self._paused else "train")
         if trainer.is_global_zero:
             seconds = {f"{stage}_seconds": round(value, 3) for stage, value in self._totals.items()}
             write_json(run_folder(trainer) / "timing.json", {**seconds, "steps": trainer.global_step})
