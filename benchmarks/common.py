@@ -15,7 +15,7 @@ import torch
 
 
 def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Seconds of each call, by name: `warm_up` calls each that do not count, then A B ... A B ... for `rounds` rounds."""
+    """Seconds of each call, by name, in turns A B ... A B ...; the first `warm_up` rounds do not count."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
         for name, call in candidates.items():

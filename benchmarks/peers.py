@@ -1,4 +1,4 @@
-"""The peers' U-Nets at the size that the benchmarks compare: 1.4 to 1.7 M parameters, 1 x 32 x 32, attention at 8 x 8."""
+"""The peers' U-Nets at the size that is compared: 1.4 to 1.7 M parameters, 1 x 32 x 32, attention at 8 x 8."""
 
 from __future__ import annotations
 

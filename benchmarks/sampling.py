@@ -1,7 +1,7 @@
 """Images per second of a 50-step DDIM, ours against diffusers and lucidrains, with U-Nets of like FLOPs.
 
-1 x 32 x 32, attention at 8 x 8, untrained weights: time does not depend on them. The sampler is the same, each library's
-own; the networks are those of `training_step.py`.
+1 x 32 x 32, attention at 8 x 8, untrained weights: time does not depend on them. The sampler is the same, in each
+library's own code; the networks are those of `training_step.py`.
 
     python benchmarks/sampling.py --rounds 5 --out results/sampling.json
 """

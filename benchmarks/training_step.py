@@ -1,7 +1,7 @@
-"""A complete training step (forward, backward, clipping, AdamW, EMA) of a U-Net, ours against diffusers and lucidrains.
+"""A complete training step of a U-Net (forward, backward, clipping, AdamW, EMA), ours against diffusers and lucidrains.
 
-1 x 32 x 32, batch 64, attention at 8 x 8, about 2.18 GFLOP an image forward and backward (lucidrains a little less), and
-as a row of its own a 2 x 2 patch stem with as many parameters. Each peer trains the way its own script does.
+1 x 32 x 32, batch 64, attention at 8 x 8, about 2.18 GFLOP an image forward and backward (lucidrains a little less);
+and as a row of its own a 2 x 2 patch stem with as many parameters. Each peer trains the way its own script does.
 
     python benchmarks/training_step.py --rounds 10 --out results/training_step.json
 """

@@ -35,7 +35,8 @@ class DiT(Network):
             raise ValueError(f"width is {width}, heads is {heads}: 4 and the heads must divide the width")
         if depth < 1 or patch < 1:
             raise ValueError(f"depth is {depth}, patch is {patch}: both must be at least 1")
-        self.width, self.patch, self.cond_channels = width, patch, cond_channels
+        self.num_classes, self.cond_channels = num_classes, cond_channels
+        self.width, self.patch = width, patch
         self.out_channels = in_channels if out_channels is None else out_channels
         self.embedding = Embedding(width, num_classes)
         self.stem = nn.Linear((in_channels + cond_channels) * patch**2, width)

@@ -30,6 +30,7 @@ class MLP(Network):
             raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
         if in_channels < 1 or image_size < 1:
             raise ValueError(f"in_channels is {in_channels}, image_size is {image_size}: both must be at least 1")
+        self.num_classes = num_classes
         self.out_channels = in_channels if out_channels is None else out_channels
         pixels = image_size**2
         self.embedding = Embedding(width, num_classes)

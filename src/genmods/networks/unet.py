@@ -52,7 +52,7 @@ class UNet(Network):
             raise ValueError(f"patch is {patch}: it must be at least 1")
         if any(not -levels <= level < levels for level in attention):
             raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
-        self.patch, self.cond_channels = patch, cond_channels
+        self.num_classes, self.cond_channels, self.patch = num_classes, cond_channels, patch
         self.out_channels = in_channels if out_channels is None else out_channels
         channels = [width * m for m in multipliers]
         attended = {level % levels for level in attention}

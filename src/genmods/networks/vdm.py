@@ -40,7 +40,8 @@ class VDM(Network):
         super().__init__()
         if width < 2 or width % 2 or depth < 1:
             raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
-        self.fourier, self.cond_channels = tuple(fourier), cond_channels
+        self.num_classes, self.cond_channels = num_classes, cond_channels
+        self.fourier = tuple(fourier)
         self.out_channels = in_channels if out_channels is None else out_channels
         inputs = in_channels * (1 + 2 * len(self.fourier)) + cond_channels
         size = 4 * width

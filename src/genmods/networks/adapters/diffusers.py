@@ -53,7 +53,7 @@ class DiffusersUNet(Network):
         else:
             self.model, scheduler = saved_pipeline(diffusers, Path(path))
         classes: int | None = self.model.config.num_class_embeds
-        self.null_label = classes - 1 if classes else None
+        self.num_classes = classes - 1 if classes else 0
         self.sigma_data = sigma_data
         self.log_snrs: Tensor
         self.register_buffer("log_snrs", torch.logit(scheduler.alphas_cumprod.double()).float(), persistent=False)
@@ -61,9 +61,9 @@ class DiffusersUNet(Network):
     def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
         rms = (self.sigma_data**2 * torch.sigmoid(noise) + torch.sigmoid(-noise)).sqrt()
         labels = None
-        if self.null_label is not None:
+        if self.num_classes:
             label = cond["label"] if cond and "label" in cond else torch.full_like(noise, -1, dtype=torch.int64)
-            labels = torch.where(label < 0, self.null_label, label)
+            labels = torch.where(label < 0, self.num_classes, label)
         x_t = x * rms.to(x.dtype).view(-1, 1, 1, 1)
         return self.model(x_t, self.step(noise).to(x.dtype), class_labels=labels).sample.to(x.dtype)
 
