@@ -19,7 +19,7 @@ from genmods.errors import UserError
 
 
 class Reliability(NamedTuple):
-    """Predictions by confidence: `edges` [bins + 1], and for each bin mean `confidence`, `accuracy` and `count` [bins].
+    """Predictions by confidence: `edges` [bins + 1], and for each bin mean `confidence`, `accuracy` and `total` [bins].
 
     Confidence and accuracy are 0 in an empty bin.
     """
@@ -27,13 +27,13 @@ class Reliability(NamedTuple):
     edges: Tensor
     confidence: Tensor
     accuracy: Tensor
-    count: Tensor
+    total: Tensor
 
     @property
     def ece(self) -> float:
         """The expected calibration error, in [0, 1]."""
         gap = (self.accuracy - self.confidence).abs()
-        return float((gap * self.count).sum() / self.count.sum())
+        return float((gap * self.total).sum() / self.total.sum())
 
 
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
@@ -48,12 +48,12 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     correct = (predicted == labels.cpu()).double()
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     index = torch.bucketize(confidence, edges[1:-1])
-    count = torch.bincount(index, minlength=bins)
+    total = torch.bincount(index, minlength=bins)
 
     def mean(values: Tensor) -> Tensor:
-        return torch.zeros(bins, dtype=torch.float64).index_add_(0, index, values) / count.clamp_min(1)
+        return torch.zeros(bins, dtype=torch.float64).index_add_(0, index, values) / total.clamp_min(1)
 
-    return Reliability(edges, mean(confidence), mean(correct), count)
+    return Reliability(edges, mean(confidence), mean(correct), total)
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:

@@ -1,0 +1,116 @@
+"""What a classifier gets right and wrong: confusion matrix, worst mistakes, reliability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from genmods.metrics.calibration import Reliability
+from genmods.visual.style import BLUE, INK, MUTED, ORANGE, class_name, new_figure, panels, show_image, title
+
+_BLUES = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#a9c8ea", BLUE, "#123a66"])
+_MOST_NUMBERS = 25
+
+
+def confusion_matrix(counts: Tensor, class_names: Sequence[str] | None = None) -> Figure:
+    """The confusion `counts` [K, K], rows the true class, columns the predicted one, in percent of each row.
+
+    Numbers stand in the cells up to 25 classes. A class without images has an empty row.
+    """
+    counts = counts.double().cpu()
+    classes = len(counts)
+    names = [class_name(class_names, k) for k in range(classes)]
+    share = 100 * counts / counts.sum(1, keepdim=True).clamp_min(1)
+    side = min(16.0, max(4.2, 0.62 * classes + 1.6))
+    figure = new_figure(side + 0.6, side)
+    axes = figure.subplots()
+    axes.imshow(share.sqrt().numpy(), cmap=_BLUES, vmin=0, vmax=10)  # square root: rare confusions stay visible
+    if classes <= _MOST_NUMBERS:
+        _write_cells(axes, share)
+    ticks = range(0, classes, max(1, classes // 40))
+    axes.set_xticks(ticks, [names[k] for k in ticks], rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(ticks, [names[k] for k in ticks], fontsize=9)
+    axes.set_xticks([k - 0.5 for k in range(classes + 1)], minor=True)
+    axes.set_yticks([k - 0.5 for k in range(classes + 1)], minor=True)
+    axes.grid(which="minor", color="#e4e7eb", linewidth=0.6)
+    axes.tick_params(which="both", length=0, colors=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("predicted", color=MUTED)
+    axes.set_ylabel("true", color=MUTED)
+    correct, total = int(counts.diag().sum()), int(counts.sum())
+    accuracy = f"{100 * correct / max(total, 1):.2f} %"
+    axes.set_title(f"accuracy {accuracy} of {total:,} images   (cells: % of the true class)", fontsize=10, color=INK)
+    return figure
+
+
+def _write_cells(axes: Axes, share: Tensor) -> None:
+    for row, values in enumerate(share.tolist()):
+        for column, value in enumerate(values):
+            if value > 0:
+                text = f"{value:.1f}" if value < 99.95 else "100"
+                color = "white" if value > 30 else INK
+                weight = "bold" if row == column else "normal"
+                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color, fontweight=weight)
+
+
+def worst_mistakes(
+    images: Tensor, labels: Tensor, probabilities: Tensor, class_names: Sequence[str] | None = None, most: int = 24
+) -> Figure:
+    """The wrongly classified `images` [N, C, H, W] in [-1, 1] with the most certain wrong answer, the worst first.
+
+    `labels` int64 [N], `probabilities` [N, K].
+    """
+    certainty, predicted = probabilities.float().cpu().max(1)
+    wrong = (predicted != labels.cpu()).nonzero()[:, 0]
+    order = wrong[certainty[wrong].argsort(descending=True)][:most].tolist()
+    columns = min(8, max(4, len(order)))
+    rows = max(1, math.ceil(len(order) / columns))
+    figure = new_figure(1.45 * columns, 1.75 * rows + 0.4)
+    figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most certain of them", fontsize=11, color=INK)
+    for axes, i in zip(panels(figure, rows, columns), order, strict=False):
+        show_image(axes, images[i])
+        title(axes, f"{class_name(class_names, int(predicted[i]))} {100 * certainty[i]:.0f} %", 8.5, ORANGE)
+        axes.set_xlabel(f"is {class_name(class_names, int(labels[i]))}", fontsize=8.5, color=INK, labelpad=3)
+    return figure
+
+
+def reliability_diagram(tables: dict[str, Reliability]) -> Figure:
+    """Accuracy against confidence, a panel for each of `tables` by title, e.g. before and after temperature scaling.
+
+    Bars are the accuracy of a bin, the orange part is its gap to the diagonal; below stands how many predictions it
+    holds.
+    """
+    figure = new_figure(4.1 * len(tables), 4.9)
+    axes = figure.subplots(2, len(tables), squeeze=False, height_ratios=[3.2, 1], sharex=True)
+    for column, (name, table) in enumerate(tables.items()):
+        _bins(axes[0, column], name, table)
+        below, filled = axes[1, column], table.total > 0
+        width = float(table.edges[1] - table.edges[0])
+        share = 100 * table.total / table.total.sum()
+        below.bar(table.edges[:-1][filled], share[filled], width, align="edge", color=MUTED, edgecolor="white")
+        below.set_xlabel("confidence", color=INK)
+        for panel in axes[:, column]:
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.tick_params(colors=INK, labelsize=8)
+    axes[0, 0].set_ylabel("accuracy", color=INK)
+    axes[1, 0].set_ylabel("% of images", color=INK)
+    return figure
+
+
+def _bins(axes: Axes, name: str, table: Reliability) -> None:
+    filled = table.total > 0
+    left, width = table.edges[:-1][filled], float(table.edges[1] - table.edges[0])
+    accuracy, confidence = table.accuracy[filled], table.confidence[filled]
+    axes.bar(left, accuracy, width, align="edge", color=BLUE, edgecolor="white")
+    low, gap = torch.minimum(accuracy, confidence), (accuracy - confidence).abs()
+    axes.bar(left, gap, width, bottom=low, align="edge", color=ORANGE, alpha=0.45, edgecolor=ORANGE, hatch="//")
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_title(f"{name}: ECE {100 * table.ece:.2f} %", fontsize=10.5, color=INK)

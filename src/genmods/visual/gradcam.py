@@ -1,0 +1,87 @@
+"""Grad-CAM: where in the image a class finds its evidence (Selvaraju et al., ICCV 2017).
+
+With the feature maps A_k of a layer and the logit y_c of a class, the weight of a map is the mean of its gradient,
+alpha_k = mean_ij dy_c / dA_k,ij, and the evidence is L = relu(sum_k alpha_k A_k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from genmods.visual.style import BLUE, INK, ORANGE, bare, class_name, new_figure, show_image, title
+from genmods.visual.trace import find_layer, stages, trace
+
+
+def evidence(network: nn.Module, images: Tensor, classes: Tensor, layer: str | None = None) -> Tensor:
+    """Grad-CAM maps [B, h, w] >= 0 of `images` [B, C, H, W] for the logits of `classes` int64 [B].
+
+    `layer`: whose feature maps to weigh; None takes the deepest that has more than one pixel. Raises ValueError where
+    the layer puts out no feature map.
+    """
+    with torch.enable_grad():
+        inputs = images.detach().clone().requires_grad_()
+        logits: list[Tensor] = []
+        handle = network.register_forward_hook(lambda _, __, output: logits.append(output))
+        try:
+            steps = trace(network, inputs)
+        finally:
+            handle.remove()
+        if layer is None:
+            maps = next((step.output for step in reversed(stages(steps)) if step.output.shape[-1] > 1), None)
+        else:
+            name = find_layer(network, layer)
+            maps = next((step.output for step in reversed(steps) if step.name == name and step.output.ndim == 4), None)
+        if maps is None:
+            raise ValueError(f"Grad-CAM needs a layer with feature maps, and {layer or 'the network'!r} has none")
+        chosen = logits[0].gather(1, classes[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, maps)
+    weights = gradient.mean((2, 3), keepdim=True)
+    return (weights * maps).sum(1).relu().detach()
+
+
+def grad_cam(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    layer: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for the two likeliest classes, one column an image.
+
+    With `labels` int64 [B] the predictions are coloured: blue where they are right, orange where they are wrong.
+    """
+    with torch.no_grad():
+        probabilities = torch.cat([network(image[None]) for image in images]).float().softmax(1)
+    likeliest = probabilities.topk(min(2, probabilities.shape[1]), dim=1)
+    figure = new_figure(1.55 * len(images) + 0.3, 1.75 * (1 + likeliest.indices.shape[1]) + 0.3)
+    axes = figure.subplots(1 + likeliest.indices.shape[1], len(images), squeeze=False)
+    for i, image in enumerate(images):
+        show_image(axes[0, i], image)
+        title(axes[0, i], "" if labels is None else class_name(class_names, int(labels[i])), 9, INK)
+    for row in range(likeliest.indices.shape[1]):
+        classes = likeliest.indices[:, row]
+        heat = evidence(network, images, classes, layer)
+        for i, image in enumerate(images):
+            right = labels is None or int(labels[i]) == int(classes[i])
+            _overlay(axes[row + 1, i], image, heat[i])
+            share = f"{100 * likeliest.values[i, row]:.0f} %"
+            title(axes[row + 1, i], f"{class_name(class_names, int(classes[i]))} {share}", 9, BLUE if right else ORANGE)
+    return figure
+
+
+def _overlay(axes, image: Tensor, heat: Tensor) -> None:
+    """The image in pale grey under its evidence."""
+    size = image.shape[1:]
+    heat = F.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0].clamp_min(0).cpu()
+    heat = heat / heat.max().clamp_min(1e-12)
+    grey = ((image.detach().float().cpu().mean(0) + 1) / 2).clamp(0, 1)
+    axes.imshow(grey.numpy(), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(
+        heat.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=(0.15 + 0.6 * heat).numpy(), interpolation="bilinear"
+    )
+    bare(axes)

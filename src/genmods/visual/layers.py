@@ -1,0 +1,97 @@
+"""What a network sees: its feature maps for an image, and the filters of its first layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from genmods.visual.style import INK, MUTED, new_figure, panels, shape_text, show_image, show_map, split, title
+from genmods.visual.trace import Step, find_layer, stages, trace
+
+
+@torch.no_grad()
+def activations(network: nn.Module, image: Tensor, layer: str) -> Tensor:
+    """The output [C, h, w] of the layer called `layer` for `image` [C, H, W]; ValueError where it is no feature map."""
+    name = find_layer(network, layer)
+    outputs = [step.output for step in trace(network, image[None]) if step.name == name]
+    if not outputs or outputs[-1].ndim != 4:
+        raise ValueError(f"layer {layer!r} puts out no feature map")
+    return outputs[-1][0]
+
+
+def strongest(maps: Tensor, n: int) -> list[int]:
+    """The `n` channels of `maps` [C, h, w] that vary most over the image, in their order of strength."""
+    return maps.float().flatten(1).std(1, correction=0).argsort(descending=True)[:n].tolist()
+
+
+def feature_maps(network: nn.Module, layer: str, image: Tensor, most: int = 64) -> Figure:
+    """The feature maps of a layer for `image` [C, H, W] in [-1, 1], at most the `most` strongest, each on its scale."""
+    maps = activations(network, image, layer)
+    chosen = sorted(strongest(maps, most))
+    columns = min(len(chosen), max(4, math.ceil(math.sqrt(1.8 * len(chosen)))))
+    rows = math.ceil(len(chosen) / columns)
+    figure = new_figure(2.2 + 0.85 * columns, max(2.4, 0.95 * rows + 0.5))
+    left, right = split(figure, [2.2, 0.85 * columns])
+    axes = left.subplots()
+    show_image(axes, image)
+    title(axes, "input", 10)
+    kept = f"{len(chosen)} strongest of " if len(chosen) < len(maps) else ""
+    right.suptitle(f"{layer}: {kept}{shape_text(maps.shape)}", fontsize=10, color=INK)
+    for axes, channel in zip(panels(right, rows, columns), chosen, strict=False):
+        show_map(axes, maps[channel])
+        title(axes, str(channel), 6, MUTED)
+    return figure
+
+
+@torch.no_grad()
+def feature_overview(network: nn.Module, image: Tensor, layers: list[str] | None = None, columns: int = 8) -> Figure:
+    """How an image [C, H, W] in [-1, 1] goes through the network: a row of the strongest maps for each of `layers`.
+
+    None takes the last layer of each resolution.
+    """
+    steps = trace(network, image[None])
+    chosen: list[Step] = stages(steps)
+    if layers is not None:
+        names = [find_layer(network, layer) for layer in layers]
+        chosen = [step for name in names for step in steps if step.name == name]
+    chosen = [step for step in chosen if step.output.shape[-1] > 1] or chosen
+    figure = new_figure(2.0 + 1.05 * columns, max(2.4, 1.3 * len(chosen)))
+    left, right = split(figure, [2.0, 1.05 * columns])
+    axes = left.subplots()
+    show_image(axes, image)
+    title(axes, "input", 10)
+    rows = np.asarray(right.subfigures(len(chosen), 1, squeeze=False)).flat
+    for row, step in zip(rows, chosen, strict=True):
+        maps = step.output[0]
+        row.suptitle(f"{step.name}   {shape_text(maps.shape)}", fontsize=9, color=INK, x=0.02, ha="left")
+        for axes, channel in zip(panels(row, 1, columns), strongest(maps, columns), strict=False):
+            show_map(axes, maps[channel])
+    return figure
+
+
+def first_filters(network: nn.Module) -> tuple[str, Tensor]:
+    """Name and weights [out, in, h, w] of the first layer with filters larger than a pixel; ValueError without one."""
+    for name, tensor in network.state_dict().items():
+        if tensor.ndim == 4 and max(tensor.shape[2:]) > 1:
+            return name.removesuffix(".weight"), tensor
+    raise ValueError(f"{type(network).__name__} has no convolution larger than a pixel")
+
+
+def filters(network: nn.Module, most: int = 64) -> Figure:
+    """The filters of the first layer: in colour where it sees three channels, else blue to red about zero."""
+    name, weights = first_filters(network)
+    weights = weights[:most].detach().float().cpu()
+    columns = math.ceil(math.sqrt(1.8 * len(weights)))
+    rows = math.ceil(len(weights) / columns)
+    figure = new_figure(0.75 * columns + 0.4, 0.75 * rows + 0.7)
+    figure.suptitle(f"filters of {name}   {shape_text(weights.shape)}", fontsize=10, color=INK)
+    for axes, weight in zip(panels(figure, rows, columns), weights, strict=False):
+        if len(weight) == 3:
+            show_image(axes, weight / weight.abs().max().clamp_min(1e-12))
+        else:
+            show_map(axes, weight.mean(0), "RdBu_r", symmetric=True)
+    return figure

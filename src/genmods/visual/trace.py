@@ -1,0 +1,90 @@
+"""What every layer of a network puts out for an input, by dotted name, in the order of computation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.ModuleList)
+
+
+@dataclass
+class Step:
+    """One call of the layer `module`, called `name`: its first tensor input's shape and its `output`."""
+
+    name: str
+    module: nn.Module
+    in_shape: tuple[int, ...]
+    output: Tensor
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put every part of `network` in eval mode, and back into its own mode afterwards."""
+    modes = {part: part.training for part in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def trace(network: nn.Module, *inputs: Tensor) -> list[Step]:
+    """Every call of a layer below `network` that returns a tensor, inner ones first, in eval mode.
+
+    Gradients flow where they are enabled. A layer that is called twice is listed twice.
+    """
+    steps: list[Step] = []
+
+    def listen(name: str):
+        def hook(module: nn.Module, args: tuple, output: object) -> None:
+            shapes = [tuple(arg.shape) for arg in args if isinstance(arg, Tensor)]
+            if isinstance(output, Tensor):
+                steps.append(Step(name, module, shapes[0] if shapes else (), output))
+
+        return hook
+
+    handles = [part.register_forward_hook(listen(name)) for name, part in network.named_modules() if name]
+    try:
+        with evaluating(network):
+            network(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return steps
+
+
+def find_layer(network: nn.Module, layer: str) -> str:
+    """The full name of the layer `layer`: its dotted name, or the end of one that is unique, such as `conv2`.
+
+    Raises ValueError with the names that exist where there is none, or more than one.
+    """
+    names = [name for name, _ in network.named_modules() if name]
+    ends = [name for name in names if name == layer] or [name for name in names if name.endswith(f".{layer}")]
+    if len(ends) != 1:
+        found = f"more than one layer is called {layer!r}: {', '.join(ends)}"
+        layers = ", ".join(name for name in names if name.count(".") < 2)
+        raise ValueError(found if ends else f"no layer is called {layer!r}; there are {layers}")
+    return ends[0]
+
+
+def stages(steps: list[Step]) -> list[Step]:
+    """The last feature map [B, C, H, W] of each resolution, largest first: what one wants to see of a network.
+
+    Outer layers go before their parts, and a container that spans resolutions is none of them.
+    """
+    maps = [step for step in steps if step.output.ndim == 4 and not isinstance(step.module, _SILENT)]
+    sizes = {step.name: step.output.shape[2:] for step in maps}
+    found: dict[torch.Size, Step] = {}
+    for step in maps:
+        size = step.output.shape[2:]
+        children = [sizes.get(f"{step.name}.{child}", size) for child, _ in step.module.named_children()]
+        spans = isinstance(step.module, nn.Sequential) and any(child != size for child in children)
+        if not spans and (size not in found or step.name.count(".") <= found[size].name.count(".")):
+            found[size] = step
+    return sorted(found.values(), key=lambda step: -step.output.shape[2])

@@ -1,0 +1,73 @@
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+from genmods.networks.cnn import CNN
+from genmods.networks.convnext import ConvNeXt
+from genmods.networks.fast_cnn import FastCNN
+from genmods.networks.resnet import ResNet, WideResNet
+from genmods.networks.unet import UNet
+from genmods.visual.architecture import architecture, blocks, count_text
+
+CLASSIFIERS = {
+    "cnn": lambda: CNN(),
+    "resnet": lambda: ResNet(width=8),
+    "wide_resnet": lambda: WideResNet(10, 1),
+    "convnext": lambda: ConvNeXt((8, 16), (1, 1)),
+    "fast_cnn": lambda: FastCNN((8, 16)),
+}
+
+
+def test_blocks_of_the_plain_cnn():
+    network = CNN(["conv 8", "pool 2", "dropout 0.1", "linear 16"])
+    found = blocks(network, torch.zeros(1, 1, 28, 28))
+    assert [block.name for block in found] == ["layers.conv1", "layers.pool1", "layers.linear1", "head"]
+    assert [block.shape for block in found] == [(8, 28, 28), (8, 14, 14), (16,), (10,)]
+    assert [block.kind for block in found] == ["convolution", "pooling", "fully connected", "fully connected"]
+    assert [block.parameters for block in found] == [8 * 9 + 2 * 8, 0, 8 * 14 * 14 * 16 + 16, 170]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_blocks_hold_all_parameters(name):
+    network = CLASSIFIERS[name]()
+    found = blocks(network, torch.zeros(1, 1, 28, 28))
+    frozen = sum(b.numel() for n, b in network.named_buffers() if n == "whiten.weight")
+    assert sum(block.parameters for block in found) == sum(p.numel() for p in network.parameters()) + frozen
+    assert 3 <= len(found) <= 33
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_drawing_is_valid_svg_that_names_every_block(name, device):
+    with torch.device(device):
+        network, image = CLASSIFIERS[name](), torch.empty(1, 1, 28, 28)
+    svg = architecture(network, image, name=f"<{name}>")
+    texts = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0].startswith(f"<{name}> · ")
+    for block in blocks(network, image):
+        assert block.name in texts or "…" + block.name[-16:] in texts
+    assert "nan" not in svg
+
+
+def test_a_task_around_a_network_is_looked_through():
+    class Task(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = CNN(["conv 4"])
+
+        def forward(self, x):
+            return self.network(x)
+
+    assert [block.name for block in blocks(Task(), torch.zeros(1, 1, 28, 28))] == ["network.layers", "network.head"]
+
+
+def test_levels_of_a_u_net_are_opened():
+    found = blocks(UNet(), torch.zeros(1, 1, 28, 28), torch.zeros(1), {})
+    sizes = [block.shape[-1] for block in found if len(block.shape) == 3]
+    assert sizes[0] == sizes[-1] == 28 and min(sizes) < 14, "down and up again"
+
+
+def test_counts():
+    assert [count_text(n) for n in (0, 940, 36928, 11_170_000)] == ["", "940", "36.9 k", "11.2 M"]
