@@ -82,6 +82,13 @@ FAULTS = {
     "a list for a part": ("cosine", "[cosine]", "5: task.process: expected a process, got a list"),
     "a text for a section": ("{max_steps: 4000, precision: bf16-mixed}", "fast", "10: trainer: expected a block"),
     "steps below -1": ("4000", "-2", "10: trainer.max_steps: expected at least -1, got -2"),
+    "sampler steps below -1": ("steps: 50", "steps: -2", "7: task.sampler.steps: "),
+    "no batch": ("batch_size: 128", "batch_size: 0", "8: data.batch_size: batch_size must be at least 1, not 0"),
+    "share above 1": (
+        "  prediction: v",
+        "  prediction: v\n  label_drop: 2",
+        "7: task.label_drop: label_drop must lie in [0, 1]",
+    ),
     "negative seed": ("seed: 7", "seed: -7", "1: seed: expected an int from 0 to"),
     "word for a seed": ("seed: 7", "seed: seven", "1: seed: expected an int, got the text 'seven'"),
     "duplicate key": ("  prediction: v", "  process: linear", "6: task.process: the key is given twice, first at "),
@@ -104,7 +111,7 @@ FAULTS = {
     "setting of the recipe's own": (
         "4000",
         "4000, logger: true",
-        "10: trainer.logger: is not set here; it is a section of its own",
+        "10: trainer.logger: is not set here: it is a section of its own",
     ),
     "depth": ("width: 32", "width: " + "[" * 60 + "]" * 60, "is nested deeper than "),
 }
@@ -144,7 +151,7 @@ def test_a_fault_in_a_recipe_is_one_line(fault, recipe, capsys):
 
 
 OVERRIDES = {
-    "--task.network.widht=3": "command line: task.network.widht: the network 'unet' has no setting 'widht'; did you mean",
+    "--task.network.widht=3": "command line: task.network.widht: the network 'unet' has no setting 'widht'",
     "--task.network.width=wide": "command line: task.network.width: expected an int, got the text 'wide'",
     "--task.network.name=unett": "command line: task.network.name: no network is called 'unett'",
     "--trainr.max_steps=3": "command line: trainr: a recipe has no section 'trainr'; did you mean 'trainer'?",

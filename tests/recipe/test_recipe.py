@@ -58,6 +58,7 @@ def test_every_default_is_visible(path):
     assert resolved["data"]["val_fraction"] == 0.1
     assert resolved["optimizer"]["betas"] == [0.9, 0.999]
     assert resolved["trainer"]["accumulate_grad_batches"] == 1
+    assert resolved["trainer"]["num_sanity_val_steps"] == 0 and "plugins" not in resolved["trainer"]
     assert (resolved["name"], resolved["logger"], resolved["callbacks"]) == ("small", [], [])
 
 
@@ -148,9 +149,11 @@ def test_parts_are_built_with_settings_and_facts(path):
 
 
 def test_a_value_that_the_class_refuses_is_told_with_its_line(path):
-    recipe = load(path, ["--data.batch_size=0"])
-    with pytest.raises(RecipeError, match=r"small.yaml:8: data: batch_size must be at least 1"):
-        build(recipe.data)
+    with pytest.raises(RecipeError, match=r"command line: data.batch_size: batch_size must be at least 1"):
+        load(path, ["--data.batch_size=0"])
+    recipe = load(path, ["--task.network.attention=[7]"])  # judged by the constructor alone
+    with pytest.raises(RecipeError, match=r"small.yaml:4: task.network: "):
+        build(recipe.task, {})
 
 
 def test_a_part_of_an_earlier_run_is_injected(path):

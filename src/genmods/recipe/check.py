@@ -13,7 +13,7 @@ from typing import Any
 
 from genmods import registry
 from genmods.errors import UserError
-from genmods.recipe import hints
+from genmods.recipe import guards, hints
 from genmods.recipe.source import Setting, dotted, find_class, lookup, settings
 from genmods.recipe.text import Node, RecipeError, marked, plain
 from genmods.registry import Entry, nearest
@@ -26,7 +26,7 @@ FILLED = {
     "optimizer": ("params",),
     "schedule": ("optimizer", "total_steps"),
     "module": ("source", "seed"),
-    "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "use_distributed_sampler"),
+    "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "plugins", "use_distributed_sampler"),
 }
 """Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
 LATE = ("optimizer", "schedule")
@@ -184,7 +184,29 @@ def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
         elif setting.default is None and not left:
             alternatives = hints.describe(hints.read(setting.hint, setting.module))
             raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
+    _try_guards(result, given)
     return result
+
+
+def _try_guards(part: Part, given: dict[str, Node]) -> None:
+    """Raise RecipeError for values that the constructor would refuse, as far as its source text shows."""
+    left = part.open()
+    values = {
+        name: part.given[name] if name in part.given else default(setting)
+        for name, setting in part.settings().items()
+        if name not in left and (name in part.given or setting.default is not None)
+    }
+    plain_values = {name: value for name, value in values.items() if _is_plain(value)}
+    if found := guards.refused(part.entry.target, plain_values):
+        message, names = found
+        guilty = next((name for name in given if name in names), None)
+        where, path = (given[guilty].where, f"{part.path}.{guilty}") if guilty else (part.where, part.path)
+        raise RecipeError(where, path, message)
+
+
+def _is_plain(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return all(map(_is_plain, items)) and not isinstance(value, Part | From | Node | _Unknown)
 
 
 def refuse_unknown(entry: Entry, given: dict[str, Node], path: str, known: Iterable[str]) -> None:

@@ -17,12 +17,15 @@ SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
 _WHY = {
-    "logger": "is a section of its own",
-    "callbacks": "is a section of its own",
-    "default_root_dir": "is the run folder",
-    "inference_mode": "is off: likelihood and guidance need gradients",
-    "use_distributed_sampler": "is off: the data module shares the samples out",
+    "logger": "it is a section of its own",
+    "callbacks": "it is a section of its own",
+    "default_root_dir": "it is the run folder",
+    "inference_mode": "it is off, likelihood and guidance need gradients",
+    "plugins": "genmods saves checkpoints in its own way",
+    "use_distributed_sampler": "it is off, the data module shares the samples out",
 }
+STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False}
+"""Trainer settings that differ from Lightning's where a recipe is silent."""
 LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 0}
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
@@ -119,7 +122,8 @@ def _trainer(node: Node) -> Part:
         raise RecipeError(node.where, "trainer", "expected a block of settings of Lightning's Trainer")
     for key, item in given.items():
         if key in _WHY:
-            raise RecipeError(item.where, f"trainer.{key}", f"is not set here; it {_WHY[key]}")
+            raise RecipeError(item.where, f"trainer.{key}", f"is not set here: {_WHY[key]}")
+    given = {**marked(STANDARD, node.where).value, **given}
     result = fill(TRAINER, given, node.where, "trainer")
     for key, least in LEAST.items():
         value = result.given.get(key)
