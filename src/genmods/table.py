@@ -172,6 +172,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "recall": "genmods.metrics.scores:Recall",
     },
     "callback": {
+        "checkpoint": "genmods.callbacks.checkpoint:RunCheckpoint",
         "denoise_strip": "genmods.callbacks.strips:DenoiseStrip",
         "diffusion_strip": "genmods.callbacks.strips:DiffusionStrip",
         "ema": "genmods.callbacks.ema:EMA",

@@ -35,9 +35,10 @@ def make_trainer(
     EMA comes first, so that whatever runs after a batch sees its update; checkpoints come last.
     """
     _silence()
-    checkpoint = RunCheckpoint(folder / "checkpoints", contents, task.monitor)
+    checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
+    checkpoint.begin(folder / "checkpoints", contents, task.monitor)
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
-    others = [callback for callback in callbacks if not isinstance(callback, EMA)]
+    others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
     return Trainer(
         **{**DEFAULTS, **settings, **FIXED},
         default_root_dir=folder,

@@ -1,0 +1,79 @@
+"""`genmods classify`: the classes of image files, with probabilities, as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--ckpt_path", required=True, metavar="C", help="a classification run: its folder or a checkpoint file")
+    add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
+    add("--out", type=Path, metavar="FILE.csv", help="where the table goes (default: standard output)")
+    add("--batch_size", type=int, default=256, help="images classified together (default 256)")
+
+
+def run(options: argparse.Namespace) -> None:
+    import torch
+
+    from genmods import runs
+    from genmods.commands.outcome import predictions
+    from genmods.data.files import find_images
+    from genmods.tasks.classification import ClassificationTask
+
+    task: Any = runs.load(options.ckpt_path)
+    if not isinstance(task, ClassificationTask):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} does not classify")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    task = task.to(device)
+    paths = find_images(options.input)
+    broken: list[str] = []
+    batches = []
+    for start in range(0, len(paths), options.batch_size):
+        names, images = readable(paths[start : start + options.batch_size], task.image_shape, broken)
+        if names:
+            batches.append({"index": names, "probabilities": task.probabilities(torch.stack(images).to(device)).cpu()})
+    if options.out is None:
+        predictions(batches, sys.stdout, task.class_names)
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with options.out.open("w", encoding="utf-8", newline="") as file:
+            predictions(batches, file, task.class_names)
+        print(f"{sum(len(batch['index']) for batch in batches)} images classified in {options.out}")
+    if broken:
+        raise UserError("\n".join(broken))
+
+
+def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) -> tuple[list[str], list[Tensor]]:
+    """Names and images [C, H, W] of the files that can be read; a line for each other one is added to `broken`."""
+    from genmods.data.files import read_image
+
+    names, images = [], []
+    for path in paths:
+        try:
+            images.append(fitted(read_image(path).image, shape))
+            names.append(str(path))
+        except UserError as error:
+            broken.append(str(error))
+    return names, images
+
+
+def fitted(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """An image [C, H, W] in [-1, 1] in the channels and size that a model was trained on, as its data were brought to it."""
+    from genmods.data.images import to_float, to_uint8
+    from genmods.data.resize import resize_pixels
+
+    channels, side, _ = shape
+    if len(image) != channels:
+        image = image.mean(0, keepdim=True) if channels == 1 else image.expand(channels, -1, -1)
+    if image.shape[1:] == (side, side):
+        return image
+    return to_float(resize_pixels(to_uint8(image)[None], side))[0]

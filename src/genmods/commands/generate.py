@@ -1,0 +1,127 @@
+"""`genmods generate`: images from a trained model, as PNG files, one grid and one array."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from genmods.errors import UserError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
+    add("--n", type=int, default=64, help="how many images (default 64)")
+    add("--out", required=True, type=Path, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
+    add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
+    add("--guidance", type=float, default=1.0, metavar="W", help="classifier-free guidance; 1 is none (default)")
+    add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
+    add("--steps", type=int, metavar="N", help="sampling steps")
+    add("--seed", type=int, default=0, help="image i depends on it and on i alone (default 0)")
+    add("--batch_size", type=int, default=256, help="images sampled together (default 256)")
+    add("--raw", action="store_true", help="the raw weights in place of the averaged ones")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.n < 1 or options.batch_size < 1:
+        raise UserError(f"--n {options.n}, --batch_size {options.batch_size}: both must be at least 1")
+    import torch
+
+    from genmods import runs
+
+    task: Any = runs.load(options.ckpt_path, options.raw)
+    if not callable(getattr(task, "sample", None)):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} generates no images")
+    task = task.to("cuda" if torch.cuda.is_available() else "cpu")
+    settings = {"seed": options.seed, "batch_size": options.batch_size, **diffusion_settings(task, options)}
+    with progress_bar(options.quiet) as bar:
+        if "sampler" in settings:
+            settings["progress"] = bar
+        images = task.sample(options.n, **settings).cpu()
+    write(images, options.out, settings.get("labels"))
+    print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
+
+
+def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """What a diffusion model takes beside seed and batch size; UserError where another model is given it."""
+    import torch
+
+    from genmods.tasks.diffusion import DiffusionTask
+
+    if not isinstance(task, DiffusionTask):
+        for name in ("label", "sampler", "steps"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name}: a {type(task).__name__} has no such setting")
+        return {}
+    labels = None
+    if options.label is not None:
+        labels = torch.full((options.n,), class_number(task, options.label))
+    return {"labels": labels, "guidance": options.guidance, "sampler": sampler(task, options.sampler, options.steps)}
+
+
+def class_number(task: Any, label: str) -> int:
+    """The number of a class given by number or name; raises UserError."""
+    names = task.class_names if task.conditioning == "class" else []
+    if label in names:
+        return names.index(label)
+    if label.isdigit() and int(label) < len(names):
+        return int(label)
+    raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
+
+
+def sampler(task: Any, name: str | None, steps: int | None) -> Any:
+    """The task's sampler, or another one, with the number of steps that was asked for; raises UserError."""
+    from dataclasses import replace
+
+    from genmods.recipe import create
+
+    chosen = create("sampler", name, steps=steps or task.sampler.steps) if name else task.sampler
+    try:
+        chosen = replace(chosen, steps=steps) if steps is not None else chosen
+        chosen.times(task.process)
+    except ValueError as error:
+        raise UserError(f"--steps: {error}") from None
+    return chosen
+
+
+def write(images: Any, folder: Path, labels: Any) -> None:
+    """`images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz` (uint8 [N, H, W, C])."""
+    import numpy as np
+    from torchvision.utils import save_image
+
+    from genmods.data.files import Picture, write_image
+    from genmods.data.images import to_uint8
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
+    save_image((images + 1) / 2, folder / "grid.png", nrow=max(1, round(len(images) ** 0.5)), padding=1)
+    arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
+    if labels is not None:
+        arrays["labels"] = labels.numpy()
+    np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)
+
+
+class progress_bar:
+    """A rich bar that is called with (done, total); silent when `quiet` or where there is no terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        import sys
+
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
+        self._task = self._bar.add_task("sampling", total=None)
+
+    def __enter__(self) -> progress_bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
