@@ -7,7 +7,7 @@ from genmods.visual.gradcam import evidence, grad_cam
 
 
 class Halves(nn.Module):
-    """Two maps, bright and dark; class 0 is the mean of the bright one, 1 twice that of the dark one, 2 minus the bright."""
+    """Maps of bright and dark; class 0 is the mean of the bright one, 1 twice that of the dark one, 2 minus bright."""
 
     def __init__(self):
         super().__init__()

@@ -147,6 +147,15 @@ def count_text(n: int) -> str:
     return f"{n / 1e3:.3g} k" if n >= 1000 else str(n or "")
 
 
+def short_name(name: str, most: int = 15) -> str:
+    """A dotted name without its first parts, as far as it is too long: levels.inner.down.0 -> …inner.down.0."""
+    parts = name.split(".")
+    while len(parts) > 1 and len(".".join(parts)) > most:
+        parts.pop(0)
+    short = ".".join(parts)
+    return short[:most] if short == name else f"…{short[:most]}"
+
+
 def architecture(network: nn.Module, *inputs: Tensor, name: str = "", most: int = 33) -> str:
     """The network as SVG text, drawn for example `inputs` (images [B, C, H, W], and for a denoiser the noise [B]).
 
@@ -190,8 +199,7 @@ def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
         if i + 1 < len(row) or not last:
             body.append(_arrow(x + breadth / 2 + _slant(breadth) + 3, end - 3, middle))
         below = top + _TALLEST + 34
-        short = block.name if len(block.name) <= 17 else "…" + block.name[-16:]
-        body.append(_text(x, below, escape(short), 12, "#1f2933", weight="bold"))
+        body.append(_text(x, below, escape(short_name(block.name)), 12, "#1f2933", weight="bold"))
         body.append(_text(x, below + 16, escape(block.label), 11, "#52606d"))
         body.append(_text(x, below + 31, shape_text(block.shape), 11, "#52606d"))
         body.append(_text(x, below + 46, count_text(block.parameters), 11, "#2f6fb2"))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genmods.metrics.calibration import Reliability
-from genmods.visual.style import BLUE, INK, MUTED, ORANGE, class_name, new_figure, panels, show_image, title
+from genmods.visual.style import BLUE, INK, MUTED, ORANGE, class_name, new_figure, panels, percent, show_image, title
 
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#a9c8ea", BLUE, "#123a66"])
 _MOST_NUMBERS = 25
@@ -76,7 +76,7 @@ def worst_mistakes(
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most certain of them", fontsize=11, color=INK)
     for axes, i in zip(panels(figure, rows, columns), order, strict=False):
         show_image(axes, images[i])
-        title(axes, f"{class_name(class_names, int(predicted[i]))} {100 * certainty[i]:.0f} %", 8.5, ORANGE)
+        title(axes, f"{class_name(class_names, int(predicted[i]))} {percent(float(certainty[i]))}", 8.5, ORANGE)
         axes.set_xlabel(f"is {class_name(class_names, int(labels[i]))}", fontsize=8.5, color=INK, labelpad=3)
     return figure
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from genmods.visual.style import BLUE, INK, ORANGE, bare, class_name, new_figure, show_image, title
+from genmods.visual.style import BLUE, INK, ORANGE, bare, class_name, new_figure, percent, show_image, title
 from genmods.visual.trace import find_layer, stages, trace
 
 
@@ -69,8 +69,8 @@ def grad_cam(
         for i, image in enumerate(images):
             right = labels is None or int(labels[i]) == int(classes[i])
             _overlay(axes[row + 1, i], image, heat[i])
-            share = f"{100 * likeliest.values[i, row]:.0f} %"
-            title(axes[row + 1, i], f"{class_name(class_names, int(classes[i]))} {share}", 9, BLUE if right else ORANGE)
+            caption = f"{class_name(class_names, int(classes[i]))} {percent(float(likeliest.values[i, row]))}"
+            title(axes[row + 1, i], caption, 9, BLUE if right else ORANGE)
     return figure
 
 

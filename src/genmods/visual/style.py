@@ -90,6 +90,13 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(size) for size in shape)
 
 
+def percent(probability: float) -> str:
+    """A probability in whole percent, small ones as "<1 %" and near-certain ones as ">99 %"."""
+    if 0 < probability < 0.005:
+        return "<1 %"
+    return ">99 %" if 0.995 < probability < 1 else f"{100 * probability:.0f} %"
+
+
 def class_name(class_names: Sequence[str] | None, index: int) -> str:
     """The name of a class, or its number where there are no names."""
     return str(index) if class_names is None else class_names[index]
