@@ -170,6 +170,15 @@ def test_gradient_against_finite_differences(name):
         torch.testing.assert_close(claimed, measured, atol=1e-6, rtol=1e-5, msg=lambda m, n=name_: f"{n}: {m}")
 
 
+@pytest.mark.parametrize("name", ["unet", "vdm"])
+def test_the_output_is_not_rounded_to_bfloat16(name):
+    network = build(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = network(images(1, 1, 8, 8), torch.zeros(1))
+    assert out.dtype == torch.float32
+    assert not torch.equal(out, out.bfloat16().float())
+
+
 @pytest.mark.parametrize("name", DENOISING)
 def test_gradient_under_bfloat16_is_near(name):
     def gradient(reduced):

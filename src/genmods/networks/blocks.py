@@ -129,6 +129,24 @@ class PlainBlock(nn.Module):
         return x + self.layers(x)
 
 
+class Head(nn.Module):
+    """Norm, SiLU and a last convolution that starts at zero, [B, channels, H, W] to [B, out_channels, H, W].
+
+    The convolution leaves autocast: bfloat16 would round the output itself, on which sampling and the last bits of a
+    likelihood rest; float32 here costs 2 % of a step.
+    """
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.last = zeroed(nn.Conv2d(channels, out_channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.silu(self.norm(x))
+        with full_precision(x.device):
+            return self.last(h.to(self.last.weight.dtype))
+
+
 def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Layer norm of `tokens` [..., C], then times 1 + `scale`, plus `shift`."""
     return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.networks.base import Condition, Network
-from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
+from genmods.networks.blocks import Embedding, Head, with_image
 from genmods.networks.unet import Stage
 
 
@@ -50,8 +50,7 @@ class VDM(Network):
         self.down = nn.ModuleList(Stage(width, width, size, dropout, 0) for _ in range(depth))
         self.middle = Stage(width, width, size, dropout, int(attention))
         self.up = nn.ModuleList(Stage(2 * width, width, size, dropout, 0) for _ in range(depth))
-        self.norm = nn.GroupNorm(1, width)
-        self.last = zeroed(nn.Conv2d(width, self.out_channels, 3, padding=1))
+        self.head = Head(width, self.out_channels)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
         embedding = self.embedding(noise, cond)
@@ -64,9 +63,7 @@ class VDM(Network):
         h = self.middle(h, embedding)
         for stage in self.up:
             h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = nn.functional.silu(self.norm(h))
-        with full_precision(x.device):  # bfloat16 would round away the bits to be counted
-            return self.last(h.to(self.last.weight.dtype)).to(x.dtype)
+        return self.head(h).to(x.dtype)
 
     def with_fourier(self, x: Tensor) -> Tensor:
         """`x` and the sine and cosine of 2^n pi x for every n, side by side as channels."""
