@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genmods import registry
 from genmods.commands import dispatch
 from genmods.recipe.shipped import shipped
 
@@ -26,7 +27,8 @@ def test_shipped_recipes_are_in_order(name, capsys):
     assert capsys.readouterr().out.endswith(": in order\n")
 
 
-def test_own_parts_are_checked_too(tmp_path, capsys):
+def test_own_parts_are_checked_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
     (tmp_path / "parts.py").write_text(MINE)
     (tmp_path / "r.yaml").write_text("task: {name: classification, network: mine_of_check}\ndata: digits\n")
     arguments = ["check", str(tmp_path / "r.yaml"), "--import", str(tmp_path / "parts.py")]

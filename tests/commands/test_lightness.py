@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from genmods.commands import COMMANDS
 from genmods.recipe.shipped import shipped
 
 HEAVY = ("torch", "lightning", "wandb", "torchvision", "torchmetrics", "numpy", "sklearn", "matplotlib", "jsonargparse")
@@ -21,11 +22,10 @@ except SystemExit as exit:
 print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)
 """
 RECIPE = next(iter(shipped()))
-COMMANDS = [
+LIGHT = [
     ["--help"],
     ["--version"],
-    ["fit", "--help"],
-    ["check", "--help"],
+    *([command, "--help"] for command in COMMANDS),
     ["list"],
     ["list", "callback"],
     ["show", "network", "unet"],
@@ -36,7 +36,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
 def test_nothing_heavy_is_imported(command):
     result = subprocess.run([sys.executable, "-c", CODE, *command], capture_output=True, text=True, timeout=60)
     status, modules = json.loads(result.stderr.splitlines()[-1])

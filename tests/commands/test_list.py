@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genmods import registry
 from genmods.commands import dispatch
 from genmods.table import BUILTINS, KINDS
 
@@ -22,7 +23,8 @@ def test_one_kind_with_summaries(kind, capsys):
     assert [line.split()[0] for line in lines] == sorted(BUILTINS[kind])
 
 
-def test_options_may_stand_in_front_of_the_command(tmp_path, capsys):
+def test_options_may_stand_in_front_of_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
     (tmp_path / "parts.py").write_text(
         "import genmods\n@genmods.register('grid', 'mine_of_list')\nclass Mine:\n    '''My own grid.'''\n"
     )

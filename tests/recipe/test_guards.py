@@ -93,7 +93,7 @@ def test_no_default_is_refused(kind, name):
         ("sampler", "ddim", {"steps": -2}),
         ("sampler", "ddim", {"eta": 3.0}),
         ("network", "unet", {"width": 0}),
-        ("augmentation", "flip", {"p": 1.5}),
+        ("data", "synthetic", {"classes": 0}),
     ],
 )
 def test_the_message_is_that_of_the_constructor(kind, name, values):

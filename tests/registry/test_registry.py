@@ -31,7 +31,9 @@ def test_unknown_kinds_and_names_have_a_suggestion():
         registry.find("network", "ddim")
 
 
-def test_a_registered_class_is_a_part():
+def test_a_registered_class_is_a_part(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+
     @genmods.register("network", "of_this_test")
     class Mine(Network):
         """A network of this test."""
