@@ -1,0 +1,17 @@
+"""`genmods report RUN [RUN ...]`: the report page of a run, or a page that compares several."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder; several are compared")
+    parser.add_argument("--out", metavar="FILE.html", help="where to write the page, by default into the first run")
+
+
+def run(options: argparse.Namespace) -> None:
+    from genmods.report.page import write_report
+
+    print(write_report([Path(folder) for folder in options.runs], Path(options.out) if options.out else None))
