@@ -21,7 +21,7 @@ from genmods.data.loader import Complete, Loader, Shuffled
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 from genmods.errors import UserError
-from genmods.keyed import fold
+from genmods.keyed import fold, uniform
 
 
 class ImageData(LightningDataModule):
@@ -122,9 +122,9 @@ class ImageData(LightningDataModule):
         return self._complete("test")
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        batch = batch | {"image": to_float(batch["image"], self.source.levels)}
         training = self.trainer is not None and self.trainer.training
-        return augmented(batch, self.augment, self.seed, len(self.class_names)) if training else batch
+        augment = self.augment if training else []
+        return augmented(batch, augment, self.seed, len(self.class_names), self.source.levels)
 
     def state_dict(self) -> dict[str, Any]:
         """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
@@ -171,14 +171,25 @@ class ImageData(LightningDataModule):
         return 0 if trainer.overfit_batches else trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
-def augmented(batch: Batch, augment: Sequence[Augmentation], seed: int, num_classes: int) -> Batch:
-    """A batch of float images after each augmentation, with keys from (seed, epoch, index, place in the list)."""
+def augmented(batch: Batch, augment: Sequence[Augmentation], seed: int, num_classes: int, levels: int = 256) -> Batch:
+    """A batch of uint8 or float images as float32 in [-1, 1] after each augmentation in turn.
+
+    Random numbers of a sample come from (seed, epoch, index); labels become weights [B, K] where a step mixes them.
+    """
+    if not augment:
+        return as_float(batch, levels)
     if any(step.mixes for step in augment) and not batch["label"].is_floating_point():
         batch = batch | {"label": F.one_hot(batch["label"], num_classes).float()}
     keys = fold(fold(seed).to(batch["index"].device), batch["epoch"], batch["index"])
-    for place, step in enumerate(augment):
-        batch = step(batch, fold(keys, place))
-    return batch
+    draws = [step.draws for step in augment]
+    for step, u in zip(augment, uniform(keys, sum(draws)).split(draws, dim=1), strict=True):
+        batch = step.apply(batch if step.moves else as_float(batch, levels), u)
+    return as_float(batch, levels)
+
+
+def as_float(batch: Batch, levels: int) -> Batch:
+    """The batch with its images, where they are uint8, as float32 in [-1, 1]."""
+    return batch if batch["image"].is_floating_point() else batch | {"image": to_float(batch["image"], levels)}
 
 
 def statistics(pixels: Tensor, levels: int = 256) -> tuple[float, float]:

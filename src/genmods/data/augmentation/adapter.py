@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class TorchVision(Augmentation):
 
     transform: str = "RandomPerspective"
     settings: dict[str, float] = field(default_factory=dict)
+    draws: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         from torchvision.transforms import v2
@@ -38,13 +40,13 @@ class TorchVision(Augmentation):
         except TypeError as error:
             raise ValueError(f"{self.transform} does not take these settings: {error}") from None
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
         images = (batch["image"] + 1) / 2
         devices = [images.device] if images.is_cuda else []
         changed = []
         with torch.random.fork_rng(devices):
-            for image, key in zip(images, keys.tolist(), strict=True):
-                torch.manual_seed(key)
+            for image, (high, low) in zip(images, (u * 2**24).long().tolist(), strict=True):
+                torch.manual_seed(high << 24 | low)
                 changed.append(self._transform(image))
         if any(image.shape != images[0].shape for image in changed):
             raise ValueError(f"{self.transform} changes the shape of images, which an augmentation must not")

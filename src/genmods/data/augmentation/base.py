@@ -1,7 +1,7 @@
 """Augmentation of a whole batch at once, with randomness of each sample's own from its key.
 
 The key is fold(seed, epoch, index): what happens to a sample is a pure function of these, whatever batch or worker it
-comes in. Every augmentation of a list draws from its own keys, fold(key, position in the list).
+comes in. The numbers for a whole list of augmentations are drawn at once, and each takes as many as it declares.
 """
 
 from __future__ import annotations
@@ -10,19 +10,29 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from genmods.keyed import uniform
+
 Batch = dict[str, Tensor]
 
 
 class Augmentation:
     """Changes a batch: `image` float32 [B, C, H, W] in [-1, 1], `label` int64 [B] or float [B, K], `index`, `epoch`.
 
-    `mixes` says that labels become weighted: the batch then arrives with float labels [B, K], each row summing to 1.
+    Subclasses have `apply` and say how many random numbers of a sample it takes, `draws`. `mixes` says that labels
+    become weighted: the batch then arrives with float labels [B, K], each row summing to 1. `moves` says that pixels
+    are only moved about or made black, so that uint8 images (black is 0), a quarter of the bytes, do as well.
     """
 
+    draws: ClassVar[int] = 0
     mixes: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
 
     def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        """A new batch; sample i draws from `keys[i]` (int64 [B]) alone. The batch given is left as it is."""
+        """A new batch; what happens to sample i depends on `keys[i]` (int64 [B]). The batch given is left as it is."""
+        return self.apply(batch, uniform(keys, self.draws))
+
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws]."""
         raise NotImplementedError
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch, broadcast
-from genmods.keyed import uniform
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -23,15 +23,16 @@ class Colour(Augmentation):
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+    draws: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        spread = torch.tensor([self.brightness, self.contrast, self.saturation], device=keys.device)
-        brightness, contrast, saturation = (1 + spread * (2 * uniform(keys, 3) - 1)).unbind(1)
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        spread = torch.tensor([self.brightness, self.contrast, self.saturation], device=u.device)
+        brightness, contrast, saturation = (1 + spread * (2 * u - 1)).unbind(1)
         images = (batch["image"] + 1) / 2
         images = (images * broadcast(brightness)).clamp_(0, 1)
         mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from genmods.data.augmentation.base import Augmentation, Batch, broadcast
-from genmods.keyed import fold, uniform
+from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.keyed import fold
 
 
 @dataclass
@@ -16,9 +17,11 @@ class Flip(Augmentation):
     """Mirrors each image left-right with probability `p`."""
 
     p: float = 0.5
+    draws: ClassVar[int] = 1
+    moves: ClassVar[bool] = True
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        return batch | {"image": mirror(batch["image"], uniform(keys, 1)[:, 0] < self.p)}
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        return batch | {"image": mirror(batch["image"], u[:, 0] < self.p)}
 
 
 @dataclass
@@ -29,12 +32,14 @@ class AlternatingFlip(Augmentation):
     """
 
     seed: int = 0
+    moves: ClassVar[bool] = True
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
         coin = fold(self.seed, batch["index"]) & 1
         return batch | {"image": mirror(batch["image"], (coin + batch["epoch"]) % 2 == 1)}
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
     """`images` [B, C, H, W] with those `chosen` (bool [B]) mirrored left-right."""
-    return torch.where(broadcast(chosen), images.flip(-1), images)
+    both = torch.cat([images, images.flip(-1)])
+    return both.index_select(0, torch.arange(len(images), device=images.device) + len(images) * chosen)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch
-from genmods.keyed import integers, uniform
 
 
 @dataclass
@@ -23,15 +22,22 @@ class Shift(Augmentation):
 
     pixels: int = 2
     padding: Literal["black", "reflect"] = "black"
+    draws: ClassVar[int] = 2
+    moves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.pixels < 0:
             raise ValueError(f"pixels must be at least 0, not {self.pixels}")
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        images, pad = batch["image"], [self.pixels] * 4
-        padded = F.pad(images, pad, value=-1.0) if self.padding == "black" else F.pad(images, pad, mode="reflect")
-        return batch | {"image": windows(padded, integers(keys, 2, 2 * self.pixels + 1), images.shape[-2:])}
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        images, pad = batch["image"], self.pixels
+        if self.padding == "reflect":
+            rows, columns = (_reflected(length, pad).to(images.device) for length in images.shape[-2:])
+            padded = images.index_select(2, rows).index_select(3, columns)
+        else:
+            padded = F.pad(images, [pad] * 4, value=-1 if images.is_floating_point() else 0)
+        corner = (u * (2 * pad + 1)).long()
+        return batch | {"image": windows(padded, corner, images.shape[2], images.shape[3])}
 
 
 @dataclass
@@ -43,6 +49,7 @@ class Crop(Augmentation):
 
     area_min: float = 0.5
     ratio_max: float = 4 / 3
+    draws: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         if not 0 < self.area_min <= 1:
@@ -50,8 +57,8 @@ class Crop(Augmentation):
         if self.ratio_max < 1:
             raise ValueError(f"ratio_max must be at least 1, not {self.ratio_max}")
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        area, ratio, y, x = uniform(keys, 4).unbind(1)
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        area, ratio, y, x = u.unbind(1)
         side = (self.area_min + (1 - self.area_min) * area).sqrt()
         stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
         height, width = (side / stretch).clamp(max=1), (side * stretch).clamp(max=1)
@@ -65,19 +72,35 @@ class Rotate(Augmentation):
     """Turns each image about its centre by up to `degrees` either way; corners are filled by reflection."""
 
     degrees: float = 10.0
+    draws: ClassVar[int] = 1
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        angle = (2 * uniform(keys, 1)[:, 0] - 1) * math.radians(self.degrees)
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
+        angle = (2 * u[:, 0] - 1) * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         height, width = batch["image"].shape[-2:]
         rows = torch.stack([cos, -sin * (height / width), zero, sin * (width / height), cos, zero], dim=1)
         return batch | {"image": warp(batch["image"], rows.view(-1, 2, 3))}
 
 
-def windows(images: Tensor, corner: Tensor, size: tuple[int, ...]) -> Tensor:
-    """A window [B, C, *size] of each image [B, C, H, W], its upper left corner at `corner` (y, x), int64 [B, 2]."""
-    views = images.unfold(2, size[0], 1).unfold(3, size[1], 1)  # [B, C, y, x, *size], nothing copied
-    return views[torch.arange(len(images), device=images.device), :, corner[:, 0], corner[:, 1]]
+def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
+    """A window [B, C, height, width] of each image [B, C, H, W], upper left at `corner` (y, x), int64 [B, 2].
+
+    Rows of windows are gathered whole from the overlapping runs of `width` pixels that memory holds.
+    """
+    batch, channels, rows, columns = images.shape
+    plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
+    row = plane * rows + corner[:, :1, None] + torch.arange(height, device=images.device)
+    start = row * columns + corner[:, 1:, None]
+    flat = images.contiguous().view(-1)
+    runs = flat.as_strided((len(flat) - width + 1, width), (1, 1))
+    return runs.index_select(0, start.view(-1)).view(batch, channels, height, width)
+
+
+def _reflected(length: int, pad: int) -> Tensor:
+    """Positions 0 ... length - 1 with `pad` more on either side, reflected without repeating the border."""
+    if pad >= length:
+        raise ValueError(f"an image of {length} pixels cannot be reflected by {pad}")
+    return length - 1 - (length - 1 - torch.arange(-pad, length + pad).abs()).abs()
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch, broadcast
-from genmods.keyed import uniform
 
 
 @dataclass
@@ -22,25 +21,26 @@ class MixUp(Augmentation):
 
     alpha: float = 0.2
     p: float = 1.0
+    draws: ClassVar[int] = 3
     mixes: ClassVar[bool] = True
 
-    def __call__(self, batch: Batch, keys: Tensor) -> Batch:
+    def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch["image"], batch["label"]
-        apply, share = uniform(keys, 2).unbind(1)
-        weight = symmetric_beta(share, self.alpha) * (apply < self.p)
-        other = partners(keys)
+        chosen, share, place = u.unbind(1)
+        weight = symmetric_beta(share, self.alpha) * (chosen < self.p)
+        other = partners(place)
         return batch | {
             "image": torch.lerp(images, images[other], broadcast(weight)),
             "label": torch.lerp(labels, labels[other], weight[:, None]),
         }
 
 
-def partners(keys: Tensor) -> Tensor:
-    """Another sample for each of a batch, int64 [B]: neighbours on a ring in an order that the keys draw.
+def partners(place: Tensor) -> Tensor:
+    """Another sample for each of a batch, int64 [B]: the next on a ring on which sample i stands at `place[i]`.
 
     Every sample is the partner of exactly one, and of itself only where it is alone.
     """
-    ring = uniform(keys, 1, stream=1)[:, 0].argsort(stable=True)
+    ring = place.argsort(stable=True)
     other = torch.empty_like(ring)
     other[ring] = ring.roll(-1)
     return other

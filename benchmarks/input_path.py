@@ -1,0 +1,126 @@
+"""Images per CPU-second through crop + flip + erasing, each image with its own randomness: whole batches against a
+per-sample torchvision pipeline in a DataLoader. One thread, one process, in turns within one run.
+
+    python benchmarks/input_path.py --out input_path.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from common import alternate, report
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from genmods.data.augmentation.boxes import Erasing
+from genmods.data.augmentation.flips import Flip
+from genmods.data.augmentation.geometry import Shift
+from genmods.data.images import Images, Source
+from genmods.data.module import ImageData, augmented
+
+SHAPES = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}
+
+
+class Noise(Source):
+    """Random images: what the input path costs does not depend on what they show."""
+
+    def __init__(self, shape: tuple[int, int, int], n: int):
+        self.images = Images(torch.randint(0, 256, (n, *shape), dtype=torch.uint8), torch.arange(n) % 10)
+
+    def read(self) -> dict[str, Images]:
+        return {"train": self.images}
+
+    @property
+    def class_names(self) -> list[str]:
+        return [str(k) for k in range(10)]
+
+
+class PerSample(Dataset):
+    """A data set as tutorials write it: one image a call, through torchvision transforms."""
+
+    def __init__(self, images: Images):
+        side = images.pixels.shape[-1]
+        self.images = images
+        self.transform = transforms.Compose([
+            transforms.ToPILImage(),
+            transforms.RandomCrop(side, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(0.5, 0.5),
+            transforms.RandomErasing(),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images.pixels[index]), int(self.images.labels[index])
+
+
+def ours(images: Images, source: Source, batch_size: int) -> Callable[[], None]:
+    data = ImageData(source, batch_size, val_fraction=0, test_fraction=0)
+    loader, steps = data.train_dataloader(), [Shift(4), Flip(), Erasing()]
+
+    def epoch() -> None:
+        for batch in loader:
+            augmented(batch, steps, 0, 10)
+
+    return epoch
+
+
+def torchvision(images: Images, source: Source, batch_size: int) -> Callable[[], None]:
+    loader = DataLoader(PerSample(images), batch_size, shuffle=True)
+
+    def epoch() -> None:
+        for _ in loader:
+            pass
+
+    return epoch
+
+
+def on_cpu_clock(call: Callable[[], None], seconds: list[float]) -> Callable[[], None]:
+    """`call`, with its CPU time appended to `seconds`: others on the machine do not count."""
+
+    def clocked() -> None:
+        start = time.process_time()
+        call()
+        seconds.append(time.process_time() - start)
+
+    return clocked
+
+
+def measure(shape: tuple[int, int, int], batch_size: int, n: int, rounds: int) -> dict[str, float]:
+    source = Noise(shape, n)
+    seconds: dict[str, list[float]] = {"genmods": [], "torchvision": []}
+    epochs = {"genmods": ours, "torchvision": torchvision}
+    calls = {k: on_cpu_clock(make(source.images, source, batch_size), seconds[k]) for k, make in epochs.items()}
+    alternate(calls, rounds, warm_up=1)
+    counted = {name: values[1:] for name, values in seconds.items()}
+    ratios = [b / a for a, b in zip(counted["genmods"], counted["torchvision"], strict=True)]
+    rates = {f"{k} images per CPU-second": round(n / statistics.median(v)) for k, v in counted.items()}
+    return {**rates, "ratio": round(statistics.median(ratios), 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch_size", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result = {
+        f"{name}, batch {size}": measure(shape, size, args.images, args.rounds)
+        for name, shape in SHAPES.items()
+        for size in args.batch_size
+    }
+    report(result, args.out)
+
+
+if __name__ == "__main__":
+    main()
