@@ -31,8 +31,16 @@ def test_prepare_sets_the_frozen_layer():
     network = FastCNN((8, 16), in_channels=3, image_size=12)
     network.prepare(images())
     filters, bias = whitening(images(), 2)
-    assert torch.equal(network.whiten, filters) and torch.equal(network.whiten_bias, bias)
-    assert "whiten" in network.state_dict() and "whiten" not in dict(network.named_parameters())
+    assert torch.equal(network.whiten.weight, filters) and torch.equal(network.whiten.bias, bias)
+    assert "whiten.weight" in network.state_dict() and "whiten.weight" not in dict(network.named_parameters())
+
+
+def test_stride_takes_every_second_patch():
+    near, far = FastCNN((8,), kernel=4, image_size=12), FastCNN((8,), kernel=4, stride=2, image_size=12)
+    for network in (near, far):
+        network.prepare(images(channels=1))
+    x = torch.randn(1, 1, 12, 12)
+    torch.testing.assert_close(far.whiten(x), near.whiten(x)[..., ::2, ::2])
 
 
 def test_convolutions_start_as_the_identity():
