@@ -5,14 +5,15 @@ computes.
 from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from genmods.callbacks.sample_grid import sample_shared
-from genmods.callbacks.shared import Every, judged
+from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import Features, classifier_features, pixel_features
 from genmods.networks.base import Network
-from genmods.tracking.base import record_metrics
+from genmods.tracking.base import log_step, record_metrics, record_rows
 
 
 class Evaluation(Callback):
@@ -51,12 +52,24 @@ class Evaluation(Callback):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
         if not trainer.is_global_zero:
             return
+        self._table(trainer, pl_module, samples)
         evidence = self._evidence(trainer, pl_module)
         for name in ("samples", "sample_features"):
             evidence.__dict__.pop(name, None)
         evidence.generate = lambda n: samples
         figures = [figure for metric in self.metrics for figure in metric(evidence).figures]
         record_metrics(trainer, {f"val/{figure.name}": figure.value for figure in figures})
+
+    def _table(self, trainer: Trainer, module: LightningModule, samples: Tensor, shown: int = 64) -> None:
+        """One table of samples an evaluation, for the loggers that take tables."""
+        names, sampler = list(getattr(module, "class_names", [])), getattr(module, "sampler", None)
+        method, calls = type(sampler).__name__ if sampler else "", getattr(sampler, "steps", 1)
+        step = log_step(trainer) + 1
+        rows = [
+            [step, self.seed, i, names[i % len(names)] if names else "", method, calls, to_picture(image[None], 1)]
+            for i, image in enumerate(samples[:shown])
+        ]
+        record_rows(trainer, "samples/table", ["step", "seed", "number", "class", "sampler", "steps", "image"], rows)
 
     def _evidence(self, trainer: Trainer, module: LightningModule) -> Evidence:
         """The training images and their features, computed once."""

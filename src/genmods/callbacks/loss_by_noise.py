@@ -44,7 +44,8 @@ class LossByNoise(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not is_validating_a_fit(trainer) or self._sums is None:
             return
-        total = pl_module.all_gather(self._sums).view(-1, 2, self.bins).sum(dim=0).cpu()
+        gathered: Any = pl_module.all_gather(self._sums)
+        total = gathered.view(-1, 2, self.bins).sum(dim=0).cpu()
         self._sums = None
         if not trainer.is_global_zero:
             return

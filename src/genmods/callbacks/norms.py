@@ -6,6 +6,7 @@ the loss does. The parameters are copied only at the steps that are logged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.optim import Optimizer
 from genmods.callbacks.shared import is_log_step
 
 
-def total_norm(tensors: list[Tensor]) -> Tensor:
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     """The L2 norm of all tensors together, float32."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm([t.float() for t in tensors])))
 

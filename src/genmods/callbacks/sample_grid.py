@@ -6,7 +6,8 @@ over the ranks: image i depends on (seed, i) alone, whoever makes it.
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -17,16 +18,14 @@ from genmods.tracking.base import record_picture
 
 
 def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
-    """`n` samples [n, C, H, W] of the task, on every rank, made in parts by all ranks where the task can."""
-    if trainer.world_size == 1:
-        return module.sample(n, seed=seed)
+    """`n` samples [n, C, H, W] of the task, on every rank; a diffusion task's are made in parts by all ranks."""
+    task: Any = module
+    if trainer.world_size == 1 or not hasattr(task, "denoiser"):
+        return task.sample(n, seed=seed)
     share = -(-n // trainer.world_size)
-    labels = None
     first = trainer.global_rank * share
-    if getattr(module, "num_classes", 0):
-        labels = torch.arange(first, first + share, device=module.device) % module.num_classes
-    part = module.sample(share, labels=labels, seed=seed, first=first)
-    return module.all_gather(part).flatten(0, 1)[:n]
+    part = task.sample(share, seed=seed, first=first)
+    return task.all_gather(part).flatten(0, 1)[:n]
 
 
 class SampleGrid(Callback):

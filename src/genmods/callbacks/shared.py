@@ -20,7 +20,8 @@ def is_validating_a_fit(trainer: Trainer) -> bool:
 
 def is_log_step(trainer: Trainer) -> bool:
     """Whether Lightning writes a row after the present training batch."""
-    return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % trainer.log_every_n_steps == 0
+    interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % interval == 0
 
 
 class Every:

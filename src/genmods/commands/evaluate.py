@@ -104,20 +104,11 @@ def sampler(task: Task, seed: int, batch_size: int) -> Callable[[int], Tensor] |
         return None
 
     def generate(n: int) -> Tensor:
-        import torch
+        from genmods.commands.generate import progress_bar
 
-        from genmods.commands.bar import bar
-
-        with bar("samples", n) as advance:
-            parts = []
-            for first in range(0, n, batch_size):
-                count = min(batch_size, n - first)
-                classes = getattr(task, "num_classes", 0)
-                labels = torch.arange(first, first + count) % classes if classes else None
-                diffusion = {"labels": labels, "first": first} if hasattr(task, "denoiser") else {}
-                parts.append(make(count, seed=seed + (0 if diffusion else first), **diffusion).cpu())
-                advance(count)
-        return torch.cat(parts)
+        with progress_bar(quiet=False) as bar:
+            settings = {"progress": bar} if hasattr(task, "denoiser") else {}
+            return make(n, seed=seed, batch_size=batch_size, **settings).cpu()
 
     return generate
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 class GaussianStatistics(NamedTuple):
-    """Count, mean [D] and unbiased covariance [D, D], float64."""
+    """Number of samples, mean [D] and unbiased covariance [D, D], float64."""
 
-    count: int
+    size: int
     mean: Tensor
     covariance: Tensor
 
@@ -46,8 +46,7 @@ def cached_statistics(
         return gaussian_statistics(features())
     path = folder / f"{features_name}-{data_hash(images)}.pt"
     if path.is_file():
-        count, mean, covariance = torch.load(path, weights_only=True)
-        return GaussianStatistics(count, mean, covariance)
+        return GaussianStatistics(*torch.load(path, weights_only=True))
     statistics = gaussian_statistics(features())
     folder.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(f".{os.getpid()}")

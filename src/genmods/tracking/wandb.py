@@ -149,7 +149,7 @@ class WandbRun(WandbLogger, RunLogger):
         from PIL.Image import Image
 
         cells = [[wandb.Image(cell) if isinstance(cell, Image) else cell for cell in row] for row in rows]
-        self.log_metrics({key: wandb.Table(columns=columns, data=cells)}, step)
+        self.log_metrics({key: wandb.Table(columns=list[str | int](columns), data=cells)}, step)
 
     @rank_zero_only
     def use_data(self, name: str, digest: str, metadata: dict[str, Any]) -> None:
@@ -200,4 +200,4 @@ class WandbRun(WandbLogger, RunLogger):
 
 def download_checkpoint(reference: str, folder: Path) -> Path:
     """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`; a present run records its use."""
-    return Path(WandbLogger.download_artifact(reference, save_dir=str(folder), artifact_type="model")) / "model.ckpt"
+    return Path(str(WandbLogger.download_artifact(reference, str(folder), artifact_type="model"))) / "model.ckpt"

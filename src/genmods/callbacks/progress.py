@@ -1,0 +1,99 @@
+"""How far a training is: in a terminal one bar with loss, images/s and time left; elsewhere a plain line now and then.
+
+A pipe or a log file gets no control codes: one line after each validation, and at most one every `SECONDS` between.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genmods.callbacks.shared import is_validating_a_fit
+from genmods.callbacks.throughput import batch_size
+
+SECONDS = 30.0
+
+
+class TrainingProgress(ProgressBar):
+    """The progress of `fit` over all its steps, on stderr, on rank 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._bar: Progress | None = None
+        self._images, self._rate, self._mark, self._said, self._start = 0, 0.0, 0.0, 0.0, 0.0
+        self._first = 0
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._enabled or not trainer.is_global_zero:
+            return
+        self._first = trainer.global_step
+        self._start = self._mark = self._said = time.perf_counter()
+        if sys.stderr.isatty():
+            columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(file=sys.stderr), expand=True)
+            self._bar.start()
+            self._job = self._bar.add_task("", total=self._total(trainer), completed=self._first)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._enabled or not trainer.is_global_zero:
+            return
+        now = time.perf_counter()
+        self._images += batch_size(batch) * trainer.world_size
+        if now - self._mark > 0.5:
+            self._rate, self._images, self._mark = self._images / (now - self._mark), 0, now
+            if self._bar:
+                self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
+        if not self._bar and now - self._said > SECONDS:
+            self._say(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._enabled and trainer.is_global_zero and is_validating_a_fit(trainer):
+            if self._bar:
+                self._bar.update(self._job, description=self._figures(trainer))
+            else:
+                self._say(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        if self._bar:
+            self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
+            self._bar.stop()
+            self._bar = None
+
+    def _total(self, trainer: Trainer) -> int | None:
+        total = trainer.estimated_stepping_batches
+        return int(total) if total != float("inf") else None
+
+    def _figures(self, trainer: Trainer) -> str:
+        shown = {k: v for k, v in trainer.progress_bar_metrics.items() if "/" in k}
+        figures = [f"{name.removeprefix('train/')} {float(value):.4g}" for name, value in shown.items()]
+        return "  ".join([*figures, f"{self._rate:.0f} images/s"])
+
+    def _say(self, trainer: Trainer) -> None:
+        now, total, done = time.perf_counter(), self._total(trainer), trainer.global_step
+        self._said = now
+        left = ""
+        if total and done > self._first:
+            minutes = (now - self._start) / (done - self._first) * (total - done) / 60
+            left = f"  {minutes:.0f} min left" if minutes >= 1 else f"  {60 * minutes:.0f} s left"
+        print(f"step {done}/{total or '?'}  {self._figures(trainer)}{left}", file=sys.stderr, flush=True)
