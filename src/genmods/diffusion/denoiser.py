@@ -46,7 +46,9 @@ class Denoiser(nn.Module):
         if output.shape[1] == 2 * x_t.shape[1]:
             first, second = output.chunk(2, dim=1)
             return first, second
-        raise ValueError(f"the network returns {list(output.shape)} for x of {list(x_t.shape)}: must be C or 2 C channels")
+        raise ValueError(
+            f"the network returns {list(output.shape)} for x of {list(x_t.shape)}: must be C or 2 C channels"
+        )
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Estimate:
         """The estimate at `x_t` [B, ...] and `t` [B]."""

@@ -46,7 +46,9 @@ class Quadratic(Grid):
     """Uniform in √t, denser near the data (Song et al. 2021, DDIM, appendix D.2)."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
-        return process.t_min + (process.t_max - process.t_min) * torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2
+        return (
+            process.t_min + (process.t_max - process.t_min) * torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2
+        )
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ def _sum(x: Tensor) -> Tensor:
     return x.double().flatten(1).sum(1)
 
 
-def _diffusion(denoise: Denoise, process: NoiseProcess, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None) -> Tensor:
+def _diffusion(
+    denoise: Denoise, process: NoiseProcess, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None
+) -> Tensor:
     """One draw of the diffusion term, nats [B], at the times that `u` in [0, 1) [B] chooses: its mean over u is the term."""
     if grid is None:
         span = process.t_max - process.t_low
@@ -114,6 +116,7 @@ def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, levels: int)
     return torch.stack(terms)
 
 
+@torch.no_grad()
 def ode(
     denoise: Denoise,
     process: NoiseProcess,

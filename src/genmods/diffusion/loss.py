@@ -38,9 +38,7 @@ class DiffusionLoss(nn.Module):
     from it (Nichol and Dhariwal 2021, equation 16); that takes a discrete process.
     """
 
-    def __init__(
-        self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: float = 0.001
-    ):
+    def __init__(self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: float = 0.001):
         super().__init__()
         if hybrid < 0:
             raise ValueError(f"hybrid={hybrid}: must not be negative")

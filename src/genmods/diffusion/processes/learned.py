@@ -22,9 +22,7 @@ class Learned(VariancePreserving):
     the reconstruction term (`genmods.diffusion.likelihood.vlb`), since the diffusion term alone would close the range.
     """
 
-    def __init__(
-        self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False
-    ):
+    def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False):
         if log_snr_max <= log_snr_min:
             raise ValueError(f"log_snr_min={log_snr_min}, log_snr_max={log_snr_max}: must be log_snr_min < log_snr_max")
         if width < 1:

@@ -55,7 +55,9 @@ class VariancePreserving(NoiseProcess):
     def _knots(self, steps: int) -> Tensor:
         betas = self.betas(steps)
         if betas.max() >= 1:
-            raise ValueError(f"steps={steps}: too few for this schedule, whose largest beta would be {betas.max():.3g} >= 1")
+            raise ValueError(
+                f"steps={steps}: too few for this schedule, whose largest beta would be {betas.max():.3g} >= 1"
+            )
         return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
     def _integral_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,178 @@
+"""Every density, weighting and prediction: the effective weights, and a learned variance that learns the right one."""
+
+import math
+
+import pytest
+import torch
+from oracles import Gaussian, built_in, processes
+from torch import nn
+
+from genmods.diffusion import EDM, Cosine, Denoiser, DiffusionLoss, Eps, Karras, Linear, LogNormal, LowDiscrepancy, V
+from genmods.diffusion.densities import Uniform
+from genmods.diffusion.weightings import EDM2, Elbo, Level, MinSNR, Sigmoid, Simple
+from genmods.table import BUILTINS
+
+PROCESSES = processes()
+DENSITIES = {name: built_in("density", name)() for name in BUILTINS["density"]}
+each_process = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES.keys())
+
+
+class Optimal(nn.Module):
+    """A network that says the exact prediction for N(0, c²)."""
+
+    def __init__(self, process, prediction, c):
+        super().__init__()
+        self.process, self.prediction, self.c = process, prediction, c
+
+    def forward(self, x, noise, cond=None):
+        t = self.process.time(noise)
+        scale = torch.hypot(self.process.alpha(t), self.process.sigma(t))[:, None]
+        estimate = Gaussian(self.process, self.c)(x * scale, t)
+        return self.prediction.target(self.process, estimate.x0, estimate.eps, t)
+
+
+@each_density
+@each_process
+def test_density_of_the_log_snr(process, density):
+    """The stated density integrates to the fraction of times drawn, bin by bin."""
+    u = (torch.arange(20000, dtype=torch.float64) + 0.5) / 20000
+    with torch.no_grad():
+        t = density(process, u)
+        assert t.min() >= process.t_low * (1 - 1e-12) and t.max() <= process.t_max * (1 + 1e-12)
+        if process.times is not None and isinstance(density, Uniform):
+            torch.testing.assert_close(t.unique(), process.times)
+            return
+        edges = torch.linspace(*process.log_snr_range, 1001, dtype=torch.float64)[1:-1]
+        p = density.log_snr_density(process, process.time(edges))
+        part = torch.trapezoid(p[200:600], edges[200:600])
+        log_snr = process.log_snr(t)
+        drawn = ((log_snr > edges[200]) & (log_snr <= edges[599])).double().mean()
+    assert abs(part - drawn) < 2e-3
+
+
+def test_low_discrepancy_spreads_the_batch():
+    t = LowDiscrepancy()(Cosine(), torch.rand(64))
+    assert t.sort().values.diff().max() < 1.01 * Cosine().t_max / 64
+
+
+@each_density
+@pytest.mark.parametrize("prediction", BUILTINS["prediction"])
+@pytest.mark.parametrize("process", ["cosine", "edm", "learned", "variance_exploding"])
+def test_elbo_is_the_diffusion_term(process, prediction, density):
+    """½ ln((1 + c² SNR_1)/(1 + c² SNR_0)) for N(0, c²), whatever the density and the prediction."""
+    points = 4000 if process == "learned" else 400_000
+    process, c = PROCESSES[process], 0.6
+    prediction = built_in("prediction", prediction)()
+    u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    if isinstance(density, LogNormal):
+        density = LogNormal(mean=-1.0, std=3.0)
+    with torch.no_grad():
+        t = density(process, u)
+        level = Level.at(process, prediction, t, density)
+        noise = process.alpha(t) ** 2 * c**2 + process.sigma(t) ** 2
+        eps_error = process.alpha(t) ** 2 * c**2 / noise
+        loss = Elbo()(level, eps_error / level.eps_gain).mean()
+    low, high = (math.exp(v) for v in process.log_snr_range)
+    assert abs(loss - 0.5 * math.log((1 + c**2 * high) / (1 + c**2 * low))) < 0.02
+
+
+def test_published_weights():
+    t = torch.tensor([0.01, 0.3, 0.9], dtype=torch.float64)
+    process = Linear()
+    snr = process.log_snr(t).exp()
+
+    def weight(weighting, prediction, process=process):
+        return weighting.weight(Level.at(process, prediction, t, Uniform()))
+
+    torch.testing.assert_close(weight(Simple(), V()), torch.ones(3).double())
+    torch.testing.assert_close(weight(MinSNR(5.0), Eps()), (5 / snr).clamp(max=1))
+    torch.testing.assert_close(weight(MinSNR(5.0), V()), snr.clamp(max=5) / (snr + 1))
+    rate = -process.log_snr_rate(t) * (process.t_max - process.t_low)
+    torch.testing.assert_close(weight(Elbo(), Eps()), 0.5 * rate)
+    torch.testing.assert_close(weight(Sigmoid(-1.0), Eps()), 0.5 * rate / (1 + math.e * snr))
+    edm = built_in("weighting", "edm")(sigma_data=0.5)
+    torch.testing.assert_close(weight(edm, Karras(0.5), EDM()), torch.ones(3).double())
+
+
+@pytest.mark.parametrize("process", ["cosine", "rectified", "linear-100"])
+@pytest.mark.parametrize("weighting", BUILTINS["weighting"])
+def test_loss_is_finite_per_sample_and_trains(process, weighting):
+    process = PROCESSES[process]
+    network = nn.Linear(2, 2)
+    denoiser = Denoiser(_Ignoring(network), process, V())
+    loss = DiffusionLoss(LowDiscrepancy(), built_in("weighting", weighting)())
+    x0 = torch.randn(16, 2)
+    first = loss(denoiser, x0, generator=torch.Generator().manual_seed(0))
+    again = loss(denoiser, x0, generator=torch.Generator().manual_seed(0))
+    assert first.per_sample.shape == first.error.shape == first.log_snr.shape == (16,)
+    torch.testing.assert_close(first.per_sample, again.per_sample)
+    first.per_sample.mean().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+class _Ignoring(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x, noise, cond=None):
+        return self.module(x)
+
+
+def test_optimal_network_has_the_mmse():
+    process, c = Cosine(), 0.6
+    denoiser = Denoiser(Optimal(process, V(), c), process, V())
+    x0 = c * torch.randn(20000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    result = DiffusionLoss()(denoiser, x0, generator=torch.Generator().manual_seed(1))
+    alpha, sigma = process.alpha(result.t), process.sigma(result.t)
+    want = (c**2 / (alpha**2 * c**2 + sigma**2)).mean()
+    assert abs(result.error.mean() / want - 1) < 0.03
+
+
+def test_edm2_learns_the_error_of_each_level():
+    weighting = EDM2(channels=32)
+    level = Level(*torch.tensor([[-4.0, 0.0, 4.0], [1, 1, 1], [0, 0, 0], [1, 1, 1]]).double())
+    error = torch.tensor([0.1, 1.0, 3.0])
+    optimizer = torch.optim.Adam(weighting.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        weighting(level, error).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(weighting.log_variance(level.log_snr).exp(), error, rtol=1e-2, atol=0)
+
+
+class _Variance(nn.Module):
+    """The exact ε of N(0, c²), and one number for the variance."""
+
+    def __init__(self, process, c):
+        super().__init__()
+        self.optimal, self.fraction = Optimal(process, Eps(), c), nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, noise, cond=None):
+        eps = self.optimal(x, noise)
+        return torch.cat([eps, torch.zeros_like(eps) + self.fraction], dim=1)
+
+
+def test_learned_variance_finds_the_true_one():
+    """For N(0, 1) the true reverse variance of a variance preserving process is the largest: the fraction goes to 1."""
+    process = Linear(steps=50)
+    network = _Variance(process, 1.0)
+    loss = DiffusionLoss(hybrid=1.0)
+    denoiser = Denoiser(network, process, Eps())
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss(denoiser, torch.randn(256, 1, generator=generator), generator=generator).per_sample.mean().backward()
+        optimizer.step()
+    assert abs(network.fraction - 1) < 0.15
+    with pytest.raises(ValueError, match="discrete process"):
+        loss(Denoiser(_Variance(Linear(), 1.0), Linear(), Eps()), torch.randn(4, 1))
+
+
+@pytest.mark.parametrize("make", [lambda: LogNormal(std=0.0), lambda: MinSNR(0.0), lambda: EDM2(channels=0),
+                                  lambda: EDM2(sigma_data=0.0), lambda: DiffusionLoss(hybrid=-1.0)])  # fmt: skip
+def test_mistakes(make):
+    with pytest.raises(ValueError, match="must"):
+        make()

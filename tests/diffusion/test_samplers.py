@@ -1,0 +1,254 @@
+"""Every registered sampler: measured order, exact flows, exact variances, and agreement on real pixels."""
+
+import math
+
+import pytest
+import torch
+from oracles import Atoms, Gaussian, Mixture, built_in, processes
+from torch import nn
+
+from genmods.diffusion import DDIM, DDPM, EDM, Denoiser, Heun, Linear, Rectified, UniPC, VarianceExploding, noise_stream
+from genmods.diffusion.guidance import Autoguidance, ClassifierFree, Interval, Threshold
+from genmods.diffusion.samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, Euler, Flow
+from genmods.table import BUILTINS
+
+PROCESSES = processes()
+SAMPLERS = {
+    name: built_in("sampler", name) for name in BUILTINS["sampler"] if "restoration" not in BUILTINS["sampler"][name]
+}
+GRIDS = {name: built_in("grid", name) for name in BUILTINS["grid"]}
+PAIRS = [(p, q) for p in PROCESSES for q in BUILTINS["prediction"] if (p, q) != ("rectified", "eps")]
+STOCHASTIC = {"ddpm", "dpmpp_2m_sde"}
+FIRST_ORDER = {"ddim", "euler", "flow"}
+NONE = noise_stream(0, torch.arange(1), (1,))
+
+ORDERS = [
+    (Euler(), 0.95, 1.05), (DDIM(), 0.95, 1.05), (Heun(), 1.9, 2.1), (Flow(), 0.95, 1.05),
+    (Flow(method="midpoint"), 1.9, 2.1), (Flow(method="heun"), 1.9, 2.1), (DPMpp2M(), 1.9, 2.1),
+    (DPMpp3M(), 1.95, 2.15), (DPMpp3M(difference="corrected"), 2.8, 3.2), (UniPC(), 2.9, 3.1), (UniPC(order=3), 3.4, 4.1),
+]  # fmt: skip
+
+
+def geometric(steps: int) -> torch.Tensor:
+    return torch.logspace(1, math.log10(0.02), steps + 1, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    process = EDM()
+    x = 10 * torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    denoise = Mixture(process)
+    return denoise, process, x, UniPC(order=3)(denoise, process, x, geometric(1536), NONE)
+
+
+@pytest.mark.parametrize("sampler, low, high", ORDERS, ids=lambda v: str(v) if not isinstance(v, float) else "")
+def test_order(mixture, sampler, low, high):
+    denoise, process, x, true = mixture
+    errors = [(sampler(denoise, process, x, geometric(n), NONE) - true).norm() for n in (128, 512)]
+    assert low <= math.log2(errors[0] / errors[1]) / 2 <= high
+
+
+def test_every_deterministic_sampler_has_a_stated_order():
+    """A sampler that arrives is named in ORDERS, or is known to be random."""
+    assert {type(sampler) for sampler, _, _ in ORDERS} >= {SAMPLERS[name] for name in SAMPLERS.keys() - STOCHASTIC}
+
+
+@pytest.mark.parametrize(
+    "sampler", [UniPC(order=3), DPMpp3M(difference="corrected"), Heun()], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+def test_gaussian_flow(process, sampler):
+    """x(t) = x(t0) √((α² c² + σ²)/(α0² c² + σ0²)) on every process."""
+    c = 0.5
+    low, high = process.log_snr_range
+    grid = process.time(torch.linspace(max(low, -6.0), min(high, 6.0), 1601, dtype=torch.float64)).detach()
+    x = torch.ones(1, 1, dtype=torch.float64)
+    found = sampler(Gaussian(process, c), process, x, grid, NONE)
+    std = torch.sqrt(process.alpha(grid) ** 2 * c**2 + process.sigma(grid) ** 2)
+    assert abs(found.item() / (std[-1] / std[0]).item() - 1) < 1e-5
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+def test_a_known_image_is_reached(process, name):
+    """Where the data are one point every sampler ends there, on every grid, from noise to noise-free data."""
+    point = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
+    noise = noise_stream(0, torch.arange(5), (2,))
+    for grid in (None, *(cls() for cls in GRIDS.values())):
+        sampler = SAMPLERS[name](steps=12, grid=grid)
+        x = process.prior_std * noise(-1).double()
+        found = sampler.sample(Atoms(process, point), process, x, noise)
+        spread = 4 * process.sigma(torch.tensor([process.t_min])).item()
+        assert (found - point).abs().max() <= spread + 1e-2 * (process.t_low == process.t_min) + 1e-9
+
+
+class Affine(nn.Module):
+    num_classes = 2
+
+    def __init__(self, channels):
+        super().__init__()
+        self.mix = nn.Linear(channels, channels)
+
+    def forward(self, x, noise, cond=None):
+        return self.mix(x.movedim(1, -1)).movedim(-1, 1) * torch.sigmoid(noise / 4).view(-1, *[1] * (x.dim() - 1))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("process, prediction", PAIRS)
+def test_every_combination_runs(process, prediction, name):
+    """Sampler x process x prediction x guidance: finite, in the type of x, once a step, the same in any batch."""
+    torch.manual_seed(0)
+    process = PROCESSES[process]
+    denoiser = Denoiser(Affine(2), process, built_in("prediction", prediction)())
+    plain, worse = denoiser.given({}), Denoiser(Affine(2), process, denoiser.prediction).given({})
+    guided = (
+        plain,
+        Threshold(ClassifierFree(plain, worse, 2.0), process),
+        Interval(Autoguidance(plain, worse, 1.5), plain, process, 0.3, 3.0),
+    )
+    sampler = SAMPLERS[name](steps=5)
+    for denoise in guided:
+        bar = []
+
+        def run(indices, denoise=denoise, bar=bar):
+            noise = noise_stream(3, torch.tensor(indices), (2,))
+            x = process.prior_std * noise(-1)
+            return sampler.sample(denoise, process, x, noise, progress=lambda *done: bar.append(done))
+
+        whole = run([0, 1, 2])
+        assert whole.isfinite().all() and whole.dtype == torch.float32
+        assert bar == [(i + 1, 5) for i in range(5)]
+        torch.testing.assert_close(torch.cat([run([0]), run([1, 2])]), whole, rtol=1e-4, atol=1e-4)
+
+
+def affine_steps(sampler, denoise, process):
+    """The gain of x and of fresh noise in each step, for a linear denoiser."""
+    grid = sampler.times(process)
+    one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    for i in range(len(grid) - 1):
+        pair = grid[i : i + 2]
+        yield (
+            sampler(denoise, process, one, pair, lambda step: zero).item(),
+            sampler(denoise, process, zero, pair, lambda step: one).item(),
+        )
+
+
+@pytest.mark.parametrize("c2, variance, end", [(1.0, "large", 0.9999), (0.25, "small", 0.24613)])
+def test_ancestral_variance_by_recursion(c2, variance, end):
+    """DDPM on N(0, c²) with T = 1000, against the recursion in plain numbers, and against the stated end."""
+    process, total = Linear(steps=1000), 1.0
+    for gain, fresh in affine_steps(DDPM(1000, variance=variance), Gaussian(process, c2**0.5), process):
+        total = gain**2 * total + fresh**2
+    betas = [1e-4 + (0.02 - 1e-4) * i / 999 for i in range(1000)]
+    bars = [1.0]
+    for beta in betas:
+        bars.append(bars[-1] * (1 - beta))
+    want = 1.0
+    for i in range(1000, 0, -1):
+        bar, before, beta = bars[i], bars[i - 1], betas[i - 1]
+        shrink = bar**0.5 * c2 / (bar * c2 + 1 - bar)
+        mean = before**0.5 * beta / (1 - bar) * shrink + (1 - beta) ** 0.5 * (1 - before) / (1 - bar)
+        noise = 0.0 if i == 1 else (beta if variance == "large" else beta * (1 - before) / (1 - bar))
+        want = mean**2 * want + noise
+    assert abs(total - want) < 1e-10
+    assert abs(total - end) < 6e-6
+
+
+def test_ancestral_variance_by_sampling():
+    process, count = Linear(steps=1000), 2000
+    noise = noise_stream(0, torch.arange(count), (1,))
+    x = DDPM(1000).sample(Gaussian(process, 0.5), process, noise(-1).double(), noise)
+    assert abs(x.var() - 0.24613) < 3 * 0.24613 * (2 / count) ** 0.5
+
+
+def test_ddpm_is_ddim_with_eta_1():
+    process = Linear(steps=100)
+    noise = noise_stream(0, torch.arange(4), (1,))
+    x = noise(-1).double()
+    a, b = (s.sample(Gaussian(process), process, x, noise) for s in (DDPM(100), DDIM(100, eta=1.0)))
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampler", [DDPM(200), DDIM(200, eta=1.0), DPMpp2MSDE(100)], ids=lambda s: type(s).__name__)
+def test_posterior_sampling(sampler):
+    """From y at s, a sample of the reverse SDE lies at 2 MMSE from the truth: 3.01 dB below the denoiser."""
+    process, count = VarianceExploding(), 4000
+    noise = noise_stream(1, torch.arange(count), (4,))
+    truth, y_noise = noise(-1).double(), noise(-2).double()
+    y, start = truth + y_noise, process.time(torch.zeros(1, dtype=torch.float64)).item()
+    grid = start * torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64)
+    sample = sampler(Gaussian(process), process, y, grid, noise)
+    ratio = (sample - truth).square().mean() / (y / 2 - truth).square().mean()
+    assert abs(10 * math.log10(ratio) - 3.01) < 0.05
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - STOCHASTIC))
+def test_real_pixels(name):
+    """The softmax denoiser over digits: every deterministic sampler agrees with a reference flow to 1e-4 (first order: is on its way)."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    digits = torch.from_numpy(datasets.load_digits().data[:200]).double() / 8 - 1
+    process = EDM()
+    denoise, x = Atoms(process, digits), 3 * torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).double()
+
+    def grid(n):
+        return torch.logspace(math.log10(3), -1, n + 1, dtype=torch.float64)
+
+    true = UniPC(order=3)(denoise, process, x, grid(1200), NONE)
+    errors = [
+        (SAMPLERS[name]()(denoise, process, x, grid(n), NONE) - true).square().mean().sqrt().item() for n in (400, 800)
+    ]
+    assert errors[1] < 1e-4 or (name in FIRST_ORDER and errors[1] < 0.65 * errors[0] < 1e-3)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_mistakes(name):
+    with pytest.raises(ValueError, match="steps=0") as caught:
+        SAMPLERS[name](steps=0)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="only 100 levels"):
+        SAMPLERS[name](steps=101).times(Linear(steps=100))
+
+
+BAD = [
+    lambda: DDIM(eta=2.0), lambda: DDPM(variance="huge"), lambda: Euler(churn=-1.0), lambda: Flow(method="rk9"),
+    lambda: DPMpp2M(steps=1), lambda: DPMpp2MSDE(steps=1), lambda: DPMpp3M(steps=2), lambda: DPMpp3M(difference="none"),
+    lambda: UniPC(steps=1), lambda: UniPC(steps=2, order=3), lambda: UniPC(order=4), lambda: GRIDS["karras"](rho=0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", BAD)
+def test_bad_settings(make):
+    with pytest.raises(ValueError, match=r"must|at least") as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+def test_grids_fall_from_end_to_end(process, grid):
+    for steps in (1, 2, 10):
+        times = GRIDS[grid]()(process, steps)
+        assert times.shape == (steps + 1,) and times.dtype == torch.float64
+        assert times[0] == process.t_max and abs(times[-1] - process.t_min) < 1e-9
+        assert (times.diff() < 0).all()
+
+
+def test_grid_forms():
+    process = EDM()
+    i = torch.arange(18, dtype=torch.float64)
+    want = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    torch.testing.assert_close(GRIDS["karras"]()(process, 18)[:-1], want, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(process.schedule(18)[:-1], want, rtol=1e-9, atol=1e-9)
+    steps = GRIDS["lambda"]()(Rectified(), 10)
+    log_snr = Rectified().log_snr(steps)[1:-1]
+    torch.testing.assert_close(log_snr.diff(), log_snr.diff()[:1].expand(8))
+
+
+def test_noise_of_a_sample_is_its_own():
+    all_of_it = noise_stream(5, torch.arange(6), (1, 2, 3))
+    part = noise_stream(5, torch.tensor([4, 1]), (1, 2, 3))
+    torch.testing.assert_close(part(7), all_of_it(7)[[4, 1]])
+    assert not torch.equal(all_of_it(0), all_of_it(1)) and not torch.equal(
+        all_of_it(0), noise_stream(6, torch.arange(6), (1, 2, 3))(0)
+    )
+    assert part(-1).shape == (2, 1, 2, 3)
