@@ -66,7 +66,9 @@ def _settled(value: Any) -> Any:
 
 def _part(kind: str, run: str) -> Part:
     checkpoint = files.load(runs.find_checkpoint(run))
-    for part in parts(runs.recipe_of(checkpoint).task):
+    task = runs.recipe_of(checkpoint).task
+    assert isinstance(task, Part), "a checkpoint's recipe is self-contained"
+    for part in parts(task):
         if part.kind == kind:
             return part
     raise UserError(f"{run}: that run has no {kind}")

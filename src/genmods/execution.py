@@ -48,10 +48,9 @@ def place(recipe: Recipe, ckpt_path: str | None) -> Place:
 
 
 def build_data(recipe: Recipe) -> ImageData:
-    """The data module of a recipe, with the recipe's seed where its own is left open."""
+    """The data module of a recipe, with its order and augmentation from the recipe's seed."""
     data: ImageData = build(recipe.data)
-    if recipe.data.given.get("seed") is None:
-        data.seed = recipe.seed
+    data.seed = recipe.seed
     return data
 
 
@@ -116,10 +115,10 @@ def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, st
             logger.begin(folder, config, step)
 
 
-def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> Any:
+def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> tuple[Any, Any]:
     """Run Lightning's `validate`, `test` or `predict` of a checkpoint (by default the newest run's) on a recipe's data.
 
-    The figures are written to `<stage>.json` in the run folder; predictions are returned.
+    Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions.
     """
     at = place(recipe, ckpt_path or "last")
     assert at.checkpoint is not None
@@ -129,7 +128,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
     trainer = make_trainer(at.folder, task, settings, [], [], {})
     if stage == "predict":
-        return trainer.predict(task, data)
+        return task, trainer.predict(task, data)
     (figures,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
     if not figures:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")

@@ -17,23 +17,18 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
-def _multiply(a: Tensor, constant: int) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of `a * constant` for 32-bit values held in int64."""
-    low = (a & 0xFFFF) * constant
-    high = (a >> 16) * constant + (low >> 16)
-    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
-
-
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Philox 4x32-10: four 32-bit words (in int64) from four counter words and two key words of one shape."""
+    """Philox 4x32-10: four 32-bit words (in int64) from four counter words and two key words of one shape [...]."""
     c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(10):
-        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
-        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return c0, c1, c2, c3
+    ones, device = [1] * c0.ndim, c0.device
+    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(2, *ones)
+    weyl = torch.tensor(_WEYL, device=device).view(2, *ones)
+    even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
+    rounds = torch.arange(10, device=device).view(10, 1, *ones)
+    for k in ((torch.stack(key) + rounds * weyl) & _MASK).unbind():
+        product = even * multipliers  # wraps around 2^64, whose bits are all there
+        even, odd = ((product >> 32) & _MASK).flip(0).bitwise_xor_(odd).bitwise_xor_(k), (product & _MASK).flip(0)
+    return even[0], odd[0], even[1], odd[1]
 
 
 def _words(keys: Tensor, size: int, stream: int) -> Tensor:

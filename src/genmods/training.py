@@ -15,9 +15,6 @@ from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.tasks.base import Task
 
-DEFAULTS: dict[str, Any] = {"num_sanity_val_steps": 0, "enable_model_summary": False}
-"""What genmods sets where a recipe's `trainer` section is silent."""
-
 FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
 """What a recipe cannot change: the loader shares out samples itself, and likelihood and guidance need gradients."""
 
@@ -40,7 +37,7 @@ def make_trainer(
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
     return Trainer(
-        **{**DEFAULTS, **settings, **FIXED},
+        **{**settings, **FIXED},
         default_root_dir=folder,
         logger=loggers or False,
         callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],

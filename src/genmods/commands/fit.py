@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> None:
         if not options.quiet:
             outcome.after_fit(folder)
         return
-    result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
+    task, result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":
-        outcome.predictions(result, sys.stdout)
+        outcome.predictions(result, sys.stdout, task.class_names)
     else:
-        outcome.figures(*result)
+        outcome.figures(task, result)

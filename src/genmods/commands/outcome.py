@@ -24,13 +24,14 @@ def after_fit(folder: Path) -> None:
 
     series = read_series(folder / "metrics.csv")
     figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
-    task = recipes.load(folder / "recipe.yaml").task.entry.name
+    task = recipes.load(folder / "recipe.yaml").task
+    name = task.entry.name if isinstance(task, recipes.Part) else ""
     lines = {"checkpoint": str(runs.find_checkpoint(folder))}
     if any((folder / "samples").glob("*.png")):
         lines["pictures"] = str(folder / "samples")
     if figures:
         lines["figures"] = ", ".join(figures)
-    command = _NEXT.get(task, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
+    command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
     lines["next"] = f"python -m genmods {command}"
     print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """The base of every task: an optimizer over parameter groups, a schedule per step, and randomness without a state.
 
-Before each batch the generators are seeded from (seed, rank, epoch, batch), so that dropout, times and noise of a batch
+Before each batch the generators are seeded from (seed, rank, batches done), so that dropout, times and noise of a batch
 are the same in a run that was interrupted and resumed as in one that was not.
 """
 
@@ -44,7 +44,8 @@ class Task(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, self.current_epoch, batch_idx)))
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, done)))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, batch_idx)))

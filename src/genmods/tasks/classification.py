@@ -22,6 +22,8 @@ class ClassificationTask(Task):
     """
 
     monitor = "val/acc"
+    class_weights: Tensor | None
+    temperature: Tensor
 
     def __init__(
         self,

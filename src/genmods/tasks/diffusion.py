@@ -21,6 +21,7 @@ from genmods.diffusion import (
     Weighting,
     noise_stream,
 )
+from genmods.diffusion.guidance import ClassifierFree
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
 
@@ -90,12 +91,15 @@ class DiffusionTask(Task):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [-1, 1] as what is diffused: themselves, or the codec's latent means."""
-        return images if self.codec is None else self.codec.encode(images)[0] * self.latent_scale
+        if self.codec is None:
+            return images
+        return self.codec.encode(images)[0] * self.latent_scale  # type: ignore[operator]
 
     @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
         """The inverse of `encode`, in [-1, 1]."""
-        return (x0 if self.codec is None else self.codec.decode(x0 / self.latent_scale)).clamp(-1, 1).float()
+        images = x0 if self.codec is None else self.codec.decode(x0 / self.latent_scale)  # type: ignore[operator]
+        return images.clamp(-1, 1).float()
 
     def condition(self, batch: Batch, training: bool) -> Condition:
         """What the network is told of a batch, with labels dropped while training."""
@@ -128,8 +132,6 @@ class DiffusionTask(Task):
         conditional = self.denoiser.given(cond)
         if guidance == 1.0:
             return conditional
-        from genmods.diffusion.guidance import ClassifierFree
-
         return ClassifierFree(conditional, self.denoiser.given({}), guidance)
 
     @torch.no_grad()
