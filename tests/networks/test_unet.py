@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genmods.networks.blocks import Attention, Block, attend, noise_features
+from genmods.networks.blocks import Attention, Block, Embedding, attend, noise_features
 from genmods.networks.unet import UNet
 
 
@@ -51,6 +51,14 @@ def test_noise_features_tell_all_levels_apart():
     features = noise_features(levels, 32)
     distances = torch.cdist(features, features) + 9 * torch.eye(len(levels))
     assert distances.min() > 0.3
+
+
+def test_autocast_leaves_the_noise_level_alone():
+    embedding, levels = Embedding(16), torch.tensor([5.0, 5.001])
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = embedding(levels)
+    assert torch.equal(reduced, embedding(levels))
+    assert not torch.equal(reduced[0], reduced[1])
 
 
 def test_dropout_acts_in_training_alone():

