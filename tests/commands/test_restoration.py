@@ -1,0 +1,158 @@
+"""denoise, inpaint and restore on files, with a Gaussian in the place of a trained network."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genmods import runs
+from genmods.commands import dispatch
+from genmods.data.files import Picture, read_image, write_image
+from genmods.diffusion import Cosine
+from genmods.restoration.gaussian import Gaussian
+
+
+class Model:
+    """What a trained diffusion task has, over smooth Gaussian images of `channels` x 8 x 8."""
+
+    device, conditioning, codec, num_classes, class_names = torch.device("cpu"), "class", None, 2, ["coat", "shoe"]
+
+    def __init__(self, channels=1):
+        place = torch.arange(8, dtype=torch.float64)
+        near = torch.exp(-((place[:, None] - place) ** 2) / 8)
+        cov = 0.2 * torch.kron(torch.eye(channels, dtype=torch.float64), torch.kron(near, near))
+        self.gaussian = Gaussian(torch.zeros(channels, 8, 8, dtype=torch.float64), cov + 1e-3 * torch.eye(len(cov)))
+        self.image_shape, self.denoiser, self.process = (channels, 8, 8), self, Cosine()
+
+    def denoise(self, cond):
+        return self.gaussian.denoise(self.process)
+
+    def to(self, device):
+        return self
+
+    requires_grad_ = to
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    chosen = Model()
+    monkeypatch.setattr(runs, "load", lambda path: chosen)
+    return chosen
+
+
+def picture(channels, height, width, bits=8, alpha=False, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.linspace(0, 3, width).cos() * torch.linspace(0, 2, height).cos()[:, None]
+    white = 2**bits - 1
+    image = (wave * 0.7 + 0.05 * torch.rand(channels, height, width, generator=generator)).clamp(-1, 1)
+    image = ((image + 1) / 2 * white).round() / white * 2 - 1
+    return Picture(image, torch.ones(1, height, width) if alpha else None, bits)
+
+
+def call(command, source, out, *options):
+    return dispatch([command, "--ckpt_path", "c", "--input", str(source), "--out", str(out), "--quiet", *options])
+
+
+@pytest.mark.parametrize(("channels", "bits", "alpha"), [(1, 8, False), (3, 8, False), (1, 16, False), (3, 16, True)])
+@pytest.mark.parametrize("size", [(8, 8), (5, 13), (20, 9)])
+@pytest.mark.parametrize("trained", [1, 3])
+def test_known_pixels_come_back_bit_by_bit(tmp_path, monkeypatch, channels, bits, alpha, size, trained):
+    chosen = Model(trained)
+    monkeypatch.setattr(runs, "load", lambda path: chosen)
+    before = picture(channels, *size, bits, alpha)
+    write_image(tmp_path / "a.png", before)
+    options = ("--mask", "box:1,1,3,2", "--samples", "2", "--steps", "3")
+    assert call("inpaint", tmp_path / "a.png", tmp_path / "out", *options) == 0
+    known = torch.ones(size, dtype=torch.bool)
+    known[1:3, 1:4] = False
+    for file in ("a.png", "samples/a_1.png", "samples/a_2.png"):
+        after = read_image(tmp_path / "out" / file)
+        assert (after.bits, after.image.shape, after.alpha is None) == (bits, before.image.shape, not alpha)
+        assert torch.equal(after.image[:, known], before.image[:, known])
+        assert not torch.equal(after.image[:, ~known], before.image[:, ~known])
+    assert (tmp_path / "out/strips/a.png").is_file() and (tmp_path / "out/uncertainty/a.png").is_file()
+
+
+def test_bad_files_are_listed_and_the_others_done(tmp_path, capsys):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    write_image(tmp_path / "in/deep/good.png", picture(1, 8, 8))
+    write_image(tmp_path / "in/photo.jpg", picture(3, 8, 12))
+    (tmp_path / "in/broken.png").write_bytes(b"no image")
+    (tmp_path / "in/empty.png").write_bytes(b"")
+    assert call("denoise", tmp_path / "in", tmp_path / "out", "--sigma", "20") == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 3 and "broken.png" in lines[0] and "empty.png" in lines[1]
+    assert lines[2] == "2 files were not restored"
+    assert (tmp_path / "out/deep/good.png").is_file() and Image.open(tmp_path / "out/photo.png").size == (12, 8)
+
+
+def test_a_table_against_the_truth(tmp_path, capsys):
+    for folder in ("clean", "noisy"):
+        (tmp_path / folder).mkdir()
+    for k in range(3):
+        clean = picture(1, 16, 16, seed=k)
+        noise = 0.2 * torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(k))
+        write_image(tmp_path / f"clean/{k}.png", clean)
+        write_image(tmp_path / f"noisy/{k}.png", Picture(clean.image + noise))
+    for options in ((), ("--sigma", "25.5", "--samples", "3"), ("--corruption", "poisson:peak=50", "--steps", "4")):
+        out = tmp_path / f"out{len(options)}"
+        assert call("denoise", tmp_path / "noisy", out, "--truth", str(tmp_path / "clean"), *options) == 0
+        table = capsys.readouterr().out.splitlines()
+        assert table[-1].startswith("mean of 3") and float(table[-1].split()[3]) > 17
+        assert len((out / "figures.csv").read_text().splitlines()) == 4
+
+
+def test_operators_change_the_size(tmp_path):
+    write_image(tmp_path / "small.png", picture(3, 4, 6))
+    settings = ("--operator", "gaussian_blur:sigma=0.6", "--operator", "average:factor=2", "--steps", "4")
+    assert call("restore", tmp_path / "small.png", tmp_path / "out", *settings, "--method", "mmps:iterations=1") == 0
+    assert np.array(Image.open(tmp_path / "out/small.png")).shape == (8, 12, 3)
+
+
+def test_colourisation(tmp_path, monkeypatch):
+    chosen = Model(3)
+    monkeypatch.setattr(runs, "load", lambda path: chosen)
+    write_image(tmp_path / "grey.png", picture(1, 8, 8))
+    assert call("restore", tmp_path / "grey.png", tmp_path / "out", "--operator", "greyscale", "--steps", "4") == 0
+    assert Image.open(tmp_path / "out/grey.png").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "line"),
+    [
+        ("denoise", ["--sigma", "-1"], "--sigma -1"),
+        ("denoise", ["--sigma", "loud"], "--sigma loud"),
+        ("denoise", ["--samples", "0"], "--samples 0"),
+        ("denoise", ["--corruption", "rain"], "no corruption is called 'rain'"),
+        ("denoise", ["--corruption", "poisson:peak"], "KEY=VALUE"),
+        ("denoise", ["--label", "hat"], "classes are coat, shoe"),
+        ("denoise", ["--label", "2"], "classes are coat, shoe"),
+        ("inpaint", ["--mask", "box:1,2"], "a mask is"),
+        ("inpaint", ["--mask", "box:0,0,8,8"], "fills everything"),
+        ("inpaint", ["--mask", "random:0"], "fills nothing"),
+        ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),
+        ("restore", ["--operator", "averag"], "did you mean 'average'"),
+        ("restore", ["--operator", "box:x=5,width=7"], "does not fit"),
+        ("restore", ["--operator", "greyscale"], "3 channels|channels, and a model"),
+    ],
+)
+def test_mistakes_are_one_line_each(tmp_path, capsys, command, options, line):
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    assert call(command, tmp_path / "a.png", tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert re.search(line, error) and "Traceback" not in error
+
+
+def test_the_input_is_not_overwritten(tmp_path, capsys):
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    assert call("denoise", tmp_path / "a.png", tmp_path) == 2
+    assert "would overwrite" in capsys.readouterr().err
+
+
+def test_a_model_that_is_no_diffusion_model(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "load", lambda path: object())
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    assert call("denoise", tmp_path / "a.png", tmp_path / "out") == 2
+    assert "needs a diffusion model" in capsys.readouterr().err
