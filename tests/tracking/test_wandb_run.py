@@ -1,6 +1,7 @@
 """Weights & Biases runs read back from their run files; servers that refuse, keep silent or die."""
 
 import base64
+import contextlib
 import http.server
 import json
 import os
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from toys import config, fit, history, loader, read_records, run_files, trainer
+from toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
 from genmods.tracking.base import record_picture, record_rows
+from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.probe import why_unreachable
 from genmods.tracking.wandb import WandbRun
@@ -141,7 +143,7 @@ class Server:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 outer.requests += 1
                 answer(self, outer.requests)
 
@@ -198,9 +200,12 @@ def train_against(url, folder, key="k" * 40):
     )
 
 
+STEPS = [1, 3, 5, 7, 9, 11]
+
+
 def complete(folder):
-    (path,) = run_files(folder)
-    return [row["_step"] for row in history(path) if "train/loss" in row] == [1, 3, 5, 7, 9, 11]
+    """Whether a run file holds every row; a start that failed leaves an empty one beside it."""
+    return any([row["_step"] for row in history(file) if "train/loss" in row] == STEPS for file in run_files(folder))
 
 
 def test_no_key_and_no_terminal(tmp_path):
@@ -235,6 +240,38 @@ def test_a_server_that_dies_after_the_probe(tmp_path):
     assert complete(tmp_path)
 
 
+BUCKET = {"id": "b", "name": "x", "displayName": "x", "config": "{}", "historyLineCount": 0}
+BUCKET |= {"project": {"id": "p", "name": "genmods", "entity": {"id": "e", "name": "me"}}}
+
+
+def willing(then):
+    """A server that lets a run start online, and from its first upload on does what `then(handler)` says."""
+
+    def answer(handler, count):
+        if b"viewer" in handler.body:
+            say(handler, 200, VIEWER)
+        elif b"UpsertBucket" in handler.body:
+            say(handler, 200, {"data": {"upsertBucket": {"bucket": BUCKET, "inserted": True}}})
+        elif "file_stream" in handler.path or b"CreateRunFiles" in handler.body:
+            then(handler)
+        else:
+            say(handler, 200, {"data": {}})
+
+    return Server(answer)
+
+
+@pytest.mark.parametrize("death", ["silence", "crash"])
+def test_a_server_that_dies_in_the_middle(tmp_path, death):
+    """Silence stalls the upload at the end; an empty answer makes W&B's own process crash there."""
+    silence = threading.Event()
+    server = willing(lambda handler: silence.wait() if death == "silence" else say(handler, 200, {"data": {}}))
+    result = train_against(server.url, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert not list(tmp_path.glob("wandb/offline-*"))
+    assert [step for step, _ in read_series(tmp_path / "metrics.csv")["train/loss"]] == STEPS
+    assert complete(tmp_path) or death == "crash"
+
+
 @pytest.mark.parametrize(("status", "body"), [(401, {}), (200, {"data": {"viewer": None}}), (200, [])])
 def test_a_refused_key_is_a_reason(monkeypatch, status, body):
     server = Server(lambda handler, _: say(handler, status, body))
@@ -258,9 +295,10 @@ def test_a_trickling_server_ends_in_time(monkeypatch):
     def answer(handler, _):
         handler.send_response(200)
         handler.end_headers()
-        for _ in range(100):
-            handler.wfile.write(b" ")
-            time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                handler.wfile.write(b" ")
+                time.sleep(0.05)
 
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert "no answer" in why_unreachable(Server(answer).url, timeout=0.5)
@@ -269,6 +307,6 @@ def test_a_trickling_server_ends_in_time(monkeypatch):
 def test_two_fits_in_one_process_are_two_runs(tmp_path):
     for name in ("a", "b"):
         logger = offline(tmp_path / name)
-        trainer(tmp_path / name, [logger], steps=4).fit(__import__("toys").Toy(), loader(), loader())
+        trainer(tmp_path / name, [logger], steps=4).fit(Toy(), loader(), loader())
         logger.close()
     assert len(run_files(tmp_path / "a")) == len(run_files(tmp_path / "b")) == 1

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,7 @@ class WandbRun(WandbLogger, RunLogger):
         self._last_step = 0
         self._defined: set[str] = set()
         self._configured = False
+        self._lost = False
 
     @rank_zero_only
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
@@ -128,14 +130,25 @@ class WandbRun(WandbLogger, RunLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log figures, or W&B objects, at the trainer's step."""
-        run = self.experiment
-        for name in metrics.keys() - self._defined:
-            if name != STEP:
-                run.define_metric(name, step_metric=STEP, summary=f"{direction(name)},last")
-        self._defined |= metrics.keys()
         step = self._last_step if step is None else step
         self._last_step = max(self._last_step, step)
-        run.log({**metrics, STEP: step}, step=self._last_step)
+        if self._lost:
+            return
+        run = self.experiment
+        with self._surviving():
+            for name in metrics.keys() - self._defined:
+                run.define_metric(name, step_metric=STEP, summary=f"{direction(name)},last")
+            self._defined |= metrics.keys()
+            run.log({**metrics, STEP: step}, step=self._last_step)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Within the block nothing that W&B's own process does, not even its crash, ends the training."""
+        try:
+            yield
+        except Exception as error:
+            self._lost = True
+            rank_zero_info(f"wandb: {type(error).__name__}: {error}: logging to W&B ends here, metrics.csv goes on")
 
     @rank_zero_only
     def log_picture(self, key: str, path: Path, step: int) -> None:
@@ -169,7 +182,7 @@ class WandbRun(WandbLogger, RunLogger):
         """Upload checkpoints after a fit that ended well, and say where an offline run lies."""
         if self._experiment is None:
             return
-        if status == "success" and self.upload_checkpoints and self._save_dir:
+        if status == "success" and self.upload_checkpoints and self._save_dir and not self._lost:
             self._log_checkpoints(Path(self._save_dir) / "checkpoints")
         if self.offline:
             rank_zero_info(f"wandb: to upload this run: {self.sync_command}")
@@ -188,13 +201,15 @@ class WandbRun(WandbLogger, RunLogger):
                 metadata = {"step": self._last_step, "file": path.name}
                 artifact = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=metadata)
                 artifact.add_file(str(path.resolve()), name="model.ckpt", policy="immutable")
-                self.experiment.log_artifact(artifact, aliases=[alias])
+                with self._surviving():
+                    self.experiment.log_artifact(artifact, aliases=[alias])
 
     @rank_zero_only
     def close(self) -> None:
         """Send what is left, for at most `finish_timeout` seconds, and end the W&B run."""
         if self._experiment is not None:
-            self._experiment.finish()
+            with self._surviving():
+                self._experiment.finish()
             self._experiment = None
 
 

@@ -1,0 +1,63 @@
+"""Two gloo ranks: one W&B run, one metrics file, grids made by both ranks, no hang."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from toys import history, run_files
+
+from genmods.tracking.csv import read_series
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+sys.path[:0] = [sys.argv[2], sys.argv[3]]
+from lightning.pytorch import Trainer
+from test_pictures import diffusion
+from toys import *
+
+from genmods.callbacks.ema import EMA
+from genmods.callbacks.loss_by_noise import LossByNoise
+from genmods.callbacks.norms import Norms
+from genmods.callbacks.sample_grid import SampleGrid
+from genmods.callbacks.strips import DiffusionStrip
+from genmods.callbacks.throughput import Throughput
+from genmods.data.module import ImageData
+from genmods.data.sources.digits import Digits
+from genmods.report.callback import Report
+from genmods.tracking.csv import MetricsFile
+from genmods.tracking.wandb import WandbRun
+
+folder = Path(sys.argv[1])
+loggers = [MetricsFile(), WandbRun(mode="offline")]
+for logger in loggers:
+    logger.begin(folder, {"seed": 1})
+callbacks = [EMA((0.5,)), Norms(), Throughput(), SampleGrid(n=6), DiffusionStrip(), LossByNoise(), Report()]
+trainer(folder, loggers, 4, callbacks, devices=2, strategy="ddp", use_distributed_sampler=False).fit(
+    diffusion(), ImageData(Digits(), batch_size=32, limit=256)
+)
+for logger in loggers:
+    logger.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="starts two processes with gloo")
+def test_two_ranks_write_one_run(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    here = Path(__file__).parent
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "SLURM_"))}
+    environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(tmp_path / "none")}
+    command = [sys.executable, str(script), str(tmp_path / "run"), str(here), str(here.parent / "callbacks")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-3000:]
+    (path,) = run_files(tmp_path / "run")
+    assert [row["_step"] for row in history(path) if "train/loss" in row] == [1, 3]
+    series = read_series(tmp_path / "run" / "metrics.csv")
+    assert [step for step, _ in series["train/grad_norm"]] == [1, 3]
+    grid = Image.open(tmp_path / "run" / "samples" / "step_000004.png")
+    assert grid.size[0] > 8 and (tmp_path / "run" / "report.html").is_file()
