@@ -31,7 +31,9 @@ def inject(facts: dict[str, Any], kind: str, run: str) -> Any:
         raise UserError(f"{run}: none of its weights fit a {part.entry.name} for this data")
     result.load_state_dict(fitting, strict=False)
     if fresh := [name for name in own if name not in fitting]:
-        print(f"{run}: {len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}", file=sys.stderr)
+        print(
+            f"{run}: {len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}", file=sys.stderr
+        )
     return result
 
 

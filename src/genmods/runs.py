@@ -1,6 +1,6 @@
 """Runs on the disk: where they lie, which checkpoint of one is meant, and how a task comes back from it.
 
-    runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, samples/, report.html}
+runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, samples/, report.html}
 """
 
 from __future__ import annotations

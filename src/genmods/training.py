@@ -48,7 +48,14 @@ def make_trainer(
 class _Advice(logging.Filter):
     """Drops what Lightning says at every start and end and nobody asked for."""
 
-    _TEXTS = ("GPU available", "TPU available", "HPU available", "💡 Tip", "`weights_only` was not set", "`Trainer.fit` sto")
+    _TEXTS = (
+        "GPU available",
+        "TPU available",
+        "HPU available",
+        "💡 Tip",
+        "`weights_only` was not set",
+        "`Trainer.fit` sto",
+    )
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith(self._TEXTS)

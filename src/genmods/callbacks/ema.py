@@ -109,4 +109,5 @@ class EMA(Callback):
 
 def find_ema(trainer: Trainer) -> EMA | None:
     """The trainer's EMA callback, or None."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, EMA)), None)
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, EMA)), None)

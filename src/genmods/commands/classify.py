@@ -36,18 +36,18 @@ def run(options: argparse.Namespace) -> None:
     task = task.to(device)
     paths = find_images(options.input)
     broken: list[str] = []
-    batches = []
+    rows: list[tuple[str, list[float]]] = []
     for start in range(0, len(paths), options.batch_size):
         names, images = readable(paths[start : start + options.batch_size], task.image_shape, broken)
         if names:
-            batches.append({"index": names, "probabilities": task.probabilities(torch.stack(images).to(device)).cpu()})
+            rows += zip(names, task.probabilities(torch.stack(images).to(device)).tolist(), strict=True)
     if options.out is None:
-        predictions(batches, sys.stdout, task.class_names)
+        predictions(rows, sys.stdout, task.class_names)
     else:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("w", encoding="utf-8", newline="") as file:
-            predictions(batches, file, task.class_names)
-        print(f"{sum(len(batch['index']) for batch in batches)} images classified in {options.out}")
+            predictions(rows, file, task.class_names)
+        print(f"{len(rows)} images classified in {options.out}")
     if broken:
         raise UserError("\n".join(broken))
 

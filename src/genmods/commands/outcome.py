@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from genmods import runs
 from genmods.tasks.base import Task
@@ -49,11 +49,10 @@ def figures(task: Task, values: dict[str, float]) -> None:
             print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
 
 
-def predictions(batches: Iterable[dict[str, Any]], file: IO[str], class_names: list[str]) -> None:
-    """Class probabilities as CSV: a row an image, with its index, most likely class and a column a class."""
+def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:
+    """Named class probabilities as CSV: the image, its most likely class, that probability, and a column a class."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["image", "class", "probability", *class_names])
-    for batch in batches:
-        for name, row in zip(batch["index"], batch["probabilities"].tolist(), strict=True):
-            best = max(range(len(row)), key=row.__getitem__)
-            writer.writerow([getattr(name, "item", lambda n=name: n)(), class_names[best], f"{row[best]:.6f}", *(f"{p:.6f}" for p in row)])
+    for name, row in rows:
+        best = max(range(len(row)), key=row.__getitem__)
+        writer.writerow([name, class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])

@@ -1,7 +1,7 @@
 """A denoiser is a network, a process and a prediction: (x_t, t, condition) -> Estimate(x0, ε).
 
-The network sees x_t/√(α² σ_data² + σ²), of unit variance at every noise level, and the log-SNR: it needs to know nothing
-of the process' own time.
+The network sees x_t/√(α² σ_data² + σ²), of unit variance at every noise level, and the log-SNR: it needs to know
+nothing of the process' own time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Denoiser(nn.Module):
     """`network(x, noise, cond)` as a denoiser of `process`, where the network's output is a `prediction`.
 
     `sigma_data` is the root mean square of the data. A network that returns twice the channels of x says the reverse
-    variance with the second half (Nichol and Dhariwal 2021). Raises ValueError for a singular pair of process and prediction.
+    variance with the second half (Nichol and Dhariwal 2021). Raises ValueError for a singular pair of process and
+    prediction.
     """
 
     def __init__(self, network: nn.Module, process: NoiseProcess, prediction: Prediction, sigma_data: float = 1.0):

@@ -1,7 +1,7 @@
 """Which noise levels training sees: the density of t, as a map of uniform numbers.
 
-Each density also says the density of the log-SNR that it makes, p(log-SNR) = p(t)/|d log-SNR/dt|, so that a weighting can
-ask for an effective weight and divide by it.
+Each density also says the density of the log-SNR that it makes, p(log-SNR) = p(t)/|d log-SNR/dt|, so that a weighting
+can ask for an effective weight and divide by it.
 """
 
 from __future__ import annotations

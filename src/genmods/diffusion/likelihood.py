@@ -1,13 +1,14 @@
 """Likelihoods in bits per dimension: the variational bound, and the probability flow.
 
-Data on [-1, 1] with L grey levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then is
--log2(p)/D - log2(2/(L - 1)) bits/dim.
+Data on [-1, 1] with L grey levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then
+is -log2(p)/D - log2(2/(L - 1)) bits/dim.
 
 The bound (Ho et al. 2020; Kingma et al. 2021), in nats, is the sum of
 
     prior            KL( q(x_T | x) ‖ N(0, prior_std²) )
     diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps, or ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR without steps
-    reconstruction   -ln p(x | x_{t_low}),  each pixel's softmax over the levels v of -(x_t - α v)²/2σ² (VDM, equation 13)
+    reconstruction   -ln p(x | x_{t_low}),  each pixel's softmax over the levels v of -(x_t - α v)²/2σ² (VDM, equation
+    13)
 
 The flow (Song et al. 2021) is exact for its own model: ln p(x) = ln p_T(x_T) + ∫ ∇·(dx/dt) dt along it.
 """
@@ -47,9 +48,9 @@ def vlb(
 ) -> Bits:
     """The variational bound of images `x0` [B, ...] on [-1, 1] with `levels` grey levels; differentiable.
 
-    A discrete process is bounded over its own levels, a continuous one in continuous time, or over `steps` steps uniform in
-    t where given. The diffusion term takes `draws` low-discrepancy times an image; None visits every step once. The noise
-    of image i depends on (`seed`, `indices[i]`), by default its place in the batch.
+    A discrete process is bounded over its own levels, a continuous one in continuous time, or over `steps` steps
+    uniform in t where given. The diffusion term takes `draws` low-discrepancy times an image; None visits every step
+    once. The noise of image i depends on (`seed`, `indices[i]`), by default its place in the batch.
     """
     _check_levels(levels)
     if draws is not None and draws < 1:
@@ -130,9 +131,9 @@ def ode(
     """Bits per dimension [B] of `x0` [B, ...] by the probability flow, from `t_low` to `t_max`.
 
     Images are dequantised with uniform noise of one bin; `levels` None says that the data are continuous already, and
-    returns -log2 of their density per dimension. The flow takes `steps` Runge-Kutta steps of fourth order uniform in the
-    log-SNR, four calls each. The divergence is Hutchinson's estimate with `probes` Rademacher vectors, or exact where None,
-    at one backward pass a dimension. The noise of image i depends on (`seed`, `indices[i]`).
+    returns -log2 of their density per dimension. The flow takes `steps` Runge-Kutta steps of fourth order uniform in
+    the log-SNR, four calls each. The divergence is Hutchinson's estimate with `probes` Rademacher vectors, or exact
+    where None, at one backward pass a dimension. The noise of image i depends on (`seed`, `indices[i]`).
     """
     if steps < 1 or (probes is not None and probes < 1):
         raise ValueError(f"steps={steps}, probes={probes}: must be at least 1 (probes None: exact)")

@@ -34,8 +34,8 @@ class Loss(NamedTuple):
 class DiffusionLoss(nn.Module):
     """The loss of a `Denoiser` on images `x0`, with times from `density` and weights from `weighting`.
 
-    Where the network says a variance too, `hybrid` times the ELBO's term of that step is added, and only the variance learns
-    from it (Nichol and Dhariwal 2021, equation 16); that takes a discrete process.
+    Where the network says a variance too, `hybrid` times the ELBO's term of that step is added, and only the variance
+    learns from it (Nichol and Dhariwal 2021, equation 16); that takes a discrete process.
     """
 
     def __init__(self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: float = 0.001):
@@ -74,9 +74,11 @@ class DiffusionLoss(nn.Module):
 
 
 def step_bound(denoiser: Denoiser, x0: Tensor, estimate: Estimate, t: Tensor) -> Tensor:
-    """The ELBO's terms of the steps from levels `t` [B] to the ones before, in nats a pixel, times the number of levels.
+    """The ELBO's terms of the steps from levels `t` [B] to the ones before, in nats a pixel, times the number of
+    levels.
 
-    The last step, to the data, adds no noise and counts nothing. Raises ValueError for a continuous process: it has no steps.
+    The last step, to the data, adds no noise and counts nothing. Raises ValueError for a continuous process: it has no
+    steps.
     """
     process = denoiser.process
     if process.times is None:

@@ -17,7 +17,8 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 
 
 class Estimate(NamedTuple):
-    """What a denoiser says of x_t: the data and the noise [B, ...], with x_t = α x0 + σ ε unless a guidance says otherwise.
+    """What a denoiser says of x_t: the data and the noise [B, ...], with x_t = α x0 + σ ε unless a guidance says
+    otherwise.
 
     `var` (where the network learned it, else None) says where in [0, 1], in logs, the reverse variance lies between its
     bounds (`genmods.diffusion.variance`).

@@ -2,9 +2,9 @@
 
     x_t = α(t) x0 + σ(t) ε,    ε ~ N(0, I),    log-SNR(t) = 2 ln(α/σ), falling in t.
 
-Everything else (predictions, samplers, likelihoods) knows a process by α, σ, their rates dα/dt and dσ/dt, and the inverse
-`time(log_snr)`. Coefficients are float64, of the shape of `t`, and are cast where they meet the data. At `t_min` σ may be 0
-(the data themselves); `t_low` is the least noisy time at which a network is asked or trained.
+Everything else (predictions, samplers, likelihoods) knows a process by α, σ, their rates dα/dt and dσ/dt, and the
+inverse `time(log_snr)`. Coefficients are float64, of the shape of `t`, and are cast where they meet the data. At
+`t_min` σ may be 0 (the data themselves); `t_low` is the least noisy time at which a network is asked or trained.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 Number = TypeVar("Number", float, Tensor)

@@ -1,7 +1,8 @@
 """How much each noise level counts. A weight here multiplies the squared error of the network's own output F.
 
-An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant of the prediction. So a weight w on the ε-error
-is w (α/D)² on F, and a weighting meant "per unit of log-SNR" is divided by the density at which training visits it.
+An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant of the prediction. So a weight w on the
+ε-error is w (α/D)² on F, and a weighting meant "per unit of log-SNR" is divided by the density at which training visits
+it.
 """
 
 from __future__ import annotations

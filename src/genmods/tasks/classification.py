@@ -40,7 +40,9 @@ class ClassificationTask(Task):
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes")
+            raise ValueError(
+                f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes"
+            )
         if class_weights is not None and (len(class_weights) != num_classes or min(class_weights) <= 0):
             raise ValueError(f"class_weights must be {num_classes} positive numbers, one a class, not {class_weights}")
         if not 0 <= label_smoothing < 1:

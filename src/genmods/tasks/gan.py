@@ -46,7 +46,7 @@ class GANTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         real = batch["image"]
-        generator_step, discriminator_step = self.optimizers()
+        generator_step, discriminator_step = self.optimizers()  # type: ignore[attr-defined]
         fake = self.network(torch.randn(len(real), self.latent, device=self.device))
         discriminator_loss = self._discriminator_loss(real, fake.detach())
         discriminator_step.zero_grad()

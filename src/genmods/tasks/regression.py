@@ -46,7 +46,9 @@ class RegressionTask(Task):
                 f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
                 f"set task.network.num_classes to {target.shape[1]}"
             )
-        error = F.mse_loss(predicted, target) if self.loss == "mse" else F.huber_loss(predicted, target, delta=self.delta)
+        error = (
+            F.mse_loss(predicted, target) if self.loss == "mse" else F.huber_loss(predicted, target, delta=self.delta)
+        )
         self.log_mean(f"{stage}/loss", error, batch, progress=True)
         return error, predicted, target
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ class VAETask(Task):
     """
 
     monitor = "-val/loss"
+    network: Any
 
     def __init__(
         self, network: Network, beta: float = 1.0, sigma: float = 0.2, in_channels: int = 1, image_size: int = 28

@@ -195,7 +195,7 @@ class WandbRun(WandbLogger, RunLogger):
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
 
-        for alias in ("last", "best"):
+        for alias in ("best", "last"):
             path = folder / f"{alias}.ckpt"
             if path.is_file():
                 metadata = {"step": self._last_step, "file": path.name}

@@ -45,7 +45,8 @@ class Autoguidance(Extrapolation):
 class Interval:
     """`inside` where lo < σ/α <= hi, and `outside` (and no call of `inside`) elsewhere (Kynkäänniemi et al. 2024).
 
-    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, process, lo, hi)`. A `Denoise`.
+    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, process, lo, hi)`. A
+    `Denoise`.
     """
 
     inside: Denoise

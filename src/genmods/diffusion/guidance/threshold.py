@@ -1,14 +1,13 @@
 """Thresholding: x0 kept within [-1, 1], and ε made to agree, ε = (x_t - α x0)/σ.
 
-Dynamic (Saharia et al. 2022, section 2.3): with m the larger of 1 and the p-quantile of |x0| in each image, x0 is clipped to
-[-m, m] and divided by m. p = None clips to [-1, 1].
+Dynamic (Saharia et al. 2022, section 2.3): with m the larger of 1 and the p-quantile of |x0| in each image, x0 is
+clipped to [-m, m] and divided by m. p = None clips to [-1, 1].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise

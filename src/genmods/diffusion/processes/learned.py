@@ -16,10 +16,12 @@ from genmods.diffusion.processes.preserving import VariancePreserving
 
 
 class Learned(VariancePreserving):
-    """A variance preserving process with log-SNR from `log_snr_max` at t = 0 to `log_snr_min` at t = 1, trained by gradient.
+    """A variance preserving process with log-SNR from `log_snr_max` at t = 0 to `log_snr_min` at t = 1, trained by
+    gradient.
 
-    It starts near linear in t. With `learn_ends` the two ends train as well: train them on a loss that holds the prior and
-    the reconstruction term (`genmods.diffusion.likelihood.vlb`), since the diffusion term alone would close the range.
+    It starts near linear in t. With `learn_ends` the two ends train as well: train them on a loss that holds the prior
+    and the reconstruction term (`genmods.diffusion.likelihood.vlb`), since the diffusion term alone would close the
+    range.
     """
 
     def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False):

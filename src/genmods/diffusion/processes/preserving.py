@@ -20,8 +20,8 @@ from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
 class VariancePreserving(NoiseProcess):
     """α² + σ² = 1; a subclass gives `integral` (B), `rate` (β = dB/dt) and `inverse` (t of B) in closed form.
 
-    The levels of a discrete process are i/steps, i = 1 ... steps, and the data at 0. A continuous process ends where its
-    log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal leave nothing to divide by there.
+    The levels of a discrete process are i/steps, i = 1 ... steps, and the data at 0. A continuous process ends where
+    its log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal leave nothing to divide by there.
     """
 
     def __init__(self, steps: int | None = None, log_snr_min: float = -10.0):

@@ -1,7 +1,7 @@
 """What every sampler shares: the loop over a time grid, and the numbers of the process along it.
 
-A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0) or the signal is (α = 0), coordinates such as
-λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α x0 + σ ε of its first-order step.
+A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0) or the signal is (α = 0), coordinates such
+as λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α x0 + σ ε of its first-order step.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from genmods.networks.base import Network
 
+Scale = tuple[Sequence[float], Sequence[float]]
+AS_GIVEN: Scale = ((1.0,), (0.0,))
+
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint at the closest of `names`, `"; did you mean 'resnet18'?"`, or nothing."""
@@ -23,35 +26,45 @@ def loads_weights(pretrained: bool) -> bool:
     return pretrained and torch.get_default_device().type != "meta"
 
 
+def input_scale(mean: Sequence[float], std: Sequence[float], channels: int, data_mean: float, data_std: float) -> Scale:
+    """Gain and offset from images z = (x - data_mean) / data_std, x in [-1, 1], to (p - mean) / std, p in [0, 1].
+
+    `mean` and `std` have one number a channel; other `channels` than these get their averages.
+    """
+    if len(mean) != channels:
+        mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
+    gain = [data_std / 2 / s for s in std]
+    return gain, [((data_mean + 1) / 2 - m) / s for m, s in zip(mean, std, strict=True)]
+
+
 def output_layer(model: nn.Module) -> nn.Module:
     """The last linear or convolutional layer that is registered in `model`."""
     return [part for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
 
 
 class ForeignClassifier(Network):
-    """A classifier `model` of another library, called with images [B, C, H, W] in [-1, 1].
+    """A classifier `model` of another library, called with images [B, C, H, W].
 
-    `resize` interpolates images to that many pixels a side first. `mean` and `std`, one number a channel on [0, 1],
-    are the scale that pretrained weights expect; None hands images on as they are. `freeze` names layers (prefixes of
-    their dotted names, or `backbone`: all but the output layer) that do not train and whose norms stay in eval mode.
+    `resize` interpolates images to that many pixels a side first, and `scale`, a gain and an offset for each channel,
+    is what pretrained weights expect. `freeze` names layers (prefixes of their dotted names, or `backbone`: all but
+    the output layer) that do not train and whose norms stay in eval mode.
     """
 
-    mean: Tensor
-    std: Tensor
+    gain: Tensor
+    offset: Tensor
 
     def __init__(
         self,
         model: nn.Module,
         resize: int | None,
-        scale: tuple[Sequence[float], Sequence[float]] | None,
+        scale: Scale,
         freeze: list[str] | None,
     ) -> None:
         super().__init__()
         self.model = model
         self.resize = resize
-        mean, std = scale or ((0.5,), (0.5,))
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 2 - 1)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 2)
+        self.register_buffer("gain", torch.tensor(scale[0]).view(1, -1, 1, 1))
+        self.register_buffer("offset", torch.tensor(scale[1]).view(1, -1, 1, 1))
         self.frozen = tuple(self._freeze(freeze or []))
         self.train()
 
@@ -83,7 +96,7 @@ class ForeignClassifier(Network):
         """Images at the size and scale that the model expects."""
         if self.resize is not None:
             x = F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
-        return (x - self.mean) / self.std
+        return x * self.gain + self.offset
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(self.prepare_input(x))

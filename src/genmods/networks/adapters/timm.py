@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from genmods.errors import UserError
-from genmods.networks.adapters.classifier import ForeignClassifier, loads_weights, nearest
+from genmods.networks.adapters.classifier import AS_GIVEN, ForeignClassifier, input_scale, loads_weights, nearest
 from genmods.networks.parts import require_classes
 
 
@@ -17,7 +17,8 @@ class TimmNetwork(ForeignClassifier):
     `architecture`: resnet18, convnext_atto, efficientnet_b0, vit_tiny_patch16_224, ...; `pretrained`: start from
     timm's default weights (downloaded once), a new head where the classes differ; `freeze`: layers that do not train,
     by name (`backbone`: all but the output layer); `dropout`: before the head; `resize`: interpolate the images to
-    this size first (224 for most vision transformers).
+    this size first (224 for most vision transformers); `mean` and `std`: with which the images were normalised, for
+    pretrained weights.
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class TimmNetwork(ForeignClassifier):
         resize: int | None = None,
         in_channels: int = 3,
         num_classes: int = 10,
+        mean: float = 0.0,
+        std: float = 1.0,
     ) -> None:
         try:
             import timm
@@ -47,14 +50,10 @@ class TimmNetwork(ForeignClassifier):
                 raise
             line = str(error).splitlines()[0]
             raise UserError(f"the pretrained weights of timm's {architecture} cannot be loaded: {line}") from error
-        super().__init__(model, resize, _scale(model.pretrained_cfg, in_channels) if pretrained else None, freeze)
+        cfg = model.pretrained_cfg
+        scale = input_scale(cfg["mean"], cfg["std"], in_channels, mean, std) if pretrained else AS_GIVEN
+        super().__init__(model, resize, scale, freeze)
 
     def features(self, x: Tensor) -> Tensor:
         model: Any = self.model
         return model.forward_head(model.forward_features(self.prepare_input(x)), pre_logits=True)
-
-
-def _scale(config: dict, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that the weights were trained with, a channel each or, but for RGB, their mean."""
-    mean, std = config["mean"], config["std"]
-    return (mean, std) if channels == len(mean) else ((sum(mean) / len(mean),), (sum(std) / len(std),))

@@ -7,7 +7,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from genmods.errors import UserError
-from genmods.networks.adapters.classifier import ForeignClassifier, loads_weights, nearest, output_layer
+from genmods.networks.adapters.classifier import (
+    AS_GIVEN,
+    ForeignClassifier,
+    input_scale,
+    loads_weights,
+    nearest,
+    output_layer,
+)
 from genmods.networks.parts import require_classes
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -36,6 +43,8 @@ class TorchvisionNetwork(ForeignClassifier):
         resize: int | None = None,
         in_channels: int = 3,
         num_classes: int = 10,
+        mean: float = 0.0,
+        std: float = 1.0,
     ) -> None:
         from torchvision import models
 
@@ -48,7 +57,8 @@ class TorchvisionNetwork(ForeignClassifier):
         _set_channels(model, in_channels)
         if loads_weights(pretrained):
             _load_weights(model, architecture, in_channels)
-        super().__init__(model, resize, _scale(in_channels) if pretrained else None, freeze)
+        scale = input_scale(*_IMAGENET, in_channels, mean, std) if pretrained else AS_GIVEN
+        super().__init__(model, resize, scale, freeze)
 
     def features(self, x: Tensor) -> Tensor:
         captured: list[Tensor] = []
@@ -59,11 +69,6 @@ class TorchvisionNetwork(ForeignClassifier):
             handle.remove()
         h = captured[0]
         return h.mean((2, 3)) if h.ndim == 4 else h
-
-
-def _scale(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of ImageNet, of RGB or of their mean."""
-    return _IMAGENET if channels == 3 else ((sum(_IMAGENET[0]) / 3,), (sum(_IMAGENET[1]) / 3,))
 
 
 def _shape(conv: nn.Conv2d) -> dict[str, Any]:
