@@ -1,4 +1,4 @@
-"""Every registered network with an embedding that is no discriminator is a classifier, and is tested here on arrival."""
+"""Every registered network with an embedding, discriminators apart, is a classifier and is tested here on arrival."""
 
 import importlib
 

@@ -35,14 +35,6 @@ def test_prepare_sets_the_frozen_layer():
     assert "whiten.weight" in network.state_dict() and "whiten.weight" not in dict(network.named_parameters())
 
 
-def test_stride_takes_every_second_patch():
-    near, far = FastCNN((8,), kernel=4, image_size=12), FastCNN((8,), kernel=4, stride=2, image_size=12)
-    for network in (near, far):
-        network.prepare(images(channels=1))
-    x = torch.randn(1, 1, 12, 12)
-    torch.testing.assert_close(far.whiten(x), near.whiten(x)[..., ::2, ::2])
-
-
 def test_convolutions_start_as_the_identity():
     block = FastBlock(4, 8, 1)
     x = torch.randn(2, 4, 6, 6)

@@ -42,14 +42,13 @@ def whitening(images: Tensor, kernel: int, eps: float = 5e-4) -> tuple[Tensor, T
 class Whitening(nn.Module):
     """A frozen convolution that whitens patches, with a trained bias: [B, C, H, W] -> [B, 2 C kernel^2, H', W'].
 
-    H' = (H - kernel) // stride + 1. The filters are random and orthogonal until they are fitted.
+    H' = H - kernel + 1. The filters are random and orthogonal until they are fitted.
     """
 
     weight: Tensor
 
-    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.stride = stride
         self.out_channels = 2 * channels * kernel**2
         self.register_buffer("weight", nn.init.orthogonal_(torch.empty(self.out_channels, channels, kernel, kernel)))
         self.bias = nn.Parameter(torch.zeros(self.out_channels))
@@ -61,7 +60,7 @@ class Whitening(nn.Module):
         self.bias.copy_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride)
+        return F.conv2d(x, self.weight, self.bias)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -99,7 +98,7 @@ class FastCNN(Network):
     """The fast net for images [B, in_channels, image_size, image_size].
 
     `widths`: channels of each block, which halves the image; `depth`: convolutions in a block; `kernel`: side of the
-    whitened patches, `stride`: their distance (4 and 2 save most of the time). `prepare(images)` sets the frozen
+    whitened patches. `prepare(images)` sets the frozen
     first layer before training. Raises ValueError where the images are too small for the blocks.
     """
 
@@ -108,7 +107,6 @@ class FastCNN(Network):
         widths: tuple[int, ...] = (64, 256, 256),
         depth: int = 2,
         kernel: int = 2,
-        stride: int = 1,
         in_channels: int = 1,
         image_size: int = 28,
         num_classes: int = 10,
@@ -117,9 +115,9 @@ class FastCNN(Network):
         require_classes(num_classes)
         if not widths or depth < 1:
             raise ValueError(f"widths must not be empty and depth at least 1, not {list(widths)} and {depth}")
-        if ((image_size - kernel) // stride + 1) >> len(widths) < 1:
+        if (image_size - kernel + 1) >> len(widths) < 1:
             raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} blocks; give fewer widths")
-        self.whiten = Whitening(in_channels, kernel, stride)
+        self.whiten = Whitening(in_channels, kernel)
         self.blocks = nn.Sequential(*(FastBlock(a, b, depth) for a, b in pairwise([self.whiten.out_channels, *widths])))
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
 
