@@ -13,6 +13,10 @@ from lightning.pytorch.loggers import Logger
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
+from genmods.callbacks.norms import Norms
+from genmods.callbacks.progress import TrainingProgress
+from genmods.callbacks.throughput import Throughput
+from genmods.report.callback import Report
 from genmods.tasks.base import Task
 
 FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
@@ -29,11 +33,13 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
 
-    EMA comes first, so that whatever runs after a batch sees its update; checkpoints come last.
+    Throughput, norms, a progress bar and the report are always there. EMA comes first, so that whatever runs after a
+    batch sees its update; checkpoints come last.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     checkpoint.begin(folder / "checkpoints", contents, task.monitor)
+    callbacks = [*callbacks, *_standard(callbacks, settings)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
     return Trainer(
@@ -43,6 +49,14 @@ def make_trainer(
         callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],
         plugins=[AtomicCheckpointIO()],
     )
+
+
+def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
+    """What every run has, less what the recipe lists with settings of its own."""
+    kinds: list[type[Callback]] = [Throughput, Norms, Report]
+    if settings.get("enable_progress_bar") is not False:
+        kinds.append(TrainingProgress)
+    return [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in given)]
 
 
 class _Advice(logging.Filter):
@@ -65,6 +79,7 @@ def _silence() -> None:
     """Drop Lightning's advice that does not hold here: batches need no workers, the log interval may pass an epoch."""
     for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", message)
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if not any(isinstance(known, _Advice) for known in logger.filters):
-        logger.addFilter(_Advice())
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logger = logging.getLogger(f"lightning.pytorch.{name}")
+        if not any(isinstance(known, _Advice) for known in logger.filters):
+            logger.addFilter(_Advice())
