@@ -87,7 +87,7 @@ class Mixture(Oracle):
 
 @dataclass
 class Atoms(Oracle):
-    """Finitely many points [K, D], equally likely; with `pixelwise` every pixel is drawn from the K scalars on its own."""
+    """Finitely many points [K, D], equally likely; `pixelwise`: every pixel is drawn from K scalars on its own."""
 
     points: Tensor
     pixelwise: bool = False

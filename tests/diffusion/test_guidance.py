@@ -49,7 +49,7 @@ def test_interval_of_noise_levels():
 
 @pytest.mark.parametrize("process", [Linear(), EDM(), Rectified()], ids=lambda p: type(p).__name__)
 def test_classifier_guidance_is_bayes(process):
-    """x0 ~ N(0, 1) seen as y = x0 + n, n ~ N(0, r²): guided with ln p(y | x_t), it is the exact posterior's denoiser."""
+    """x0 ~ N(0, 1) seen as y = x0 + n, n ~ N(0, r²): guided with ln p(y | x_t), it is the posterior's denoiser."""
     r2, y = 0.5, torch.tensor([[0.8, -0.3]], dtype=torch.float64)
     prior = Gaussian(process, 1.0)
 
@@ -105,5 +105,5 @@ def test_threshold():
 def test_mistakes():
     plain = Gaussian(Linear())
     for make in (lambda: Interval(plain, plain, Linear(), 1.0, 0.5), lambda: Threshold(plain, Linear(), 1.5)):
-        with pytest.raises(ValueError, match="interval|quantile"):
+        with pytest.raises(ValueError, match=r"interval|quantile"):
             make()

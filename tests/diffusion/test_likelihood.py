@@ -77,7 +77,7 @@ def test_discrete_gap_falls_as_one_over_steps():
     discrete = vlb(Gaussian(Linear(steps=100), c), Linear(steps=100), x, levels=2, draws=None)
     snr = Linear(steps=100).log_snr(Linear(steps=100).times).exp()
     want = (0.5 * (snr[:-1] - snr[1:]) * c**2 / (1 + c**2 * snr[1:])).sum() / math.log(2)
-    assert abs(discrete.diffusion.mean() / want - 1) < 0.02
+    assert abs(discrete.diffusion.mean() - want) < 3 * discrete.diffusion.std() / 512**0.5
 
 
 def test_coins_and_uniform_pixels():
@@ -114,7 +114,7 @@ def test_flow_density_of_a_mixture(process):
     want = -(mixture.log_density(alpha[:, None] * x, t) + 2 * alpha.log()) / (2 * math.log(2))
     found = ode(mixture, process, x, levels=None, probes=None)
     low, _ = process.log_snr_range  # the data's mean, which the prior does not have, is left in x_T times α
-    assert (found - want).abs().max() < 1e-3 + math.exp(low / 2)
+    assert (found - want).abs().max() < 4e-3 + math.exp(low / 2)
     hutchinson = ode(mixture, process, x.repeat(8, 1), levels=None, probes=4, steps=64)
     assert abs(hutchinson.mean() - want.mean()) < 0.1
 
@@ -184,10 +184,12 @@ def test_learned_ends_train_on_the_bound():
 
 
 @pytest.mark.parametrize("call", [
-    lambda d, p, x: vlb(d, p, x, levels=1), lambda d, p, x: vlb(d, p, x, draws=0), lambda d, p, x: vlb(d, p, x, draws=None),
-    lambda d, p, x: ode(d, p, x, steps=0), lambda d, p, x: ode(d, p, x, probes=0), lambda d, p, x: ode(d, p, x, levels=0),
+    lambda d, p, x: vlb(d, p, x, levels=1), lambda d, p, x: vlb(d, p, x, draws=0),
+    lambda d, p, x: vlb(d, p, x, draws=None),
+    lambda d, p, x: ode(d, p, x, steps=0), lambda d, p, x: ode(d, p, x, probes=0),
+    lambda d, p, x: ode(d, p, x, levels=0),
 ])  # fmt: skip
 def test_mistakes(call):
     process = Linear()
-    with pytest.raises(ValueError, match="at least|none"):
+    with pytest.raises(ValueError, match=r"at least|none"):
         call(Gaussian(process), process, torch.zeros(2, 2))

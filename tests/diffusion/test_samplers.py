@@ -25,7 +25,8 @@ NONE = noise_stream(0, torch.arange(1), (1,))
 ORDERS = [
     (Euler(), 0.95, 1.05), (DDIM(), 0.95, 1.05), (Heun(), 1.9, 2.1), (Flow(), 0.95, 1.05),
     (Flow(method="midpoint"), 1.9, 2.1), (Flow(method="heun"), 1.9, 2.1), (DPMpp2M(), 1.9, 2.1),
-    (DPMpp3M(), 1.95, 2.15), (DPMpp3M(difference="corrected"), 2.8, 3.2), (UniPC(), 2.9, 3.1), (UniPC(order=3), 3.4, 4.1),
+    (DPMpp3M(), 1.95, 2.15), (DPMpp3M(difference="corrected"), 2.8, 3.2), (UniPC(), 2.9, 3.1),
+    (UniPC(order=3), 3.4, 4.1),
 ]  # fmt: skip
 
 
@@ -169,11 +170,11 @@ def test_ddpm_is_ddim_with_eta_1():
     torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("sampler", [DDPM(200), DDIM(200, eta=1.0), DPMpp2MSDE(100)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sampler", [DDPM(500), DDIM(500, eta=1.0), DPMpp2MSDE(100)], ids=lambda s: type(s).__name__)
 def test_posterior_sampling(sampler):
     """From y at s, a sample of the reverse SDE lies at 2 MMSE from the truth: 3.01 dB below the denoiser."""
-    process, count = VarianceExploding(), 4000
-    noise = noise_stream(1, torch.arange(count), (4,))
+    process, count = VarianceExploding(), 2000
+    noise = noise_stream(1, torch.arange(count), (8,))
     truth, y_noise = noise(-1).double(), noise(-2).double()
     y, start = truth + y_noise, process.time(torch.zeros(1, dtype=torch.float64)).item()
     grid = start * torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64)
@@ -184,7 +185,7 @@ def test_posterior_sampling(sampler):
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - STOCHASTIC))
 def test_real_pixels(name):
-    """The softmax denoiser over digits: every deterministic sampler agrees with a reference flow to 1e-4 (first order: is on its way)."""
+    """The softmax denoiser over digits: samplers agree with a reference flow to 1e-4; first order is on its way."""
     datasets = pytest.importorskip("sklearn.datasets")
     digits = torch.from_numpy(datasets.load_digits().data[:200]).double() / 8 - 1
     process = EDM()

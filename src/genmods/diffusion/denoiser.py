@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
         self.network, self.process, self.prediction, self.sigma_data = network, process, prediction, sigma_data
 
     def output(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> tuple[Tensor, Tensor | None]:
-        """The network's prediction F [B, ...] and, where it learned it, its variance output, at `x_t` [B, ...], `t` [B]."""
+        """The network's F [B, ...] and, where it learned it, its variance output, at `x_t` [B, ...] and `t` [B]."""
         check_times(t, x_t)
         scale = torch.hypot(self.process.alpha(t) * self.sigma_data, self.process.sigma(t)).reciprocal()
         noise = self.process.log_snr(t).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)

@@ -16,7 +16,7 @@ from genmods.diffusion.process import NoiseProcess, precise
 
 
 class TimeDensity:
-    """The registry kind `density`: called with a process and uniform numbers `u` in [0, 1) [B], it returns times [B]."""
+    """The registry kind `density`: called with a process and uniform numbers u in [0, 1) [B], it returns times [B]."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         raise NotImplementedError
@@ -43,7 +43,7 @@ class Uniform(TimeDensity):
 
 @dataclass(frozen=True)
 class LowDiscrepancy(Uniform):
-    """Uniform in t with the batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance (VDM, appendix I.1)."""
+    """Uniform in t, the batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance (VDM, appendix I)."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         u = precise(u)

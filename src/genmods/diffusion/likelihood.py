@@ -85,7 +85,7 @@ def _sum(x: Tensor) -> Tensor:
 def _diffusion(
     denoise: Denoise, process: NoiseProcess, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None
 ) -> Tensor:
-    """One draw of the diffusion term, nats [B], at the times that `u` in [0, 1) [B] chooses: its mean over u is the term."""
+    """One draw of the diffusion term, nats [B], at the times that u in [0, 1) [B] chooses: its mean is the term."""
     if grid is None:
         span = process.t_max - process.t_low
         t = process.t_low + span * u

@@ -23,7 +23,7 @@ from genmods.diffusion.weightings import Level, Simple, Weighting
 
 
 class Loss(NamedTuple):
-    """Per sample, all [B]: the weighted loss to train on, the plain error of the output, the log-SNR it was made at, t."""
+    """Per sample, all [B]: the weighted loss to train on, the plain error of the output, its log-SNR and its time t."""
 
     per_sample: Tensor
     error: Tensor
@@ -55,7 +55,7 @@ class DiffusionLoss(nn.Module):
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Loss:
-        """The loss of `x0` [B, ...]; the randomness is `u` in [0, 1) [B] (the times) and `eps` like x0, drawn where not given."""
+        """The loss of `x0` [B, ...]; `u` in [0, 1) [B] chooses the times; it and `eps` are drawn where not given."""
         process, prediction = denoiser.process, denoiser.prediction
         if u is None:
             u = torch.rand(len(x0), generator=generator, device=x0.device)

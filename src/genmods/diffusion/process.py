@@ -94,10 +94,10 @@ class NoiseProcess(nn.Module):
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
 
     def schedule(self, steps: int) -> Tensor:
-        """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t unless it says else."""
+        """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t, as a rule."""
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
 
     def _apply(self, fn, recurse=True):
-        """Moves between devices like any module, but keeps its precision: `model.bfloat16()` must not round a schedule."""
+        """Moves between devices, but keeps its precision: `model.bfloat16()` must not round a schedule."""
         device = fn(torch.empty(0)).device
         return super()._apply(lambda tensor: tensor if device.type == "mps" else tensor.to(device), recurse)

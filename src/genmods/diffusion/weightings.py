@@ -53,7 +53,7 @@ class Simple(Weighting):
 
 
 class Elbo(Weighting):
-    """½ on the ε-error per unit of log-SNR: the loss is the ELBO's diffusion term in nats a pixel (Kingma et al. 2021)."""
+    """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats a pixel (Kingma et al. 2021)."""
 
     def weight(self, level: Level) -> Tensor:
         return 0.5 * level.eps_gain / level.density
@@ -84,7 +84,7 @@ class MinSNR(Weighting):
 
 
 class EDM(Weighting):
-    """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022, table 1)."""
+    """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022)."""
 
     def __init__(self, sigma_data: float = 1.0):
         super().__init__()
@@ -111,6 +111,9 @@ class EDM2(EDM):
         self.register_buffer("phase", torch.rand(channels, generator=generator))
         self.linear = nn.Linear(channels, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
+
+    frequency: Tensor
+    phase: Tensor
 
     def log_variance(self, log_snr: Tensor) -> Tensor:
         """u [B] at `log_snr` [B]."""

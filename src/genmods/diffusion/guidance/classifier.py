@@ -2,8 +2,8 @@
 
     ε <- ε - w σ g,    x0 <- x0 + w σ²/α g,    g = ∇_{x_t} ln p(y | x_t).
 
-w = 0 is no guidance, w = 1 the conditional distribution where p(y | x_t) is exact. Where no signal is left (α = 0) x_t says
-nothing of y, and g must be 0: x0 stays.
+w = 0 is no guidance, w = 1 the conditional distribution where p(y | x_t) is exact. Where no signal is left (α = 0) x_t
+says nothing of y, and g must be 0: x0 stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 
 @dataclass(frozen=True)
 class ClassifierGuidance:
-    """`denoise` guided by `log_prob`: (x_t [B, ...], t [B]) -> ln p(y | x_t) [B], differentiable in x_t. A `Denoise`."""
+    """`denoise` guided by `log_prob`: (x_t [B, ...], t [B]) -> ln p(y | x_t) [B], differentiable. A `Denoise`."""
 
     denoise: Denoise
     process: NoiseProcess

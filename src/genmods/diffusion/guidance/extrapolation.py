@@ -34,7 +34,7 @@ class Extrapolation:
 
 
 class ClassifierFree(Extrapolation):
-    """Classifier-free guidance (Ho and Salimans 2022): D1 = `denoiser.given(cond)`, D0 the same without the condition."""
+    """Classifier-free guidance (Ho and Salimans 2022): D1 is `denoiser.given(cond)`, D0 is without the condition."""
 
 
 class Autoguidance(Extrapolation):

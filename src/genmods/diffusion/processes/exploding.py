@@ -26,7 +26,7 @@ class _Exploding(NoiseProcess):
 class VarianceExploding(_Exploding):
     """σ² = sigma_min² (R^{2t} - 1), R = sigma_max/sigma_min, t in [0, 1]: the exact marginals of the VE SDE.
 
-    Song et al. 2021, equation 30: dx = sigma_min R^t √(2 ln R) dw; the geometric sequence of noise levels but for the data at 0.
+    Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, but for the data at 0.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):

@@ -48,7 +48,7 @@ class VariancePreserving(NoiseProcess):
         raise NotImplementedError
 
     def betas(self, steps: int) -> Tensor:
-        """β_i = 1 - ᾱ_i/ᾱ_{i-1}, at most 0.999 (Nichol and Dhariwal 2021, section 3.2), which keeps the last SNR above 0."""
+        """β_i = 1 - ᾱ_i/ᾱ_{i-1}, at most 0.999 (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
         knots = self.integral(torch.arange(steps + 1, dtype=torch.float64) / steps)
         return (-torch.expm1(-knots.diff())).clamp(max=0.999)
 
@@ -127,7 +127,7 @@ class Linear(VariancePreserving):
 
 
 class Cosine(VariancePreserving):
-    """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021, equation 17)."""
+    """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021)."""
 
     def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
         if not 0 <= offset < 1:
@@ -155,7 +155,7 @@ class Cosine(VariancePreserving):
 
 
 class Sigmoid(VariancePreserving):
-    """1 - ᾱ(t) = (S(u) - S(u0))/(S(u1) - S(u0)), S the logistic function, u from start/tau to end/tau (Jabri et al. 2022)."""
+    """1 - ᾱ(t) = (S(u) - S(u0))/(S(u1) - S(u0)), S logistic, u from start/tau to end/tau (Jabri et al. 2022)."""
 
     def __init__(
         self,

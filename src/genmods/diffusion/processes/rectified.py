@@ -11,7 +11,8 @@ from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
 class Rectified(NoiseProcess):
     """x_t = (1 - t) x0 + t ε (Liu et al. 2023; Lipman et al. 2023, with σ_min = 0 and time reversed).
 
-    At t = 1 no signal is left: the predictions v, flow, x0 and karras are well defined there; eps is not, and needs `t_max` < 1.
+    At t = 1 no signal is left: the predictions v, flow, x0 and karras are well defined there; eps is not, and needs
+    `t_max` < 1.
     """
 
     def __init__(self, t_max: float = 1.0):
