@@ -99,17 +99,19 @@ def test_pretrained_weights_come_with_their_scale(monkeypatch, channels, classes
     torch.manual_seed(0)
     theirs = models.get_model("resnet18").eval()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: theirs.state_dict())
-    network = TorchvisionNetwork("resnet18", pretrained=True, in_channels=channels, num_classes=classes).eval()
+    facts = {"in_channels": channels, "num_classes": classes, "mean": -0.4, "std": 0.7}
+    network = TorchvisionNetwork("resnet18", pretrained=True, **facts).eval()
     pixels = torch.rand(2, channels, 32, 32)
+    images = (pixels * 2 - 1 + 0.4) / 0.7
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     if channels == 1:
         mean, std = mean.mean(), std.mean()
     scaled = ((pixels - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).expand(-1, 3, -1, -1)
     with torch.no_grad():
         if classes == 1000:
-            torch.testing.assert_close(network(pixels * 2 - 1), theirs(scaled), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(network(images), theirs(scaled), atol=1e-4, rtol=1e-4)
         theirs.fc = nn.Identity()
-        torch.testing.assert_close(network.features(pixels * 2 - 1), theirs(scaled), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(network.features(images), theirs(scaled), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("library", [TorchvisionNetwork, TimmNetwork])

@@ -98,8 +98,8 @@ class FastCNN(Network):
     """The fast net for images [B, in_channels, image_size, image_size].
 
     `widths`: channels of each block, which halves the image; `depth`: convolutions in a block; `kernel`: side of the
-    whitened patches. `prepare(images)` sets the frozen
-    first layer before training. Raises ValueError where the images are too small for the blocks.
+    whitened patches. `prepare(images)` sets the frozen first layer before training. Raises ValueError where the images
+    are too small for the blocks.
     """
 
     def __init__(
