@@ -123,7 +123,7 @@ def test_checkpoints_become_artifacts_and_data_a_used_one(tmp_path):
     records = read_records(run_files(tmp_path)[0])
     artifacts = [r.artifact for r in records if r.WhichOneof("record_type") == "artifact"]
     models = [a for a in artifacts if a.type == "model"]
-    assert [list(a.aliases) for a in models] == [["last"], ["best"]]
+    assert [set(a.aliases) for a in models] == [{"best", "latest"}, {"last", "latest"}]
     assert {a.name for a in models} == {f"model-{logger.run_id}"}
     assert any(a.type == "dataset" and a.use_after_commit for a in artifacts)
 
