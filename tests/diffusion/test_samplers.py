@@ -172,15 +172,18 @@ def test_ddpm_is_ddim_with_eta_1():
 
 @pytest.mark.parametrize("sampler", [DDPM(500), DDIM(500, eta=1.0), DPMpp2MSDE(100)], ids=lambda s: type(s).__name__)
 def test_posterior_sampling(sampler):
-    """From y at s, a sample of the reverse SDE lies at 2 MMSE from the truth: 3.01 dB below the denoiser."""
-    process, count = VarianceExploding(), 2000
-    noise = noise_stream(1, torch.arange(count), (8,))
-    truth, y_noise = noise(-1).double(), noise(-2).double()
-    y, start = truth + y_noise, process.time(torch.zeros(1, dtype=torch.float64)).item()
-    grid = start * torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64)
-    sample = sampler(Gaussian(process), process, y, grid, noise)
-    ratio = (sample - truth).square().mean() / (y / 2 - truth).square().mean()
-    assert abs(10 * math.log10(ratio) - 3.01) < 0.05
+    """From y = x0 + n a sample of the reverse SDE lies at 2 MMSE from x0: 3.01 dB below the denoiser, x0, n ~ N(0, 1).
+
+    The sample is G y + Σ g_i z_i: one run in which sample i sees z_i = 1 alone, and the last sees y = 1, tells them all.
+    """
+    process, steps = VarianceExploding(), sampler.steps
+    start = process.time(torch.zeros(1, dtype=torch.float64)).item()
+    grid = start * torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    impulse = torch.eye(steps + 1, dtype=torch.float64)
+    gains = sampler(Gaussian(process), process, impulse[:, -1:], grid, lambda i: impulse[:, i : i + 1])
+    whole = gains[-1].item()
+    error = (1 - whole) ** 2 + whole**2 + gains[:-1].square().sum().item()
+    assert abs(10 * math.log10(error / 0.5) - 3.01) < 0.05
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - STOCHASTIC))

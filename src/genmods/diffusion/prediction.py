@@ -113,8 +113,8 @@ class Flow(Prediction):
 class Karras(Prediction):
     """F of x0 = c_skip x_t + c_out F (Karras et al. 2022, table 1), for any process.
 
-    With V = α² sigma_data² + σ²: F = (σ/sigma_data x0 - α sigma_data ε)/√V, of unit variance for data of standard deviation
-    `sigma_data`; D = -√V/sigma_data.
+    With V = α² sigma_data² + σ²: F = (σ/sigma_data x0 - α sigma_data ε)/√V, of unit variance for data of
+    standard deviation `sigma_data`; D = -√V/sigma_data.
     """
 
     sigma_data: float = 1.0

@@ -70,8 +70,8 @@ class DPMpp3M(Sampler):
 
     As published, and as other libraries have it, its second difference lacks a factor 2, which makes it second order.
     With `difference` = "corrected" it is the exact integral of the quadratic, and the first step, of first order, is
-    taken again by the trapezoidal rule once x0 is known at its end: third order. At few steps the published one is often the
-    better.
+    taken again by the trapezoidal rule once x0 is known at its end: third order. At few steps the published one is
+    often the better.
     """
 
     uses_eps: ClassVar[bool] = False

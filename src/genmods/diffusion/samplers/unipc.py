@@ -5,8 +5,8 @@ With x0 known at λ_t + r_m h, m = 1 ... q, and D_m = (x0_m - x0)/r_m, one step 
     x_s = σ_s/σ_t x_t + α_s (1 - e^{-h}) (x0 + Σ ρ_m D_m),    Σ_m ρ_m r_m^{k-1} = k! φ_{k+1}(-h)/φ_1(-h),    k = 1 ... q
 
 (their B2, φ_1(z) = (e^z - 1)/z, φ_{k+1}(z) = (φ_k(z) - 1/k!)/z). The predictor has the past points, all r_m < 0. Once
-the denoiser has been asked at the predicted x_s, which the next step needs anyway, the corrector takes the step again with
-that answer as r = 1, one order higher.
+the denoiser has been asked at the predicted x_s, which the next step needs anyway, the corrector takes the step again
+with that answer as r = 1, one order higher.
 """
 
 from __future__ import annotations
