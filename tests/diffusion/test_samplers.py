@@ -174,7 +174,7 @@ def test_ddpm_is_ddim_with_eta_1():
 def test_posterior_sampling(sampler):
     """From y = x0 + n a sample of the reverse SDE lies at 2 MMSE from x0: 3.01 dB below the denoiser, x0, n ~ N(0, 1).
 
-    The sample is G y + Σ g_i z_i: one run in which sample i sees z_i = 1 alone, and the last sees y = 1, tells them all.
+    The sample is G y + Σ g_i z_i: one run, in which sample i sees z_i = 1 alone and the last y = 1, tells them.
     """
     process, steps = VarianceExploding(), sampler.steps
     start = process.time(torch.zeros(1, dtype=torch.float64)).item()
