@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,8 +12,16 @@ from torch.utils.data import DataLoader, TensorDataset
 FIRST, MIDDLE, LAST = 2, 3, 4
 
 
-def read_records(path):
-    """All records of a `run-ID.wandb` file."""
+def read_records(path, seconds=5):
+    """All records of a `run-ID.wandb` file, which W&B's own process completes a moment after `finish` has returned."""
+    deadline = time.monotonic() + seconds
+    while not any(r.WhichOneof("record_type") == "exit" for r in parse(path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return parse(path)
+
+
+def parse(path):
+    """The records that the file holds now."""
     from wandb.proto import wandb_internal_pb2
 
     data = path.read_bytes()

@@ -112,7 +112,8 @@ class WandbRun(WandbLogger, RunLogger):
     def _init(self, mode: str) -> Any:
         import wandb
 
-        settings = wandb.Settings(finish_timeout=self.finish_timeout, init_timeout=INIT_SECONDS, silent=True)
+        wait = self.finish_timeout if mode == "online" else 0.0  # offline there is only this machine's disk to wait for
+        settings = wandb.Settings(finish_timeout=wait, init_timeout=INIT_SECONDS, silent=True)
         self._wandb_init |= {"id": self.run_id, "mode": mode, "settings": settings}
         return wandb.init(**{name: value for name, value in self._wandb_init.items() if name != "anonymous"})
 
