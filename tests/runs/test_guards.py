@@ -63,7 +63,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_overwrites_nothing(tmp_path):
 
 
 def test_a_network_that_does_not_fit_its_task_is_refused_before_training(tmp_path):
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("classification, network: exploding", "classification, network: unet"))
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("network: exploding", "network: unet"))
     done = genmods(tmp_path, "fit", "--config", "recipe.yaml")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

@@ -79,7 +79,7 @@ class RunCheckpoint(Checkpoint):
         broken = [name for name, weight in module.named_parameters() if not torch.isfinite(weight).all()]
         if broken:
             raise UserError(
-                f"step {trainer.global_step}: weights such as {broken[0]} are no longer finite; nothing was overwritten, "
+                f"step {trainer.global_step}: weights such as {broken[0]} are not finite; nothing was overwritten, "
                 "try a lower learning rate or trainer.gradient_clip_val"
             )
         trainer.save_checkpoint(path)

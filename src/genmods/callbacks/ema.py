@@ -1,8 +1,8 @@
 """Exponential moving averages of the weights, used wherever the model is judged.
 
-The shadow weights follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n, so
-that early averages are not mostly the random start. They stand in for the raw weights while validating and testing, and
-are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used.
+The shadow weights follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n,
+so that early averages are not mostly the random start. They stand in for the raw weights while validating and testing,
+and are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ class FiniteLoss(Callback):
 class StopOnSignal(Callback):
     """On SIGTERM or SIGINT finishes the batch, saves `last.ckpt` and exits with status 128 + the signal's number.
 
-    The handlers only set a flag, and replace Lightning's, which call collectives; ranks agree on the flag between batches.
+    The handlers only set a flag, and replace Lightning's, which call collectives; ranks agree on the flag between
+    batches.
     """
 
     def __init__(self, checkpoint: RunCheckpoint) -> None:

@@ -67,7 +67,9 @@ def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) 
 
 
 def fitted(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """An image [C, H, W] in [-1, 1] in the channels and size that a model was trained on, as its data were brought to it."""
+    """An image [C, H, W] in [-1, 1] in the channels and size that a model was trained on, as its data were brought to
+    it.
+    """
     from genmods.data.images import to_float, to_uint8
     from genmods.data.resize import resize_pixels
 

@@ -11,8 +11,8 @@ class Network(nn.Module):
     """A network that a task can train: the registry kind `network`.
 
     A denoising network is called `network(x, noise, cond)`: `x` [B, C, H, W], scaled to about unit variance; `noise`
-    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label") and `image` (float
-    [B, K, H, W]). It returns [B, C', H, W].
+    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label") and `image`
+    (float [B, K, H, W]). It returns [B, C', H, W].
 
     A classifier is called `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; its `features(x)`
     returns the embedding [B, D] in front of the head.
@@ -23,4 +23,4 @@ class Network(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")
 
     def prepare(self, images: Tensor) -> None:
-        """Fit what is not trained, such as a whitening layer, to example `images` [N, C, H, W] before the first step."""
+        """Fit what is not trained, such as a whitening layer, to `images` [N, C, H, W] before the first step."""

@@ -69,7 +69,8 @@ class ClassificationTask(Task):
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
+        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included.
+        """
         return self._probabilities(torch.stack([self(view) for view in views(images, self.augment_test)]))
 
     def _probabilities(self, logits: Tensor) -> Tensor:

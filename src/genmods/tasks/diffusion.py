@@ -31,8 +31,9 @@ class DiffusionTask(Task):
 
     `conditioning`: "class" gives the network the label, dropped (-1) for a share `label_drop` of samples so that
     guidance has an unconditional model; "mask" gives it a random mask and the masked image, for inpainting.
-    `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings them to unit variance.
-    Raises ValueError where the network does not return what the prediction needs for images of the data's shape.
+    `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings them to unit
+    variance. Raises ValueError where the network does not return what the prediction needs for images of the data's
+    shape.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Generative adversarial networks: the non-saturating game with a zero-centred gradient penalty on real images.
 
-The discriminator minimises softplus(-D(x)) + softplus(D(G(z))) + gamma/2 ||grad_x D(x)||^2, the generator softplus(-D(G(z)))
-(Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9).
+The discriminator minimises softplus(-D(x)) + softplus(D(G(z))) + gamma/2 ||grad_x D(x)||^2, the generator
+softplus(-D(G(z))) (Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9).
 """
 
 from __future__ import annotations
