@@ -11,11 +11,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from genmods import checkpoint as files
 from genmods import registry, runs
 from genmods.errors import UserError
+from genmods.networks.base import Network
 from genmods.recipe import From, Part, Recipe, build
 
 
@@ -30,11 +31,17 @@ def inject(facts: dict[str, Any], kind: str, run: str) -> Any:
     if not fitting:
         raise UserError(f"{run}: none of its weights fit a {part.entry.name} for this data")
     result.load_state_dict(fitting, strict=False)
+    if isinstance(result, Network):
+        result.prepare = _fitted_already  # type: ignore[method-assign]
     if fresh := [name for name in own if name not in fitting]:
         print(
             f"{run}: {len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}", file=sys.stderr
         )
     return result
+
+
+def _fitted_already(images: Tensor) -> None:
+    """What an earlier run fitted to its images, such as a whitening layer, belongs to the weights behind it."""
 
 
 def self_contained(recipe: Recipe) -> dict[str, Any]:
@@ -43,26 +50,37 @@ def self_contained(recipe: Recipe) -> dict[str, Any]:
     A checkpoint holds the weights themselves, so it stays usable when the earlier run is gone.
     """
     recipe = copy.deepcopy(recipe)
-    if isinstance(recipe.task, From):
-        recipe.task = _part("task", recipe.task.run)
+    recipe.task = _settled(recipe.task)
     for part in parts(recipe.task):
         part.given = {name: _settled(value) for name, value in part.given.items()}
     return recipe.plain()
 
 
-def parts(part: Part) -> Iterator[Part]:
-    """A part and all parts in its settings, outermost first."""
+def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
+    """The recipe with which the run in the checkpoint `state` goes on: where its task has parts `{from: RUN}`, the
+    task as the checkpoint settled it, for the earlier run may be gone by now."""
+    if not any(isinstance(part, From) for part in parts(recipe.task)):
+        return recipe
+    recipe = copy.deepcopy(recipe)
+    recipe.task = runs.recipe_of(state).task
+    return recipe
+
+
+def parts(part: Part | From) -> Iterator[Any]:
+    """A part and all parts in its settings, outermost first; those taken `from` a run as such."""
     yield part
-    for value in part.given.values():
+    for value in part.given.values() if isinstance(part, Part) else ():
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
         for item in inner:
-            if isinstance(item, Part):
+            if isinstance(item, Part | From):
                 yield from parts(item)
 
 
 def _settled(value: Any) -> Any:
     if isinstance(value, From):
         return _part(value.kind, value.run)
+    if isinstance(value, dict):
+        return {name: _settled(item) for name, item in value.items()}
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 

@@ -30,16 +30,21 @@ def new_folder(name: str) -> Path:
 
 def newest_folder(name: str) -> Path:
     """The folder of the newest run of the recipe `name` that has a checkpoint; raises UserError where there is none."""
-    found = sorted((ROOT / name).glob("*/checkpoints/last.ckpt"), key=lambda path: path.parent.parent.name)
-    if not found:
+    newest = _newest(ROOT / name)
+    if newest is None:
         raise UserError(f"--ckpt_path last: there is no run of '{name}' with a checkpoint under {ROOT / name}")
-    return found[-1].parent.parent
+    return newest
+
+
+def _newest(folder: Path) -> Path | None:
+    found = [path.parent.parent for path in folder.glob("*/checkpoints/last.ckpt")]
+    return max(found, key=lambda run: run.name, default=None)
 
 
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     """The checkpoint that `path` means: a file, or in a run folder `best.ckpt` where there is one, else `last.ckpt`.
 
-    Raises UserError where there is none.
+    A folder of runs, such as runs/ddpm, means the newest of them. Raises UserError where there is none.
     """
     path = Path(path)
     if path.is_file():
@@ -50,6 +55,8 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
         for folder in (path / "checkpoints", path):
             if (folder / f"{name}.ckpt").is_file():
                 return folder / f"{name}.ckpt"
+    if newest := _newest(path):
+        return find_checkpoint(newest, prefer)
     raise UserError(f"{path}: this folder holds no checkpoint, neither best.ckpt nor last.ckpt")
 
 
@@ -69,13 +76,20 @@ def load(path: str | Path, raw: bool = False) -> Task:
 
 
 def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
-    """The task in a checkpoint that was read already; see `load`."""
+    """The task in a checkpoint that was read already; see `load`.
+
+    Raises UserError where its tensors are not those of the task that its recipe builds.
+    """
     from genmods.callbacks.ema import apply_average
     from genmods.recipe import build
 
     task: Task = build(recipe_of(checkpoint).task, checkpoint["facts"])
     state = checkpoint["state_dict"]
-    task.load_state_dict(state if raw else apply_average(state, checkpoint))
+    try:
+        task.load_state_dict(state if raw else apply_average(state, checkpoint))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise UserError(f"the checkpoint does not fit the {type(task).__name__} of this version: {first}") from None
     return task.eval()
 
 

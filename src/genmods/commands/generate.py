@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--n", type=int, default=64, help="how many images (default 64)")
     add("--out", required=True, type=Path, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
     add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
-    add("--guidance", type=float, default=1.0, metavar="W", help="classifier-free guidance; 1 is none (default)")
+    add("--guidance", type=float, metavar="W", help="classifier-free guidance; 1 is none (default)")
     add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
     add("--steps", type=int, metavar="N", help="sampling steps")
     add("--seed", type=int, default=0, help="image i depends on it and on i alone (default 0)")
@@ -51,14 +51,15 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
     from genmods.tasks.diffusion import DiffusionTask
 
     if not isinstance(task, DiffusionTask):
-        for name in ("label", "sampler", "steps"):
+        for name in ("label", "guidance", "sampler", "steps"):
             if getattr(options, name) is not None:
                 raise UserError(f"--{name}: a {type(task).__name__} has no such setting")
         return {}
     labels = None
     if options.label is not None:
         labels = torch.full((options.n,), class_number(task, options.label))
-    return {"labels": labels, "guidance": options.guidance, "sampler": sampler(task, options.sampler, options.steps)}
+    guidance = 1.0 if options.guidance is None else options.guidance
+    return {"labels": labels, "guidance": guidance, "sampler": sampler(task, options.sampler, options.steps)}
 
 
 def class_number(task: Any, label: str) -> int:

@@ -12,8 +12,11 @@ from genmods import runs
 from genmods.tasks.base import Task
 from genmods.tracking.csv import read_series
 
+_GENERATE = "generate --ckpt_path {run} --n 64 --out samples"
 _NEXT = {
-    "diffusion": "generate --ckpt_path {run} --n 64 --out samples",
+    "diffusion": _GENERATE,
+    "gan": _GENERATE,
+    "vae": _GENERATE,
     "classification": "classify --ckpt_path {run} --input IMAGES --out classes.csv",
 }
 

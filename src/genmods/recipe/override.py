@@ -1,6 +1,7 @@
 """Overrides on the command line: `--task.network.width=64` or `--trainer.max_steps 10`, values in YAML syntax.
 
-Order does not matter: blocks are replaced before their settings are changed. A block whose name changes starts afresh.
+Order does not matter: blocks are replaced before their settings are changed. A block whose name changes starts afresh,
+and so does one that is taken `--...from=RUN`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ def apply(root: Node, arguments: list[str], kept: Iterable[str] = ()) -> None:
             keys.pop()
             if not isinstance(value.value, str):
                 raise RecipeError(WHERE, key, f"expected a name, got '{text}'")
+        elif len(keys) > 1 and keys[-1] == "from":
+            keys.pop()
+            value = Node({"from": value}, WHERE)
         changes.append((keys, marked_as(value)))
     for keys, value in sorted(changes, key=lambda change: len(change[0])):
         _set(root, keys, value, kept if keys == ["data"] else ())

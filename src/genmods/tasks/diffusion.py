@@ -31,9 +31,9 @@ class DiffusionTask(Task):
 
     `conditioning`: "class" gives the network the label, dropped (-1) for a share `label_drop` of samples so that
     guidance has an unconditional model; "mask" gives it a random mask and the masked image, for inpainting.
-    `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings them to unit
-    variance. Raises ValueError where the network does not return what the prediction needs for images of the data's
-    shape.
+    `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings their root mean
+    square to 1, which stands for `sigma_data` then, and is measured on the training images where it is left open.
+    Raises ValueError where the network does not return what the prediction needs for images of the data's shape.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DiffusionTask(Task):
         conditioning: Literal["none", "class", "mask"] = "class",
         label_drop: float = 0.1,
         codec: Network | None = None,
-        latent_scale: float = 1.0,
+        latent_scale: float | None = None,
         in_channels: int = 1,
         image_size: int = 28,
         num_classes: int = 0,
@@ -58,18 +58,23 @@ class DiffusionTask(Task):
         super().__init__()
         if not 0 <= label_drop <= 1:
             raise ValueError(f"label_drop must lie in [0, 1], not {label_drop}")
-        self.denoiser = Denoiser(network, process, prediction, sigma_data)
+        if codec is not None and not (hasattr(codec, "encode") and hasattr(codec, "decode")):
+            raise ValueError(f"{type(codec).__name__} has no encode and decode; a codec is an autoencoder")
+        self.denoiser = Denoiser(network, process, prediction, sigma_data if codec is None else 1.0)
         self.loss = DiffusionLoss(density, weighting)
         self.sampler = sampler or DDIM()
         self.conditioning = conditioning if num_classes or conditioning != "class" else "none"
         self.label_drop = label_drop
         self.codec = codec.requires_grad_(False) if codec else None
-        self.latent_scale = latent_scale
+        self.measures_scale = codec is not None and latent_scale is None
+        self.register_buffer("latent_scale", torch.tensor(latent_scale or 1.0), persistent=codec is not None)
         self.image_shape = (in_channels, image_size, image_size)
         self.num_classes, self.levels = num_classes, levels
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.last_loss: Loss | None = None
         self._check(network)
+
+    latent_scale: Tensor
 
     def _check(self, network: Network) -> None:
         image = torch.empty(2, *self.image_shape, device="meta")
@@ -88,6 +93,11 @@ class DiffusionTask(Task):
     def latent_shape(self) -> torch.Size:
         """Shape [C, H, W] of what is diffused."""
         return self.encode(torch.zeros(1, *self.image_shape, device=self.device)).shape[1:]
+
+    def warm_start(self, images: Tensor) -> None:
+        if self.measures_scale:
+            latents = torch.cat([self.encode(part) for part in images.split(256)])
+            self.latent_scale.div_(latents.square().mean().sqrt())
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -133,7 +143,8 @@ class DiffusionTask(Task):
         conditional = self.denoiser.given(cond)
         if guidance == 1.0:
             return conditional
-        return ClassifierFree(conditional, self.denoiser.given({}), guidance)
+        null = {name: torch.zeros_like(image) for name, image in cond.items() if name == "image"}
+        return ClassifierFree(conditional, self.denoiser.given(null), guidance)
 
     @torch.no_grad()
     def sample(
@@ -150,7 +161,8 @@ class DiffusionTask(Task):
         """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
 
         Sample i depends on `seed`, i and its label alone. A class-conditional model goes through its classes in turn
-        where `labels` (int64 [n]) is None. `progress(done, total)` is called after each sampling step of each batch.
+        where `labels` (int64 [n]) is None; a mask-conditional one is told that no pixel is known.
+        `progress(done, total)` is called after each sampling step of each batch.
         Raises ValueError for labels of another shape or out of range.
         """
         sampler = sampler or self.sampler
@@ -160,11 +172,18 @@ class DiffusionTask(Task):
         images = []
         for number, (chunk, label) in enumerate(chunks):
             noise = noise_stream(seed, chunk, tuple(self.latent_shape), self.device)
-            denoise = self.denoise({"label": label} if self.conditioning == "class" else {}, guidance)
+            denoise = self.denoise(self._told(label), guidance)
             start = self.process.prior_std * noise(-1)
             x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
             images.append(self.decode(x0))
         return torch.cat(images)
+
+    def _told(self, label: Tensor) -> Condition:
+        """The condition of new images of classes `label` [B]."""
+        channels, height, width = self.image_shape
+        if self.conditioning == "mask":
+            return {"image": torch.zeros(len(label), 1 + channels, height, width, device=self.device)}
+        return {"label": label} if self.conditioning == "class" else {}
 
     def _labels(self, indices: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:

@@ -42,7 +42,11 @@ class GANTask(Task):
         self.automatic_optimization = False
 
     def configure_optimizers(self) -> Any:
-        return [self.optimizer(parameter_groups(part)) for part in (self.network, self.discriminator)]
+        optimizers = [self.optimizer(parameter_groups(part)) for part in (self.network, self.discriminator)]
+        if self.schedule is None:
+            return optimizers
+        total = int(self.trainer.estimated_stepping_batches)
+        return optimizers, [self.schedule(optimizer, total) for optimizer in optimizers]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         real = batch["image"]
@@ -59,6 +63,8 @@ class GANTask(Task):
         self.manual_backward(generator_loss)
         generator_step.step()
         self.discriminator.requires_grad_(True)
+        for schedule in self.lr_schedulers() or []:  # type: ignore[union-attr]
+            schedule.step()  # type: ignore[call-arg, union-attr]
         self.log_mean("train/loss", generator_loss, batch, progress=True)
         self.log_mean("train/loss_discriminator", discriminator_loss, batch, progress=True)
         return generator_loss.detach() + discriminator_loss.detach()
