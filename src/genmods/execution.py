@@ -14,15 +14,18 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods import checkpoint as files
-from genmods import earlier, runs
+from genmods import earlier, registry, runs
+from genmods.calibration import calibrate
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.errors import UserError
-from genmods.recipe import Recipe, build
+from genmods.recipe import From, Recipe, build
 from genmods.tasks.base import Task
+from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.base import RunLogger, write_json
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.environment import describe
+from genmods.tracking.wandb import WandbRun
 from genmods.training import make_trainer
 
 _FOLDER = "GENMODS_RUN_FOLDER"
@@ -66,8 +69,20 @@ def build_task(recipe: Recipe, facts: dict[str, Any]) -> Task:
 
 def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
     """Train a recipe, or continue a run of it at `ckpt_path` ("last", a folder or a file); returns the run folder."""
+    if not _is_trained(recipe):
+        raise UserError(f"{recipe.source}: there is nothing to train here; use `genmods test --config {recipe.source}`")
     at = place(recipe, ckpt_path)
+    try:
+        _train(recipe, at, quiet)
+    finally:
+        os.environ.pop(_FOLDER, None)
+    return at.folder
+
+
+def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     state = files.load(at.checkpoint) if at.checkpoint else {}
+    if state:
+        recipe = earlier.continued(recipe, state)
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
@@ -88,11 +103,11 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
         trainer.fit(task, data, ckpt_path=at.checkpoint)
+        if isinstance(task, ClassificationTask) and "val" in data.splits:
+            calibrate(at.folder / "checkpoints", data.splits["val"], facts["levels"], data.batch_size)
     finally:
         for logger in loggers:
             logger.close()
-        os.environ.pop(_FOLDER, None)
-    return at.folder
 
 
 def _loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
@@ -101,6 +116,10 @@ def _loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
         if run_id := state.get("run_ids", {}).get(logger.name):
             logger.run_id = run_id  # type: ignore[attr-defined]
     return loggers
+
+
+def _is_trained(recipe: Recipe) -> bool:
+    return isinstance(recipe.task, From) or registry.resolve(recipe.task.entry).trainable  # type: ignore[attr-defined]
 
 
 @rank_zero_only
@@ -113,6 +132,8 @@ def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, st
     for logger in loggers:
         if isinstance(logger, RunLogger):
             logger.begin(folder, config, step)
+        if isinstance(logger, WandbRun):
+            logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
 
 
 def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> tuple[Any, Any]:
@@ -120,10 +141,12 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
     Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions.
     """
-    at = place(recipe, ckpt_path or "last")
-    assert at.checkpoint is not None
     data = build_data(recipe)
-    task = runs.load(runs.find_checkpoint(at.folder) if at.folder == at.checkpoint.parent.parent else at.checkpoint)
+    if ckpt_path is None and not _is_trained(recipe):
+        at, task = place(recipe, None), build_task(recipe, data.facts())
+    else:
+        at = place(recipe, ckpt_path or "last")
+        task = runs.load(ckpt_path if ckpt_path not in (None, "last") else at.folder)
     settings = dict(recipe.trainer.given)
     settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
     trainer = make_trainer(at.folder, task, settings, [], [], {})
@@ -132,5 +155,6 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     (figures,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
     if not figures:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
+    at.folder.mkdir(parents=True, exist_ok=True)
     write_json(at.folder / f"{stage}.json", figures)
     return task, figures

@@ -46,6 +46,10 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
 
     A folder of runs, such as runs/ddpm, means the newest of them. Raises UserError where there is none.
     """
+    if str(path).startswith("wandb:"):
+        from genmods.tracking.wandb import download_checkpoint
+
+        return download_checkpoint(str(path).removeprefix("wandb:"), ROOT / "wandb")
     path = Path(path)
     if path.is_file():
         return path

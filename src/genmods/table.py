@@ -31,6 +31,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "gan": "genmods.tasks.gan:GANTask",
         "multilabel": "genmods.tasks.multilabel:MultilabelTask",
         "regression": "genmods.tasks.regression:RegressionTask",
+        "restoration": "genmods.tasks.restoration:RestorationTask",
         "vae": "genmods.tasks.vae:VAETask",
     },
     "network": {

@@ -34,6 +34,8 @@ class Task(LightningModule):
     schedule: Callable[..., LRScheduler] | None = None
     monitor: str | None = None
     """The metric that chooses `best.ckpt`, with a leading `-` where less is better; None keeps `last.ckpt` alone."""
+    trainable: bool = True
+    """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
     seed: int = 0
 
     def configure_optimizers(self) -> Any:

@@ -1,23 +1,56 @@
-"""Image classification: cross-entropy over logits, with hard or mixed (soft) labels."""
+"""Image classification: cross-entropy over logits, with hard or mixed (soft) labels.
+
+A prediction averages probabilities over the views v of test-time augmentation, s = ln(mean_v softmax(logits_v)), and is
+calibrated by a temperature, softmax(s / T), which changes no decision. T is fitted once training is over.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.utilities import dim_zero_cat
 
+from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, dry_run
 
 
+class Answers(Metric):
+    """Everything that a classifier said in an evaluation, over all ranks, in the order of the images."""
+
+    scores: list[Tensor]
+    labels: list[Tensor]
+    index: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("scores", "labels", "index"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
+        self.scores.append(scores)
+        self.labels.append(labels)
+        self.index.append(index)
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores [N, K], labels [N] and index [N], ascending, on the CPU."""
+        scores, labels, index = (dim_zero_cat(state).cpu() for state in (self.scores, self.labels, self.index))
+        order = index.argsort()
+        return scores[order], labels[order], index[order]
+
+
 class ClassificationTask(Task):
-    """Trains a classifier by cross-entropy and reports accuracy, in all and by class.
+    """Trains a classifier by cross-entropy and reports accuracy, in all and by class, and calibration.
 
     The images [B, C, H, W] in [-1, 1] are normalised with the data's `mean` and `std`. `class_weights` has one positive
     number a class. `augment_test` averages the probabilities over flipped, or flipped and shifted, copies of an image.
+    `loss` and `ece` of an evaluation are told before the temperature, `ece_calibrated` after it, once training is over.
     Raises ValueError where the network does not give one logit a class.
     """
 
@@ -58,7 +91,7 @@ class ClassificationTask(Task):
         shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
         if shape != (2, num_classes):
             raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {num_classes} logits")
-        self.confusion = MulticlassConfusionMatrix(num_classes)
+        self.confusion, self.answers = MulticlassConfusionMatrix(num_classes), Answers()
 
     def warm_start(self, images: Tensor) -> None:
         self.network.prepare((images - self.mean) / self.std)
@@ -68,13 +101,18 @@ class ClassificationTask(Task):
         return self.network((images - self.mean) / self.std)
 
     @torch.no_grad()
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included.
-        """
-        return self._probabilities(torch.stack([self(view) for view in views(images, self.augment_test)]))
+    def scores(self, images: Tensor) -> Tensor:
+        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, averaged over the views."""
+        logits = torch.stack([self(view) for view in views(images, self.augment_test)])
+        return logits.float().log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        return (logits.float() / self.temperature).softmax(-1).mean(0)
+    def calibrated(self, scores: Tensor) -> Tensor:
+        """Probabilities [B, K] of `scores` [B, K]."""
+        return (scores / self.temperature.to(scores)).softmax(-1)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
+        return self.calibrated(self.scores(images))
 
     def features(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
@@ -88,17 +126,23 @@ class ClassificationTask(Task):
         return loss
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
-        probabilities = self.probabilities(batch["image"])
-        self.confusion.update(probabilities, batch["label"])
-        self.log_mean(f"{stage}/loss", F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["label"]), batch)
+        scores = self.scores(batch["image"])
+        self.confusion.update(scores, batch["label"])
+        self.answers.update(scores, batch["label"], batch["index"])
+        self.log_mean(f"{stage}/loss", F.nll_loss(scores, batch["label"]), batch)
 
     def _finish(self, stage: str) -> None:
         counts = self.confusion.compute()
         correct, total = counts.diag(), counts.sum(1)
+        self.confusion_counts, self.answered = counts.cpu(), self.answers.compute()
         self.confusion.reset()
-        self.confusion_counts = counts.cpu()
+        self.answers.reset()
         self.log(f"{stage}/acc", correct.sum() / total.sum(), prog_bar=True)
         self.log(f"{stage}/acc_class_mean", (correct[total > 0] / total[total > 0]).mean())
+        scores, labels, _ = self.answered
+        self.log(f"{stage}/ece", expected_calibration_error(scores.exp(), labels))
+        if self.trainer.state.fn != "fit":
+            self.log(f"{stage}/ece_calibrated", expected_calibration_error(self.calibrated(scores), labels))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, "val")

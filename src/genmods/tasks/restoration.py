@@ -1,0 +1,71 @@
+"""Restoration of a whole test set by a trained diffusion model, through Lightning: nothing is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genmods import keyed
+from genmods.metrics.fidelity import psnr, ssim
+from genmods.restoration.denoising import denoise
+from genmods.restoration.methods import Method
+from genmods.restoration.operators import Identity, Mask, Operator
+from genmods.restoration.restore import restore
+from genmods.tasks.base import Batch, Task
+
+
+class RestorationTask(Task):
+    """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
+
+    `model` is a diffusion run, `{from: RUN}`. The identity operator is denoising by one call of the network, the least
+    mean squared error; every other one draws `samples` images in `steps` calls each by `method` (None chooses) and scores
+    their mean. With a mask, PSNR (dB) is that of the hole alone. `use_label` tells the model each image's class.
+    """
+
+    trainable = False
+
+    def __init__(
+        self,
+        model: Task,
+        operator: Operator,
+        sigma: float = 0.0,
+        method: Method | None = None,
+        samples: int = 1,
+        steps: int = 20,
+        use_label: bool = False,
+    ) -> None:
+        super().__init__()
+        if sigma < 0 or samples < 1 or steps < 1:
+            raise ValueError(f"sigma={sigma}, samples={samples}, steps={steps}: sigma >= 0, the others at least 1")
+        if isinstance(operator, Identity) and sigma == 0:
+            raise ValueError("the identity operator without noise leaves nothing to restore: set sigma")
+        self.model = model.requires_grad_(False)
+        self.operator, self.sigma, self.method = operator, 2 * sigma / 255, method
+        self.samples, self.steps, self.use_label = samples, steps, use_label
+
+    def degrade(self, images: Tensor, index: Tensor) -> Tensor:
+        """What is measured of `images` [B, C, H, W] numbered `index` (int64 [B])."""
+        y = self.operator(images)
+        noise = keyed.normal(keyed.fold(self.seed, index), y[0].numel()).view(y.shape)
+        return y + self.sigma * noise.to(y)
+
+    def restored(self, y: Tensor, index: Tensor, label: Tensor | None) -> Tensor:
+        """The restored images [B, C, H, W] in [-1, 1]."""
+        if isinstance(self.operator, Identity) and self.method is None:
+            return denoise(y, self.model, self.sigma, label).clamp(-1, 1)
+        method, numbers = self.method or "auto", index.cpu()
+        return restore(
+            y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.seed, label, numbers
+        ).mean(0)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        images, label = batch["image"], batch["label"] if self.use_label else None
+        with torch.no_grad():
+            restored = self.restored(self.degrade(images, batch["index"]), batch["index"], label)
+        hole = None
+        if isinstance(self.operator, Mask):
+            hole = ~self.operator.known(images)
+        self.log_mean("test/psnr", psnr(restored, images, hole).mean(), batch, progress=True)
+        self.log_mean("test/ssim", ssim(restored, images, hole).mean(), batch)
+
+    validation_step = test_step
