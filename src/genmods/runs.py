@@ -98,9 +98,12 @@ def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
 
 
 def recipe_of(checkpoint: dict[str, Any]) -> Recipe:
-    """The recipe in a checkpoint; raises UserError where there is none."""
+    """What a checkpoint's recipe says of task and data; raises UserError where there is none.
+
+    How it was trained is left out: a model stays usable where a trainer or a logger has changed since.
+    """
     from genmods.recipe import from_plain
 
     if "recipe" not in checkpoint:
         raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
-    return from_plain(checkpoint["recipe"])
+    return from_plain({section: checkpoint["recipe"][section] for section in ("name", "seed", "task", "data")})
