@@ -16,17 +16,18 @@ from torch.optim.lr_scheduler import LRScheduler
 class Schedule(LRScheduler):
     """Warm-up, then the `decay` of a subclass.
 
-    `warmup` below 1 is a share of `total_steps`, from 1 on a number of steps; `end` is the factor that is left at the
-    end. Raises ValueError for a `total_steps` below 1, a negative or too long `warmup`, or an `end` outside [0, 1].
+    `warmup` below 1 is a share of `total_steps`, from 1 on a number of steps, at most all (so that a long recipe can be
+    tried for a few steps); `end` is the factor that is left at the end. Raises ValueError for a `total_steps` below 1,
+    a negative `warmup`, or an `end` outside [0, 1].
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.0, end: float = 0.0) -> None:
         if not 1 <= total_steps < math.inf:
             raise ValueError(f"total_steps must be at least 1 and finite, not {total_steps}")
         self.total_steps = int(total_steps)
-        self.warmup_steps = round(warmup * self.total_steps) if warmup < 1 else int(warmup)
-        if not 0 <= self.warmup_steps <= self.total_steps:
-            raise ValueError(f"warmup must be in [0, 1), or at most {self.total_steps} steps, not {warmup}")
+        if warmup < 0:
+            raise ValueError(f"warmup must not be negative, not {warmup}")
+        self.warmup_steps = round(warmup * self.total_steps) if warmup < 1 else min(int(warmup), self.total_steps)
         if not 0 <= end <= 1:
             raise ValueError(f"end must be in [0, 1], not {end}")
         self.end = end

@@ -18,6 +18,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genmods import keyed
+from genmods.errors import UserError
 from genmods.optim.groups import parameter_groups
 
 Batch = dict[str, Tensor]
@@ -42,8 +43,18 @@ class Task(LightningModule):
         optimizer = self.optimizer(parameter_groups(self))
         if self.schedule is None:
             return optimizer
-        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.scheduled(optimizer), "interval": "step"},
+        }
+
+    def scheduled(self, optimizer: Optimizer) -> LRScheduler:
+        """The schedule of `optimizer` over the steps of this training; raises UserError where they have no end."""
+        assert self.schedule is not None
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+        return self.schedule(optimizer, int(total))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]

@@ -43,10 +43,7 @@ class GANTask(Task):
 
     def configure_optimizers(self) -> Any:
         optimizers = [self.optimizer(parameter_groups(part)) for part in (self.network, self.discriminator)]
-        if self.schedule is None:
-            return optimizers
-        total = int(self.trainer.estimated_stepping_batches)
-        return optimizers, [self.schedule(optimizer, total) for optimizer in optimizers]
+        return optimizers, [self.scheduled(optimizer) for optimizer in optimizers if self.schedule]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         real = batch["image"]
