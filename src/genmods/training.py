@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from genmods.callbacks.class_report import ClassReport
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.callbacks.norms import Norms
@@ -33,7 +34,7 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
 
-    Throughput, norms, a progress bar and the report are always there. EMA comes first, so that whatever runs after a
+    Throughput, norms, a progress bar and the reports are always there. EMA comes first, so that whatever runs after a
     batch sees its update; checkpoints come last.
     """
     _silence()
@@ -53,7 +54,7 @@ def make_trainer(
 
 def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
     """What every run has, less what the recipe lists with settings of its own."""
-    kinds: list[type[Callback]] = [Throughput, Norms, Report]
+    kinds: list[type[Callback]] = [Throughput, Norms, Report, ClassReport]
     if settings.get("enable_progress_bar") is not False:
         kinds.append(TrainingProgress)
     return [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in given)]

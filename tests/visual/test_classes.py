@@ -27,7 +27,7 @@ def test_worst_mistakes_are_sorted_by_certainty():
     images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2) / 4
     figure = worst_mistakes(images, labels, probabilities, ["a", "b"])
     shown = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in shown] == ["b 80 %", "b 60 %"]
+    assert [axes.get_title() for axes in shown] == ["b · 80 %", "b · 60 %"]
     assert [axes.get_xlabel() for axes in shown] == ["is a", "is a"]
     assert [float(axes.images[0].get_array()[0, 0]) for axes in shown] == [0.75, 0.625]
     assert "2 of 4 wrong" in figure.get_suptitle()

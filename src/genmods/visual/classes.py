@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from matplotlib.axes import Axes
@@ -16,6 +17,12 @@ from genmods.visual.style import BLUE, INK, MUTED, ORANGE, class_name, new_figur
 
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#a9c8ea", BLUE, "#123a66"])
 _MOST_NUMBERS = 25
+
+
+class Indexed(Protocol):
+    """Images by number."""
+
+    def __getitem__(self, i: int, /) -> Tensor: ...
 
 
 def confusion_matrix(counts: Tensor, class_names: Sequence[str] | None = None) -> Figure:
@@ -61,11 +68,11 @@ def _write_cells(axes: Axes, share: Tensor) -> None:
 
 
 def worst_mistakes(
-    images: Tensor, labels: Tensor, probabilities: Tensor, class_names: Sequence[str] | None = None, most: int = 24
+    images: Indexed, labels: Tensor, probabilities: Tensor, class_names: Sequence[str] | None = None, most: int = 24
 ) -> Figure:
-    """The wrongly classified `images` [N, C, H, W] in [-1, 1] with the most certain wrong answer, the worst first.
+    """The wrongly classified `images` with the most certain wrong answer, the worst first.
 
-    `labels` int64 [N], `probabilities` [N, K].
+    `images[i]` is [C, H, W] in [-1, 1], of a tensor or of anything else; `labels` int64 [N], `probabilities` [N, K].
     """
     certainty, predicted = probabilities.float().cpu().max(1)
     wrong = (predicted != labels.cpu()).nonzero()[:, 0]
@@ -76,7 +83,7 @@ def worst_mistakes(
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most certain of them", fontsize=11, color=INK)
     for axes, i in zip(panels(figure, rows, columns), order, strict=False):
         show_image(axes, images[i])
-        title(axes, f"{class_name(class_names, int(predicted[i]))} {percent(float(certainty[i]))}", 8.5, ORANGE)
+        title(axes, f"{class_name(class_names, int(predicted[i]))} · {percent(float(certainty[i]))}", 8.5, ORANGE)
         axes.set_xlabel(f"is {class_name(class_names, int(labels[i]))}", fontsize=8.5, color=INK, labelpad=3)
     return figure
 

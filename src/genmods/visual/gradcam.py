@@ -51,26 +51,29 @@ def grad_cam(
     layer: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for the two likeliest classes, one column an image.
+    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for two classes, one column an image.
 
-    With `labels` int64 [B] the predictions are coloured: blue where they are right, orange where they are wrong.
+    These are the two likeliest ones; of an image whose label (`labels` int64 [B]) is neither, the label is the second.
+    With labels the classes are coloured: blue where they are right, orange where they are wrong.
     """
     with torch.no_grad():
         probabilities = torch.cat([network(image[None]) for image in images]).float().softmax(1)
-    likeliest = probabilities.topk(min(2, probabilities.shape[1]), dim=1)
-    figure = new_figure(1.55 * len(images) + 0.3, 1.75 * (1 + likeliest.indices.shape[1]) + 0.3)
-    axes = figure.subplots(1 + likeliest.indices.shape[1], len(images), squeeze=False)
+    chosen = probabilities.topk(min(2, probabilities.shape[1]), dim=1).indices
+    if labels is not None:
+        missed = (chosen != labels[:, None]).all(1)
+        chosen[missed, -1] = labels[missed]
+    figure = new_figure(1.55 * len(images) + 0.3, 1.75 * (1 + chosen.shape[1]) + 0.3)
+    axes = figure.subplots(1 + chosen.shape[1], len(images), squeeze=False)
     for i, image in enumerate(images):
         show_image(axes[0, i], image)
         title(axes[0, i], "" if labels is None else class_name(class_names, int(labels[i])), 9, INK)
-    for row in range(likeliest.indices.shape[1]):
-        classes = likeliest.indices[:, row]
+    for row, classes in enumerate(chosen.T, start=1):
         heat = evidence(network, images, classes, layer)
         for i, image in enumerate(images):
             right = labels is None or int(labels[i]) == int(classes[i])
-            _overlay(axes[row + 1, i], image, heat[i])
-            caption = f"{class_name(class_names, int(classes[i]))} {percent(float(likeliest.values[i, row]))}"
-            title(axes[row + 1, i], caption, 9, BLUE if right else ORANGE)
+            _overlay(axes[row, i], image, heat[i])
+            caption = f"{class_name(class_names, int(classes[i]))} · {percent(float(probabilities[i, classes[i]]))}"
+            title(axes[row, i], caption, 9, BLUE if right else ORANGE)
     return figure
 
 
