@@ -1,0 +1,190 @@
+"""Parts of earlier runs: `{from: RUN}` in a recipe, `--KEY.from=RUN` on the command line."""
+
+import shutil
+
+import pytest
+import torch
+
+from genmods import checkpoint as files
+from genmods import execution, runs
+from genmods.commands import dispatch
+from genmods.data.images import to_float
+from genmods.errors import UserError
+from genmods.recipe import From, load
+from genmods.recipe.text import write
+
+CNN = {"name": "cnn", "layers": ["conv 4", "pool 2", "linear 8"]}
+DIGITS = {"name": "digits", "batch_size": 100, "limit": 200}
+SHAPES = {"name": "synthetic", "side": 8, "channels": 1, "classes": 3, "train_images": 90, "batch_size": 30}
+TRAINER = {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"}
+
+
+def recipe(task, data=DIGITS, overrides=(), name="later", **sections):
+    path = runs.ROOT / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(write({"name": name, "seed": 1, "task": task, "data": data, "trainer": TRAINER, **sections}))
+    return load(path, overrides)
+
+
+def classifier(network, data=DIGITS, overrides=(), **sections):
+    return recipe({"name": "classification", "network": network}, data, overrides, **sections)
+
+
+def built(recipe):
+    return execution.build_task(recipe, execution.build_data(recipe).facts())
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workplace(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("workplace"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits(workplace):
+    """A classifier of digits, with averaged weights that are not the raw ones."""
+    return execution.fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)
+
+
+@pytest.fixture
+def finetuned(digits):
+    """A run whose network came from another run that is gone now."""
+    gone = shutil.copytree(digits, runs.ROOT / "gone")
+    run = execution.fit(classifier({"from": str(gone)}, SHAPES, name="finetuned"), quiet=True)
+    shutil.rmtree(gone)
+    yield run
+    shutil.rmtree(run.parent)
+
+
+def test_the_averaged_weights_are_taken(digits):
+    network = built(classifier({"from": str(digits)})).network
+    assert same(network.state_dict(), runs.load(digits).network.state_dict())
+    assert not same(network.state_dict(), runs.load(digits, raw=True).network.state_dict())
+
+
+@pytest.mark.parametrize("network", [CNN, "resnet", {"from": "runs/nowhere"}])
+def test_an_override_replaces_whatever_stood_there(digits, network):
+    taken = classifier(network, overrides=[f"--task.network.from={digits}"])
+    assert isinstance(taken.task.given["network"], From)
+    assert same(built(taken).network.state_dict(), runs.load(digits).network.state_dict())
+
+
+def test_a_name_replaces_an_earlier_run():
+    assert (
+        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.given["network"].entry.name == "cnn"
+    )
+
+
+def test_a_folder_of_runs_means_its_newest(digits):
+    shutil.copytree(digits, digits.parent / "1999-01-01_00-00-00")
+    older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
+    assert runs.find_checkpoint("runs/digits") == runs.find_checkpoint(digits)
+    assert built(older).network is not None
+    assert same(built(classifier({"from": "runs/digits"})).network.state_dict(), runs.load(digits).network.state_dict())
+
+
+def test_a_head_for_other_classes_starts_afresh_and_that_is_told(digits, capsys):
+    old, new = (
+        runs.load(digits).network.state_dict(),
+        built(classifier({"from": str(digits)}, SHAPES)).network.state_dict(),
+    )
+    changed = [name for name in new if new[name].shape != old[name].shape]
+    assert changed and all(new[name].shape[0] == 3 for name in changed)
+    assert all(torch.equal(new[name], old[name]) for name in new if name not in changed)
+    told = capsys.readouterr().err
+    assert f"{len(changed)} start afresh: {', '.join(changed)}" in told and told.count("\n") == 1
+
+
+def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
+    network = {"name": "fast_cnn", "widths": [8, 8]}
+    whitened = execution.fit(classifier(network, name="whitened"), quiet=True)
+    later = classifier({"from": str(whitened)})
+    data = execution.build_data(later)
+    task = execution.build_task(later, data.facts())
+    task.warm_start(-to_float(data.splits["train"].pixels, 17))
+    assert same(task.network.state_dict(), runs.load(whitened).network.state_dict())
+
+
+def test_the_new_run_needs_the_earlier_one_no_more(finetuned):
+    state = files.load(runs.find_checkpoint(finetuned))
+    assert state["recipe"]["task"]["network"]["name"] == "cnn"
+    task = runs.load(finetuned)
+    assert task.probabilities(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_a_run_is_continued_without_the_earlier_one(finetuned, capsys):
+    assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), "--quiet"]) == 2
+    assert "runs/gone: there is no such checkpoint" in capsys.readouterr().err
+    before = files.load(runs.find_checkpoint(finetuned, "last"))
+    overrides = ["--ckpt_path", "last", "--trainer.max_steps=4", "--quiet"]
+    assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), *overrides]) == 0
+    after = files.load(runs.find_checkpoint(finetuned, "last"))
+    assert (before["global_step"], after["global_step"]) == (2, 4)
+    assert after["recipe"]["task"] == before["recipe"]["task"]
+
+
+def test_a_whole_task_is_taken_to_other_data(digits):
+    taken = recipe({"from": str(digits)}, {**DIGITS, "split_seed": 1})
+    assert same(built(taken).state_dict(), runs.load(digits).state_dict())
+    run = execution.fit(taken, quiet=True)
+    assert runs.load(run).class_names == list("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("slot", "line"),
+    [
+        ({"network": {"from": "runs/nowhere"}}, "task.network.from: runs/nowhere: there is no such checkpoint"),
+        ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: that run has no process"),
+        ({"codec": {"from": "runs/digits"}}, "CNN has no encode and decode"),
+        ({"network": {"from": "runs/digits"}}, "CNN does not fit this task"),
+        ({"network": {"from": "runs/digits", "width": 3}}, "takes no other setting"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
+    task = {"name": "diffusion", "network": "unet", "process": "cosine", "prediction": "v", **slot}
+    path = runs.ROOT / "later.yaml"
+    path.write_text(write({"name": "later", "task": task, "data": DIGITS, "trainer": TRAINER}))
+    assert dispatch(["fit", "--config", str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error and error.startswith("runs/later.yaml:")
+
+
+def test_weights_of_no_shape_in_common_are_refused(workplace):
+    run = execution.fit(classifier({"name": "cnn", "layers": ["avgpool"]}, name="linear"), quiet=True)
+    with pytest.raises(UserError, match="none of its weights fit a cnn for this data"):
+        built(classifier({"from": str(run)}, SHAPES))
+
+
+def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
+    state = files.load(runs.find_checkpoint(digits))
+    tensor = state["state_dict"].pop("network.head.weight")
+    files.save({**state, "state_dict": {**state["state_dict"], "network.neck": tensor}}, tmp_path / "other.ckpt")
+    with pytest.raises(
+        UserError, match=r"does not fit the ClassificationTask of this version: .*head\.weight"
+    ) as error:
+        runs.load(tmp_path / "other.ckpt", raw=True)
+    assert "\n" not in str(error.value)
+
+
+def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
+    network = {"name": "autoencoder", "width": 4, "multipliers": [1, 2], "latent_channels": 2}
+    vae = execution.fit(recipe({"name": "vae", "network": network}, name="vae"), quiet=True)
+    unet = {"name": "unet", "in_channels": 2, "width": 4, "multipliers": [1], "blocks": 1, "attention": []}
+    task = {"name": "diffusion", "codec": {"from": str(vae)}, "network": unet, "process": "cosine", "prediction": "v"}
+    latent = recipe(task, name="latent")
+    run = execution.fit(latent, quiet=True)
+    shutil.rmtree(vae)
+    loaded = runs.load(run)
+    images = to_float(execution.build_data(latent).splits["train"].pixels, 17)
+    assert loaded.encode(images).square().mean() == pytest.approx(1, rel=1e-4)
+    assert loaded.denoiser.sigma_data == 1 and loaded.latent_shape == (2, 4, 4)
+    assert torch.allclose(loaded.decode(loaded.encode(images)), loaded.codec(images).clamp(-1, 1), atol=1e-5)
+    fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
+    fixed.warm_start(images)
+    assert float(fixed.latent_scale) == 2
