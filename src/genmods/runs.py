@@ -72,11 +72,13 @@ def run_folder(checkpoint: Path) -> Path:
 def load(path: str | Path, raw: bool = False) -> Task:
     """The task of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
 
-    `path` is a checkpoint file or a run folder. Raises UserError where it is no checkpoint of genmods.
+    `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is no checkpoint of genmods.
     """
     from genmods import checkpoint as files
+    from genmods import exported
 
-    return restore(files.load(find_checkpoint(path)), raw)
+    path = find_checkpoint(path)
+    return restore(exported.read(path) if path.suffix == ".safetensors" else files.load(path), raw)
 
 
 def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:

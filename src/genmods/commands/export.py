@@ -1,0 +1,23 @@
+"""`genmods export`: a trained model as one safetensors file, which every command takes as `--ckpt_path`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genmods.errors import UserError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where the model goes")
+    parser.add_argument("--raw", action="store_true", help="the raw weights in place of the averaged ones")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.out.suffix != ".safetensors":
+        raise UserError(f"--out {options.out}: the name of the file must end in .safetensors")
+    from genmods import checkpoint, exported, runs
+
+    exported.write(checkpoint.load(runs.find_checkpoint(options.ckpt_path)), options.out, options.raw)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
