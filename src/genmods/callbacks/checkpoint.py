@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class RunCheckpoint(Checkpoint):
             names = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"the monitored metric {metric!r} is not logged; there are: {names}")
         value = float(trainer.callback_metrics[metric])
-        if self.best is None or sign * value > sign * self.best:
+        if math.isfinite(value) and (self.best is None or sign * value > sign * self.best):
             self.best = value
             self._save(trainer, self.best_path)
 

@@ -15,6 +15,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from genmods.errors import UserError
+
 
 def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The tensors that are averaged, by name: floating-point parameters and buffers that are saved with the module."""
@@ -101,6 +103,9 @@ class EMA(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if "ema" in checkpoint:
+            before, now = checkpoint["ema"]["decays"], list(self.decays)
+            if before != now:
+                raise UserError(f"callbacks.ema.decays: this run averages with {before} and cannot go on with {now}")
             self.updates = checkpoint["ema"]["updates"]
             self.shadows = [
                 {name: tensor.clone() for name, tensor in weights.items()} for weights in checkpoint["ema"]["weights"]

@@ -1,0 +1,190 @@
+"""The diffusion task: what it samples, what it tells its network, what it refuses."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from genmods.data.module import ImageData
+from genmods.data.sources.digits import Digits
+from genmods.diffusion import DDIM
+from genmods.diffusion.prediction import V
+from genmods.diffusion.processes.preserving import Cosine
+from genmods.networks.autoencoder import Autoencoder
+from genmods.networks.base import Network
+from genmods.networks.cnn import CNN
+from genmods.networks.unet import UNet
+from genmods.recipe import create
+from genmods.table import BUILTINS
+from genmods.tasks.diffusion import DiffusionTask, masked
+
+SIDE = 6
+
+
+class Told(Network):
+    """A convolution whose output the label moves, and that remembers what it was told."""
+
+    def __init__(self, num_classes=3, cond_channels=0, out_channels=1):
+        super().__init__()
+        self.num_classes = num_classes
+        self.layer = nn.Conv2d(1 + cond_channels, out_channels, 3, padding=1)
+        self.shift = nn.Parameter(torch.linspace(-1, 1, num_classes + 1))
+        self.seen = []
+
+    def forward(self, x, noise, cond=None):
+        cond = cond or {}
+        if not x.is_meta:
+            self.seen.append(cond)
+        h = self.layer(torch.cat([x, *([cond["image"]] if "image" in cond else [])], 1))
+        label = cond.get("label", torch.full((len(x),), -1, device=x.device))
+        return h.tanh() + self.shift[label + 1].view(-1, 1, 1, 1)
+
+
+def model(network=None, **settings):
+    torch.manual_seed(0)
+    settings = {"sampler": DDIM(steps=4), "image_size": SIDE, "num_classes": 3, "sigma_data": 0.7, **settings}
+    return DiffusionTask(network or Told(), Cosine(), V(), **settings)
+
+
+def batch(n=8):
+    generator = torch.Generator().manual_seed(1)
+    return {"image": torch.rand(n, 1, SIDE, SIDE, generator=generator) * 2 - 1, "label": torch.arange(n) % 3}
+
+
+@pytest.mark.parametrize("name", BUILTINS["sampler"])
+def test_a_sample_depends_on_seed_number_and_label_alone(name):
+    task = model(sampler=create("sampler", name, steps=4))
+    labels = torch.tensor([2, 0, 1, 1, 0, 2, 2, 0, 1, -1])
+    images = task.sample(10, labels, seed=5, batch_size=3, guidance=1.5)
+    again = task.sample(10, labels, seed=5, batch_size=7, guidance=1.5)
+    torch.testing.assert_close(images, again, atol=1e-5, rtol=0)
+    late = task.sample(4, labels[6:], seed=5, guidance=1.5, first=6)
+    torch.testing.assert_close(images[6:], late, atol=1e-5, rtol=0)
+    assert images.shape == (10, 1, SIDE, SIDE) and images.abs().max() <= 1
+    assert not torch.allclose(images, task.sample(10, labels, seed=6, guidance=1.5))
+    assert not torch.allclose(images[:1], task.sample(1, labels[1:2], seed=5, guidance=1.5))
+
+
+def test_sampling_takes_nothing_from_the_global_generator():
+    task, state = model(), torch.get_rng_state()
+    task.sample(3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_labels_the_classes_come_in_turn():
+    task = model()
+    torch.testing.assert_close(task.sample(7), task.sample(7, torch.arange(7) % 3))
+
+
+def test_guidance_of_weight_one_is_none_and_others_extrapolate():
+    task = model()
+    x, t = torch.randn(3, 1, SIDE, SIDE), torch.full((3,), 0.5, dtype=torch.float64)
+    cond = {"label": torch.tensor([0, 1, 2])}
+    with_label, without = task.denoiser(x, t, cond), task.denoiser(x, t, {})
+    assert torch.equal(task.denoise(cond, 1.0)(x, t).x0, with_label.x0)
+    torch.testing.assert_close(task.denoise(cond, 3.0)(x, t).x0, without.x0 + 3 * (with_label.x0 - without.x0))
+    torch.testing.assert_close(task.denoise(cond, 0.0)(x, t).eps, without.eps)
+    assert torch.equal(task.sample(3), task.sample(3, guidance=1.0))
+    assert not torch.allclose(task.sample(3), task.sample(3, guidance=2.0))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -2, 1], [0, 1], [[0, 1, 2]]])
+def test_labels_out_of_range_are_refused_in_one_line(labels):
+    with pytest.raises(ValueError, match=r"^labels must be 3 numbers from -1 to 2, one an image$"):
+        model().sample(3, torch.tensor(labels))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_the_share_of_labels_that_training_drops(share):
+    n = 40_000
+    task, data = model(label_drop=share), {"image": torch.zeros(n, 1, 1, 1), "label": torch.arange(n) % 3}
+    label = task.condition(data, training=True)["label"]
+    dropped = label == -1
+    assert float(dropped.float().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
+    assert torch.equal(label[~dropped], data["label"][~dropped])
+    assert torch.equal(task.condition(data, training=False)["label"], data["label"])
+
+
+def test_without_classes_nothing_is_told():
+    task = model(num_classes=0)
+    assert task.conditioning == "none" and task.condition(batch(), True) == {}
+    task.sample(2)
+    assert not any(task.denoiser.network.seen)
+
+
+def test_a_mask_is_told_with_the_pixels_under_it():
+    task = model(Told(0, cond_channels=2), conditioning="mask")
+    data = batch(64)
+    told = task.condition(data, training=True)["image"]
+    known, pixels = told[:, :1], told[:, 1:]
+    assert told.shape == (64, 2, SIDE, SIDE) and set(known.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(pixels, data["image"] * known)
+    shares = known.mean((1, 2, 3))
+    assert shares.min() < 0.3 and shares.max() > 0.7 and (shares < 1).any()
+
+
+def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
+    task = model(Told(0, cond_channels=2), conditioning="mask")
+    assert task.sample(3).shape == (3, 1, SIDE, SIDE)
+    assert task.denoiser.network.seen and not any(cond["image"].any() for cond in task.denoiser.network.seen)
+    known = {"image": masked(batch(2)["image"])}
+    x, t = torch.randn(2, 1, SIDE, SIDE), torch.full((2,), 0.5, dtype=torch.float64)
+    nothing = {"image": torch.zeros_like(known["image"])}
+    first, second = task.denoiser(x, t, known), task.denoiser(x, t, nothing)
+    torch.testing.assert_close(task.denoise(known, 2.0)(x, t).x0, 2 * first.x0 - second.x0)
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "line"),
+    [
+        (CNN(layers=("conv 4", "avgpool")), {}, "CNN does not fit this task: "),
+        (Told(out_channels=3), {}, r"Told turns \[1, 6, 6\] into \[3, 6, 6\], not the same"),
+        (Told(cond_channels=1), {}, "Told does not fit this task: "),
+        (UNet(width=4, multipliers=(1,), cond_channels=2), {}, r"cond\['image'\] is none"),
+        (Told(), {"codec": CNN(layers=("conv 4", "avgpool"))}, "CNN has no encode and decode"),
+        (Told(), {"codec": Autoencoder(image_size=SIDE, width=4)}, "Told does not fit this task: "),
+        (Told(), {"label_drop": 1.5}, r"label_drop must lie in \[0, 1\], not 1.5"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
+    with pytest.raises(ValueError, match=line) as error:
+        model(network, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_that_says_a_variance_fits():
+    assert model(Told(out_channels=2)).sample(2).shape == (2, 1, SIDE, SIDE)
+
+
+def test_the_last_loss_tells_of_each_sample():
+    task = model()
+    loss = task.training_step(batch(), 0)
+    last = task.last_loss
+    assert all(tensor.shape == (8,) for tensor in last)
+    torch.testing.assert_close(loss, last.per_sample.mean())
+    torch.testing.assert_close(last.log_snr, task.process.log_snr(last.t).float())
+    assert loss.requires_grad and not last.error.requires_grad
+
+
+def test_the_network_learns_from_real_batches(tmp_path):
+    """A few steps of gradient descent on digits lower the validation loss, which uses the same noise each time."""
+    torch.manual_seed(0)
+    network = UNet(width=8, multipliers=(1,), blocks=1, attention=(), num_classes=10)
+    task = DiffusionTask(network, Cosine(), V(), image_size=8, num_classes=10)
+    task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
+    data = ImageData(Digits(), batch_size=64)
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = Trainer(
+        default_root_dir=tmp_path, max_steps=40, accelerator="cpu", use_distributed_sampler=False, **quiet
+    )
+    ((before,), (same,)) = (trainer.validate(task, data, verbose=False) for _ in range(2))
+    trainer.fit(task, data)
+    (after,) = trainer.validate(task, data, verbose=False)
+    assert before == same and after["val/loss"] < 0.8 * before["val/loss"]
