@@ -1,7 +1,7 @@
 """Temperature scaling as the step after training: each checkpoint of a classifier gets the temperature of its weights.
 
-Training moves the weights and thereby makes every temperature stale, so it is fitted once, at the end, to the validation
-images and with the weights that the checkpoint would be loaded with. It stands beside the raw and the averaged weights.
+Training moves the weights and makes every temperature stale, so it is fitted once, at the end, to the validation images
+and with the weights that the checkpoint would be loaded with. It stands beside the raw and the averaged weights.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def shifting():
 
 def test_feature_maps_of_a_known_network():
     image = torch.randn(1, 6, 6)
-    maps = activations(shifting(), image, "1")
+    maps = activations(shifting(), "1", image[None])
     shifted = torch.cat([image[:, :, 1:], torch.zeros(1, 6, 1)], dim=2)
     torch.testing.assert_close(maps, torch.cat([image, -image, shifted, 0 * image]).relu())
 
@@ -31,7 +31,7 @@ def test_strongest_maps_come_first():
 
 def test_a_layer_without_maps_is_refused():
     with pytest.raises(ValueError, match="'3' puts out no feature map"):
-        activations(shifting(), torch.zeros(1, 6, 6), "3")
+        activations(shifting(), "3", torch.zeros(1, 1, 6, 6))
 
 
 def test_first_filters():

@@ -64,7 +64,7 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
 
 def class_number(task: Any, label: str) -> int:
     """The number of a class given by number or name; raises UserError."""
-    names = task.class_names if task.conditioning == "class" else []
+    names = getattr(task, "class_names", []) if getattr(task, "conditioning", "class") == "class" else []
     if label in names:
         return names.index(label)
     if label.isdigit() and int(label) < len(names):

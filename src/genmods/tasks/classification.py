@@ -102,7 +102,7 @@ class ClassificationTask(Task):
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
-        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, averaged over the views."""
+        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, the mean over views."""
         logits = torch.stack([self(view) for view in views(images, self.augment_test)])
         return logits.float().log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
@@ -111,7 +111,7 @@ class ClassificationTask(Task):
         return (scores / self.temperature.to(scores)).softmax(-1)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated class probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
+        """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
         return self.calibrated(self.scores(images))
 
     def features(self, images: Tensor) -> Tensor:

@@ -172,13 +172,13 @@ class DiffusionTask(Task):
         images = []
         for number, (chunk, label) in enumerate(chunks):
             noise = noise_stream(seed, chunk, tuple(self.latent_shape), self.device)
-            denoise = self.denoise(self._told(label), guidance)
+            denoise = self.denoise(self.told(label), guidance)
             start = self.process.prior_std * noise(-1)
             x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
             images.append(self.decode(x0))
         return torch.cat(images)
 
-    def _told(self, label: Tensor) -> Condition:
+    def told(self, label: Tensor) -> Condition:
         """The condition of new images of classes `label` [B]."""
         channels, height, width = self.image_shape
         if self.conditioning == "mask":

@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genmods.visual.style import shape_text
 from genmods.visual.trace import Step, trace
@@ -39,7 +40,7 @@ class Block:
     parameters: int
 
 
-def blocks(network: nn.Module, *inputs: Tensor, most: int = 33) -> list[Block]:
+def blocks(network: nn.Module, *inputs: Any, most: int = 33) -> list[Block]:
     """The blocks of `network` in the order of computation for example `inputs`, at most about `most`.
 
     Each stands for the modules below it and for the quiet ones behind it (norm, activation, dropout), parameters
@@ -156,19 +157,20 @@ def short_name(name: str, most: int = 15) -> str:
     return short[:most] if short == name else f"…{short[:most]}"
 
 
-def architecture(network: nn.Module, *inputs: Tensor, name: str = "", most: int = 33) -> str:
+def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 33) -> str:
     """The network as SVG text, drawn for example `inputs` (images [B, C, H, W], and for a denoiser the noise [B]).
 
-    `name` stands in the title. The network may be on the meta device.
+    `name` stands in the title. The network may be on the meta device. Further inputs may be anything that it takes.
     """
     found = blocks(network, *inputs, most=most)
     total = sum(p.numel() for p in network.parameters())
-    drawn = [Block("input", "input", "image", tuple(inputs[0].shape[1:]), 0), *found]
+    shape = tuple(inputs[0].shape[1:])
+    drawn = [Block("input", "input", "image" if len(shape) == 3 else "vector", shape, 0), *found]
     rows = math.ceil(len(drawn) / _ROW)
     per_row = math.ceil(len(drawn) / rows)
     width = 2 * _MARGIN + per_row * _PITCH
     body, height = [], 64
-    largest = max(inputs[0].shape[-1], *(block.shape[-1] for block in found if len(block.shape) == 3), 1)
+    largest = max([block.shape[-1] for block in drawn if len(block.shape) == 3], default=1)
     for start in range(0, len(drawn), per_row):
         row = drawn[start : start + per_row]
         body += _row(row, height, largest, last=start + per_row >= len(drawn))

@@ -51,7 +51,7 @@ def grad_cam(
     layer: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for two classes, one column an image.
+    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for two classes, one column an image, a row for one.
 
     These are the two likeliest ones; of an image whose label (`labels` int64 [B]) is neither, the label is the second.
     With labels the classes are coloured: blue where they are right, orange where they are wrong.
@@ -62,8 +62,11 @@ def grad_cam(
     if labels is not None:
         missed = (chosen != labels[:, None]).all(1)
         chosen[missed, -1] = labels[missed]
-    figure = new_figure(1.55 * len(images) + 0.3, 1.75 * (1 + chosen.shape[1]) + 0.3)
-    axes = figure.subplots(1 + chosen.shape[1], len(images), squeeze=False)
+    count, rows = len(images), 1 + chosen.shape[1]
+    if count == 1:
+        axes = new_figure(2.2 * rows + 0.3, 2.6).subplots(1, rows, squeeze=False).T
+    else:
+        axes = new_figure(1.55 * count + 0.3, 1.75 * rows + 0.3).subplots(rows, count, squeeze=False)
     for i, image in enumerate(images):
         show_image(axes[0, i], image)
         title(axes[0, i], "" if labels is None else class_name(class_names, int(labels[i])), 9, INK)
@@ -74,7 +77,7 @@ def grad_cam(
             _overlay(axes[row, i], image, heat[i])
             caption = f"{class_name(class_names, int(classes[i]))} · {percent(float(probabilities[i, classes[i]]))}"
             title(axes[row, i], caption, 9, BLUE if right else ORANGE)
-    return figure
+    return axes[0, 0].figure
 
 
 def _overlay(axes, image: Tensor, heat: Tensor) -> None:

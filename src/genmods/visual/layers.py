@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from genmods.visual.trace import Step, find_layer, stages, trace
 
 
 @torch.no_grad()
-def activations(network: nn.Module, image: Tensor, layer: str) -> Tensor:
-    """The output [C, h, w] of the layer called `layer` for `image` [C, H, W]; ValueError where it is no feature map."""
+def activations(network: nn.Module, layer: str, *inputs: Any) -> Tensor:
+    """The output [C, h, w] of the layer called `layer` for `inputs`, of one image; ValueError where it is no map."""
     name = find_layer(network, layer)
-    outputs = [step.output for step in trace(network, image[None]) if step.name == name]
+    outputs = [step.output for step in trace(network, *inputs) if step.name == name]
     if not outputs or outputs[-1].ndim != 4:
         raise ValueError(f"layer {layer!r} puts out no feature map")
     return outputs[-1][0]
@@ -28,9 +29,12 @@ def strongest(maps: Tensor, n: int) -> list[int]:
     return maps.float().flatten(1).std(1, correction=0).argsort(descending=True)[:n].tolist()
 
 
-def feature_maps(network: nn.Module, layer: str, image: Tensor, most: int = 64) -> Figure:
-    """The feature maps of a layer for `image` [C, H, W] in [-1, 1], at most the `most` strongest, each on its scale."""
-    maps = activations(network, image, layer)
+def feature_maps(network: nn.Module, layer: str, image: Tensor, most: int = 64, inputs: tuple | None = None) -> Figure:
+    """The feature maps of a layer for `image` [C, H, W] in [-1, 1], at most the `most` strongest, each on its scale.
+
+    `inputs`: what the network is called with for it, where that is not the image itself.
+    """
+    maps = activations(network, layer, *(inputs or (image[None],)))
     chosen = sorted(strongest(maps, most))
     columns = min(len(chosen), max(4, math.ceil(math.sqrt(1.8 * len(chosen)))))
     rows = math.ceil(len(chosen) / columns)
@@ -48,17 +52,25 @@ def feature_maps(network: nn.Module, layer: str, image: Tensor, most: int = 64) 
 
 
 @torch.no_grad()
-def feature_overview(network: nn.Module, image: Tensor, layers: list[str] | None = None, columns: int = 8) -> Figure:
+def feature_overview(
+    network: nn.Module,
+    image: Tensor,
+    layers: list[str] | None = None,
+    columns: int = 8,
+    inputs: tuple | None = None,
+) -> Figure:
     """How an image [C, H, W] in [-1, 1] goes through the network: a row of the strongest maps for each of `layers`.
 
-    None takes the last layer of each resolution.
+    None takes the last layer of each resolution; `inputs` as in `feature_maps`. ValueError where there are no maps.
     """
-    steps = trace(network, image[None])
+    steps = trace(network, *(inputs or (image[None],)))
     chosen: list[Step] = stages(steps)
     if layers is not None:
         names = [find_layer(network, layer) for layer in layers]
         chosen = [step for name in names for step in steps if step.name == name]
     chosen = [step for step in chosen if step.output.shape[-1] > 1] or chosen
+    if not chosen:
+        raise ValueError(f"a {type(network).__name__} has no feature maps")
     figure = new_figure(2.0 + 1.05 * columns, max(2.4, 1.3 * len(chosen)))
     left, right = split(figure, [2.0, 1.05 * columns])
     axes = left.subplots()

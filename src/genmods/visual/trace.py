@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def trace(network: nn.Module, *inputs: Tensor) -> list[Step]:
+def trace(network: nn.Module, *inputs: Any) -> list[Step]:
     """Every call of a layer below `network` that returns a tensor, inner ones first, in eval mode.
 
     Gradients flow where they are enabled. A layer that is called twice is listed twice.
@@ -76,9 +77,12 @@ def find_layer(network: nn.Module, layer: str) -> str:
 def stages(steps: list[Step]) -> list[Step]:
     """The last feature map [B, C, H, W] of each resolution, largest first: what one wants to see of a network.
 
-    Outer layers go before their parts, and a container that spans resolutions is none of them.
+    Outer layers go before their parts, and a container that spans resolutions is none of them; nor is the image that
+    a denoiser puts out.
     """
     maps = [step for step in steps if step.output.ndim == 4 and not isinstance(step.module, _SILENT)]
+    if maps and maps[-1] is steps[-1] and maps[-1].output.shape[2:] in [step.output.shape[2:] for step in maps[:-1]]:
+        maps.pop()
     sizes = {step.name: step.output.shape[2:] for step in maps}
     found: dict[torch.Size, Step] = {}
     for step in maps:
