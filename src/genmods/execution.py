@@ -143,7 +143,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     """
     data = build_data(recipe)
     if ckpt_path is None and not _is_trained(recipe):
-        at, task = place(recipe, None), build_task(recipe, data.facts())
+        at, task = Place(runs.new_folder(recipe.name), None), build_task(recipe, data.facts())
     else:
         at = place(recipe, ckpt_path or "last")
         task = runs.load(ckpt_path if ckpt_path not in (None, "last") else at.folder)
