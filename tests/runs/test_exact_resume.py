@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from genmods import checkpoint as files
+from genmods.commands import dispatch
 
 CLASSIFICATION = """
 name: digits_cnn
@@ -37,24 +39,27 @@ callbacks: [{name: ema, decays: [0.9, 0.99]}, {name: checkpoint, every_n_steps: 
 RECIPES = {"classification": CLASSIFICATION, "diffusion": DIFFUSION}
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "genmods", "fit", "--config", "recipe.yaml", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(folder, *arguments), cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """What is bit for bit the same here and in a process of its own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def train(folder: Path, *arguments: str) -> None:
-    process = start(folder, *arguments)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    """`fit` in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert dispatch(["fit", "--config", "recipe.yaml", "--quiet", *arguments]) == 0
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """`fit` in a process of its own, to be stopped."""
+    command = [sys.executable, "-m", "genmods", "fit", "--config", "recipe.yaml"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def only_run(folder: Path) -> Path:
@@ -79,45 +84,37 @@ def wait_for_checkpoint(folder: Path, process: subprocess.Popen, step: int) -> N
     raise AssertionError("no checkpoint in time")
 
 
-@pytest.fixture(params=sorted(RECIPES))
-def recipe(request, tmp_path):
-    def write(name: str) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "recipe.yaml").write_text(RECIPES[request.param])
-        return folder
-
-    return write
+@pytest.fixture(scope="module", params=sorted(RECIPES))
+def whole(request, tmp_path_factory):
+    """The folder of a run that was never interrupted."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "recipe.yaml").write_text(RECIPES[request.param])
+    train(folder)
+    return folder
 
 
-def test_killed_and_resumed_is_uninterrupted(recipe):
-    whole, killed = recipe("whole"), recipe("killed")
-    train(whole)
-    process = start(killed)
-    wait_for_checkpoint(killed, process, 4)
-    process.kill()
-    process.communicate()
-    train(killed, "--ckpt_path", "last")
-    assert weights(killed) == weights(whole)
+@pytest.fixture
+def other(whole, tmp_path):
+    """A folder for the same run."""
+    (tmp_path / "recipe.yaml").write_text((whole / "recipe.yaml").read_text())
+    return tmp_path
 
 
-def test_stopped_by_sigterm_saves_and_says_so(recipe):
-    whole, stopped = recipe("whole"), recipe("stopped")
-    train(whole)
-    process = start(stopped)
-    wait_for_checkpoint(stopped, process, 4)
-    process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_stopped_and_continued_is_uninterrupted(whole, other, number, status):
+    process = start(other)
+    wait_for_checkpoint(other, process, 4)
+    process.send_signal(number)
     process.communicate(timeout=100)
-    assert process.returncode == 143
-    train(stopped, "--ckpt_path", "last")
-    assert weights(stopped) == weights(whole)
+    assert process.returncode == status
+    assert files.load(only_run(other) / "checkpoints" / "last.ckpt")["global_step"] < 34
+    train(other, "--ckpt_path", "last")
+    assert weights(other) == weights(whole)
 
 
-def test_the_saved_recipe_gives_the_same_run_and_workers_change_nothing(recipe):
-    first, again = recipe("first"), recipe("again")
-    train(first)
-    saved = (only_run(first) / "recipe.yaml").read_text()
-    (again / "recipe.yaml").write_text(saved)
-    train(again, "--data.num_workers=2")
-    assert (only_run(again) / "recipe.yaml").read_text() == saved.replace("num_workers: 0", "num_workers: 2")
-    assert weights(again) == weights(first)
+def test_the_saved_recipe_gives_the_same_run_and_workers_change_nothing(whole, other):
+    saved = (only_run(whole) / "recipe.yaml").read_text()
+    (other / "recipe.yaml").write_text(saved)
+    train(other, "--data.num_workers=2")
+    assert (only_run(other) / "recipe.yaml").read_text() == saved.replace("num_workers: 0", "num_workers: 2")
+    assert weights(other) == weights(whole)
