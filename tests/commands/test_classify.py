@@ -8,6 +8,8 @@ import torch
 from genmods import runs
 from genmods.commands import dispatch
 from genmods.data.files import Picture, write_image
+from genmods.data.images import to_float
+from genmods.data.sources.image_folder import ImageFolder
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.tasks.classification import ClassificationTask
@@ -87,6 +89,19 @@ def test_nothing_but_broken_files(model, folder, tmp_path, capsys):
     assert classify("--input", folder / "broken.png", "--out", tmp_path / "classes.csv") == 2
     assert capsys.readouterr().err.strip().count("\n") == 0
     assert rows(tmp_path / "classes.csv") == []
+
+
+def test_images_are_brought_to_the_model_as_a_folder_of_them_for_training(model, tmp_path, monkeypatch):
+    """Other sizes, an alpha channel and 16 bits: bit for bit what ImageFolder reads."""
+    wave = torch.linspace(-1, 1, 19).expand(3, 12, 19).contiguous()
+    image(tmp_path / "in/a.png", 0.3, size=(30, 9))
+    write_image(tmp_path / "in/b.png", Picture(wave, torch.linspace(0, 1, 12)[None, :, None].expand(1, 12, 19)))
+    write_image(tmp_path / "in/c.png", Picture(wave[:1], bits=16))
+    seen = []
+    monkeypatch.setattr(model, "probabilities", lambda images: seen.append(images) or torch.eye(3)[: len(images)])
+    assert classify("--input", tmp_path / "in", "--out", tmp_path / "classes.csv") == 0
+    folder = ImageFolder(root=str(tmp_path / "in"), channels=model.image_shape[0])
+    assert torch.equal(torch.cat(seen), to_float(folder.read_at(8)["train"].pixels))
 
 
 def test_a_batch_changes_nothing(model, tmp_path):

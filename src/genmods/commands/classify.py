@@ -55,29 +55,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) -> tuple[list[str], list[Tensor]]:
-    """Names and images [C, H, W] of the files that can be read; a line for each other one is added to `broken`."""
-    from genmods.data.files import read_image
-
-    names, images = [], []
-    for path in paths:
-        try:
-            images.append(fitted(read_image(path).image, shape))
-            names.append(str(path))
-        except UserError as error:
-            broken.append(str(error))
-    return names, images
-
-
-def fitted(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """An image [C, H, W] in [-1, 1] in the channels and size that a model was trained on, as its data were brought to
-    it.
-    """
-    from genmods.data.images import to_float, to_uint8
-    from genmods.data.resize import resize_pixels
+    """Names and images [C, H, W] in [-1, 1] of the files that can be read, brought to `shape` as the images of a folder
+    are for training; a line for each other one is added to `broken`."""
+    from genmods.data.decoding import decode_files
+    from genmods.data.images import to_float
 
     channels, side, _ = shape
-    if len(image) != channels:
-        image = image.mean(0, keepdim=True) if channels == 1 else image.expand(channels, -1, -1)
-    if image.shape[1:] == (side, side):
-        return image
-    return to_float(resize_pixels(to_uint8(image)[None], side))[0]
+    pixels, good, lines = decode_files(paths, side, channels, "white", max_pixels=80_000_000)
+    broken += lines
+    return [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine], list(to_float(pixels[good]))
