@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -30,6 +31,7 @@ from genmods.training import make_trainer
 
 _FOLDER = "GENMODS_RUN_FOLDER"
 """Tells processes that Lightning starts for other devices which folder the first one chose."""
+_STEPS = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
 
 
 @dataclass
@@ -147,14 +149,20 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     else:
         at = place(recipe, ckpt_path or "last")
         task = runs.load(ckpt_path if ckpt_path not in (None, "last") else at.folder)
+    step = _STEPS[stage]
+    if getattr(type(task), step) is getattr(LightningModule, step):
+        raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
     settings = dict(recipe.trainer.given)
     settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
     trainer = make_trainer(at.folder, task, settings, [], [], {})
     if stage == "predict":
-        return task, trainer.predict(task, data)
-    (figures,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
-    if not figures:
+        found = trainer.predict(task, data)
+    else:
+        (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
+    if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
+    if stage == "predict":
+        return task, found
     at.folder.mkdir(parents=True, exist_ok=True)
-    write_json(at.folder / f"{stage}.json", figures)
-    return task, figures
+    write_json(at.folder / f"{stage}.json", found)
+    return task, found

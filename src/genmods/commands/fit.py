@@ -32,11 +32,6 @@ def run(options: argparse.Namespace) -> None:
         return
     task, result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":
-        rows = (
-            (str(i), p)
-            for batch in result
-            for i, p in zip(batch["index"].tolist(), batch["probabilities"].tolist(), strict=True)
-        )
-        outcome.predictions(rows, sys.stdout, task.class_names)
+        outcome.predicted(task, result, sys.stdout)
     else:
         outcome.figures(task, result)

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from torch import Tensor
+
 from genmods import runs
 from genmods.tasks.base import Task
+from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.csv import read_series
 
 _GENERATE = "generate --ckpt_path {run} --n 64 --out samples"
@@ -50,6 +53,21 @@ def figures(task: Task, values: dict[str, float]) -> None:
             total, correct = int(counts[k].sum()), int(counts[k, k])
             share = f"{correct / total:.4f}" if total else "-"
             print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
+
+
+def predicted(task: Task, batches: list[dict[str, Tensor]], file: IO[str]) -> None:
+    """What `predict` gave: for a classifier what `classify` writes, else the image's number and a column a target."""
+    rows: list[tuple[str, list[float]]] = []
+    for batch in batches:
+        values = batch["probabilities"] if "probabilities" in batch else batch["targets"]
+        rows += zip(map(str, batch["index"].tolist()), values.tolist(), strict=True)
+    names: list[str] = task.class_names  # type: ignore[assignment]
+    if isinstance(task, ClassificationTask):
+        predictions(rows, file, names)
+        return
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", *(names or range(len(rows[0][1])))])
+    writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
 
 
 def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:

@@ -39,7 +39,10 @@ class Images:
 
 @dataclass
 class Source:
-    """Where images come from: a value with flat settings. Subclasses have `read` and, with labels, `class_names`."""
+    """Where images come from: a value with flat settings. Subclasses have `read` and, with labels, `class_names`.
+
+    Of float labels [N, K] these are the names of the K targets.
+    """
 
     def read(self) -> dict[str, Images]:
         """The splits that the data set has: "train", and "val" and "test" where it brings them."""

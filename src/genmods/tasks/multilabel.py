@@ -15,10 +15,18 @@ class MultilabelTask(Task):
 
     monitor = "val/map"
 
-    def __init__(self, network: Network, num_classes: int = 10, mean: float = 0.0, std: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        num_classes: int = 10,
+        mean: float = 0.0,
+        std: float = 1.0,
+        class_names: list[str] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.mean, self.std = mean, std
+        self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.precision = MultilabelAveragePrecision(num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,3 +56,6 @@ class MultilabelTask(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return {"index": batch["index"], "probabilities": self.probabilities(batch["image"])}

@@ -1,4 +1,4 @@
-"""Regression from images: squared or Huber error on standardised targets, judged by R^2 and mean absolute error."""
+"""Regression from images: squared or Huber error, judged by R^2 and mean absolute error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from genmods.tasks.base import Batch, Task
 class RegressionTask(Task):
     """Trains a network with one output a target: `label` is float [B, K], or [B] for a single target.
 
-    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K.
+    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K, and
+    `class_names` are the names of the targets. R^2 is the mean over them, the absolute error too.
     """
 
     monitor = "-val/loss"
@@ -27,11 +28,13 @@ class RegressionTask(Task):
         delta: float = 1.0,
         mean: float = 0.0,
         std: float = 1.0,
+        class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss, self.delta = loss, delta
         self.mean, self.std = mean, std
+        self.class_names = class_names or []
         self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
 
     def forward(self, images: Tensor) -> Tensor:

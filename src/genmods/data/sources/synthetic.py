@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class Synthetic(Source):
     """Deterministic coloured shapes: class k has its own shape (disc, square, diamond, cross in turn) and hue.
 
     Image i of a split depends on (seed, split, i) alone; labels go round the classes, so that all are equally frequent.
+    `targets`: the label is the class; or float [N, 3], the `place`: height and width of the centre, and the radius, as
+    shares of the side; or float [N, classes], which of `several` shapes an image has, each one in half of the images.
     """
 
     train_images: int = 512
@@ -24,6 +27,7 @@ class Synthetic(Source):
     channels: int = 3
     classes: int = 4
     noise: float = 0.05
+    targets: Literal["class", "place", "several"] = "class"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,20 +42,35 @@ class Synthetic(Source):
 
     @property
     def class_names(self) -> list[str]:
+        if self.targets == "place":
+            return ["height", "width", "radius"]
         shapes = ("disc", "square", "diamond", "cross")
         return [f"{shapes[k % 4]} {k // 4}" if self.classes > 4 else shapes[k] for k in range(self.classes)]
 
     def _draw(self, split: int, n: int) -> Images:
-        labels = torch.arange(n) % self.classes
-        keys = fold(self.seed, split, torch.arange(n))
-        place = uniform(keys, 3)
-        centre, radius = 0.3 + 0.4 * place[:, :2], 0.15 + 0.15 * place[:, 2]
-        inside = _inside(labels % 4, centre, radius, self.side)
+        keys, labels = fold(self.seed, split, torch.arange(n)), torch.arange(n) % self.classes
+        if self.targets == "several":
+            places = uniform(keys, 3 * self.classes).view(n, self.classes, 3)
+            labels = (uniform(keys, self.classes, stream=2) < 0.5).float()
+            shapes = [self._shape(torch.full((n,), k), _placed(places[:, k])) for k in range(self.classes)]
+            light = (torch.stack(shapes, dim=1) * labels[:, :, None, None, None]).amax(1)
+        else:
+            place = _placed(uniform(keys, 3))
+            light = self._shape(labels, place)
+            labels = place if self.targets == "place" else labels
+        images = light - 1 + self.noise * normal(keys, light[0].numel(), stream=1).view_as(light)
+        return Images(to_uint8(images), labels)
+
+    def _shape(self, labels: Tensor, place: Tensor) -> Tensor:
+        """The shapes of classes `labels` [B] at `place` [B, 3], each in its hue: [B, C, side, side], 0 elsewhere."""
         phase = labels[:, None] / self.classes + torch.arange(self.channels) / self.channels
         colour = 0.35 + 0.6 * torch.cos(torch.pi * phase).square()
-        images = 2 * inside[:, None] * colour[:, :, None, None] - 1
-        images = images + self.noise * normal(keys, images[0].numel() if n else 0, stream=1).view_as(images)
-        return Images(to_uint8(images), labels)
+        return 2 * _inside(labels % 4, place[:, :2], place[:, 2], self.side)[:, None] * colour[:, :, None, None]
+
+
+def _placed(u: Tensor) -> Tensor:
+    """Centre and radius [B, 3] of uniform numbers [B, 3]: no shape is cut off by much."""
+    return torch.tensor([0.3, 0.3, 0.15]) + torch.tensor([0.4, 0.4, 0.15]) * u
 
 
 def _inside(shape: Tensor, centre: Tensor, radius: Tensor, side: int) -> Tensor:

@@ -1,0 +1,56 @@
+"""`predict`: a row for each test image, by any task that predicts; the others say that they do not."""
+
+import csv
+import io
+
+import pytest
+import torch
+
+from genmods import runs
+from genmods.commands import dispatch
+from genmods.execution import build_data
+from genmods.recipe import load
+
+DATA = "{name: synthetic, side: 8, train_images: 64, test_images: 20, batch_size: 16"
+NETWORK = '{name: cnn, layers: ["conv 4", "linear 8"]}'
+RECIPES = {
+    "classification": ("class", ["image", "class", "probability", "disc", "square", "diamond", "cross"]),
+    "multilabel": ("several", ["image", "disc", "square", "diamond", "cross"]),
+    "regression": ("place", ["image", "height", "width", "radius"]),
+}
+
+
+def targets_of(columns):
+    return len(set(columns) - {"image", "class", "probability"})
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_a_row_an_image_with_the_tasks_own_numbers(tmp_path, monkeypatch, capsys, task):
+    monkeypatch.chdir(tmp_path)
+    targets, columns = RECIPES[task]
+    (tmp_path / "r.yaml").write_text(
+        f"task: {{name: {task}, network: {NETWORK}}}\n"
+        f"data: {DATA}, targets: {targets}}}\ntrainer: {{max_steps: 2, accelerator: cpu}}\n"
+    )
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert dispatch(["predict", "--config", "r.yaml", "--quiet"]) == 0
+    header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == columns and [row[0] for row in rows] == [str(i) for i in range(20)]
+    values = torch.tensor([[float(value) for value in row[-targets_of(columns) :]] for row in rows])
+    model, images = runs.load("runs/r"), build_data(load("r.yaml")).splits["test"].pixels / 127.5 - 1
+    with torch.no_grad():
+        expected = model.probabilities(images) if hasattr(model, "probabilities") else model(images)
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_task_that_predicts_nothing_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.yaml").write_text(
+        "task: {name: gan, network: {name: generator, width: 4}, discriminator: {name: discriminator, width: 4}}\n"
+        f"data: {DATA}}}\ntrainer: {{max_steps: 1, accelerator: cpu}}\n"
+    )
+    assert dispatch(["fit", "--config", "g.yaml", "--quiet"]) == 0
+    for command in ("predict", "test"):
+        assert dispatch([command, "--config", "g.yaml", "--quiet"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"{command}: a GANTask has no {command}_step"

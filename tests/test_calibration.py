@@ -1,0 +1,67 @@
+"""The temperature after a fit: that of the weights in each checkpoint, raw and averaged; no part of the training."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from genmods import checkpoint as files
+from genmods import execution, runs
+from genmods.calibration import all_scores
+from genmods.recipe import load
+
+RECIPE = """
+seed: 3
+task:
+  name: classification
+  network: {name: cnn, layers: ["conv 8", "pool 2", "linear 16"]}
+  label_smoothing: 0.2
+  augment_test: flip_shift
+data: {name: digits, limit: 300, batch_size: 50}
+optimizer: {name: adamw, lr: 3e-3}
+trainer: {max_steps: 24, accelerator: cpu}
+callbacks: [{name: ema, decays: [0.8, 0.9]}]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    return lambda *overrides: load("small.yaml", overrides)
+
+
+def temperatures(checkpoint):
+    return {float(w["temperature"]) for w in (checkpoint["state_dict"], *checkpoint["ema"]["weights"])}
+
+
+def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
+    folder = execution.fit(recipe(), quiet=True)
+    images = execution.build_data(recipe()).splits["val"]
+    found = {}
+    for path in (folder / "checkpoints").glob("*.ckpt"):
+        (found[path.stem],) = temperatures(files.load(path))
+        scores = all_scores(runs.load(path), images.pixels, 17, 64).double()
+        losses = [cross_entropy(scores / (found[path.stem] * t), images.labels) for t in (0.95, 1.0, 1.05)]
+        assert min(losses) == losses[1]
+        assert float(runs.load(path).temperature) == float(runs.load(path, raw=True).temperature)
+    assert set(found) == {"best", "last"} and 1.0 not in found.values()
+
+
+def test_continuing_a_calibrated_run_is_training_on(recipe):
+    whole = execution.fit(recipe("--trainer.max_steps=30"), quiet=True)
+    half = execution.fit(recipe(), quiet=True)
+    execution.fit(recipe("--trainer.max_steps=30"), str(half), quiet=True)
+    one, other = (files.load(folder / "checkpoints/last.ckpt") for folder in (whole, half))
+    for name in ("state_dict", "ema"):
+        assert files.digest(one[name]) == files.digest(other[name])
+
+
+def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe, monkeypatch):
+    folder = execution.fit(recipe("--data.val_fraction=0"), quiet=True)
+    assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
+    monkeypatch.setattr(
+        "genmods.calibration.all_scores", lambda task, pixels, *_: torch.eye(10)[labels[: len(pixels)]].log_softmax(1)
+    )
+    labels = execution.build_data(recipe()).splits["val"].labels
+    folder = execution.fit(recipe(), quiet=True)
+    assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
