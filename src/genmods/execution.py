@@ -27,7 +27,7 @@ from genmods.tracking.base import RunLogger, write_json
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.environment import describe
 from genmods.tracking.wandb import WandbRun
-from genmods.training import make_trainer
+from genmods.training import make_trainer, refusals_in_one_line
 
 _FOLDER = "GENMODS_RUN_FOLDER"
 """Tells processes that Lightning starts for other devices which folder the first one chose."""
@@ -104,7 +104,8 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     _begin(at.folder, recipe, loggers, data, state.get("global_step"))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
-        trainer.fit(task, data, ckpt_path=at.checkpoint)
+        with refusals_in_one_line():
+            trainer.fit(task, data, ckpt_path=at.checkpoint)
         if isinstance(task, ClassificationTask) and "val" in data.splits:
             calibrate(at.folder / "checkpoints", data.splits["val"], facts["levels"], data.batch_size)
     finally:

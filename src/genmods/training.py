@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from genmods.callbacks.class_report import ClassReport
@@ -17,6 +21,7 @@ from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.progress import TrainingProgress
 from genmods.callbacks.throughput import Throughput
+from genmods.errors import UserError
 from genmods.report.callback import Report
 from genmods.tasks.base import Task
 
@@ -43,13 +48,26 @@ def make_trainer(
     callbacks = [*callbacks, *_standard(callbacks, settings)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
-    return Trainer(
-        **{**settings, **FIXED},
-        default_root_dir=folder,
-        logger=loggers or False,
-        callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],
-        plugins=[AtomicCheckpointIO()],
-    )
+    with refusals_in_one_line():
+        return Trainer(
+            **{**settings, **FIXED},
+            default_root_dir=folder,
+            logger=loggers or False,
+            callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],
+            plugins=[AtomicCheckpointIO()],
+        )
+
+
+@contextmanager
+def refusals_in_one_line() -> Iterator[None]:
+    """Within the block, what Lightning itself raises about the Trainer's settings is a UserError of one line."""
+    try:
+        yield
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("lightning."):
+            raise
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
