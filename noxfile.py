@@ -11,7 +11,7 @@ nox.options.reuse_existing_virtualenvs = True
 def tests(session: nox.Session) -> None:
     """The test suite; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
