@@ -72,7 +72,7 @@ def run_folder(checkpoint: Path) -> Path:
 def load(path: str | Path, raw: bool = False) -> Task:
     """The task of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
 
-    `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is no checkpoint of genmods.
+    `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is none of genmods.
     """
     from genmods import checkpoint as files
     from genmods import exported
