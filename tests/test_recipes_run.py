@@ -16,8 +16,8 @@ from genmods.recipe.shipped import shipped
 
 RECIPES = shipped()
 BY_RUN = {name.replace("/", "-"): name for name in RECIPES}
-SMALL = {"n": 4, "samples": 2, "steps": 3}
-QUICK = ["--data.limit=16", "--data.batch_size=8", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+SMALL = {"n": 2, "samples": 2, "steps": 3}
+QUICK = ["--data.limit=8", "--data.batch_size=4", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 FIT = ["--logger=null", "--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=null"]
 FIT += ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1"]
 
