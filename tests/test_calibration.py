@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch.nn.functional import cross_entropy
 
 from genmods import checkpoint as files
 from genmods import execution, runs
-from genmods.calibration import all_scores
+from genmods.calibration import validation_scores
 from genmods.recipe import load
 
 RECIPE = """
@@ -36,12 +37,12 @@ def temperatures(checkpoint):
 
 def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
     folder = execution.fit(recipe(), quiet=True)
-    images = execution.build_data(recipe()).splits["val"]
+    data = execution.build_data(recipe())
     found = {}
     for path in (folder / "checkpoints").glob("*.ckpt"):
         (found[path.stem],) = temperatures(files.load(path))
-        scores = all_scores(runs.load(path), images.pixels, 17, 64).double()
-        losses = [cross_entropy(scores / (found[path.stem] * t), images.labels) for t in (0.95, 1.0, 1.05)]
+        scores = validation_scores(runs.load(path), data, Trainer(accelerator="cpu", logger=False)).double()
+        losses = [cross_entropy(scores / (found[path.stem] * t), data.splits["val"].labels) for t in (0.95, 1.0, 1.05)]
         assert min(losses) == losses[1]
         assert float(runs.load(path).temperature) == float(runs.load(path, raw=True).temperature)
     assert set(found) == {"best", "last"} and 1.0 not in found.values()
@@ -59,9 +60,7 @@ def test_continuing_a_calibrated_run_is_training_on(recipe):
 def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe, monkeypatch):
     folder = execution.fit(recipe("--data.val_fraction=0"), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
-    monkeypatch.setattr(
-        "genmods.calibration.all_scores", lambda task, pixels, *_: torch.eye(10)[labels[: len(pixels)]].log_softmax(1)
-    )
     labels = execution.build_data(recipe()).splits["val"].labels
+    monkeypatch.setattr("genmods.calibration.validation_scores", lambda *_: torch.eye(10)[labels].log_softmax(1))
     folder = execution.fit(recipe(), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}

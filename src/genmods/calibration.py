@@ -9,37 +9,42 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from genmods import checkpoint as files
 from genmods import runs
-from genmods.data.images import Images, to_float
+from genmods.data.images import to_float
+from genmods.data.module import ImageData
 from genmods.metrics.calibration import fit_temperature
 from genmods.tasks.classification import ClassificationTask
 
 
 @rank_zero_only
-def calibrate(folder: Path, images: Images, levels: int, batch_size: int) -> None:
-    """Fit the temperature of the classifiers in the checkpoints in `folder` to labelled validation `images`.
+def calibrate(folder: Path, data: ImageData, trainer: Trainer) -> None:
+    """Fit the temperature of the classifiers in the checkpoints in `folder`, on the device and in the precision of fit.
 
-    A classifier that makes no mistake on them keeps the temperature 1: they cannot tell how sure it ought to be.
+    A classifier that makes no mistake on the validation images keeps the temperature 1: they cannot tell how sure it
+    ought to be.
     """
+    labels = data.splits["val"].labels
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = files.load(path)
         task = runs.restore(checkpoint)
-        assert isinstance(task, ClassificationTask) and images.labels is not None
-        scores = all_scores(task, images.pixels, levels, batch_size)
-        mistaken = bool((scores.argmax(1) != images.labels).any())
-        temperature = fit_temperature(scores, images.labels) if mistaken else 1.0
+        assert isinstance(task, ClassificationTask) and labels is not None
+        scores = validation_scores(task, data, trainer)
+        temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
         for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
             weights["temperature"] = torch.full_like(weights["temperature"], temperature)
         files.save(checkpoint, path)
 
 
 @torch.no_grad()
-def all_scores(task: ClassificationTask, pixels: Tensor, levels: int, batch_size: int) -> Tensor:
-    """What `task` says of uint8 images [N, C, H, W]: log-probabilities [N, K] before the temperature, on the CPU."""
-    task.to("cuda" if torch.cuda.is_available() else "cpu")
-    batches = pixels.split(batch_size)
-    return torch.cat([task.scores(to_float(batch, levels).to(task.device)).cpu() for batch in batches])
+def validation_scores(task: ClassificationTask, data: ImageData, trainer: Trainer) -> Tensor:
+    """What `task` says of the validation images: log-probabilities [N, K] before the temperature, on the CPU."""
+    device = trainer.strategy.root_device
+    task.to(device)
+    batches = data.splits["val"].pixels.split(data.batch_size)
+    with trainer.precision_plugin.forward_context():
+        return torch.cat([task.scores(to_float(batch, data.source.levels).to(device)).cpu() for batch in batches])

@@ -107,7 +107,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         with refusals_in_one_line():
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         if isinstance(task, ClassificationTask) and "val" in data.splits:
-            calibrate(at.folder / "checkpoints", data.splits["val"], facts["levels"], data.batch_size)
+            calibrate(at.folder / "checkpoints", data, trainer)
     finally:
         for logger in loggers:
             logger.close()

@@ -88,6 +88,7 @@ class _Advice(logging.Filter):
         "💡 Tip",
         "`weights_only` was not set",
         "`Trainer.fit` sto",
+        "Loading `train_dataloader`",
     )
 
     def filter(self, record: logging.LogRecord) -> bool:

