@@ -47,6 +47,8 @@ def quick(name, photos):
                 carry_out(BY_RUN[before], photos)
         elif part.kind in ("callback", "task"):
             part.given |= {key: value for key, value in SMALL.items() if key in part.settings()}
+        elif part.kind == "network" and "width" in part.given:
+            part.given["width"] = min(part.given["width"], 8)
     return recipe
 
 
