@@ -95,7 +95,11 @@ def default(setting: Setting) -> Any:
         expression = found.value if isinstance(found.value, ast.expr) else expression
     if expression is None or not all(isinstance(node, _LITERAL) for node in ast.walk(expression)):
         return UNKNOWN
-    return eval(compile(ast.Expression(expression), "default", "eval"), {})  # constants and arithmetic only
+    value = eval(compile(ast.Expression(expression), "default", "eval"), {})  # constants and arithmetic only
+    if type(value) is int:  # `weight_decay: float = 0`
+        forms = [hint.form for hint in hints.read(setting.hint, module)]
+        return float(value) if float in forms and int not in forms else value
+    return value
 
 
 def _default_part(setting: Setting) -> Any:
