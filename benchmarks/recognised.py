@@ -1,6 +1,6 @@
 """How many class-conditional samples a classifier recognises, and how much of the real variance they keep.
 
-    python benchmarks/recognised.py --ckpt_path runs/ddpm/TIME --classifier runs/cnn/TIME [--n 1000] [--out F.json]
+python benchmarks/recognised.py --ckpt_path runs/ddpm/TIME --classifier runs/cnn/TIME [--n 1000] [--out F.json]
 """
 
 import argparse

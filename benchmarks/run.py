@@ -1,6 +1,6 @@
 """Runs the benchmarks that need no trained checkpoint, one after the other, and keeps their JSON.
 
-    python benchmarks/run.py [training_step sampling input_path startup] [--out docs/figures]
+python benchmarks/run.py [training_step sampling input_path startup] [--out docs/figures]
 """
 
 import argparse

@@ -33,7 +33,7 @@ def test_a_flipped_byte_is_found(tmp_path):
     position = data.find(weights[500:502].numpy().tobytes())
     data[position] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match="last.ckpt: (damaged|not a readable)"):
+    with pytest.raises(UserError, match=r"last.ckpt: (damaged|not a readable)"):
         checkpoint.load(path)
 
 

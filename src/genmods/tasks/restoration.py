@@ -18,8 +18,8 @@ class RestorationTask(Task):
     """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
 
     `model` is a diffusion run, `{from: RUN}`. The identity operator is denoising by one call of the network, the least
-    mean squared error; every other one draws `samples` images in `steps` calls each by `method` (None chooses) and scores
-    their mean. With a mask, PSNR (dB) is that of the hole alone. `use_label` tells the model each image's class.
+    mean squared error; every other one draws `samples` images in `steps` calls each by `method` (None chooses) and
+    scores their mean. With a mask, PSNR (dB) is that of the hole alone. `use_label` tells the model each image's class.
     """
 
     trainable = False
