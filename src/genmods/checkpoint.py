@@ -47,7 +47,7 @@ def digest(value: Any) -> str:
 
 
 def save(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part of one."""
+    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")

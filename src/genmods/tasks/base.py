@@ -69,7 +69,7 @@ class Task(LightningModule):
         """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
-        """Log the mean over an evaluation, weighted by batch size and gathered over ranks, or a training step's value."""
+        """Log the mean over an evaluation, weighted by batch size and over all ranks, or a training step's value."""
         training = name.startswith("train/")
         self.log(
             name,
