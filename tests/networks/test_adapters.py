@@ -130,7 +130,8 @@ def test_frozen_layers_stay(library):
 def test_no_weights_are_read_on_the_meta_device(monkeypatch):
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: pytest.fail("read"))
     with torch.device("meta"):
-        TorchvisionNetwork("resnet18", pretrained=True)
+        network = TorchvisionNetwork("resnet18", pretrained=True)
+    assert all(parameter.is_meta for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("library", [TorchvisionNetwork, TimmNetwork])
@@ -153,4 +154,5 @@ def test_missing_network_is_one_line(monkeypatch):
 
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", refuse)
     with pytest.raises(UserError, match="resnet18 cannot be downloaded: no network"):
-        TorchvisionNetwork("resnet18", pretrained=True)
+        network = TorchvisionNetwork("resnet18", pretrained=True)
+    assert all(parameter.is_meta for parameter in network.parameters())

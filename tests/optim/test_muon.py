@@ -112,7 +112,10 @@ def test_learns_and_resumes_bit_for_bit():
 def test_takes_plain_parameters_and_frozen_ones():
     net = network()
     net[0].requires_grad_(False)
+    before = copy.deepcopy(net)
     train(net, Muon(net.parameters()), 2)
+    same = [torch.equal(p, q) for p, q in zip(net.parameters(), before.parameters(), strict=True)]
+    assert same == [not p.requires_grad for p in net.parameters()]
 
 
 @pytest.mark.parametrize("settings", [{"lr": -1.0}, {"momentum": 1.0}, {"weight_decay": -0.1}])

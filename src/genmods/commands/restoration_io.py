@@ -88,18 +88,9 @@ class Session:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
         self.model = self.model.to("cuda" if torch.cuda.is_available() else "cpu").requires_grad_(False)
         self.channels: int = self.model.image_shape[0]
-        self.class_number = self._class_number()
+        from genmods.commands.generate import class_number
 
-    def _class_number(self) -> int | None:
-        label = self.options.label
-        if label is None:
-            return None
-        names = self.model.class_names if self.model.conditioning == "class" else []
-        if label in names:
-            return names.index(label)
-        if not label.isdigit() or int(label) >= len(names):
-            raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
-        return int(label)
+        self.class_number = None if options.label is None else class_number(self.model, options.label)
 
     def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
         """The settings that every restoration of the batch `y` takes."""
