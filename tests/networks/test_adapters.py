@@ -154,5 +154,4 @@ def test_missing_network_is_one_line(monkeypatch):
 
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", refuse)
     with pytest.raises(UserError, match="resnet18 cannot be downloaded: no network"):
-        network = TorchvisionNetwork("resnet18", pretrained=True)
-    assert all(parameter.is_meta for parameter in network.parameters())
+        TorchvisionNetwork("resnet18", pretrained=True)
