@@ -1,5 +1,7 @@
 """Checks of the project: `nox -s tests`, `nox -s lint`, `nox -s build`, `nox -s bench`."""
 
+import glob
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
@@ -29,10 +31,12 @@ def build(session: nox.Session) -> None:
     session.install("build")
     out = session.create_tmp()
     session.run("python", "-m", "build", "--wheel", "--outdir", out)
-    session.install("--force-reinstall", "--find-links", out, "genmods")
+    session.install("--reinstall-package", "genmods", *glob.glob(f"{out}/*.whl"))
     session.chdir(out)
     session.run("python", "-m", "genmods", "recipes")
-    session.run("python", "-m", "genmods", "fit", "--config", "cnn", "--trainer.max_steps=5", "--logger=null")
+    session.run(
+        "python", "-m", "genmods", "fit", "--config", "cnn", "--trainer.max_steps=5", "--logger=null", "--quiet"
+    )
 
 
 @nox.session
