@@ -16,21 +16,22 @@ from genmods.errors import UserError
 class FiniteLoss(Callback):
     """Stops with UserError at a loss that is not finite and names the step.
 
-    The check stays on the device and is read back every `every_n_steps` steps, and at each step on the CPU.
+    The check stays on the device and is read back every `READ_EVERY` steps, and at each step on the CPU.
     """
 
-    def __init__(self, every_n_steps: int = 50) -> None:
-        self.every_n_steps = every_n_steps
+    READ_EVERY = 50
+
+    def __init__(self) -> None:
         self.first: Tensor | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is None:
             return
-        step = torch.tensor(float(trainer.global_step), device=loss.device)
+        step = loss.new_full((), trainer.global_step, dtype=torch.float32)
         here = torch.where(torch.isfinite(loss.detach()).all(), torch.inf, step)
         self.first = here if self.first is None else torch.minimum(self.first, here)
-        if loss.device.type == "cpu" or trainer.global_step % self.every_n_steps == 0:
+        if loss.device.type == "cpu" or trainer.global_step % self.READ_EVERY == 0:
             self.check()
 
     def check(self) -> None:

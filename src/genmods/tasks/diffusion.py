@@ -169,9 +169,9 @@ class DiffusionTask(Task):
         indices = torch.arange(first, first + n, device=self.device)
         labels = self._labels(indices, labels)
         chunks = list(zip(indices.split(batch_size), labels.split(batch_size), strict=True))
-        images = []
+        images, shape = [], tuple(self.latent_shape)
         for number, (chunk, label) in enumerate(chunks):
-            noise = noise_stream(seed, chunk, tuple(self.latent_shape), self.device)
+            noise = noise_stream(seed, chunk, shape, self.device)
             denoise = self.denoise(self.told(label), guidance)
             start = self.process.prior_std * noise(-1)
             x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
