@@ -174,6 +174,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "callback": {
         "checkpoint": "genmods.callbacks.checkpoint:RunCheckpoint",
+        "compile": "genmods.callbacks.compile:Compile",
         "denoise_strip": "genmods.callbacks.strips:DenoiseStrip",
         "diffusion_strip": "genmods.callbacks.strips:DiffusionStrip",
         "ema": "genmods.callbacks.ema:EMA",

@@ -1,0 +1,35 @@
+"""Compiled networks: `torch.compile` in place, so that names in checkpoints and exports stay as they are.
+
+The first steps take a minute or so longer and the following ones are faster on a GPU; on a CPU little is gained.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from genmods.networks.base import Network
+
+
+class Compile(Callback):
+    """Compiles the networks of a task with `torch.compile` in its `mode`, each as a whole (in place).
+
+    A network inside another one is compiled with it. A network that was compiled before is left as it is.
+    """
+
+    def __init__(self, mode: Literal["default", "reduce-overhead", "max-autotune"] = "default") -> None:
+        self.mode = mode
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for network in outermost_networks(pl_module):
+            if network._compiled_call_impl is None:
+                network.compile(mode=self.mode)
+
+
+def outermost_networks(module: nn.Module) -> list[Network]:
+    """The networks in `module` that are not part of another network."""
+    if isinstance(module, Network):
+        return [module]
+    return [network for child in module.children() for network in outermost_networks(child)]

@@ -1,0 +1,57 @@
+"""Compiled networks: every outermost one, once, in place, with the same loss and the same names."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from genmods import create
+from genmods.callbacks.compile import Compile, outermost_networks
+from genmods.diffusion import Cosine, V
+from genmods.tasks.diffusion import DiffusionTask
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The number of graphs that were handed to the compiler, which runs them as they are."""
+    seen, compile_ = [], torch.compile
+
+    def backend(graph, inputs):
+        seen.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda f, mode, **kw: compile_(f, backend=backend, **kw))
+    yield seen
+    torch._dynamo.reset()
+
+
+def task():
+    torch.manual_seed(0)
+    return DiffusionTask(create("network", "unet", width=8, multipliers=[1]), Cosine(), V(), image_size=8)
+
+
+def test_network_is_compiled_in_place(graphs):
+    eager, compiled = task(), task()
+    trainer = Trainer(barebones=True, accelerator="cpu")
+    Compile().setup(trainer, compiled, "fit")
+    Compile().setup(trainer, compiled, "validate")  # a second time changes nothing
+    assert list(compiled.state_dict()) == list(eager.state_dict())
+    batch = {"image": torch.rand(4, 1, 8, 8) * 2 - 1, "label": torch.zeros(4, dtype=torch.int64)}
+    losses = []
+    for module in (eager, compiled):
+        torch.manual_seed(1)
+        loss = module.loss(module.denoiser, batch["image"]).per_sample.mean()
+        loss.backward()
+        losses.append(loss.detach())
+    assert len(graphs) >= 1
+    torch.testing.assert_close(*losses)
+    for a, b in zip(eager.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_outermost_networks():
+    module = task()
+    module.other = create("network", "cnn")
+    assert outermost_networks(module) == [module.denoiser.network, module.other]
+    nested = create("network", "cnn")
+    nested.inner = create("network", "cnn")
+    assert outermost_networks(torch.nn.Sequential(nested)) == [nested]
