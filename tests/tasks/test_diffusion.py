@@ -1,17 +1,21 @@
 """The diffusion task: what it samples, what it tells its network, what it refuses."""
 
+import math
 from functools import partial
 
 import pytest
 import torch
+from fitting import trainer
 from lightning.pytorch import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIM
-from genmods.diffusion.prediction import V
-from genmods.diffusion.processes.preserving import Cosine
+from genmods.diffusion.prediction import Eps, V
+from genmods.diffusion.processes import Cosine, Learned
+from genmods.diffusion.weightings import Elbo
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
@@ -166,6 +170,41 @@ def test_the_last_loss_tells_of_each_sample():
     torch.testing.assert_close(loss, last.per_sample.mean())
     torch.testing.assert_close(last.log_snr, task.process.log_snr(last.t).float())
     assert loss.requires_grad and not last.error.requires_grad
+
+
+class Blind(Network):
+    """Says 0 whatever it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, noise, cond=None):
+        return 0 * x + 0 * self.unused
+
+
+@pytest.mark.parametrize("process", [Cosine(), Cosine(steps=50), Learned()], ids=["cosine", "cosine-50", "learned"])
+def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
+    """ε taken for 0: ½ (log-SNR_1 - log-SNR_0) nats a pixel, or ½ Σ (SNR_s/SNR_t - 1); one time an image spreads."""
+    levels = torch.tensor([process.t_low, process.t_max]) if process.times is None else process.times
+    log_snr = process.log_snr(levels).detach()
+    diffusion = -0.5 * log_snr.diff().sum() if process.times is None else 0.5 * torch.expm1(-log_snr.diff()).sum()
+    task = DiffusionTask(Blind(), process, Eps(), weighting=Elbo(), conditioning="none", image_size=8, levels=2)
+    coins = torch.randint(0, 2, (5000, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    bits = task.bits(coins, draws=1)
+    prior = 0.5 * torch.nn.functional.softplus(log_snr[-1]) / math.log(2)
+    torch.testing.assert_close(bits.prior.mean(), prior, rtol=1e-6, atol=1e-9)
+    assert abs(bits.diffusion.mean() * math.log(2) / diffusion - 1) < 0.04
+    torch.testing.assert_close(task.bits(coins[9:12], torch.arange(9, 12), draws=1).total, bits.total[9:12])
+    data = [{"image": coins[i], "label": 0, "index": i} for i in range(64)]
+    (found,) = trainer(default_root_dir=tmp_path).validate(task, DataLoader(data, 64), verbose=False)
+    assert found["val/bpd"] == pytest.approx(task.bits(coins[:64], draws=1).total.mean().item(), rel=1e-5)
+
+
+def test_only_the_elbo_of_pixels_is_judged_by_bits():
+    assert model().monitor is None and model(weighting=Elbo()).monitor == "-val/bpd"
+    codec = Autoencoder(image_size=SIDE, width=4, multipliers=(1,), latent_channels=1)
+    assert model(weighting=Elbo(), codec=codec).monitor is None
 
 
 def test_the_network_learns_from_real_batches(tmp_path):

@@ -27,6 +27,9 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.keyed import fold, uniform
 
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
 class Bits(NamedTuple):
     """Bits per dimension of each image, [B]: the bound and its three terms."""
 
@@ -49,8 +52,9 @@ def vlb(
     """The variational bound of images `x0` [B, ...] on [-1, 1] with `levels` grey levels; differentiable.
 
     A discrete process is bounded over its own levels, a continuous one in continuous time, or over `steps` steps
-    uniform in t where given. The diffusion term takes `draws` low-discrepancy times an image; None visits every step
-    once. The noise of image i depends on (`seed`, `indices[i]`), by default its place in the batch.
+    uniform in t where given. The diffusion term takes `draws` times an image, evenly spread, from a start that moves on
+    by the golden ratio from one index to the next: a low-discrepancy sequence over the images too. None visits every
+    step once. Times and noise of image i depend on (`seed`, `indices[i]`), by default its place in the batch.
     """
     _check_levels(levels)
     if draws is not None and draws < 1:
@@ -61,10 +65,12 @@ def vlb(
     if grid is None and draws is None:
         raise ValueError("draws=None visits every step, and a continuous process has none: give draws or steps")
     count = len(grid) - 1 if draws is None and grid is not None else draws or 1
-    start = uniform(fold(seed, indices, -2), 1)[:, 0].double() if draws is not None else 0.0
+    start = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
+    if draws is not None:
+        start += uniform(fold(seed, -2)[None], 1).item() + GOLDEN * indices.double()
     diffusion = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     for k in range(count):
-        u = (start + torch.full((len(x0),), k / count, dtype=torch.float64, device=x0.device)) % 1
+        u = (start + k / count) % 1
         diffusion = diffusion + _diffusion(denoise, process, x0, noise(k).to(x0), u, grid) / count
     bits = [
         term / (x0[0].numel() * math.log(2))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmods.diffusion import (
     DDIM,
+    Bits,
     Denoise,
     Denoiser,
     DiffusionLoss,
@@ -20,8 +21,11 @@ from genmods.diffusion import (
     TimeDensity,
     Weighting,
     noise_stream,
+    ode,
+    vlb,
 )
 from genmods.diffusion.guidance import ClassifierFree
+from genmods.diffusion.weightings import Elbo
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
 
@@ -33,6 +37,7 @@ class DiffusionTask(Task):
     guidance has an unconditional model; "mask" gives it a random mask and the masked image, for inpainting.
     `codec` is an autoencoder whose latents are diffused in place of pixels; `latent_scale` brings their root mean
     square to 1, which stands for `sigma_data` then, and is measured on the training images where it is left open.
+    A model of pixels that trains with the weighting `elbo` is judged by its likelihood: `val/bpd` chooses `best.ckpt`.
     Raises ValueError where the network does not return what the prediction needs for images of the data's shape.
     """
 
@@ -72,6 +77,8 @@ class DiffusionTask(Task):
         self.num_classes, self.levels = num_classes, levels
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.last_loss: Loss | None = None
+        self.by_likelihood = codec is None and isinstance(weighting, Elbo)
+        self.monitor = "-val/bpd" if self.by_likelihood else None
         self._check(network)
 
     latent_scale: Tensor
@@ -132,11 +139,28 @@ class DiffusionTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "train")
 
+    def _judge(self, batch: Batch, stage: str) -> None:
+        self._step(batch, stage)
+        if self.by_likelihood:
+            bits = self.bits(batch["image"], batch["index"], draws=1)
+            self.log_mean(f"{stage}/bpd", bits.total.float().mean(), batch, progress=True)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "val")
+        self._judge(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "test")
+        self._judge(batch, "test")
+
+    def bits(self, images: Tensor, indices: Tensor | None = None, draws: int = 16) -> Bits:
+        """The variational bound of `images` [B, C, H, W] by the model without a label; see `genmods.diffusion.vlb`."""
+        return vlb(self._unconditional(images), self.process, images, self.levels, draws, indices=indices)
+
+    def flow_bits(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Bits per dimension [B] of `images` by the probability flow of that model; see `genmods.diffusion.ode`."""
+        return ode(self._unconditional(images), self.process, images, self.levels, steps=32, indices=indices)
+
+    def _unconditional(self, images: Tensor) -> Denoise:
+        return self.denoise(self.told(torch.full((len(images),), -1, device=self.device)))
 
     def denoise(self, cond: Condition, guidance: float = 1.0) -> Denoise:
         """The denoiser under a condition; with `guidance` other than 1, classifier-free guidance of that weight."""
