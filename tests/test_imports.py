@@ -16,7 +16,7 @@ FLOORS = (
     ("diffusion", "networks", "data", "metrics", "optim", "visual"),
     ("restoration",),
     ("tasks", "callbacks", "tracking", "checkpoint", "training", "report"),
-    ("registry", "recipe", "runs", "earlier", "exported", "calibration", "execution"),
+    ("registry", "recipe", "runs", "earlier", "exported", "calibration", "logs", "execution"),
     ("commands", "__main__"),
 )
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}

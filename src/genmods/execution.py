@@ -11,11 +11,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods import checkpoint as files
-from genmods import earlier, registry, runs
+from genmods import earlier, logs, registry, runs
 from genmods.calibration import calibrate
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
@@ -23,10 +21,7 @@ from genmods.errors import UserError
 from genmods.recipe import From, Recipe, build
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
-from genmods.tracking.base import RunLogger, write_json
-from genmods.tracking.csv import MetricsFile
-from genmods.tracking.environment import describe
-from genmods.tracking.wandb import WandbRun
+from genmods.tracking.base import stand_at, write_json
 from genmods.training import make_trainer, refusals_in_one_line
 
 _FOLDER = "GENMODS_RUN_FOLDER"
@@ -47,9 +42,12 @@ def place(recipe: Recipe, ckpt_path: str | None) -> Place:
     if ckpt_path is None:
         folder = Path(os.environ.setdefault(_FOLDER, str(runs.new_folder(recipe.name))))
         return Place(folder, None)
-    source = runs.newest_folder(recipe.name) if ckpt_path == "last" else Path(ckpt_path)
-    checkpoint = runs.find_checkpoint(source, prefer="last")
+    checkpoint = runs.find_checkpoint(_source(recipe, ckpt_path), prefer="last")
     return Place(runs.run_folder(checkpoint), checkpoint)
+
+
+def _source(recipe: Recipe, ckpt_path: str) -> str | Path:
+    return runs.newest_folder(recipe.name) if ckpt_path == "last" else ckpt_path
 
 
 def build_data(recipe: Recipe) -> ImageData:
@@ -88,7 +86,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
-    loggers = _loggers(recipe, state)
+    loggers = logs.build_loggers(recipe, state)
     contents = {
         "recipe": earlier.self_contained(recipe),
         "facts": facts,
@@ -101,7 +99,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
     if at.checkpoint is None:
         task.warm_start(to_float(data.splits["train"].pixels[:5000], facts["levels"]))
-    _begin(at.folder, recipe, loggers, data, state.get("global_step"))
+    logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
         with refusals_in_one_line():
@@ -113,30 +111,8 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
             logger.close()
 
 
-def _loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
-    loggers: list[Logger] = [MetricsFile(), *(build(part) for part in recipe.logger)]
-    for logger in loggers:
-        if run_id := state.get("run_ids", {}).get(logger.name):
-            logger.run_id = run_id  # type: ignore[attr-defined]
-    return loggers
-
-
 def _is_trained(recipe: Recipe) -> bool:
     return isinstance(recipe.task, From) or registry.resolve(recipe.task.entry).trainable  # type: ignore[attr-defined]
-
-
-@rank_zero_only
-def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-    environment = describe()
-    write_json(folder / "environment.json", environment)
-    config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
-    for logger in loggers:
-        if isinstance(logger, RunLogger):
-            logger.begin(folder, config, step)
-        if isinstance(logger, WandbRun):
-            logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
 
 
 def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> tuple[Any, Any]:
@@ -144,26 +120,27 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
     Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions.
     """
-    data = build_data(recipe)
+    data, state = build_data(recipe), {}
     if ckpt_path is None and not _is_trained(recipe):
-        at, task = Place(runs.new_folder(recipe.name), None), build_task(recipe, data.facts())
+        folder, task = runs.new_folder(recipe.name), build_task(recipe, data.facts())
     else:
-        at = place(recipe, ckpt_path or "last")
-        task = runs.load(ckpt_path if ckpt_path not in (None, "last") else at.folder)
+        checkpoint = runs.find_checkpoint(_source(recipe, ckpt_path or "last"))
+        state, folder = runs.read(checkpoint), runs.run_folder(checkpoint)
+        task = runs.restore(state)
     step = _STEPS[stage]
     if getattr(type(task), step) is getattr(LightningModule, step):
         raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
     settings = dict(recipe.trainer.given)
     settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
-    trainer = make_trainer(at.folder, task, settings, [], [], {})
     if stage == "predict":
-        found = trainer.predict(task, data)
+        found = make_trainer(folder, task, settings, [], [], {}).predict(task, data)
     else:
-        (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
+        with logs.opened(folder, recipe, state, data) as loggers:
+            trainer = make_trainer(folder, task, settings, [], loggers, {})
+            stand_at(trainer, logs.step_of(state), state.get("epoch", 0))
+            (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
+            if found:
+                write_json(folder / f"{stage}.json", found)
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
-    if stage == "predict":
-        return task, found
-    at.folder.mkdir(parents=True, exist_ok=True)
-    write_json(at.folder / f"{stage}.json", found)
     return task, found

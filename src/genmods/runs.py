@@ -49,7 +49,8 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     if str(path).startswith("wandb:"):
         from genmods.tracking.wandb import download_checkpoint
 
-        return download_checkpoint(str(path).removeprefix("wandb:"), ROOT / "wandb")
+        reference = str(path).removeprefix("wandb:")
+        return download_checkpoint(reference, ROOT / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
     path = Path(path)
     if path.is_file():
         return path
@@ -74,11 +75,15 @@ def load(path: str | Path, raw: bool = False) -> Task:
 
     `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is none of genmods.
     """
+    return restore(read(find_checkpoint(path)), raw)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint file or an exported model holds, for `restore`."""
     from genmods import checkpoint as files
     from genmods import exported
 
-    path = find_checkpoint(path)
-    return restore(exported.read(path) if path.suffix == ".safetensors" else files.load(path), raw)
+    return exported.read(path) if path.suffix == ".safetensors" else files.load(path)
 
 
 def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:

@@ -20,6 +20,7 @@ from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.progress import TrainingProgress
+from genmods.callbacks.restoration_report import RestorationReport
 from genmods.callbacks.throughput import Throughput
 from genmods.errors import UserError
 from genmods.report.callback import Report
@@ -72,7 +73,7 @@ def refusals_in_one_line() -> Iterator[None]:
 
 def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
     """What every run has, less what the recipe lists with settings of its own."""
-    kinds: list[type[Callback]] = [Throughput, Norms, Report, ClassReport]
+    kinds: list[type[Callback]] = [Throughput, Norms, Report, ClassReport, RestorationReport]
     if settings.get("enable_progress_bar") is not False:
         kinds.append(TrainingProgress)
     return [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in given)]
@@ -89,6 +90,7 @@ class _Advice(logging.Filter):
         "`weights_only` was not set",
         "`Trainer.fit` sto",
         "Loading `train_dataloader`",
+        "Using bfloat16 Automatic Mixed Precision",
     )
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -6,13 +6,14 @@ import pytest
 from PIL import Image
 
 from genmods.commands import dispatch
+from genmods.tracking.csv import read_metrics
 
 RECIPE = """
 task: {name: classification, network: {name: cnn, layers: ["conv 4", "linear 8"]}}
 data: {name: digits, limit: 100, batch_size: 50}
 trainer: {max_steps: 8, accelerator: cpu}
 """
-PICTURES = {"confusion.png", "reliability.png", "worst.png"}
+PICTURES = ("confusion", "reliability", "worst")
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +26,31 @@ def run(tmp_path_factory):
         yield next((root / "runs/small").iterdir())
 
 
+def drawn(run, split):
+    return {name: next((run / "samples").glob(f"{split}_{name}_*.png"), None) for name in PICTURES}
+
+
 def test_a_fit_draws_none(run):
-    assert not PICTURES & {path.name for path in run.iterdir()}
+    assert not any(drawn(run, "val").values())
 
 
-@pytest.mark.parametrize("command", ["validate", "test"])
-def test_both_evaluations_draw_and_say_where(run, capsys, command):
-    for name in PICTURES:
-        (run / name).unlink(missing_ok=True)
+@pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
+def test_both_evaluations_draw_and_say_where(run, capsys, command, split):
     assert dispatch([command, "--config", "small.yaml", "--ckpt_path", str(run), "--quiet"]) == 0
     printed = capsys.readouterr()
-    assert all(str(run / name) in printed.err for name in PICTURES)
-    assert all(min(Image.open(run / name).size) > 200 for name in PICTURES)
+    for path in drawn(run, split).values():
+        assert str(path) in printed.err and min(Image.open(path).size) > 200
     figures = json.loads((run / f"{command}.json").read_text())
-    split = "val" if command == "validate" else "test"
     assert {f"{split}/ece", f"{split}/ece_calibrated", f"{split}/acc"} <= set(figures)
     assert f"{split}/ece_calibrated" in printed.out and "accuracy" in printed.out
+
+
+def test_figures_of_the_test_stand_in_the_row_of_the_checkpoint_and_in_the_report(run):
+    before = read_metrics(run / "metrics.csv")
+    assert dispatch(["test", "--config", "small.yaml", "--ckpt_path", str(run), "--quiet"]) == 0
+    (row,) = [row for row in read_metrics(run / "metrics.csv") if "test/acc" in row]
+    (old,) = [each for each in before if each["step"] == row["step"]]
+    assert row["epoch"] == old["epoch"] and [each["step"] for each in before] == [
+        each["step"] for each in read_metrics(run / "metrics.csv")
+    ]
+    assert "test_confusion" in (run / "report.html").read_text()

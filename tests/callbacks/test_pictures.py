@@ -5,14 +5,16 @@ import json
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
+from genmods.callbacks.checkpoint import RunCheckpoint
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.evaluation import Evaluation
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
-from genmods.callbacks.sample_grid import SampleGrid
+from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
@@ -22,9 +24,11 @@ from genmods.diffusion.processes.preserving import Cosine
 from genmods.errors import UserError
 from genmods.metrics.frechet import FrechetDistance
 from genmods.networks.base import Network
+from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.csv import MetricsFile, read_series
+from genmods.tracking.names import TABLES
 
 
 class TinyDenoiser(Network):
@@ -76,10 +80,9 @@ def fit(folder, task, callbacks, steps=4, **settings):
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         use_distributed_sampler=False,
         inference_mode=False,
-        **settings,
+        **{"enable_checkpointing": False} | settings,
     )
     trainer.fit(task, ImageData(Digits(), batch_size=64, limit=128))
     return trainer
@@ -146,6 +149,30 @@ def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
     fit(tmp_path, diffusion(), [Evaluation([FrechetDistance(bootstrap=0)], n=50, features=TinyClassifier(), levels=17)])
     series = read_series(tmp_path / "metrics.csv")
     assert [step for step, _ in series["val/fid_50"]] == [step for step, _ in series["val/loss"]] == [1, 3]
+
+
+def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
+    evaluation = Evaluation([FrechetDistance(bootstrap=0)], n=20, features=TinyClassifier(), levels=17)
+    ours, lightnings = RunCheckpoint(monitor="-val/fid_20"), ModelCheckpoint(tmp_path / "theirs", monitor="val/fid_20")
+    ours.begin(tmp_path / "ours", {}, None)
+    fit(tmp_path, diffusion(), [evaluation, ours, lightnings], enable_checkpointing=True)
+    best = min(value for _, value in read_series(tmp_path / "metrics.csv")["val/fid_20"])
+    assert ours.best == pytest.approx(best, rel=1e-5) and ours.best_path.is_file()
+    assert float(lightnings.best_model_score) == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "ddpm"])
+def test_function_evaluations_are_counted(sampler):
+    task = diffusion()
+    task.sampler = create("sampler", sampler, steps=5)
+    assert evaluations(task) == (9 if sampler == "heun" else 5)
+
+
+def test_a_table_of_samples_tells_how_they_were_made():
+    task = diffusion()
+    key, columns, rows = sample_table(task, task.sample(3), step=7, seed=2)
+    assert key in TABLES and columns == ["step", "seed", "number", "class", "sampler", "NFE", "image"]
+    assert [row[:-1] for row in rows] == [[7, 2, i, str(i), "DDIM", 4] for i in range(3)]
 
 
 @pytest.mark.parametrize("callback", [SampleGrid(), DiffusionStrip(), LossByNoise()])

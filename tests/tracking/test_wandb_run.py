@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
-from genmods.tracking.base import record_picture, record_rows
+from genmods.tracking.base import logbook
 from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.probe import why_unreachable
@@ -70,8 +70,8 @@ def test_pictures_and_tables_stand_in_the_row_of_their_metrics(tmp_path):
     class Draw(Callback):
         def on_validation_end(self, trainer, module):
             image = Image.new("RGB", (8, 8), (200, 10, 10))
-            record_picture(trainer, "grid", image)
-            record_rows(trainer, "samples/table", ["seed", "image"], [[1, image]])
+            logbook(trainer).picture("grid", image)
+            logbook(trainer).rows("samples/table", ["seed", "image"], [[1, image]])
 
     logger = offline(tmp_path)
     fit(tmp_path, [logger], callbacks=[Draw()])

@@ -1,6 +1,7 @@
-"""What `validate` and `test` find out about a classifier, as pictures in the run folder.
+"""What `validate` and `test` find out about a classifier, as pictures.
 
-`confusion.png`, `worst.png` (the most certain mistakes) and `reliability.png` (before and after the temperature).
+The confusion matrix, the most certain mistakes, and the reliability before and after the temperature: `val_confusion`,
+`test_worst` ... in the run folder's `samples`, in the loggers and in the report.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 from torch import Tensor
 
 from genmods.data.images import to_float
 from genmods.metrics.calibration import reliability
 from genmods.tasks.classification import ClassificationTask
-from genmods.tracking.base import run_folder
+from genmods.tracking.base import logbook
 
 
 @dataclass
@@ -44,7 +46,7 @@ class ClassReport(Callback):
         if not isinstance(task, ClassificationTask) or not trainer.is_global_zero:
             return
         from genmods.visual.classes import confusion_matrix, reliability_diagram, worst_mistakes
-        from genmods.visual.style import save  # matplotlib, which a fit does not need
+        from genmods.visual.style import as_image  # matplotlib, which a fit does not need
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         scores, labels, index = task.answered
@@ -58,6 +60,7 @@ class ClassReport(Callback):
             "worst": worst_mistakes(shown, labels, probabilities, task.class_names),
             "reliability": reliability_diagram(tables),
         }
+        book = logbook(trainer)
         for name, picture in pictures.items():
-            save(picture, run_folder(trainer) / f"{name}.png")
-            print(f"{name:<11} {run_folder(trainer) / f'{name}.png'}", file=sys.stderr)
+            path = book.picture(f"{split}_{name}", Image.fromarray(as_image(picture, 160).permute(1, 2, 0).numpy()))
+            print(f"{name:<11} {path}", file=sys.stderr)

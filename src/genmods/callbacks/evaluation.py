@@ -7,13 +7,13 @@ from __future__ import annotations
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.sample_grid import sample_shared
+from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import Features, classifier_features, pixel_features
 from genmods.networks.base import Network
-from genmods.tracking.base import log_step, record_metrics, record_rows
+from genmods.tracking.base import logbook
 
 
 class Evaluation(Callback):
@@ -45,34 +45,24 @@ class Evaluation(Callback):
         if not callable(getattr(pl_module, "sample", None)):
             raise UserError(f"the callback evaluation needs a task that samples; {type(pl_module).__name__} does not")
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer):
             return
         with judged(trainer, pl_module):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
-        if not trainer.is_global_zero:
-            return
-        self._table(trainer, pl_module, samples)
-        evidence = self._evidence(trainer, pl_module)
-        for name in ("samples", "sample_features"):
-            evidence.__dict__.pop(name, None)
-        evidence.generate = lambda n: samples
-        figures = [figure for metric in self.metrics for figure in metric(evidence).figures]
-        record_metrics(trainer, {f"val/{figure.name}": figure.value for figure in figures})
+        figures: dict[str, float] = {}
+        if trainer.is_global_zero:
+            book = logbook(trainer)
+            book.rows(*sample_table(pl_module, samples, book.step + 1, self.seed))
+            for metric in self.metrics:
+                findings = metric(self._evidence(trainer, pl_module, samples))
+                figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
+                for name, images in findings.pictures.items():
+                    book.picture(name, to_picture(images, columns=5))
+        pl_module.log_dict(trainer.strategy.broadcast(figures), sync_dist=True)
 
-    def _table(self, trainer: Trainer, module: LightningModule, samples: Tensor, shown: int = 64) -> None:
-        """One table of samples an evaluation, for the loggers that take tables."""
-        names, sampler = list(getattr(module, "class_names", [])), getattr(module, "sampler", None)
-        method, calls = type(sampler).__name__ if sampler else "", getattr(sampler, "steps", 1)
-        step = log_step(trainer) + 1
-        rows = [
-            [step, self.seed, i, names[i % len(names)] if names else "", method, calls, to_picture(image[None], 1)]
-            for i, image in enumerate(samples[:shown])
-        ]
-        record_rows(trainer, "samples/table", ["step", "seed", "number", "class", "sampler", "steps", "image"], rows)
-
-    def _evidence(self, trainer: Trainer, module: LightningModule) -> Evidence:
-        """The training images and their features, computed once."""
+    def _evidence(self, trainer: Trainer, module: LightningModule, samples: Tensor) -> Evidence:
+        """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
             splits = trainer.datamodule.splits  # type: ignore[attr-defined]
             test = splits.get("val")
@@ -84,6 +74,9 @@ class Evaluation(Callback):
                 levels=self.levels,
                 seed=self.seed,
             )
+        for name in ("samples", "sample_features"):
+            self._reference.__dict__.pop(name, None)
+        self._reference.generate = lambda n: samples
         return self._reference
 
     def _features(self, device: str) -> Features:

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
 from genmods.callbacks.shared import Every, to_picture
-from genmods.tracking.base import record_picture
+from genmods.tracking.base import logbook
 
 
 class FeatureMaps(Callback):
@@ -49,7 +49,7 @@ class FeatureMaps(Callback):
         if maps:
             chosen = torch.linspace(0, len(maps) - 1, min(self.layers, len(maps))).round().int().tolist()
             picture = torch.cat([self._row(maps[i]) for i in chosen])
-            record_picture(trainer, "features", to_picture(picture, self.channels))
+            logbook(trainer).picture("features", to_picture(picture, self.channels))
 
     def _keep(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         self._seen.append(output[0].detach().float().cpu())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmods.callbacks.shared import is_validating_a_fit
 from genmods.errors import UserError
-from genmods.tracking.base import log_step, record_metrics, run_folder, write_json
+from genmods.tracking.base import logbook, write_json
 
 
 class LossByNoise(Callback):
@@ -51,10 +51,11 @@ class LossByNoise(Callback):
             return
         means = [float(s / n) if n else None for s, n in total.T.tolist() for s, n in [(s, n)]]
         width = len(str(self.bins - 1))
-        record_metrics(trainer, {f"noise/loss_{k:0{width}d}": m for k, m in enumerate(means) if m is not None})
-        path = run_folder(trainer) / "loss_by_noise.json"
+        book = logbook(trainer)
+        book.metrics({f"noise/loss_{k:0{width}d}": m for k, m in enumerate(means) if m is not None})
+        path = book.folder / "loss_by_noise.json"
         history = json.loads(path.read_text(encoding="utf-8"))["history"] if path.is_file() else []
-        step = log_step(trainer) + 1
+        step = book.step + 1
         history = [row for row in history if row["step"] < step] + [{"step": step, "loss": means}]
         edges = torch.linspace(self.high, self.low, self.bins + 1).tolist()
         write_json(path, {"log_snr_edges": edges, "history": history})

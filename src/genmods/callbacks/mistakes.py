@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from genmods.callbacks.shared import is_validating_a_fit, to_picture
 from genmods.errors import UserError
-from genmods.tracking.base import log_step, record_picture, record_rows, run_folder, write_json
+from genmods.tracking.base import logbook, write_json
 
 
 class Mistakes(Callback):
@@ -58,17 +58,13 @@ class Mistakes(Callback):
         names: list[str] = list(pl_module.class_names)  # type: ignore[arg-type]
         counts: Any = pl_module.confusion_counts
         matrix = counts.tolist()
-        write_json(
-            run_folder(trainer) / "confusion.json",
-            {"step": log_step(trainer) + 1, "class_names": names, "counts": matrix},
-        )
-        record_rows(
-            trainer, "val/confusion", ["true", *names], [[n, *row] for n, row in zip(names, matrix, strict=True)]
-        )
+        book = logbook(trainer)
+        write_json(book.folder / "confusion.json", {"step": book.step + 1, "class_names": names, "counts": matrix})
+        book.rows("val/confusion", ["true", *names], [[n, *row] for n, row in zip(names, matrix, strict=True)])
         if self._worst:
             picture = to_picture(torch.stack([image for *_, image in self._worst]), columns=8)
-            record_picture(trainer, "worst", picture)
+            book.picture("worst", picture)
             rows = [
                 [to_picture(image[None], 1), names[true], names[said], loss] for loss, true, said, image in self._worst
             ]
-            record_rows(trainer, "val/worst", ["image", "true", "said", "loss"], rows)
+            book.rows("val/worst", ["image", "true", "said", "loss"], rows)

@@ -14,7 +14,7 @@ from torch import Tensor
 from genmods.callbacks.ema import find_ema
 from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.errors import UserError
-from genmods.tracking.base import record_picture
+from genmods.tracking.base import logbook
 
 
 def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
@@ -26,6 +26,31 @@ def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) 
     first = trainer.global_rank * share
     part = task.sample(share, seed=seed, first=first)
     return task.all_gather(part).flatten(0, 1)[:n]
+
+
+def evaluations(task: Any) -> int:
+    """How often a diffusion task calls its network for a sample (NFE), counted; 1 for other tasks."""
+    if not hasattr(task, "denoiser"):
+        return 1
+    calls: list[None] = []
+    handle = task.denoiser.network.register_forward_pre_hook(lambda *_: calls.append(None))
+    try:
+        task.sample(1)
+    finally:
+        handle.remove()
+    return len(calls)
+
+
+def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
+    """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
+    names = list(task.class_names) if getattr(task, "conditioning", None) == "class" else []
+    method = type(task.sampler).__name__ if hasattr(task, "sampler") else type(task).__name__
+    calls = evaluations(task)
+    rows = [
+        [step, seed, i, names[i % len(names)] if names else "", method, calls, to_picture(image[None], 1)]
+        for i, image in enumerate(images[:shown])
+    ]
+    return "samples/table", ["step", "seed", "number", "class", "sampler", "NFE", "image"], rows
 
 
 class SampleGrid(Callback):
@@ -58,4 +83,4 @@ class SampleGrid(Callback):
         with judged(trainer, module, averaged):
             images = sample_shared(trainer, module, self.n, self.seed)
         if trainer.is_global_zero:
-            record_picture(trainer, series, to_picture(images, self.columns))
+            logbook(trainer).picture(series, to_picture(images, self.columns))

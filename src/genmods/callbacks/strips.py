@@ -15,7 +15,7 @@ from torch import Tensor
 from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.diffusion import Estimate, NoiseProcess, noise_stream
 from genmods.errors import UserError
-from genmods.tracking.base import record_picture
+from genmods.tracking.base import logbook
 
 if TYPE_CHECKING:
     from genmods.tasks.diffusion import DiffusionTask
@@ -51,7 +51,7 @@ class Strip(Callback):
         with judged(trainer, pl_module):
             columns = self.columns(pl_module)  # type: ignore[arg-type]
         rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
-        record_picture(trainer, self.series, to_picture(rows, len(columns)))
+        logbook(trainer).picture(self.series, to_picture(rows, len(columns)))
 
     def columns(self, task: DiffusionTask) -> list[Tensor]:
         """The columns of the strip, each [B, C, H, W] in [-1, 1]."""

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from genmods.callbacks.shared import is_log_step
-from genmods.tracking.base import record_metrics, run_folder, write_json
+from genmods.tracking.base import logbook, run_folder, write_json
 
 
 def peak_memory_gb(module: LightningModule) -> float:
@@ -48,7 +48,7 @@ class Throughput(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            record_metrics(trainer, {"train/parameters": float(sum(p.numel() for p in pl_module.parameters()))})
+            logbook(trainer).metrics({"train/parameters": float(sum(p.numel() for p in pl_module.parameters()))})
         self._mark = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genmods.metrics.base import Evidence, Figure
+    from genmods.metrics.base import Evidence, Figure, Findings
     from genmods.metrics.features import Features
     from genmods.tasks.base import Task
 
@@ -29,7 +29,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from genmods import checkpoint as files
     from genmods import runs
     from genmods.errors import UserError
     from genmods.recipe import create
@@ -39,22 +38,41 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--n must be at least 2, not {options.n}")
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
     path = runs.find_checkpoint(options.ckpt_path)
-    state = files.load(path)
+    state = runs.read(path)
     task = runs.restore(state)
-    folder = runs.run_folder(path)
     evidence = gather(task, state, options)
-    figures: list[Figure] = []
-    for name, metric in metrics.items():
-        findings = metric(evidence)
-        figures += findings.figures
-        for title, picture in findings.pictures.items():
-            draw(folder / "samples" / f"{title}_{state.get('global_step', 0):06d}.png", picture, name)
-    out = Path(options.out) if options.out else folder / "evaluation.json"
+    findings = [metric(evidence) for metric in metrics.values()]
+    figures = [figure for found in findings for figure in found.figures]
+    out = Path(options.out) if options.out else runs.run_folder(path) / "evaluation.json"
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed}
     settings["features"] = evidence.features.name if evidence.features else None
     write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
     table(figures, sys.stdout)
     print(f"written to {out}", file=sys.stderr)
+    record(path, state, task, evidence, findings, out)
+
+
+def record(
+    path: Path, state: dict[str, Any], task: Task, evidence: Evidence, findings: list[Findings], out: Path
+) -> None:
+    """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
+    from genmods import logs, runs
+    from genmods.callbacks.sample_grid import sample_table
+    from genmods.callbacks.shared import to_picture
+    from genmods.recipe import from_plain
+    from genmods.tracking.base import Logbook
+
+    folder = runs.run_folder(path)
+    with logs.opened(folder, from_plain(state["recipe"]), state) as loggers:
+        book = Logbook(folder, loggers, logs.step_of(state))
+        book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
+        results = [out]
+        for name, images in (pair for found in findings for pair in found.pictures.items()):
+            results.append(book.picture(name, to_picture(images, columns=5)))
+            print(f"picture {results[-1]}", file=sys.stderr)
+        if "samples" in vars(evidence):
+            book.rows(*sample_table(task, evidence.samples, book.step + 1, evidence.seed))
+        book.origin(path, results)
 
 
 def gather(task: Task, state: dict[str, Any], options: argparse.Namespace) -> Evidence:
@@ -73,7 +91,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace) -> Ev
         test_labels=None if test is None else test.labels,
         generate=sampler(task, options.seed, options.batch_size),
         features=find_features(options.features, task),
-        bits=likelihood(task),
+        **likelihoods(task),
         n=options.n,
         levels=state["facts"]["levels"],
         seed=options.seed,
@@ -113,23 +131,15 @@ def sampler(task: Task, seed: int, batch_size: int) -> Callable[[int], Tensor] |
     return generate
 
 
-def likelihood(task: Task) -> Callable[[Tensor], Tensor] | None:
-    """The variational bound in bits per dimension of a diffusion model of pixels; None for others."""
+def likelihoods(task: Task) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The bound and the flow of a diffusion model of pixels, as `Evidence` names them; nothing for others."""
     model: Any = task
-    if not hasattr(task, "denoiser") or getattr(task, "codec", None) is not None:
-        return None
-    from genmods.diffusion.likelihood import vlb
-
-    return lambda images: vlb(model.denoise({}), model.process, images, model.levels).total.detach()
-
-
-def draw(path: Path, images: Tensor, name: str) -> None:
-    """A metric's picture, beside the samples of the run."""
-    from genmods.callbacks.shared import to_picture
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    to_picture(images, columns=5).save(path)
-    print(f"{name}: picture {path}", file=sys.stderr)
+    if not hasattr(task, "bits") or model.codec is not None:
+        return {}
+    return {
+        "bits": lambda images, indices: model.bits(images, indices).total.detach(),
+        "flow_bits": lambda images, indices: model.flow_bits(images, indices),
+    }
 
 
 def table(figures: list[Figure], file: Any) -> None:

@@ -33,8 +33,8 @@ def after_fit(folder: Path) -> None:
     task = recipes.load(folder / "recipe.yaml").task
     name = task.entry.name if isinstance(task, recipes.Part) else ""
     lines = {"checkpoint": str(runs.find_checkpoint(folder))}
-    if any((folder / "samples").glob("*.png")):
-        lines["pictures"] = str(folder / "samples")
+    if (folder / "report.html").is_file():
+        lines["report"] = str(folder / "report.html")
     if figures:
         lines["figures"] = ", ".join(figures)
     command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)

@@ -1,13 +1,14 @@
 """What a run's logger can do beyond Lightning's: pictures, tables, and a life in a run folder.
 
-`fit` calls `begin` on each logger before the trainer starts and `close` at the end; in between a callback calls
-`record_picture` and `record_table`, which write into the run folder and to every logger that takes them.
+`genmods.logs` calls `begin` on each logger before anything is logged and `close` at the end; in between a callback
+takes the `logbook` of its trainer, which writes into the run folder and to every logger.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,51 @@ class RunLogger:
     def log_rows(self, key: str, columns: list[str], rows: list[list[Any]], step: int) -> None:
         """Take a table; a cell may be a PIL image."""
 
+    def log_origin(self, checkpoint: Path, results: list[Path]) -> None:
+        """Note that the files `results` were made with `checkpoint`."""
+
     def close(self) -> None:
         """Write what is left."""
+
+
+@dataclass
+class Logbook:
+    """A run folder and its loggers at one step; used on rank 0 only, and with no collective."""
+
+    folder: Path
+    loggers: list[Any]
+    step: int
+    """The step at which Lightning writes its own rows: one less than the number of steps taken."""
+
+    def metrics(self, figures: dict[str, float]) -> None:
+        """Log figures outside of a module's `log`."""
+        for logger in self.loggers:
+            logger.log_metrics(figures, step=self.step)
+
+    def picture(self, series: str, image: Image.Image) -> Path:
+        """Write a picture to `samples/SERIES_STEP.png`, and to the loggers as `samples/SERIES`.
+
+        The series of the main sample grid is called `grid`, its files `step_STEP.png`.
+        """
+        path = self.folder / "samples" / f"{'step' if series == 'grid' else series}_{self.step + 1:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+        for logger in self._takers():
+            logger.log_picture(f"samples/{series}", path, self.step)
+        return path
+
+    def rows(self, key: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Send a table to the loggers that take tables; a cell may be a PIL image."""
+        for logger in self._takers():
+            logger.log_rows(key, columns, rows, self.step)
+
+    def origin(self, checkpoint: Path, results: list[Path]) -> None:
+        """Note that the files `results` were made with `checkpoint`."""
+        for logger in self._takers():
+            logger.log_origin(checkpoint, results)
+
+    def _takers(self) -> list[RunLogger]:
+        return [logger for logger in self.loggers if isinstance(logger, RunLogger)]
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -37,38 +81,15 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir)
 
 
-def log_step(trainer: Trainer) -> int:
-    """The step at which Lightning writes its own rows now, so that pictures stand beside their metrics."""
-    return trainer.fit_loop.epoch_loop._batches_that_stepped
+def logbook(trainer: Trainer) -> Logbook:
+    """Where a callback of `trainer` writes now, so that pictures stand beside their metrics."""
+    return Logbook(run_folder(trainer), trainer.loggers, trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def record_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
-    """Send figures to every logger at the present step, outside of a module's `log`."""
-    for logger in trainer.loggers:
-        logger.log_metrics(metrics, step=log_step(trainer))
-
-
-def record_picture(trainer: Trainer, series: str, image: Image.Image) -> Path:
-    """Write a picture to `samples/SERIES_STEP.png` in the run folder and to the loggers as `samples/SERIES`; rank 0
-    only.
-
-    The series of the main sample grid is called `grid`, its files `step_STEP.png`.
-    """
-    step = log_step(trainer)
-    path = run_folder(trainer) / "samples" / f"{'step' if series == 'grid' else series}_{step + 1:06d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
-    for logger in trainer.loggers:
-        if isinstance(logger, RunLogger):
-            logger.log_picture(f"samples/{series}", path, step)
-    return path
-
-
-def record_rows(trainer: Trainer, key: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Send a table to the loggers that take tables; rank 0 only."""
-    for logger in trainer.loggers:
-        if isinstance(logger, RunLogger):
-            logger.log_rows(key, columns, rows, log_step(trainer))
+def stand_at(trainer: Trainer, step: int, epoch: int) -> None:
+    """Make `trainer` log at the `step` and `epoch` of the checkpoint that it evaluates."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = step
+    trainer.fit_loop.epoch_progress.current.processed = epoch  # type: ignore[attr-defined]
 
 
 def write_json(path: Path, content: Any) -> None:

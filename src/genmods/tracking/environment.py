@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -63,11 +64,16 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def _program() -> str:
+    program = Path(sys.argv[0])
+    return f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+
+
 def describe() -> dict[str, Any]:
     """All of it, as plain data for a configuration or `environment.json`."""
     return {
         "packages": package_versions(),
         "git": git_state(),
         "hardware": hardware(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": f"{_program()} {shlex.join(sys.argv[1:])}".strip(),
     }

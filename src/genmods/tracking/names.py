@@ -18,6 +18,7 @@ METRICS: dict[str, str] = {
     "train/update_ratio": "update norm over parameter norm; about 1e-3 in a healthy run",
     "train/images_per_s": "images a second over all devices, since the last row",
     "train/memory_gb": "peak memory in 1e9 bytes, of the first device or else of the process",
+    "train/parameters": "number of parameters, at the first step",
     "val/loss": "validation loss, with EMA weights where there are any",
     "val/acc": "validation accuracy",
     "val/ece": "expected calibration error",
@@ -38,6 +39,17 @@ PICTURES: dict[str, str] = {
     "samples/nearest": "samples beside their nearest training images",
     "samples/denoise": "clean, noisy and denoised images",
     "samples/inpaint": "clean, masked and inpainted images",
+    "samples/restored": "clean, measured and restored test images, by `test` of a restoration",
+    "samples/test_confusion": "confusion matrix of the test images; `val_...` by `validate`",
+    "samples/test_worst": "the most certain mistakes on the test images",
+    "samples/test_reliability": "accuracy against confidence, before and after the temperature",
+}
+
+TABLES: dict[str, str] = {
+    "samples/table": "samples of an evaluation: step, seed, number, class, sampler, NFE, image",
+    "val/confusion": "counts of validation images by true class and answer",
+    "val/worst": "the validation images with the largest loss: image, true class, answer, loss",
+    "test/restored": "test images of a restoration: clean, measured, restored, PSNR",
 }
 
 _BETTER_HIGH = ("acc", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")

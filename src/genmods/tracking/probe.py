@@ -47,7 +47,7 @@ def _ask(base_url: str, key: str, timeout: float) -> str | None:
         return "the server does not know the key"
 
 
-def why_unreachable(base_url: str, timeout: float = 3.0) -> str | None:
+def why_unreachable(base_url: str, timeout: float = 2.5) -> str | None:
     """None where the server at `base_url` takes the key of this machine, else the reason in a few words.
 
     Returns after `timeout` seconds and a little at the latest.
@@ -58,5 +58,5 @@ def why_unreachable(base_url: str, timeout: float = 3.0) -> str | None:
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(_ask(base_url, key, timeout)), daemon=True)
     thread.start()
-    thread.join(timeout + 0.5)
+    thread.join(timeout + 0.25)
     return answer[0] if answer else f"no answer within {timeout:g} s"

@@ -4,7 +4,8 @@
 - W&B's own step is the trainer's step, and never goes back: no row is dropped, a resumed run continues its axis, and
   pictures stand in the row of their metrics.
 - The configuration is the whole recipe, nested, with the environment; checkpoints are one artifact with the aliases
-  `last` and `best`, uploaded once at the end.
+  `last` and `best`, uploaded once at the end, and no other versions.
+- A server that fails, whenever it does, costs less than five seconds and nothing of the training.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import os
 import secrets
 import string
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +22,18 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
+from genmods.errors import UserError
 from genmods.tracking.base import RunLogger
 from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable
 
 STEP = "trainer/global_step"
-INIT_SECONDS = 4.0
+START_SECONDS = 3.5
+"""What the server has to answer the probe and to take the run."""
+END_SECONDS = 2.5
+"""What it has at the end for the rows and pictures that are not sent yet."""
+UPLOAD_SECONDS = 600
+"""What a server that answers has for the checkpoints."""
 
 
 def new_run_id() -> str:
@@ -37,8 +45,7 @@ class WandbRun(WandbLogger, RunLogger):
     """A W&B run in the run folder.
 
     `mode` None decides by itself between online and offline; `WANDB_MODE` is heeded. `log_model` uploads the
-    checkpoints at the end. `finish_timeout` bounds the wait for the last upload, in seconds; what was not sent lies on
-    disk.
+    checkpoints at the end. What could not be sent lies on disk, and the command that sends it is printed.
     """
 
     def __init__(
@@ -52,7 +59,6 @@ class WandbRun(WandbLogger, RunLogger):
         notes: str | None = None,
         log_model: bool = True,
         mode: Literal["online", "offline", "disabled"] | None = None,
-        finish_timeout: float = 4.0,
     ) -> None:
         self.run_id = new_run_id()
         super().__init__(
@@ -67,11 +73,11 @@ class WandbRun(WandbLogger, RunLogger):
         )
         self.upload_checkpoints = log_model
         self.mode = mode
-        self.finish_timeout = finish_timeout
         self._last_step = 0
         self._defined: set[str] = set()
         self._configured = False
         self._lost = False
+        self._ended_well = False
 
     @rank_zero_only
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
@@ -96,24 +102,31 @@ class WandbRun(WandbLogger, RunLogger):
 
         if wandb.run is not None:
             wandb.run.finish()
-        mode = self.mode or os.environ.get("WANDB_MODE") or "online"
+        mode, began = self.mode or os.environ.get("WANDB_MODE") or "online", time.monotonic()
         if mode == "online" and (reason := why_unreachable(wandb.setup().settings.base_url)):
             rank_zero_info(f"wandb: {reason}: this run is kept offline")
             mode = "offline"
         try:
-            self._experiment = self._init(mode)
+            self._experiment = self._init(mode, START_SECONDS - (time.monotonic() - began))
         except wandb.Error as error:
             rank_zero_info(f"wandb: {str(error).splitlines()[0]}: this run is kept offline")
             wandb.teardown()  # the failed start still holds the run id
             self._experiment = self._init("offline")
-        self._experiment.define_metric(STEP)
-        self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
+        # a killed run may have logged steps after its last checkpoint, and W&B's own step cannot go back
+        self._last_step = max(self._last_step, self._experiment.starting_step)
+        with self._surviving():
+            self._experiment.define_metric(STEP)
+            self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
+        if mode == "online" and not self.offline:
+            rank_zero_info(f"wandb: {self._experiment.url}")
 
-    def _init(self, mode: str) -> Any:
+    def _init(self, mode: str, seconds: float = START_SECONDS) -> Any:
         import wandb
 
-        wait = self.finish_timeout if mode == "online" else 0.0  # offline there is only this machine's disk to wait for
-        settings = wandb.Settings(finish_timeout=wait, init_timeout=INIT_SECONDS, silent=True)
+        wait = END_SECONDS if mode == "online" else 0.0  # offline there is only this machine's disk to wait for
+        settings = wandb.Settings(
+            init_timeout=max(seconds, 0.5), finish_timeout=wait, finish_timeout_raises=True, silent=True
+        )
         self._wandb_init |= {"id": self.run_id, "mode": mode, "settings": settings}
         return wandb.init(**{name: value for name, value in self._wandb_init.items() if name != "anonymous"})
 
@@ -167,53 +180,96 @@ class WandbRun(WandbLogger, RunLogger):
 
     @rank_zero_only
     def use_data(self, name: str, digest: str, metadata: dict[str, Any]) -> None:
-        """Record that the run used a data set, by its hash; the images are not uploaded.
-
-        The public `use_artifact` does the same, but refuses offline and waits for the server online.
-        """
+        """Record that the run used a data set, by its hash; the images are not uploaded."""
         import wandb
 
         artifact = wandb.Artifact(name, type="dataset", metadata=metadata | {"hash": digest})
         with artifact.new_file("hash.txt") as file:
             file.write(digest + "\n")
-        self.experiment._log_artifact(artifact, aliases=["latest"], is_user_created=True, use_after_commit=True)
+        self._use(artifact)
+
+    @rank_zero_only
+    def log_origin(self, checkpoint: Path, results: list[Path]) -> None:
+        """Record that the run made the files `results` with a checkpoint."""
+        import wandb
+
+        self._use(self._model(checkpoint))
+        artifact = wandb.Artifact(f"samples-{self.run_id}", type="samples", metadata={"checkpoint": str(checkpoint)})
+        for path in results:
+            artifact.add_file(str(path))
+        with self._surviving():
+            self.experiment.log_artifact(artifact)
+
+    def _use(self, artifact: Any) -> None:
+        """The public `use_artifact` does the same, but refuses offline and waits for the server online."""
+        with self._surviving():
+            self.experiment._log_artifact(artifact, aliases=["latest"], is_user_created=True, use_after_commit=True)
+
+    def _model(self, checkpoint: Path) -> Any:
+        import wandb
+
+        metadata = {"step": self._last_step, "file": checkpoint.name}
+        artifact = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=metadata)
+        artifact.add_file(str(checkpoint.resolve()), name="model.ckpt", policy="immutable")
+        return artifact
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Upload checkpoints after a fit that ended well, and say where an offline run lies."""
+        """Note how the fit ended."""
+        self._ended_well = status == "success"
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Upload the checkpoints of a fit that ended well, send what is left and end the W&B run; say what lies on
+        disk only.
+        """
         if self._experiment is None:
             return
-        if status == "success" and self.upload_checkpoints and self._save_dir and not self._lost:
-            self._log_checkpoints(Path(self._save_dir) / "checkpoints")
-        if self.offline:
-            rank_zero_info(f"wandb: to upload this run: {self.sync_command}")
+        complete, command = not self.offline, self.sync_command
+        if self._ended_well and self.upload_checkpoints and not self._lost:
+            with self._surviving():
+                self._log_checkpoints(Path(self._save_dir or ".") / "checkpoints")
+        with self._surviving():
+            try:
+                self._experiment.finish()
+            except TimeoutError:
+                complete = False
+        if not complete or self._lost:
+            rank_zero_info(f"wandb: to upload this run: {command}")
+        self._experiment = None
 
     @property
     def sync_command(self) -> str:
-        """The command line that uploads an offline run."""
+        """The command line that uploads what lies on disk."""
         return f"wandb sync {Path(self.experiment.dir).parent}"
 
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
 
-        for alias in ("best", "last"):
-            path = folder / f"{alias}.ckpt"
-            if path.is_file():
-                metadata = {"step": self._last_step, "file": path.name}
-                artifact = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=metadata)
-                artifact.add_file(str(path.resolve()), name="model.ckpt", policy="immutable")
-                with self._surviving():
-                    self.experiment.log_artifact(artifact, aliases=[alias])
+        run = self.experiment
+        paths = [(alias, folder / f"{alias}.ckpt") for alias in ("best", "last")]
+        logged = [run.log_artifact(self._model(path), aliases=[alias]) for alias, path in paths if path.is_file()]
+        if not logged or self.offline or why_unreachable(run.settings.base_url, 1.0):
+            return
+        for artifact in logged:
+            artifact.wait(UPLOAD_SECONDS)
+        versions = wandb.Api(timeout=10).artifacts("model", f"{run.entity}/{run.project}/model-{self.run_id}")
+        remove_superseded(versions)
 
-    @rank_zero_only
-    def close(self) -> None:
-        """Send what is left, for at most `finish_timeout` seconds, and end the W&B run."""
-        if self._experiment is not None:
-            with self._surviving():
-                self._experiment.finish()
-            self._experiment = None
+
+def remove_superseded(versions: Iterable[Any]) -> None:
+    """Delete the versions of a model artifact that are neither `best` nor `last` any more."""
+    for version in versions:
+        if not {"best", "last"} & set(version.aliases):
+            version.delete()
 
 
 def download_checkpoint(reference: str, folder: Path) -> Path:
-    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`; a present run records its use."""
-    return Path(str(WandbLogger.download_artifact(reference, str(folder), artifact_type="model"))) / "model.ckpt"
+    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`; raises UserError where it cannot."""
+    import wandb
+
+    try:
+        found = wandb.Api(timeout=30).artifact(reference, type="model").download(root=str(folder))
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"wandb:{reference}: {str(error).splitlines()[0]}") from None
+    return Path(found) / "model.ckpt"

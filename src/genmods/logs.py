@@ -1,0 +1,88 @@
+"""The loggers of a run: built from its recipe, begun with its configuration, and opened again later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods.data.module import ImageData
+from genmods.recipe import Recipe, build
+from genmods.report.page import write_report
+from genmods.tracking.base import RunLogger, write_json
+from genmods.tracking.csv import MetricsFile, read_metrics
+from genmods.tracking.environment import describe
+from genmods.tracking.wandb import WandbRun
+
+
+def build_loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
+    """The metrics file and the recipe's loggers; those of the checkpoint `state` go on with their run's id."""
+    loggers: list[Any] = [MetricsFile(), *(build(part) for part in recipe.logger)]
+    for logger in loggers:
+        if run_id := state.get("run_ids", {}).get(logger.name):
+            logger.run_id = run_id
+    return loggers
+
+
+@rank_zero_only
+def begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None) -> None:
+    """Make the run folder with its recipe and environment, and start the loggers; `step` is where a run is resumed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    environment = describe()
+    write_json(folder / "environment.json", environment)
+    config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            logger.begin(folder, config, step)
+        if isinstance(logger, WandbRun):
+            logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
+
+
+@contextmanager
+def opened(folder: Path, recipe: Recipe, state: dict[str, Any], data: ImageData | None = None) -> Iterator[list[Any]]:
+    """The loggers for an evaluation in `folder`, closed afterwards, and the report brought up to date.
+
+    Those of the run that wrote the checkpoint `state` are opened again, where `recipe` still has them: a run is logged
+    where it was logged before. Without a checkpoint the evaluation, of `data`, is a run of its own. An exported model
+    has no loggers.
+    """
+    loggers = build_loggers(recipe, state)
+    if state:
+        known = {"csv", *state["run_ids"]} if "run_ids" in state else set()
+        loggers = [logger for logger in loggers if logger.name in known]
+        _begin_again(folder, state, loggers)
+    elif data is not None:
+        begin(folder, recipe, loggers, data, None)
+    try:
+        yield loggers
+    finally:
+        _finish(folder, loggers)
+
+
+@rank_zero_only
+def _begin_again(folder: Path, state: dict[str, Any], loggers: list[Any]) -> None:
+    environment = folder / "environment.json"
+    config = {**state["recipe"], "data_hash": state.get("data_hash")}
+    if environment.is_file():
+        config["environment"] = json.loads(environment.read_text(encoding="utf-8"))
+    steps = [int(row["step"]) for row in read_metrics(folder / "metrics.csv")]
+    for logger in loggers:
+        logger.begin(folder, config, max([state["global_step"], *(step + 1 for step in steps)]))
+
+
+@rank_zero_only
+def _finish(folder: Path, loggers: list[Any]) -> None:
+    for logger in loggers:
+        logger.close()
+    if (folder / "metrics.csv").is_file():
+        write_report([folder])
+
+
+def step_of(state: dict[str, Any]) -> int:
+    """The step of the row that was logged last before the checkpoint `state`; 0 where there is none."""
+    return max(0, state.get("global_step", 0) - 1)
