@@ -2,14 +2,17 @@
 
     python benchmarks/restoration.py --ckpt_path RUN [--classifier RUN] [--n 64] [--only denoising inpainting ...]
 
-writes restoration.json and prints tables: every figure with n, its standard error and seconds per image. `--ckpt_path
-gaussian` takes a Gaussian fitted to the training images for the network: the full-covariance linear estimate.
+prints tables and writes restoration.json, where a row that is there already is not measured again. Each row has n and
+its standard error, the PSNR averaged over images and the PSNR of the squared error averaged over images ("pooled"), and
+the seconds of processor time an image (one thread). `--ckpt_path gaussian` takes a Gaussian fitted to the training
+images for the network: the full-covariance linear estimate.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,9 +55,18 @@ MASKS: dict[str, Mask] = {
 }
 
 
-def figures(values: Tensor) -> dict[str, Any]:
-    """Mean and standard error of PSNR values."""
-    return {"psnr": values.mean().item(), "se": (values.std() / len(values) ** 0.5).item(), "n": len(values)}
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """The mean of `values` [n] and its standard error."""
+    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
+
+
+def figures(result: Tensor, truth: Tensor, region: Tensor | None = None) -> dict[str, Any]:
+    """PSNR averaged over images, that of the averaged error, and their standard errors."""
+    decibels = psnr(result.float(), truth, region).double()
+    mean, error = mean_and_error(decibels)
+    power, spread = mean_and_error(10 ** (-decibels / 10))
+    pooled, pooled_error = -10 * math.log10(power), 10 / math.log(10) * spread / power
+    return {"psnr": mean, "se": error, "pooled": pooled, "pooled_se": pooled_error, "n": len(truth)}
 
 
 class Bench:
@@ -69,41 +81,39 @@ class Bench:
         self.linear = Gaussian.fit(self.train)
         process = Cosine()
         model: Any = (self.linear.denoise(process), process)
-        self.prior = Prior.of(model if options.ckpt_path == "gaussian" else runs.load(options.ckpt_path))
+        if options.ckpt_path != "gaussian":
+            model = runs.load(options.ckpt_path).requires_grad_(False)
+            if options.bf16:
+                model.denoiser.network.forward = torch.autocast("cpu", torch.bfloat16)(model.denoiser.network.forward)
+        self.prior = Prior.of(model)
         if options.classifier is None:
             self.features: Features = pixel_features()
         else:
             self.features = classifier_features(runs.load(options.classifier).network)
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
 
-    def fid(self, images: Tensor) -> float:
+    def fid(self, images: Tensor) -> dict[str, Any]:
         """Distance of restored images to the test images that they stem from, in the features' Gaussian statistics."""
         truth = gaussian_statistics(self.features(self.test[: len(images)]))
-        return frechet_distance(gaussian_statistics(self.features(images)), truth)
+        found = frechet_distance(gaussian_statistics(self.features(images.float())), truth)
+        return {"fid": found, "features": self.features.name}
 
     def measure(
-        self,
-        group: str,
-        case: str,
-        name: str,
-        run: Callable[[], Tensor],
-        truth: Tensor,
-        region: Tensor | None = None,
-    ) -> Tensor | None:
-        """Run a candidate, and keep and print PSNR on the region, its standard error and seconds per image."""
-        started = time.perf_counter()
+        self, group: str, case: str, name: str, run: Callable[[], Tensor], score: Callable[[Tensor], dict[str, Any]]
+    ) -> None:
+        """Run a candidate, and keep and print its scores and its seconds of processor time an image."""
+        key = {"group": group, "case": case, "name": name}
+        if any(key.items() <= row.items() for row in self.rows):
+            return
+        started = time.process_time()
         try:
             result = run()
+            row = {"seconds": time.process_time() - started}
+            row = score(result) | row
+            row["seconds"] /= row["n"]
         except Exception as error:  # a peer that fails is a row of the table, not the end of it
-            self.keep(group, case, name, {"error": f"{type(error).__name__}: {error}"})
-            return None
-        seconds = (time.perf_counter() - started) / len(truth)
-        row = figures(psnr(result.float(), truth, region))
-        self.keep(group, case, name, {**row, "seconds": seconds})
-        return result
-
-    def keep(self, group: str, case: str, name: str, row: dict[str, Any]) -> None:
-        self.rows.append({"group": group, "case": case, "name": name, **row})
+            row = {"error": f"{type(error).__name__}: {error}"}
+        self.rows.append({**key, **row})
         cells = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
         print(f"{group:<12}{case:<16}{name:<28}{cells}", flush=True)
         self.options.out.write_text(json.dumps({"machine": machine(), "rows": self.rows}, indent=1))
@@ -112,9 +122,12 @@ class Bench:
 def denoising(bench: Bench) -> None:
     """White noise: PSNR on all pixels (results clipped), and on the foreground alone."""
     x, prior = bench.images, bench.prior
-    foreground = x > -1
+
+    def score(result: Tensor) -> dict[str, Any]:
+        return figures(result, x) | {"foreground": figures(result, x, x > -1)["psnr"]}
+
     for level in (25.0, 50.0):
-        case, sigma = f"sigma {level:.0f}", 2 * level / 255
+        sigma = 2 * level / 255
         y = GaussianNoise(level)(x, torch.arange(len(x)))
         candidates: dict[str, Callable[[], Tensor]] = {
             "noisy": lambda y=y: y,
@@ -127,62 +140,89 @@ def denoising(bench: Bench) -> None:
             "non-local means": lambda y=y, s=sigma: peers.non_local_means(y, s),
         }
         for name, run in candidates.items():
-            result = bench.measure("denoising", case, name, run, x)
-            if result is not None:
-                bench.keep("denoising", case, f"{name}, foreground", figures(psnr(result.float(), x, foreground)))
+            bench.measure("denoising", f"sigma {level:.0f}", name, run, score)
 
 
 def other_noise(bench: Bench) -> None:
     """Poisson, speckle and salt and pepper against the classical filters made for them."""
     x, prior = bench.images, bench.prior
-    keys = torch.arange(len(x))
     poisson, speckle, pepper = PoissonNoise(20), SpeckleNoise(0.4), SaltAndPepper(0.2)
     for case, corruption in (("poisson 20", poisson), ("speckle 0.4", speckle), ("pepper 20 %", pepper)):
-        y = corruption(x, keys)
+        y = corruption(x, torch.arange(len(x)))
         level = float(corruption.std(x).square().mean().sqrt())
-        bench.measure("other", case, "noisy", lambda y=y: y.clamp(-1, 1), x)
-        for k in (1, 8):
-            run = lambda y=y, c=corruption, k=k: denoise_corruption(y, prior, c, samples=k).mean(0)  # noqa: E731
-            bench.measure("other", case, f"ours, {k} x 20 calls", run, x)
+        candidates: dict[str, Callable[[], Tensor]] = {
+            "noisy": lambda y=y: y.clamp(-1, 1),
+            "ours": lambda y=y, c=corruption: denoise_corruption(y, prior, c).mean(0),
+        }
         for name, filter_ in (
             ("BM3D", peers.bm3d),
             ("non-local means", peers.non_local_means),
             ("total variation", peers.total_variation),
             ("median", peers.median),
         ):
-            bench.measure("other", case, name, lambda f=filter_, y=y, s=level: f(y.clamp(-1, 1), s), x)
+            candidates[name] = lambda f=filter_, y=y, s=level: f(y.clamp(-1, 1), s)
             if corruption is poisson:
-                bench.measure("other", case, f"Anscombe + {name}", lambda f=filter_, y=y: peers.anscombe(f, y, 20), x)
+                candidates[f"Anscombe + {name}"] = lambda f=filter_, y=y: peers.anscombe(f, y, 20)
             if corruption is speckle:
-                bench.measure("other", case, f"log + {name}", lambda f=filter_, y=y: peers.logarithmic(f, y, 0.4), x)
+                candidates[f"log + {name}"] = lambda f=filter_, y=y: peers.logarithmic(f, y, 0.4)
+        for name, run in candidates.items():
+            bench.measure("other", case, name, run, lambda result: figures(result, x))
 
 
 def inpainting(bench: Bench) -> None:
-    """PSNR in the hole: the mean of 16 samples, one sample, the linear estimate, the classical fillers; FID of each."""
-    x, prior = bench.images, bench.prior
+    """The hole: 19 draws, their mean of 16 and their calibration; one draw and the classical fillers with their FID."""
+    x, prior, steps = bench.images, bench.prior, bench.options.steps
     many = bench.test[: bench.options.n_fid]
     for case, mask in MASKS.items():
         known = mask.known(x[:1]).expand(1, 1, *x.shape[2:])
         hole = ~known
+
+        def score(draws: Tensor, hole: Tensor = hole) -> dict[str, Any]:
+            return figures(draws[:16].mean(0), x, hole) | calibration(draws, x, hole)
+
+        def score_one(result: Tensor, hole: Tensor = hole) -> dict[str, Any]:
+            return figures(result, many, hole) | bench.fid(result)
+
         bench.measure(
-            "inpainting", case, "mean of 16", lambda m=mask: restore(x, m, prior, samples=16).mean(0), x, hole
+            "inpainting",
+            case,
+            f"mean of 16, {steps} calls",
+            lambda m=mask: restore(x, m, prior, samples=19, steps=steps),
+            score,
         )
-        fillers: dict[str, Callable[[Tensor], Tensor]] = {
-            "one sample": lambda y, m=mask: restore(y, m, prior)[0],
-            "linear": lambda y, m=mask, k=known: torch.where(k, y, bench.linear.posterior_mean(m, m(y)).float()),
-            "Telea": lambda y, k=known: peers.opencv(y, k, "INPAINT_TELEA"),
-            "Navier-Stokes": lambda y, k=known: peers.opencv(y, k, "INPAINT_NS"),
-            "biharmonic": lambda y, k=known: peers.biharmonic(y, k),
+        fillers: dict[str, Callable[[], Tensor]] = {
+            "one sample, 20 calls": lambda m=mask: restore(many, m, prior)[0],
+            "linear": lambda m=mask, k=known: torch.where(k, many, bench.linear.posterior_mean(m, m(many))).clamp(
+                -1, 1
+            ),
+            "Telea": lambda k=known: peers.opencv(many, k, "INPAINT_TELEA"),
+            "Navier-Stokes": lambda k=known: peers.opencv(many, k, "INPAINT_NS"),
+            "biharmonic": lambda k=known: peers.biharmonic(many, k),
         }
-        for name, fill in fillers.items():
-            result = bench.measure("inpainting", case, name, lambda f=fill, y=many: f(y).clamp(-1, 1), many, hole)
-            if result is not None:
-                row = {"fid": bench.fid(result.float()), "n": len(many), "features": bench.features.name}
-                bench.keep("inpainting", case, f"{name}, FID", row)
+        for name, run in fillers.items():
+            bench.measure("inpainting", case, name, run, score_one)
+
+
+def calibration(draws: Tensor, x: Tensor, hole: Tensor) -> dict[str, float]:
+    """How often the range of `draws` [19, n, ...] holds the truth in the hole (aim: 90 %), and a draw's error over that
+    of the posterior's mean (aim: 3.01 dB; the mean of 19 errs by 1 + 1/19 of it). Ties are broken at random."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = draws + 1e-6 * torch.rand(draws.shape, generator=generator)
+    truth = x + 1e-6 * torch.rand(x.shape, generator=generator)
+    inside = (truth >= drawn.amin(0)) & (truth <= drawn.amax(0))
+    rows: dict[str, float] = {}
+    for name, region in (("coverage", hole.expand_as(x)), ("foreground coverage", hole & (x > -1))):
+        size = region.flatten(1).sum(1)
+        share = ((inside & region).flatten(1).sum(1) / size)[size > 0]
+        rows[name], rows[f"{name} se"] = mean_and_error(share)
+    single = (draws - x).square()[:, hole.expand_as(x)].mean()
+    several = (draws.mean(0) - x).square()[hole.expand_as(x)].mean() / (1 + 1 / len(draws))
+    return rows | {"sample over mean, dB": 10 * math.log10(single / several)}
 
 
 def methods(bench: Bench) -> None:
-    """Every method of ours at 20 calls, deepinv's DPS at 100 and 1,000, azula's MMPS and DiffPIR at 20."""
+    """Every method of ours at 20 calls, deepinv's DPS at 100 and 1,000, azula's MMPS and DiffPIR at about the same
+    time."""
     cases: list[tuple[str, Operator, float]] = [
         ("centre 14x14", BoxMask(), 0.0),
         ("random 50 %", RandomMask(0.5), 0.0),
@@ -191,11 +231,12 @@ def methods(bench: Bench) -> None:
         ("blur 1.5, 5", GaussianBlur(1.5), 10 / 255),
     ]
     for case, operator, sigma_y in cases:
-        _compare(bench, case, operator, sigma_y)
+        if bench.options.cases is None or case in bench.options.cases:
+            _compare(bench, case, operator, sigma_y)
 
 
 def _compare(bench: Bench, case: str, operator: Operator, sigma_y: float) -> None:
-    x, prior = bench.images, bench.prior
+    x, prior = bench.test[: bench.options.n_fid], bench.prior
     clean = operator(x)
     y = clean + sigma_y * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     region = ~operator.known(x[:1]).expand(1, 1, *x.shape[2:]) if isinstance(operator, Mask) else None
@@ -204,49 +245,31 @@ def _compare(bench: Bench, case: str, operator: Operator, sigma_y: float) -> Non
         method = named_method(name, operator, sigma_y, 20)
         candidates[f"{name} @20"] = lambda m=method: restore(y, operator, prior, m, sigma_y)[0]
     candidates["linear"] = lambda: bench.linear.posterior_mean(operator, y, sigma_y).clamp(-1, 1)
-    for name in ("mmps", "diffpir"):
-        candidates[f"azula {name} @20"] = lambda n=name: peers.azula(prior, operator, y, sigma_y, 20, n)
+    for name, calls in (("mmps", 20), ("diffpir", 20), ("diffpir", 70)):
+        candidates[f"azula {name} @{calls}"] = lambda n=name, c=calls: peers.azula(prior, operator, y, sigma_y, c, n)
     for calls in bench.options.dps:
         candidates[f"deepinv DPS @{calls}"] = lambda c=calls: peers.deepinv_dps(prior, operator, y, sigma_y, c)
     for name, run in candidates.items():
-        result = bench.measure("methods", case, name, run, x, region)
-        if result is not None:
-            bench.keep("methods", case, f"{name}, FID", {"fid": bench.fid(result.float()), "n": len(x)})
+        bench.measure("methods", case, name, run, lambda result: figures(result, x, region) | bench.fid(result))
 
 
-def calibration(bench: Bench) -> None:
-    """How often the range of 19 samples holds the truth (aim: 90 %), and sample error over mean error (3.01 dB)."""
-    x, prior = bench.images, bench.prior
-    generator = torch.Generator().manual_seed(0)
-    for case, mask in MASKS.items():
-        hole = (~mask.known(x[:1])).expand_as(x)
-        draws = restore(x, mask, prior, samples=19)
-        ties = 1e-6 * torch.rand(draws.shape, generator=generator), 1e-6 * torch.rand(x.shape, generator=generator)
-        low, high = (draws + ties[0]).amin(0), (draws + ties[0]).amax(0)
-        inside = (x + ties[1] >= low) & (x + ties[1] <= high)
-        rows = {"coverage": inside[hole].float().mean().item(), "n": len(x)}
-        rows["coverage, foreground"] = inside[hole & (x > -1)].float().mean().item()
-        single = (draws - x).square()[:, hole].mean()
-        several = (draws.mean(0) - x).square()[hole].mean() / (
-            1 + 1 / 19
-        )  # the mean of 19 errs by 1 + 1/19 of the MMSE
-        rows["sample over mean, dB"] = 10 * torch.log10(single / several).item()
-        bench.keep("calibration", case, "19 samples", rows)
-
-
-GROUPS = {f.__name__: f for f in (denoising, other_noise, inpainting, methods, calibration)}
+GROUPS = {f.__name__: f for f in (denoising, other_noise, inpainting, methods)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ckpt_path", required=True)
     parser.add_argument("--classifier", help="a classifier's run, for the FID's features (pixels without one)")
-    parser.add_argument("--n", type=int, default=64)
-    parser.add_argument("--n_fid", type=int, default=500)
+    parser.add_argument("--n", type=int, default=64, help="images restored several times, or denoised")
+    parser.add_argument("--n_fid", type=int, default=500, help="images restored once by each method")
+    parser.add_argument("--steps", type=int, default=20, help="calls a draw of the mean of 16")
     parser.add_argument("--dps", type=int, nargs="*", default=[100, 1000], help="calls of deepinv's DPS")
+    parser.add_argument("--cases", nargs="*", help="some of the cases of `methods`")
+    parser.add_argument("--bf16", action="store_true", help="run the network, for every method, in bfloat16")
     parser.add_argument("--only", nargs="*", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--out", type=Path, default=Path("restoration.json"))
     bench = Bench(parser.parse_args())
+    torch.set_num_threads(1)
     for name in bench.options.only:
         GROUPS[name](bench)
 

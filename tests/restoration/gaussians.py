@@ -1,8 +1,7 @@
-"""The law of a method's result on Gaussian data, by carrying mean and covariance through its steps."""
+"""The law of a method's result on Gaussian data: how it depends on its noise and on the measurement."""
 
 import torch
 
-from genmods.diffusion.samplers.base import Run
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.methods import Measurement
 
@@ -14,28 +13,29 @@ def ar1(size: int, rho: float, std: float = 1.0) -> Gaussian:
 
 
 def law(method, gaussian, process, operator, sigma_y=0.0):
-    """(slope, cov): x ~ N(slope y, cov), both on flattened images, for a method whose step is affine in x, y and noise.
+    """(slope, cov): x ~ N(slope y, cov), both on flattened images, for a method that is affine in x, y and its noise.
 
-    Each step is probed with unit vectors of x, of its noise and of y: rows of one batch.
+    One run over a batch of unit vectors: of the start, of the noise of each step, and of y.
     """
-    shape = gaussian.mean.shape
-    size = gaussian.mean.numel()
-    seen = operator(gaussian.mean[None]).numel()
-    units = torch.eye(2 * size + seen, dtype=torch.float64)
-    x, z, y = units[:, :size], units[:, size : 2 * size], units[:, 2 * size :]
-    x, z = x.reshape(-1, *shape), z.reshape(-1, *shape)
-    measurement = Measurement(operator, y.reshape(-1, *operator(gaussian.mean[None]).shape[1:]), sigma_y)
-    guided = method.guide(gaussian.denoise(process), process, measurement)
-    run = Run(guided, process, method.times(process), lambda i: z)
-    slope = torch.zeros(size, seen, dtype=torch.float64)
-    cov = process.prior_std**2 * torch.eye(size, dtype=torch.float64)
-    with torch.no_grad():
-        for i in range(len(run.times) - 1):
-            columns = method.step(run, measurement, x, i).flatten(1).T
-            on_x, on_z, on_y = columns.split([size, size, seen], dim=1)
-            slope = on_x @ slope + on_y
-            cov = on_x @ cov @ on_x.T + on_z @ on_z.T
-    return slope, cov
+    shape, like = gaussian.mean.shape, operator(gaussian.mean[None])
+    denoise, size, drawn = gaussian.denoise(process), gaussian.mean.numel(), []
+
+    def count(step):
+        drawn.append(step)
+        return torch.zeros(1, *shape, dtype=torch.float64)
+
+    method.sample(denoise, process, Measurement(operator, like, sigma_y), torch.zeros_like(gaussian.mean[None]), count)
+    moments = {step: place for place, step in enumerate(dict.fromkeys([-1, *drawn]))}
+    units = torch.eye(size * len(moments) + like.numel(), dtype=torch.float64)
+    measured = units[:, size * len(moments) :].reshape(-1, *like.shape[1:])
+
+    def noise(step):
+        return units[:, size * moments[step] : size * (moments[step] + 1)].reshape(-1, *shape)
+
+    start = process.prior_std * noise(-1)
+    x = method.sample(denoise, process, Measurement(operator, measured, sigma_y), start, noise)
+    on_noise, on_y = x.flatten(1).T.split([size * len(moments), like.numel()], dim=1)
+    return on_y, on_noise @ on_noise.T
 
 
 def divergence(gaussian, slope, cov, operator, sigma_y):

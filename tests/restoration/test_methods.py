@@ -6,12 +6,13 @@ from gaussians import ar1, divergence, law
 
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
+from genmods.diffusion.samplers import DDIM
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.methods import Measurement
+from genmods.restoration.methods import Guidance, Measurement, Stepping
 from genmods.restoration.methods.ddnm import DDNM
 from genmods.restoration.methods.ddnm_plus import DDNMPlus
 from genmods.restoration.methods.diffpir import DiffPIR
-from genmods.restoration.methods.mmps import MMPS, conjugate_gradients
+from genmods.restoration.methods.mmps import MMPS, update
 from genmods.restoration.methods.pigdm import PiGDM
 from genmods.restoration.methods.repaint import RePaint
 from genmods.restoration.methods.replacement import Replacement
@@ -33,7 +34,7 @@ def registered():
         (Replacement(steps=1000), 0.6256, 0.3078),
         (DDNM(steps=1000), 0.8976, 0.1880),
         (DDNMPlus(steps=1000), 0.8976, 0.1880),
-        (PiGDM(steps=1000), 0.8538, 0.2108),
+        (PiGDM(sampler=DDIM(steps=1000, eta=1.0)), 0.8538, 0.2108),
     ],
     ids=["replacement", "ddnm", "ddnm_plus", "pigdm"],
 )
@@ -73,6 +74,23 @@ def test_noisy_measurements(sigma_y):
         method = make(steps=100, iterations=4) if make is MMPS else make(steps=100)
         slope, cov = law(method, prior, Cosine(), Mask(known), sigma_y)
         assert divergence(prior, slope, cov, Mask(known), sigma_y) < limit
+
+
+@pytest.mark.parametrize(("steps", "tolerance"), [(20, 0.05), (100, 0.012)])
+def test_draws_spread_as_the_posterior_does(steps, tolerance):
+    """The variance in a hole, over the true one: by the second-order solver of the reverse SDE, and by ancestral steps,
+    which leave out that x0 is uncertain."""
+    prior, process = ar1(16, 0.9), Cosine()
+    known = torch.ones(1, 16, dtype=torch.bool)
+    known[:, 5:11] = False
+    hole, operator = ~known[0], Mask(known)
+    exact = (prior.cov - prior.gain(operator, 0.0) @ prior.matrix(operator) @ prior.cov)[hole][:, hole].trace()
+
+    def ratio(method):
+        return (law(method, prior, process, operator)[1][hole][:, hole].trace() / exact).item()
+
+    assert ratio(MMPS(steps=steps, iterations=16)) == pytest.approx(1, abs=tolerance)
+    assert ratio(MMPS(iterations=16, sampler=DDIM(steps=steps, eta=1.0))) < 1 - 4 * tolerance
 
 
 def test_repaint_comes_closer_than_replacement():
@@ -122,16 +140,15 @@ def test_diffpir_without_noise_projects():
 
 def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
     root = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    matrix = root @ root.T + torch.eye(5)
-    b = torch.randn(3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cov = root @ root.T + torch.eye(5)
+    b = torch.randn(3, 1, 1, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     b[1] = 0
-    z = conjugate_gradients(lambda v: v @ matrix, b, 20)
-    assert torch.allclose(z @ matrix, b, atol=1e-10)
+    exact = b @ torch.linalg.inv(cov + 0.3 * torch.eye(5)) @ cov
+    assert torch.allclose(update(lambda v: v @ cov, Identity(), 0.3, b, 20), exact, atol=1e-10)
 
 
-def test_identity_and_no_method_samples_the_prior():
-    from genmods.restoration.methods.base import Method
-
-    slope, cov = law(Method(steps=1000), ar1(2, 0.9), Linear(steps=1000), Identity())
+@pytest.mark.parametrize("method", [Guidance(steps=1000), Stepping(steps=1000)], ids=["guidance", "stepping"])
+def test_the_unguided_draw_from_the_prior(method):
+    slope, cov = law(method, ar1(2, 0.9), Linear(steps=1000), Identity())
     assert slope.abs().max() == 0
     assert torch.allclose(cov, ar1(2, 0.9).cov, atol=0.01)

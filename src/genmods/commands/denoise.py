@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
-    from genmods.diffusion.samplers.ddim import DDIM
+    from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
     from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
     from genmods.restoration.folder import Restored
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         estimate = back(denoise(y, model, level, label))
         if samples == 1:
             return Restored(estimate, images)
-        draws = denoise_samples(y, model, level, samples, DDIM(steps=options.steps, eta=1.0), **conditions)
+        draws = denoise_samples(y, model, level, samples, DPMpp2MSDE(steps=options.steps), **conditions)
         return Restored(estimate, images, back(draws))
 
     session.process(restorer)

@@ -19,7 +19,7 @@ from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
-from genmods.diffusion.samplers.ddim import DDIM
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Diagonal, Mask
@@ -91,13 +91,13 @@ def denoise_samples(
 ) -> Tensor:
     """Draws from p(x | y) for white noise: [samples, B, C, H, W].
 
-    The `sampler` (DDIM of 20 ancestral steps) runs from the noise level down; other arguments as in `restore`. Images
+    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down; other arguments as in `restore`. Images
     of different noise levels are done one level after the other.
     """
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
     check_images(y, float(levels.min()))
     prior, process = Prior.of(model), Prior.of(model).process
-    sampler = sampler or DDIM(steps=20, eta=1.0)
+    sampler = sampler or DPMpp2MSDE(steps=20)
     result = y.expand(samples, *y.shape).clone()
     for level in levels[levels >= SMALLEST].unique():
         members = (levels == level).nonzero().flatten().cpu()

@@ -12,7 +12,7 @@ from genmods import keyed
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.samplers.base import Progress
 from genmods.errors import UserError
-from genmods.restoration.methods import Measurement, Method
+from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.operators import Mask, Operator
 from genmods.restoration.prior import Prior
 from genmods.table import BUILTINS
@@ -81,7 +81,7 @@ def restore(
         raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
     if isinstance(method, str):
         conditional = prior.sees_masks and method == "auto"
-        method = Method(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
+        method = Guidance(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
     results = []
     chunks = draws(len(y), samples, batch_size)
     for place, (rows, copies) in enumerate(chunks):

@@ -1,5 +1,5 @@
 """Methods: samplers of images given a measurement."""
 
-from genmods.restoration.methods.base import Measurement, Method
+from genmods.restoration.methods.base import Guidance, Measurement, Method, Stepping
 
-__all__ = ["Measurement", "Method"]
+__all__ = ["Guidance", "Measurement", "Method", "Stepping"]

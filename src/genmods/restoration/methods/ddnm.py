@@ -17,14 +17,19 @@ from torch import Tensor
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
-from genmods.restoration.methods.base import Measurement, Method
+from genmods.diffusion.samplers.base import Sampler
+from genmods.diffusion.samplers.ddim import DDIM
+from genmods.restoration.methods.base import Guidance, Measurement
 
 
 @dataclass
-class DDNM(Method):
-    """Null-space projection of the estimate; for measurements without noise."""
+class DDNM(Guidance):
+    """Null-space projection of the estimate, ancestral steps where no sampler is given; for measurements without noise."""
 
     needs_eps: ClassVar[bool] = True
+
+    def follower(self) -> Sampler:
+        return DDIM(self.steps, self.grid, eta=1.0)
 
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         def guided(x: Tensor, t: Tensor) -> Estimate:

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Method
+from genmods.restoration.methods.base import Measurement, Stepping
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DDNMPlus(Method):
+class DDNMPlus(Stepping):
     """Null-space projection that knows the noise of the measurement; for any noise level."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:

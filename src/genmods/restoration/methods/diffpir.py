@@ -15,12 +15,12 @@ from torch import Tensor
 
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Method, advance
+from genmods.restoration.methods.base import Measurement, Stepping, advance
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DiffPIR(Method):
+class DiffPIR(Stepping):
     """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`."""
 
     trust: float = 7.0

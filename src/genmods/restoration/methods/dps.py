@@ -14,12 +14,12 @@ from torch import Tensor
 
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Method, advance, gradient
+from genmods.restoration.methods.base import Measurement, Stepping, advance, gradient
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DPS(Method):
+class DPS(Stepping):
     """Gradient guidance of strength `zeta`, one gradient a call; made for many steps (1,000 in the paper)."""
 
     zeta: float = 1.0

@@ -3,7 +3,7 @@ taken as N(x̂0, V) with the covariance that Tweedie's formula gives, V = σ²/�
 
     x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0,
 
-the system solved by conjugate gradients, one vector-Jacobian product an iteration. Solved to the end it is exact for
+the system solved by conjugate gradients, one vector-Jacobian product an iteration; V Aᵀ z is gathered on the way. Solved to the end it is exact for
 any Gaussian prior.
 """
 
@@ -18,12 +18,12 @@ from torch import Tensor
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.restoration.methods.base import Measurement, Method, consistent, gradient
-from genmods.restoration.operators import reciprocal
+from genmods.restoration.methods.base import Guidance, Measurement, consistent, moments
+from genmods.restoration.operators import Operator, reciprocal
 
 
-def conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
-    """z with system(z) ≈ b, each row of `b` [B, ...] for itself.
+def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b: Tensor, iterations: int) -> Tensor:
+    """V Aᵀ z with (A V Aᵀ + noise I) z ≈ b, each row of `b` [B, ...] for itself; `cov` is v -> V v.
 
     A row stops when it is solved to rounding, or where the curvature is not positive (a network's Jacobian may not be).
     """
@@ -31,37 +31,39 @@ def conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, iteration
     def dot(u: Tensor, v: Tensor) -> Tensor:
         return per_sample((u * v).flatten(1).sum(1), b)
 
-    z, residual, direction = torch.zeros_like(b), b, b
+    residual, direction = b, b
+    total: Tensor | float = 0.0
     energy = dot(b, b)
     solved = torch.finfo(b.dtype).eps ** 2 * energy
     for _ in range(iterations):
-        image = system(direction)
+        lifted = cov(operator.adjoint(direction))
+        image = operator(lifted) + noise * direction
         length = energy * reciprocal(dot(direction, image).clamp_min(0))
-        z = z + length * direction
+        total = total + length * lifted
         residual = residual - length * image
         previous, energy = energy, dot(residual, residual)
         energy = torch.where(energy > solved, energy, 0.0)
         direction = residual + energy * reciprocal(previous) * direction
-    return z
+    return total
 
 
 @dataclass
-class MMPS(Method):
-    """Moment matching: `iterations` of conjugate gradients a call, each a gradient, and one gradient more."""
+class MMPS(Guidance):
+    """Moment matching: `iterations` of conjugate gradients a call, one gradient each."""
 
     iterations: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.iterations < 1:
+            raise ValueError(f"iterations={self.iterations}: at least 1")
 
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         operator, noise = measurement.operator, measurement.sigma_y**2
 
         def guided(x: Tensor, t: Tensor) -> Estimate:
-            estimate, vjp = gradient(denoise, x, t)
-            scale = per_sample(process.sigma(t) ** 2 / process.alpha(t), x)
-
-            def system(v: Tensor) -> Tensor:
-                return operator(scale * vjp(operator.adjoint(v))) + noise * v
-
-            z = conjugate_gradients(system, measurement.residual(estimate.x0), self.iterations)
-            return consistent(process, x, t, estimate.x0 + scale * vjp(operator.adjoint(z)))
+            x0, cov = moments(denoise, process, x, t)
+            x0 = x0 + update(cov, operator, noise, measurement.residual(x0), self.iterations)
+            return consistent(process, x, t, x0)
 
         return guided

@@ -16,12 +16,12 @@ from torch import Tensor
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.restoration.methods.base import Measurement, Method, consistent, gradient
+from genmods.restoration.methods.base import Guidance, Measurement, consistent, moments
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class PiGDM(Method):
+class PiGDM(Guidance):
     """Pseudo-inverse guidance, one gradient a call; `prior_std` is c, the standard deviation of clean pixels."""
 
     prior_std: float = 1.0
@@ -30,11 +30,10 @@ class PiGDM(Method):
         operator, noise = measurement.operator, measurement.sigma_y**2
 
         def guided(x: Tensor, t: Tensor) -> Estimate:
-            estimate, vjp = gradient(denoise, x, t)
+            x0, cov = moments(denoise, process, x, t)
             alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
             r2 = (self.prior_std * sigma) ** 2 / ((self.prior_std * alpha) ** 2 + sigma**2)
-            residual = measurement.residual(estimate.x0)
-            solved = operator.spectral(residual, lambda e: reciprocal(r2 * e + noise))
-            return consistent(process, x, t, estimate.x0 + sigma**2 / alpha * vjp(operator.adjoint(solved)))
+            solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(r2 * e + noise))
+            return consistent(process, x, t, x0 + cov(operator.adjoint(solved)))
 
         return guided
