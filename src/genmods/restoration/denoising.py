@@ -91,8 +91,8 @@ def denoise_samples(
 ) -> Tensor:
     """Draws from p(x | y) for white noise: [samples, B, C, H, W].
 
-    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down; other arguments as in `restore`. Images
-    of different noise levels are done one level after the other.
+    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down; other
+    arguments as in `restore`. Images of different noise levels are done one level after the other.
     """
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
     check_images(y, float(levels.min()))

@@ -24,7 +24,7 @@ from genmods.restoration.methods.base import Guidance, Measurement
 
 @dataclass
 class DDNM(Guidance):
-    """Null-space projection of the estimate, ancestral steps where no sampler is given; for measurements without noise."""
+    """Null-space projection of the estimate, followed by ancestral steps; for measurements without noise."""
 
     needs_eps: ClassVar[bool] = True
 

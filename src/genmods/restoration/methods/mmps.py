@@ -3,8 +3,8 @@ taken as N(x̂0, V) with the covariance that Tweedie's formula gives, V = σ²/�
 
     x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0,
 
-the system solved by conjugate gradients, one vector-Jacobian product an iteration; V Aᵀ z is gathered on the way. Solved to the end it is exact for
-any Gaussian prior.
+the system solved by conjugate gradients, one vector-Jacobian product an iteration; V Aᵀ z is gathered on the way. Solved
+to the end it is exact for any Gaussian prior.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b:
         return per_sample((u * v).flatten(1).sum(1), b)
 
     residual, direction = b, b
-    total: Tensor | float = 0.0
+    total = torch.zeros_like(operator.adjoint(b))
     energy = dot(b, b)
     solved = torch.finfo(b.dtype).eps ** 2 * energy
     for _ in range(iterations):
