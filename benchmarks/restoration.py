@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,9 @@ class Bench:
     ) -> None:
         """Run a candidate, and keep and print its scores and its seconds of processor time an image."""
         key = {"group": group, "case": case, "name": name}
-        if any(key.items() <= row.items() for row in self.rows):
+        if any(key.items() <= row.items() for row in self.rows) or not re.search(
+            self.options.match, f"{group}, {case}, {name}"
+        ):
             return
         started = time.process_time()
         try:
@@ -231,8 +234,7 @@ def methods(bench: Bench) -> None:
         ("blur 1.5, 5", GaussianBlur(1.5), 10 / 255),
     ]
     for case, operator, sigma_y in cases:
-        if bench.options.cases is None or case in bench.options.cases:
-            _compare(bench, case, operator, sigma_y)
+        _compare(bench, case, operator, sigma_y)
 
 
 def _compare(bench: Bench, case: str, operator: Operator, sigma_y: float) -> None:
@@ -264,7 +266,7 @@ def main() -> None:
     parser.add_argument("--n_fid", type=int, default=500, help="images restored once by each method")
     parser.add_argument("--steps", type=int, default=20, help="calls a draw of the mean of 16")
     parser.add_argument("--dps", type=int, nargs="*", default=[100, 1000], help="calls of deepinv's DPS")
-    parser.add_argument("--cases", nargs="*", help="some of the cases of `methods`")
+    parser.add_argument("--match", default="", help="only rows whose `group, case, name` fits this regular expression")
     parser.add_argument("--bf16", action="store_true", help="run the network, for every method, in bfloat16")
     parser.add_argument("--only", nargs="*", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--out", type=Path, default=Path("restoration.json"))

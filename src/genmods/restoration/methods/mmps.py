@@ -3,8 +3,8 @@ taken as N(x̂0, V) with the covariance that Tweedie's formula gives, V = σ²/�
 
     x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0,
 
-the system solved by conjugate gradients, one vector-Jacobian product an iteration; V Aᵀ z is gathered on the way. Solved
-to the end it is exact for any Gaussian prior.
+the system solved by conjugate gradients, one vector-Jacobian product an iteration, with V Aᵀ z gathered on the way.
+Solved to the end it is exact for any Gaussian prior.
 """
 
 from __future__ import annotations
