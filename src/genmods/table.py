@@ -163,6 +163,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "metric": {
         "bpd": "genmods.metrics.scores:BitsPerDimension",
+        "bpd_ode": "genmods.metrics.scores:FlowBitsPerDimension",
         "clustering": "genmods.metrics.neighbours:Clustering",
         "fid": "genmods.metrics.frechet:FrechetDistance",
         "is": "genmods.metrics.scores:InceptionScore",

@@ -7,7 +7,15 @@ from genmods.errors import UserError
 from genmods.metrics.base import Evidence, count_name
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
 from genmods.metrics.neighbours import Clustering, NearestImages, NearestNeighbours, knn_accuracy, nearest, purity
-from genmods.metrics.scores import BitsPerDimension, Precision, Recall, coverage, inception_score, neighbour_distance
+from genmods.metrics.scores import (
+    BitsPerDimension,
+    FlowBitsPerDimension,
+    Precision,
+    Recall,
+    coverage,
+    inception_score,
+    neighbour_distance,
+)
 
 
 def test_inception_score_ends():
@@ -89,9 +97,12 @@ def test_purity_counts_the_majority():
 
 
 def test_bits_interval_over_images():
-    evidence = Evidence(test=torch.zeros(50, 1, 2, 2), bits=lambda x: torch.arange(len(x)).double())
-    (figure,) = BitsPerDimension(batch_size=50)(evidence).figures
-    assert figure.value == pytest.approx(24.5)
+    test = torch.zeros(50, 1, 2, 2)
+    evidence = Evidence(test=test, bits=lambda x, i: i.double(), flow_bits=lambda x, i: 2 * i.double())
+    (figure,) = BitsPerDimension(batch_size=7)(evidence).figures
+    assert figure.name == "bpd" and figure.value == pytest.approx(24.5)
+    (flow,) = FlowBitsPerDimension(images=11)(evidence).figures
+    assert flow.name == "bpd_ode" and flow.value == pytest.approx(10)
     assert figure.high - figure.value == pytest.approx(1.96 * torch.arange(50).double().std().item() / 50**0.5)
 
 

@@ -26,7 +26,6 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.keyed import fold, uniform
 
-
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 

@@ -19,6 +19,9 @@ from genmods.errors import UserError
 from genmods.metrics.features import Features, to_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
 
+Likelihood = Callable[[Tensor, Tensor], Tensor]
+"""(images [B, C, H, W] in [-1, 1], their numbers int64 [B]) -> bits per dimension [B]; image i has its own noise."""
+
 
 @dataclass
 class Figure:
@@ -63,7 +66,8 @@ class Evidence:
     """All that one evaluation may look at. Images [N, C, H, W] are float in [-1, 1], or uint8 of `levels` grey levels;
     labels are int64 [N].
 
-    `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `bits(images)` the bits per dimension [B] of a batch.
+    `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `bits` is a bound on the likelihood, `flow_bits` the one of
+    the probability flow.
     `cache` is the folder in which reference statistics are kept by the hash of data and features (None: not kept).
     """
 
@@ -73,7 +77,8 @@ class Evidence:
     test_labels: Tensor | None = None
     generate: Callable[[int], Tensor] | None = None
     features: Features | None = None
-    bits: Callable[[Tensor], Tensor] | None = None
+    bits: Likelihood | None = None
+    flow_bits: Likelihood | None = None
     n: int = 2000
     levels: int = 256
     seed: int = 0
