@@ -18,7 +18,8 @@ RECIPES = shipped()
 BY_RUN = {name.replace("/", "-"): name for name in RECIPES}
 SMALL = {"n": 2, "samples": 2, "steps": 3}
 QUICK = ["--data.limit=8", "--data.batch_size=4", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
-FIT = ["--logger=null", "--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=null"]
+QUICK += ["--logger=null"]
+FIT = ["--trainer.max_steps=3", "--trainer.check_val_every_n_epoch=null"]
 FIT += ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1"]
 
 

@@ -1,15 +1,25 @@
+import re
 from pathlib import Path
 
 import pytest
 
+import genmods
 from genmods.tracking.names import METRICS, PICTURES, TABLES, direction
 
+SOURCES = [path for part in ("tasks", "callbacks") for path in (Path(genmods.__file__).parent / part).glob("*.py")]
 TABLE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [*METRICS, *PICTURES, *TABLES])
 def test_the_documented_table_is_the_table_in_the_code(name):
     assert f"| `{name}` | {(METRICS | PICTURES | TABLES)[name]} |" in TABLE
+
+
+def test_whatever_a_task_or_callback_logs_is_documented():
+    calls = r'\.(?:log|log_mean|metrics)\(\s*\{?f?"([^"]+)"'
+    logged = {name for path in SOURCES for name in re.findall(calls, path.read_text(encoding="utf-8"))}
+    names = {name.replace("{stage}", "val") for name in logged if not name.startswith("noise/")}
+    assert len(names) > 20 and names <= set(METRICS)
 
 
 def test_directions():

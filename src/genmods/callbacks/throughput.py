@@ -47,7 +47,7 @@ class Throughput(Callback):
         self._paused = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and trainer.global_step == 0:
             logbook(trainer).metrics({"train/parameters": float(sum(p.numel() for p in pl_module.parameters()))})
         self._mark = time.perf_counter()
 

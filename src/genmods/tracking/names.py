@@ -19,15 +19,25 @@ METRICS: dict[str, str] = {
     "train/images_per_s": "images a second over all devices, since the last row",
     "train/memory_gb": "peak memory in 1e9 bytes, of the first device or else of the process",
     "train/parameters": "number of parameters, at the first step",
+    "train/loss_discriminator": "loss of a GAN's discriminator",
     "val/loss": "validation loss, with EMA weights where there are any",
     "val/acc": "validation accuracy",
+    "val/acc_class_mean": "accuracy of each class, averaged over the classes",
     "val/ece": "expected calibration error",
+    "val/ece_calibrated": "the same after the temperature, by `validate` and `test`",
+    "val/map": "mean average precision of several labels an image",
+    "val/r2": "share of the variance that a regression explains",
+    "val/mae": "mean absolute error of a regression",
     "val/bpd": "bits per dimension on validation images",
     "val/fid_N": "Fréchet distance of N samples to the training images",
     "val/kid_N": "kernel distance of N samples to the training images",
-    "val/psnr": "peak signal-to-noise ratio of restored validation images, dB",
+    "val/reconstruction": "squared error of an autoencoder's images",
+    "val/kl": "divergence of an autoencoder's latents from the prior",
+    "val/margin": "how much more real than generated a GAN's discriminator finds validation images",
     "noise/loss_K": "training loss in bin K of log-SNR, low noise first",
-    "test/NAME": "any of the above on the test images, by `evaluate`",
+    "test/psnr": "peak signal-to-noise ratio of restored test images, dB; in the hole alone where there is one",
+    "test/ssim": "structural similarity of restored test images",
+    "test/NAME": "any `val/NAME` on the test images, by `test`; any metric of `evaluate`",
 }
 
 PICTURES: dict[str, str] = {
@@ -52,8 +62,8 @@ TABLES: dict[str, str] = {
     "test/restored": "test images of a restoration: clean, measured, restored, PSNR",
 }
 
-_BETTER_HIGH = ("acc", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")
-_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised")
+_BETTER_HIGH = ("acc", "map", "r2", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")
+_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised", "reconstruction")
 
 
 def direction(name: str) -> Direction:

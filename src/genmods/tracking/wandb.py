@@ -83,8 +83,8 @@ class WandbRun(WandbLogger, RunLogger):
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
         """Keep the run in `folder`/wandb with `config`. To resume a run, set `run_id` beforehand."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._save_dir = str(folder)
-        self._wandb_init |= {"dir": str(folder), "config": config}
+        self._save_dir = str(folder.resolve())  # W&B's own process may have another working folder
+        self._wandb_init |= {"dir": self._save_dir, "config": config}
         self._last_step = resume_step or 0
         self._configured = True
 
@@ -241,7 +241,7 @@ class WandbRun(WandbLogger, RunLogger):
     @property
     def sync_command(self) -> str:
         """The command line that uploads what lies on disk."""
-        return f"wandb sync {Path(self.experiment.dir).parent}"
+        return f"wandb sync {os.path.relpath(Path(self.experiment.dir).parent)}"
 
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
