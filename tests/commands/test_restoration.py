@@ -11,7 +11,9 @@ from genmods import runs
 from genmods.commands import dispatch
 from genmods.data.files import Picture, read_image, write_image
 from genmods.diffusion import Cosine
+from genmods.restoration.folder import names
 from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.inpainting import parse_hole
 
 
 class Model:
@@ -55,23 +57,78 @@ def call(command, source, out, *options):
     return dispatch([command, "--ckpt_path", "c", "--input", str(source), "--out", str(out), "--quiet", *options])
 
 
-@pytest.mark.parametrize(("channels", "bits", "alpha"), [(1, 8, False), (3, 8, False), (1, 16, False), (3, 16, True)])
-@pytest.mark.parametrize("size", [(8, 8), (5, 13), (20, 9)])
+PILLOW = {"PNG": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"], "TIFF": ["L", "LA", "RGB", "RGBA", "P", "I;16"]}
+PILLOW |= {"WEBP": ["RGB", "RGBA"], "JPEG": ["L", "RGB"]}
+DEEP = [("png", 1, True), ("png", 3, False), ("png", 3, True), ("tif", 3, False), ("tif", 3, True)]
+KINDS = 22
+
+
+def fill(folder, height, width, rng):
+    """A folder of one image of every kind of file."""
+    for suffix, modes in PILLOW.items():
+        for mode in modes:
+            deep, bands = mode == "I;16", len(Image.new(mode, (1, 1)).getbands())
+            noise = rng.integers(
+                0, 65536 if deep else 256, (height, width, bands), dtype=np.uint16 if deep else np.uint8
+            )
+            image = (
+                Image.fromarray(noise.squeeze()) if mode in ("1", "P", "L", "I;16") else Image.fromarray(noise, mode)
+            )
+            image.convert(mode).save(folder / f"{mode.replace(';', '')}.{suffix.lower()}")
+    for suffix, channels, alpha in DEEP:
+        noise = torch.from_numpy(rng.random((channels + alpha, height, width), dtype=np.float32))
+        write_image(
+            folder / f"{channels}{alpha}.{suffix}",
+            Picture(noise[:channels] * 2 - 1, noise[channels:] if alpha else None, 16),
+        )
+
+
+def masks(folder, height, width, rng):
+    """A random mask in each of its three forms, and the pixels that it leaves."""
+    x, y = int(rng.integers(0, width - 1)), int(rng.integers(0, height - 1))
+    yield f"box:{x},{y},{rng.integers(1, width - x)},{rng.integers(1, height - y)}"
+    yield f"random:{rng.uniform(0.2, 0.8):.3f}"
+    Image.fromarray(rng.random((height, width)) < 0.5).save(folder / "mask.png")
+    yield str(folder / "mask.png")
+
+
 @pytest.mark.parametrize("trained", [1, 3])
-def test_known_pixels_come_back_bit_by_bit(tmp_path, monkeypatch, channels, bits, alpha, size, trained):
+def test_known_pixels_come_back_bit_by_bit(tmp_path, monkeypatch, trained):
+    """1,056 cases of random masks, sizes, and kinds of files: mode, bits, size, transparency and known pixels stay."""
     chosen = Model(trained)
     monkeypatch.setattr(runs, "load", lambda path: chosen)
-    before = picture(channels, *size, bits, alpha)
+    rng = np.random.default_rng(trained)
+    cases = filled = 0
+    for size in [(8, 8), *rng.integers(3, 22, (7, 2)).tolist()]:
+        place = tmp_path / f"{cases}"
+        (place / "in").mkdir(parents=True)
+        fill(place / "in", *size, rng)
+        for k, mask in enumerate(masks(place, *size, rng)):
+            out = place / f"out{k}"
+            assert call("inpaint", place / "in", out, "--mask", mask, "--steps", "2", "--seed", str(k)) == 0
+            paths = names([place / "in"], out)
+            assert len(paths) == KINDS
+            for index, (path, name) in enumerate(paths.items()):
+                before, after = read_image(path), read_image(out / name)
+                hole = parse_hole(mask, *size, k, index)
+                assert (after.bits, after.image.shape) == (before.bits, before.image.shape), name
+                assert torch.equal(after.image[:, ~hole], before.image[:, ~hole]), name
+                filled += not torch.equal(after.image[:, hole], before.image[:, hole])
+                assert (before.alpha is None and after.alpha is None) or torch.equal(before.alpha, after.alpha), name
+                cases += 1
+    assert cases >= 500 and filled > 0.99 * cases
+
+
+def test_several_draws_keep_known_pixels_too(tmp_path):
+    before = picture(3, 5, 13, 16, True)
     write_image(tmp_path / "a.png", before)
     options = ("--mask", "box:1,1,3,2", "--samples", "2", "--steps", "3")
     assert call("inpaint", tmp_path / "a.png", tmp_path / "out", *options) == 0
-    known = torch.ones(size, dtype=torch.bool)
+    known = torch.ones(5, 13, dtype=torch.bool)
     known[1:3, 1:4] = False
-    for file in ("a.png", "samples/a_1.png", "samples/a_2.png"):
-        after = read_image(tmp_path / "out" / file)
-        assert (after.bits, after.image.shape, after.alpha is None) == (bits, before.image.shape, not alpha)
-        assert torch.equal(after.image[:, known], before.image[:, known])
-        assert not torch.equal(after.image[:, ~known], before.image[:, ~known])
+    drawn = [read_image(tmp_path / "out/samples" / f"a_{k}.png").image for k in (1, 2)]
+    assert all(torch.equal(draw[:, known], before.image[:, known]) for draw in drawn)
+    assert not torch.equal(drawn[0][:, ~known], drawn[1][:, ~known])
     assert (tmp_path / "out/strips/a.png").is_file() and (tmp_path / "out/uncertainty/a.png").is_file()
 
 

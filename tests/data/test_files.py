@@ -21,7 +21,8 @@ def picture(channels: int, bits: int, alpha: bool) -> Picture:
 
 
 CASES = [(c, 8, a, s) for c in (1, 3) for a in (False, True) for s in ("png", "tiff", "webp")]
-CASES += [(c, 16, a, "png") for c in (1, 3) for a in (False, True)] + [(1, 16, False, "tiff"), (3, 8, False, "bmp")]
+CASES += [(c, 16, a, "png") for c in (1, 3) for a in (False, True)] + [(3, 8, False, "bmp")]
+CASES += [(1, 16, False, "tiff"), (3, 16, False, "tiff"), (3, 16, True, "tiff")]
 
 
 @pytest.mark.parametrize("channels, bits, alpha, suffix", CASES)
@@ -63,6 +64,8 @@ def test_palette_cmyk_and_bilevel_are_read(tmp_path):
 def test_what_a_format_cannot_hold_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot hold this 16-bit"):
         write_image(tmp_path / "x.jpg", picture(1, 16, False))
+    with pytest.raises(UserError, match="cannot hold this 16-bit"):
+        write_image(tmp_path / "x.tif", picture(1, 16, True))
     with pytest.raises(UserError, match="cannot hold transparency"):
         write_image(tmp_path / "x.jpg", picture(3, 8, True))
 

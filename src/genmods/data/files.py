@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def read_image(path: str | Path) -> Picture:
     if opened.format == "PNG" and opened.mode not in _DEEP_MODES and _png_depth(path) == 16:
         pixels = _deep_png(path)
     elif opened.format == "TIFF" and opened.mode in ("RGB", "RGBA") and 16 in opened.tag_v2.get(258, ()):  # type: ignore[attr-defined]
-        raise UserError(f"{path}: 16-bit colour is read from PNG only, not from TIFF")
+        pixels = _deep_tiff(path)
     else:
         pixels = np.asarray(decode(opened, path))
     bits = 8 * pixels.dtype.itemsize
@@ -113,7 +114,10 @@ def write_image(path: str | Path, picture: Picture) -> None:
     if picture.bits == 16 and suffix == ".png":
         path.write_bytes(_encode_deep_png(pixels))
         return
-    if picture.bits == 16 and (suffix not in (".tif", ".tiff") or pixels.shape[2] > 1):
+    if picture.bits == 16 and suffix in (".tif", ".tiff") and pixels.shape[2] != 2:
+        _encode_deep_tiff(path, pixels)
+        return
+    if picture.bits == 16:
         raise UserError(f"{path}: a {suffix} file cannot hold this 16-bit image, a .png file can")
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise UserError(f"{path}: a {suffix} file cannot hold transparency, a .png file can")
@@ -206,6 +210,32 @@ def _deep_png(path: str | Path) -> np.ndarray:
         return decode_png(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     except RuntimeError as error:
         raise UserError(f"{path}: {_reason(error)}") from None
+
+
+def _deep_tiff(path: str | Path) -> np.ndarray:
+    """uint16 [H, W, C] of a 16-bit colour TIFF file (its first page), which Pillow would cut to 8 bits."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            pixels = file.pages[0].asarray()
+            separate = file.pages[0].tags["PlanarConfiguration"].value == tifffile.PLANARCONFIG.SEPARATE
+    except Exception as error:
+        raise UserError(f"{path}: {_reason(error)}") from None
+    return pixels.transpose(1, 2, 0) if separate else pixels
+
+
+def _encode_deep_tiff(path: Path, pixels: np.ndarray) -> None:
+    """Write uint16 [H, W, C] as a deflated 16-bit TIFF file, grey, colour or colour with alpha."""
+    import tifffile
+
+    channels = pixels.shape[2]
+    settings: dict[str, Any] = {"photometric": "minisblack"}
+    if channels > 1:
+        alpha = ["unassalpha"] if channels == 4 else None
+        settings = {"photometric": "rgb", "planarconfig": "contig", "extrasamples": alpha}
+    pixels = pixels.squeeze(2) if channels == 1 else pixels
+    tifffile.imwrite(path, pixels, compression="zlib", metadata=None, **settings)
 
 
 def _encode_deep_png(pixels: np.ndarray) -> bytes:
