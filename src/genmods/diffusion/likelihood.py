@@ -92,10 +92,8 @@ def _diffusion(
 ) -> Tensor:
     """One draw of the diffusion term, nats [B], at the times that u in [0, 1) [B] chooses: its mean is the term."""
     if grid is None:
-        span = process.t_max - process.t_low
-        t = process.t_low + span * u
-        error = _sum((denoise(process.diffuse(x0, eps, t), t).eps - eps).square())
-        return -0.5 * span * process.log_snr_rate(t) * error
+        t, fall = process.spread(u)
+        return 0.5 * fall * _sum((denoise(process.diffuse(x0, eps, t), t).eps - eps).square())
     step = (u * (len(grid) - 1) + 1e-9).long()
     s, t = grid.to(u.device)[step], grid.to(u.device)[step + 1]
     error = _sum((denoise(process.diffuse(x0, eps, t), t).x0 - x0).square())
@@ -179,7 +177,7 @@ class _Flow(NamedTuple):
 
     def velocity(self, x: Tensor, log_snr: float) -> tuple[Tensor, Tensor]:
         """dx/dlog-SNR [B, ...] and its divergence [B]."""
-        t = self.process.time(torch.full((len(x),), log_snr, dtype=torch.float64, device=x.device))
+        t = self.process.time(torch.tensor([log_snr], dtype=torch.float64, device=x.device)).expand(len(x))
         rate = self.process.log_snr_rate(t)
         with torch.enable_grad():
             x = x.detach().requires_grad_()

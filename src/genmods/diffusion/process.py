@@ -93,6 +93,12 @@ class NoiseProcess(nn.Module):
         check_times(t, x0)
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
 
+    def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Times [B] from `t_low` to `t_max` at the shares `u` in [0, 1] of a likelihood's integral, and the fall of the
+        log-SNR per share there [B]: uniform in the log-SNR, where the error of ε is bounded."""
+        low, high = self.log_snr_range
+        return self.time(high - (high - low) * u), torch.full_like(u, high - low)
+
     def schedule(self, steps: int) -> Tensor:
         """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t, as a rule."""
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)

@@ -68,6 +68,10 @@ class Learned(VariancePreserving):
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
 
+    def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Uniform in t, which is what the schedule learns, and differentiable in it."""
+        return u, -self.log_snr_rate(u)
+
     def log_snr(self, t: Tensor) -> Tensor:
         return -self._gamma(precise(t))[0]
 
