@@ -40,21 +40,18 @@ class Task(LightningModule):
     seed: int = 0
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(parameter_groups(self))
+        optimizer = self.optimizer(self.groups())
         if self.schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduled(optimizer), "interval": "step"},
-        }
-
-    def scheduled(self, optimizer: Optimizer) -> LRScheduler:
-        """The schedule of `optimizer` over the steps of this training; raises UserError where they have no end."""
-        assert self.schedule is not None
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
-        return self.schedule(optimizer, int(total))
+        schedule = self.schedule(optimizer, int(total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of the optimizer."""
+        return parameter_groups(self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]

@@ -1,7 +1,8 @@
 """Generative adversarial networks: the non-saturating game with a zero-centred gradient penalty on real images.
 
 The discriminator minimises softplus(-D(x)) + softplus(D(G(z))) + gamma/2 ||grad_x D(x)||^2, the generator
-softplus(-D(G(z))) (Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9).
+softplus(-D(G(z))) (Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9). Each is differentiated in
+its own player's weights alone, so their sum is one loss with one optimizer, and both move at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from genmods.tasks.base import Batch, Task
 class GANTask(Task):
     """Trains a generator (`z` [B, latent] to images) against a discriminator (images to logits [B]).
 
-    `gamma` weighs the R1 penalty. A step of the trainer is one batch, that is one update of each network.
+    `gamma` weighs the R1 penalty. A step updates each network once.
     """
 
     def __init__(
@@ -39,32 +40,23 @@ class GANTask(Task):
         self.network, self.discriminator = network, discriminator
         self.latent, self.gamma = latent, gamma
         self.image_shape = (in_channels, image_size, image_size)
-        self.automatic_optimization = False
 
-    def configure_optimizers(self) -> Any:
-        optimizers = [self.optimizer(parameter_groups(part)) for part in (self.network, self.discriminator)]
-        return optimizers, [self.scheduled(optimizer) for optimizer in optimizers if self.schedule]
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.network) + parameter_groups(self.discriminator)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        real = batch["image"]
-        generator_step, discriminator_step = self.optimizers()  # type: ignore[attr-defined]
-        fake = self.network(torch.randn(len(real), self.latent, device=self.device))
-        discriminator_loss = self._discriminator_loss(real, fake.detach())
-        discriminator_step.zero_grad()
-        self.manual_backward(discriminator_loss)
-        discriminator_step.optimizer.step()  # the bare optimizer: only the generator's update counts as a step
-
-        self.discriminator.requires_grad_(False)
-        generator_loss = F.softplus(-self.discriminator(fake)).mean()
-        generator_step.zero_grad()
-        self.manual_backward(generator_loss)
-        generator_step.step()
-        self.discriminator.requires_grad_(True)
-        for schedule in self.lr_schedulers() or []:  # type: ignore[union-attr]
-            schedule.step()  # type: ignore[call-arg, union-attr]
+        fake = self.network(torch.randn(len(batch["image"]), self.latent, device=self.device))
+        discriminator_loss = self._discriminator_loss(batch["image"], fake.detach())
+        generator_loss = self._generator_loss(fake)
         self.log_mean("train/loss", generator_loss, batch, progress=True)
         self.log_mean("train/loss_discriminator", discriminator_loss, batch, progress=True)
-        return generator_loss.detach() + discriminator_loss.detach()
+        return generator_loss + discriminator_loss
+
+    def _generator_loss(self, fake: Tensor) -> Tensor:
+        self.discriminator.requires_grad_(False)  # its gradient is that of its own loss alone
+        loss = F.softplus(-self.discriminator(fake)).mean()
+        self.discriminator.requires_grad_(True)
+        return loss
 
     def _discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         real = real.detach().requires_grad_(self.gamma > 0)
