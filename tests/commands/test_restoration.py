@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -138,11 +139,26 @@ def test_bad_files_are_listed_and_the_others_done(tmp_path, capsys):
     write_image(tmp_path / "in/photo.jpg", picture(3, 8, 12))
     (tmp_path / "in/broken.png").write_bytes(b"no image")
     (tmp_path / "in/empty.png").write_bytes(b"")
+    tifffile.imwrite(
+        tmp_path / "in/five.tif", np.zeros((8, 8, 5), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
+    tifffile.imwrite(tmp_path / "in/nan.tif", np.full((8, 8), np.nan, np.float32))
     assert call("denoise", tmp_path / "in", tmp_path / "out", "--sigma", "20") == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 3 and "broken.png" in lines[0] and "empty.png" in lines[1]
-    assert lines[2] == "2 files were not restored"
+    assert [re.search(r"(\w+)\.\w+:", line)[1] for line in lines[:-1]] == ["broken", "empty", "five", "nan"]
+    assert lines[-1] == "4 files were not restored"
     assert (tmp_path / "out/deep/good.png").is_file() and Image.open(tmp_path / "out/photo.png").size == (12, 8)
+
+
+def test_a_mask_file_fills_the_images_of_its_size_and_names_the_others(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in/a.png", picture(1, 8, 8))
+    write_image(tmp_path / "in/b.png", picture(1, 8, 9))
+    Image.fromarray(np.eye(8) > 0).save(tmp_path / "mask.png")
+    assert call("inpaint", tmp_path / "in", tmp_path / "out", "--mask", str(tmp_path / "mask.png")) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2 and "b.png" in lines[0] and "8 x 8 pixels" in lines[0] and "the image 9 x 8" in lines[0]
+    assert (tmp_path / "out/a.png").is_file() and not (tmp_path / "out/b.png").exists()
 
 
 def test_a_table_against_the_truth(tmp_path, capsys):
@@ -155,9 +171,11 @@ def test_a_table_against_the_truth(tmp_path, capsys):
         write_image(tmp_path / f"noisy/{k}.png", Picture(clean.image + noise))
     for options in ((), ("--sigma", "25.5", "--samples", "3"), ("--corruption", "poisson:peak=50", "--steps", "4")):
         out = tmp_path / f"out{len(options)}"
-        assert call("denoise", tmp_path / "noisy", out, "--truth", str(tmp_path / "clean"), *options) == 0
+        more = ("--truth", str(tmp_path / "clean"), "--features", "pixels")
+        assert call("denoise", tmp_path / "noisy", out, *more, *options) == 0
         table = capsys.readouterr().out.splitlines()
-        assert table[-1].startswith("mean of 3") and float(table[-1].split()[3]) > 17
+        assert table[-2].startswith("mean of 3") and float(table[-2].split()[3]) > 17
+        assert re.fullmatch(r"FID \S+, n 3, pixels", table[-1])
         assert len((out / "figures.csv").read_text().splitlines()) == 4
 
 

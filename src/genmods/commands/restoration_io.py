@@ -25,6 +25,7 @@ def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: st
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", required=True, type=Path, metavar="DIR", help="where the results go")
     add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
+    add("--features", metavar="F", help="for the table's FID: a classifier's run, `inception` or `pixels`")
     add("--sigma", default=sigma, metavar="S", help=sigma_help)
     add("--samples", type=int, default=1, metavar="K", help="draws per image: their spread is the uncertainty")
     add("--steps", type=int, default=20, help="network calls per draw (default 20)")
@@ -135,10 +136,12 @@ class Session:
         """Restore the files, print the table, and end with UserError where some could not be done."""
         from tqdm import tqdm
 
+        from genmods.commands.evaluate import find_features
         from genmods.restoration.folder import restore_files
         from genmods.restoration.scores import Scores
 
-        options, scores, started = self.options, Scores(), time.perf_counter()
+        options, started = self.options, time.perf_counter()
+        scores = Scores(find_features(options.features, self.model))
         with tqdm(unit="image", disable=True if options.quiet else None) as bar:
 
             def progress(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""How near results are to the truth: PSNR, SSIM and, where its weights are on this machine, LPIPS."""
+"""How near results are to the truth: PSNR, SSIM, LPIPS where its weights are on this machine; of all together, FID."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from genmods.errors import UserError
+from genmods.metrics.features import Features
 from genmods.metrics.fidelity import psnr, ssim
+from genmods.metrics.frechet import frechet_distance
+from genmods.metrics.statistics import gaussian_statistics
 
 LPIPS_BACKBONE = "alexnet-owt-*.pth"
 
@@ -30,10 +33,12 @@ def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
 
 @dataclass
 class Scores:
-    """A table of figures, one row a file."""
+    """A table of figures, one row a file; with `features`, the FID of all results to all true images under it."""
 
+    features: Features | None = None
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
     lpips: Callable[[Tensor, Tensor], Tensor] | None = field(default_factory=perceptual)
+    embedded: list[Tensor] = field(default_factory=list)
 
     def add(self, name: Path, result: Tensor, truth: Tensor) -> None:
         """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError where their shapes differ."""
@@ -46,6 +51,16 @@ class Scores:
         if self.lpips is not None:
             row["lpips"] = float(self.lpips(*(x.expand(-1, 3, -1, -1) for x in pair)))
         self.rows[str(name)] = row
+        if self.features is not None:
+            self.embedded.append(self._embed(torch.cat(pair)))
+
+    def _embed(self, images: Tensor) -> Tensor:
+        assert self.features is not None
+        try:
+            return self.features(images)
+        except RuntimeError:
+            shape = list(images.shape[1:])
+            raise UserError(f"the features {self.features.name} do not take an image of shape {shape}") from None
 
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean and standard error of each figure that every row has and that is finite somewhere."""
@@ -66,7 +81,11 @@ class Scores:
         for name, row in list(self.rows.items())[:20]:
             lines.append(f"{name:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
         cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error in summary.values())
-        return "\n".join([*lines, f"{f'mean of {len(self.rows)}':<{width}}{cells}"])
+        lines.append(f"{f'mean of {len(self.rows)}':<{width}}{cells}")
+        if self.features is not None and len(self.rows) > 1:
+            result, truth = (gaussian_statistics(side) for side in torch.stack(self.embedded).unbind(1))
+            lines.append(f"FID {frechet_distance(result, truth):.4g}, n {len(self.rows)}, {self.features.name}")
+        return "\n".join(lines)
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV."""

@@ -1,0 +1,83 @@
+"""Restoration of a test set through Lightning: what is scored, and that two processes find what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from genmods import execution
+from genmods.diffusion import Cosine
+from genmods.recipe import load
+from genmods.recipe.shipped import shipped
+from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.operators import BoxMask, Identity
+from genmods.tasks.restoration import RestorationTask
+
+PRIOR = """
+seed: 1
+task: {name: diffusion, network: {name: unet, width: 8, multipliers: [1], blocks: 1}, process: cosine, prediction: v}
+data: {name: digits, limit: 16, batch_size: 8}
+trainer: {max_steps: 2, enable_progress_bar: false, accelerator: cpu}
+"""
+
+
+class Model(torch.nn.Module):
+    """White Gaussian images, as a trained diffusion task."""
+
+    conditioning, num_classes, image_shape = "none", 0, (1, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.denoiser, self.process = self, Cosine()
+        self.gaussian = Gaussian(torch.zeros(1, 8, 8).double(), 0.1 * torch.eye(64).double())
+
+    def denoise(self, cond):
+        return self.gaussian.denoise(self.process)
+
+
+def images(n=64):
+    return (0.1**0.5 * torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+
+
+def test_denoising_is_one_call_at_the_noise_level():
+    x, task = images(), RestorationTask(Model(), Identity(), sigma=51)
+    restored = task.restored(task.degrade(x, torch.arange(64)), torch.arange(64), None)
+    error = (restored - x).square().mean().item()
+    assert error == pytest.approx(0.1 * 0.16 / 0.26, rel=0.05)  # the posterior's variance, for σ² = 0.4²
+
+
+def test_a_mask_is_filled_and_the_rest_is_left():
+    x, task = images(), RestorationTask(Model(), BoxMask(), samples=2)
+    restored = task.restored(task.degrade(x, torch.arange(64)), torch.arange(64), None)
+    known = BoxMask().known(x).expand_as(x)
+    assert torch.equal(restored[known], x[known]) and not torch.equal(restored[~known], x[~known])
+
+
+@pytest.mark.parametrize("settings", [{"sigma": -1.0}, {"samples": 0}, {"steps": 0}, {}])
+def test_settings_that_restore_nothing_are_refused(settings):
+    with pytest.raises(ValueError, match="sigma"):
+        RestorationTask(Model(), Identity(), **settings)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="starts two processes with gloo")
+def test_two_processes_find_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prior.yaml").write_text(PRIOR)
+    run = execution.fit(load(Path("prior.yaml")), quiet=True)
+    recipe = shipped()["inpaint"]
+    settings = [f"--task.model.from={run}", "--data.limit=14", "--data.batch_size=4", "--trainer.accelerator=cpu"]
+    settings += ["--task.samples=2", "--task.steps=3"]
+    _, alone = execution.evaluate(load(recipe, settings), "test", None, quiet=True)
+    command = [sys.executable, "-m", "genmods", "test", "--config", str(recipe), *settings]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    before = set(Path("runs").rglob("test.json"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (found,) = set(Path("runs").rglob("test.json")) - before
+    together = json.loads(found.read_text())
+    assert together == pytest.approx(alone, rel=1e-4)
