@@ -13,7 +13,7 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.samplers.base import Progress
 from genmods.errors import UserError
 from genmods.restoration.methods import Guidance, Measurement, Method
-from genmods.restoration.operators import Mask, Operator
+from genmods.restoration.operators import Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
 from genmods.table import BUILTINS
 
@@ -25,7 +25,7 @@ def choose(operator: Operator, sigma_y: float) -> str:
     seconds of the methods that need no gradient (`benchmarks/restoration.py --only methods`). What a blur measured
     without noise is inverted exactly by DDNM, and ill-conditioned for MMPS.
     """
-    return "mmps" if sigma_y > 0 or isinstance(operator, Mask) else "ddnm"
+    return "mmps" if sigma_y > 0 or isinstance(operator, (Mask, Downsample)) else "ddnm"
 
 
 def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> Method:
