@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods import checkpoint as files
 from genmods import earlier, logs, registry, runs
@@ -24,8 +24,6 @@ from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.base import stand_at, write_json
 from genmods.training import make_trainer, refusals_in_one_line
 
-_FOLDER = "GENMODS_RUN_FOLDER"
-"""Tells processes that Lightning starts for other devices which folder the first one chose."""
 _STEPS = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
 
 
@@ -38,10 +36,12 @@ class Place:
 
 
 def place(recipe: Recipe, ckpt_path: str | None) -> Place:
-    """A new folder, or the folder of the run that is continued. Raises UserError where there is no such run."""
+    """A new folder, or the folder of the run that is continued. Raises UserError where there is no such run.
+
+    Of the folders that the ranks of a new run choose, rank 0's is made and written to.
+    """
     if ckpt_path is None:
-        folder = Path(os.environ.setdefault(_FOLDER, str(runs.new_folder(recipe.name))))
-        return Place(folder, None)
+        return Place(runs.new_folder(recipe.name), None)
     checkpoint = runs.find_checkpoint(_source(recipe, ckpt_path), prefer="last")
     return Place(runs.run_folder(checkpoint), checkpoint)
 
@@ -72,10 +72,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     if not _is_trained(recipe):
         raise UserError(f"{recipe.source}: there is nothing to train here; use `genmods test --config {recipe.source}`")
     at = place(recipe, ckpt_path)
-    try:
-        _train(recipe, at, quiet)
-    finally:
-        os.environ.pop(_FOLDER, None)
+    _train(recipe, at, quiet)
     return at.folder
 
 
@@ -118,7 +115,8 @@ def _is_trained(recipe: Recipe) -> bool:
 def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> tuple[Any, Any]:
     """Run Lightning's `validate`, `test` or `predict` of a checkpoint (by default the newest run's) on a recipe's data.
 
-    Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions.
+    Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions, which are
+    made on one device so that they come in order.
     """
     data, state = build_data(recipe), {}
     if ckpt_path is None and not _is_trained(recipe):
@@ -133,6 +131,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     settings = dict(recipe.trainer.given)
     settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
     if stage == "predict":
+        settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
         found = make_trainer(folder, task, settings, [], [], {}).predict(task, data)
     else:
         with logs.opened(folder, recipe, state, data) as loggers:
@@ -140,7 +139,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             stand_at(trainer, logs.step_of(state), state.get("epoch", 0))
             (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
             if found:
-                write_json(folder / f"{stage}.json", found)
+                rank_zero_only(write_json)(folder / f"{stage}.json", found)
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
     return task, found

@@ -98,9 +98,12 @@ class _Advice(logging.Filter):
 
 
 def _silence() -> None:
-    """Drop Lightning's advice that does not hold here: batches need no workers, the log interval may pass an epoch."""
-    for message in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*"):
-        warnings.filterwarnings("ignore", message)
+    """Drop Lightning's advice that does not hold here.
+
+    Batches need no workers, the log interval may pass an epoch, and what is logged is a mean over all ranks already.
+    """
+    for message in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True"):
+        warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logger = logging.getLogger(f"lightning.pytorch.{name}")
         if not any(isinstance(known, _Advice) for known in logger.filters):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from genmods import runs
@@ -24,6 +25,7 @@ _NEXT = {
 }
 
 
+@rank_zero_only
 def after_fit(folder: Path) -> None:
     """The block at the end of a training run, on stderr."""
     from genmods import recipe as recipes
@@ -42,6 +44,7 @@ def after_fit(folder: Path) -> None:
     print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
 
 
+@rank_zero_only
 def figures(task: Task, values: dict[str, float]) -> None:
     """The figures of an evaluation, and for a classifier a table by class, on stdout."""
     for name, value in values.items():
