@@ -6,9 +6,9 @@ import importlib
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genmods.diffusion import Estimate, NoiseProcess, per_sample
+from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction, per_sample
 from genmods.table import BUILTINS
 
 
@@ -99,3 +99,17 @@ class Atoms(Oracle):
         flat, alpha, sigma = x.flatten(1), alpha.flatten(1), sigma.flatten(1)
         log_share = (alpha * flat @ self.points.T - alpha**2 * self.points.square().sum(1) / 2) / sigma**2
         return (log_share.softmax(-1) @ self.points).view_as(x)
+
+
+class Network(nn.Module):
+    """A network that says the prediction exactly as a denoiser has it, for data of unit root mean square."""
+
+    def __init__(self, denoise: Denoise, process: NoiseProcess, prediction: Prediction):
+        super().__init__()
+        self.denoise, self.process, self.prediction = denoise, process, prediction
+
+    def forward(self, x, noise, cond=None):
+        t = self.process.time(noise)
+        scale = per_sample(torch.hypot(self.process.alpha(t), self.process.sigma(t)), x)
+        estimate = self.denoise(x * scale, t)
+        return self.prediction.target(self.process, estimate.x0, estimate.eps, t)

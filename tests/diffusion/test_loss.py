@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from oracles import Gaussian, built_in, processes
+from oracles import Gaussian, Network, built_in, processes
 from torch import nn
 
 from genmods.diffusion import EDM, Cosine, Denoiser, DiffusionLoss, Eps, Karras, Linear, LogNormal, LowDiscrepancy, V
@@ -16,20 +16,6 @@ PROCESSES = processes()
 DENSITIES = {name: built_in("density", name)() for name in BUILTINS["density"]}
 each_process = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES.keys())
-
-
-class Optimal(nn.Module):
-    """A network that says the exact prediction for N(0, c²)."""
-
-    def __init__(self, process, prediction, c):
-        super().__init__()
-        self.process, self.prediction, self.c = process, prediction, c
-
-    def forward(self, x, noise, cond=None):
-        t = self.process.time(noise)
-        scale = torch.hypot(self.process.alpha(t), self.process.sigma(t))[:, None]
-        estimate = Gaussian(self.process, self.c)(x * scale, t)
-        return self.prediction.target(self.process, estimate.x0, estimate.eps, t)
 
 
 @each_density
@@ -122,7 +108,7 @@ class _Ignoring(nn.Module):
 
 def test_optimal_network_has_the_mmse():
     process, c = Cosine(), 0.6
-    denoiser = Denoiser(Optimal(process, V(), c), process, V())
+    denoiser = Denoiser(Network(Gaussian(process, c), process, V()), process, V())
     x0 = c * torch.randn(20000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     result = DiffusionLoss()(denoiser, x0, generator=torch.Generator().manual_seed(1))
     alpha, sigma = process.alpha(result.t), process.sigma(result.t)
@@ -147,7 +133,8 @@ class _Variance(nn.Module):
 
     def __init__(self, process, c):
         super().__init__()
-        self.optimal, self.fraction = Optimal(process, Eps(), c), nn.Parameter(torch.zeros(()))
+        self.optimal = Network(Gaussian(process, c), process, Eps())
+        self.fraction = nn.Parameter(torch.zeros(()))
 
     def forward(self, x, noise, cond=None):
         eps = self.optimal(x, noise)

@@ -1,13 +1,14 @@
 """Every registered sampler: measured order, exact flows, exact variances, and agreement on real pixels."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
-from oracles import Atoms, Gaussian, Mixture, built_in, processes
+from oracles import Atoms, Gaussian, Mixture, Network, built_in, processes
 from torch import nn
 
-from genmods.diffusion import DDIM, DDPM, EDM, Denoiser, Heun, Linear, Rectified, UniPC, VarianceExploding, noise_stream
+from genmods.diffusion import DDIM, DDPM, EDM, Denoiser, Heun, Linear, Rectified, UniPC, noise_stream
 from genmods.diffusion.guidance import Autoguidance, ClassifierFree, Interval, Threshold
 from genmods.diffusion.samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, Euler, Flow
 from genmods.table import BUILTINS
@@ -19,7 +20,6 @@ SAMPLERS = {
 GRIDS = {name: built_in("grid", name) for name in BUILTINS["grid"]}
 PAIRS = [(p, q) for p in PROCESSES for q in BUILTINS["prediction"] if (p, q) != ("rectified", "eps")]
 STOCHASTIC = {"ddpm", "dpmpp_2m_sde"}
-FIRST_ORDER = {"ddim", "euler", "flow"}
 NONE = noise_stream(0, torch.arange(1), (1,))
 
 ORDERS = [
@@ -54,19 +54,65 @@ def test_every_deterministic_sampler_has_a_stated_order():
     assert {type(sampler) for sampler, _, _ in ORDERS} >= {SAMPLERS[name] for name in SAMPLERS.keys() - STOCHASTIC}
 
 
-@pytest.mark.parametrize(
-    "sampler", [UniPC(order=3), DPMpp3M(difference="corrected"), Heun()], ids=lambda s: type(s).__name__
+def limit(solve, order, steps=64):
+    """What `solve(N)` of this order tends to, from N, 2 N and 4 N (Richardson, twice): exact up to order + 2."""
+    one, two, four = (solve(n) for n in (steps, 2 * steps, 4 * steps))
+    first, second = (b + (b - a) / (2**order - 1) for a, b in ((one, two), (two, four)))
+    return second + (second - first) / (2 ** (order + 1) - 1)
+
+
+def order_on(process, sampler, order):
+    """Heun in the process' own time asks at a level for the rate, which on a discrete process is the next step's."""
+    return 1 if process.times is not None and getattr(sampler, "method", "") == "heun" else order
+
+
+deterministic = pytest.mark.parametrize(
+    "sampler, order",
+    [(sampler, round((low + high) / 2)) for sampler, low, high in ORDERS],
+    ids=lambda v: str(v) if not isinstance(v, int) else "",
 )
-@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
-def test_gaussian_flow(process, sampler):
+each_process = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
+
+
+def path(process, first, last, steps):
+    """About `steps` times from one log-SNR to another, uniform in it.
+
+    The rates of a discrete process jump at its levels: there it goes from level to level, in steps/64 steps each.
+    """
+    ends = process.time(torch.tensor([first, last], dtype=torch.float64)).detach()
+    if process.times is None:
+        return process.time(torch.linspace(first, last, steps + 1, dtype=torch.float64)).detach()
+    levels = len(process.times)
+    high, low = (ends * levels).round().long().tolist()
+    return torch.linspace(high, low, (high - low) * (steps // 64) + 1, dtype=torch.float64) / levels
+
+
+@deterministic
+@each_process
+def test_gaussian_flow(process, sampler, order):
     """x(t) = x(t0) √((α² c² + σ²)/(α0² c² + σ0²)) on every process."""
-    c = 0.5
+    c, x = 0.5, torch.ones(1, 1, dtype=torch.float64)
+
+    def ratio(steps):
+        grid = path(process, -4.5, 4.5, steps)
+        std = torch.sqrt(process.alpha(grid) ** 2 * c**2 + process.sigma(grid) ** 2)
+        return (sampler(Gaussian(process, c), process, x, grid, NONE) / (std[-1] / std[0])).item()
+
+    assert abs(limit(ratio, order_on(process, sampler, order)) - 1) < 1e-5
+
+
+@pytest.mark.parametrize("process, prediction", PAIRS)
+def test_every_prediction_samples_alike(process, prediction):
+    """With a network that says it exactly, each sampler goes where it goes with the oracle itself."""
+    process, prediction = PROCESSES[process].requires_grad_(False), built_in("prediction", prediction)()
+    oracle, noise = Mixture(process), noise_stream(0, torch.arange(4), (2,))
+    denoiser = Denoiser(Network(oracle, process, prediction), process, prediction)
     low, high = process.log_snr_range
-    grid = process.time(torch.linspace(max(low, -6.0), min(high, 6.0), 1601, dtype=torch.float64)).detach()
-    x = torch.ones(1, 1, dtype=torch.float64)
-    found = sampler(Gaussian(process, c), process, x, grid, NONE)
-    std = torch.sqrt(process.alpha(grid) ** 2 * c**2 + process.sigma(grid) ** 2)
-    assert abs(found.item() / (std[-1] / std[0]).item() - 1) < 1e-5
+    grid = process.time(torch.linspace(max(low, -6.0), min(high, 6.0), 9, dtype=torch.float64))
+    x = noise(-1).double() * torch.hypot(process.alpha(grid[0]), process.sigma(grid[0]))
+    for cls in SAMPLERS.values():
+        found, want = (cls(steps=8)(denoise, process, x, grid, noise) for denoise in (denoiser, oracle))
+        torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -155,6 +201,32 @@ def test_ancestral_variance_by_recursion(c2, variance, end):
     assert abs(total - end) < 6e-6
 
 
+@each_process
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ancestral_variance_on_every_process(process, variance):
+    """The same from q(x_s | x_t, x0), a product of two normal densities, its mean at E[x0 | x_t]; DDIM, η = 1, too."""
+    process.requires_grad_(False)
+    c2, found, want = 0.25, 1.0, 1.0
+    sampler = DDPM(100, variance=variance)
+    grid = sampler.times(process)
+    alpha, sigma = process.alpha(grid).tolist(), process.sigma(grid).tolist()
+    for i, (gain, fresh) in enumerate(affine_steps(sampler, Gaussian(process, c2**0.5), process)):
+        found = gain**2 * found + fresh**2
+        ratio = alpha[i] / alpha[i + 1]
+        forward = sigma[i] ** 2 - ratio**2 * sigma[i + 1] ** 2
+        precision = ratio**2 / forward + (1 / sigma[i + 1] ** 2 if sigma[i + 1] else math.inf)
+        of_x0 = 1.0 if not sigma[i + 1] else alpha[i + 1] / sigma[i + 1] ** 2 / precision
+        mean = ratio / forward / precision + of_x0 * alpha[i] * c2 / (alpha[i] ** 2 * c2 + sigma[i] ** 2)
+        noise = 0.0 if not sigma[i + 1] else 1 / precision if variance == "small" else forward
+        want = mean**2 * want + noise
+    assert abs(found / want - 1) < 1e-9
+    if variance == "small":
+        other = 1.0
+        for gain, fresh in affine_steps(DDIM(100, eta=1.0), Gaussian(process, c2**0.5), process):
+            other = gain**2 * other + fresh**2
+        assert abs(other / want - 1) < 1e-9
+
+
 def test_ancestral_variance_by_sampling():
     process, count = Linear(steps=1000), 2000
     noise = noise_stream(0, torch.arange(count), (1,))
@@ -170,38 +242,57 @@ def test_ddpm_is_ddim_with_eta_1():
     torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("sampler", [DDPM(500), DDIM(500, eta=1.0), DPMpp2MSDE(100)], ids=lambda s: type(s).__name__)
-def test_posterior_sampling(sampler):
+@pytest.mark.parametrize("sampler", [DDPM(400), DDIM(400, eta=1.0), DPMpp2MSDE(60)], ids=lambda s: type(s).__name__)
+@each_process
+def test_posterior_sampling(process, sampler):
     """From y = x0 + n a sample of the reverse SDE lies at 2 MMSE from x0: 3.01 dB below the denoiser, x0, n ~ N(0, 1).
 
     The sample is G y + Σ g_i z_i: one run, in which sample i sees z_i = 1 alone and the last y = 1, tells them.
     """
-    process, steps = VarianceExploding(), sampler.steps
-    start = process.time(torch.zeros(1, dtype=torch.float64)).item()
-    grid = start * torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    steps, high = sampler.steps, process.log_snr_range[1]
+    grid = process.time(torch.linspace(0, min(high, 9.0), steps + 1, dtype=torch.float64)).detach()
+    ends = process.alpha(grid[0]).item(), process.alpha(grid[-1]).item()
     impulse = torch.eye(steps + 1, dtype=torch.float64)
-    gains = sampler(Gaussian(process), process, impulse[:, -1:], grid, lambda i: impulse[:, i : i + 1])
+    start = ends[0] * impulse[:, -1:]
+    gains = sampler(Gaussian(process), process, start, grid, lambda i: impulse[:, i : i + 1]) / ends[1]
     whole = gains[-1].item()
     error = (1 - whole) ** 2 + whole**2 + gains[:-1].square().sum().item()
     assert abs(10 * math.log10(error / 0.5) - 3.01) < 0.05
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - STOCHASTIC))
-def test_real_pixels(name):
-    """The softmax denoiser over digits: samplers agree with a reference flow to 1e-4; first order is on its way."""
-    datasets = pytest.importorskip("sklearn.datasets")
-    digits = torch.from_numpy(datasets.load_digits().data[:200]).double() / 8 - 1
-    process = EDM()
-    denoise, x = Atoms(process, digits), 3 * torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).double()
+def test_every_random_sampler_is_tested():
+    assert {type(SAMPLERS[name]()) for name in STOCHASTIC} == {DDPM, DPMpp2MSDE}
 
-    def grid(n):
-        return torch.logspace(math.log10(3), -1, n + 1, dtype=torch.float64)
 
-    true = UniPC(order=3)(denoise, process, x, grid(1200), NONE)
-    errors = [
-        (SAMPLERS[name]()(denoise, process, x, grid(n), NONE) - true).square().mean().sqrt().item() for n in (400, 800)
-    ]
-    assert errors[1] < 1e-4 or (name in FIRST_ORDER and errors[1] < 0.65 * errors[0] < 1e-3)
+@cache
+def pixels():
+    """2,000 real images: the 1,797 digits, some mirrored."""
+    digits = torch.from_numpy(pytest.importorskip("sklearn.datasets").load_digits().images).double() / 8 - 1
+    return torch.cat([digits, digits[:203].flip(2)]).flatten(1)
+
+
+@cache
+def pixel_flow(first, last):
+    """Four starts at σ/α = `first`, and where their flow has them at `last`."""
+    x = first * torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).double()
+    grid = torch.logspace(math.log10(first), math.log10(last), 1201, dtype=torch.float64)
+    return x, UniPC(order=3)(Atoms(EDM(), pixels()), EDM(), x, grid, NONE)
+
+
+@deterministic
+@each_process
+def test_real_pixels(process, sampler, order):
+    """The softmax denoiser over 2,000 images: every sampler tends to a reference flow, to 1e-4."""
+    grid = path(process, -2 * math.log(3), -2 * math.log(0.1), 64)
+    ends = (process.sigma(grid) / process.alpha(grid))[[0, -1]].tolist()
+    z, true = pixel_flow(*(round(end, 12) for end in ends))
+
+    def solve(steps):
+        grid = path(process, -2 * math.log(3), -2 * math.log(0.1), steps)
+        x = sampler(Atoms(process, pixels()), process, process.alpha(grid[0]) * z, grid, NONE)
+        return x / process.alpha(grid[-1])
+
+    assert (limit(solve, order_on(process, sampler, order)) - true).square().mean().sqrt() < 1e-4
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
