@@ -52,7 +52,7 @@ class PerSample(Dataset):
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize(0.5, 0.5),
-            transforms.RandomErasing(),
+            transforms.RandomErasing(value=-1),
         ])  # fmt: skip
 
     def __len__(self) -> int:
@@ -63,12 +63,12 @@ class PerSample(Dataset):
 
 
 def ours(images: Images, source: Source, batch_size: int) -> Callable[[], None]:
-    data = ImageData(source, batch_size, val_fraction=0, test_fraction=0)
-    loader, steps = data.train_dataloader(), [Shift(4), Flip(), Erasing()]
+    data = ImageData(source, batch_size, [Shift(4), Flip(), Erasing()], val_fraction=0, test_fraction=0)
+    loader = data.train_dataloader()
 
     def epoch() -> None:
         for batch in loader:
-            augmented(batch, steps, 0, 10)
+            augmented(batch, data.augment, 10)
 
     return epoch
 

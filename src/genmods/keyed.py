@@ -26,8 +26,9 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
     even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
     rounds = torch.arange(10, device=device).view(10, 1, *ones)
     for k in ((torch.stack(key) + rounds * weyl) & _MASK).unbind():
-        product = even * multipliers  # wraps around 2^64, whose bits are all there
-        even, odd = ((product >> 32) & _MASK).flip(0).bitwise_xor_(odd).bitwise_xor_(k), (product & _MASK).flip(0)
+        product = (even * multipliers).flip(0)  # wraps around 2^64, whose bits are all there
+        even, odd = (product >> 32).bitwise_xor_(odd).bitwise_xor_(k).bitwise_and_(_MASK), product
+    odd = odd & _MASK
     return even[0], odd[0], even[1], odd[1]
 
 

@@ -84,9 +84,8 @@ def test_number_of_workers_changes_nothing():
     steps = [make(name) for name in NAMES]
     results = []
     for workers in (0, 1, 2, 4):
-        data = ImageData(Synthetic(48, 0, side=8), batch_size=16, val_fraction=0, test_fraction=0, num_workers=workers)
-        loaded = [data.on_after_batch_transfer(b, 0) for b in data.train_dataloader()]
-        results.append([augmented(b, steps, seed=4, num_classes=4) for b in loaded])
+        data = ImageData(Synthetic(48, 0, side=8), 16, steps, val_fraction=0, test_fraction=0, num_workers=workers)
+        results.append([augmented(b, steps, num_classes=4) for b in data.train_dataloader()])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert all(torch.equal(a[key], b[key]) for key in a)

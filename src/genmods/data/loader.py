@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from genmods.data.images import Images
 from genmods.data.splits import shuffled
+from genmods.keyed import fold, uniform
 
 _order = lru_cache(maxsize=2)(shuffled)
 
@@ -70,19 +71,45 @@ class Complete:
         return torch.arange(part * self.samples // parts, (part + 1) * self.samples // parts)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """`size` random numbers in [0, 1) for each of `samples`, a pure function of (seed, epoch, index).
+
+    An epoch's are drawn together: a batch's alone would cost more than what augmentation does with them.
+    """
+
+    samples: int
+    size: int
+    seed: int
+
+    def __call__(self, epoch: int, index: Tensor) -> Tensor:
+        return _drawn(self, epoch)[index]
+
+
+@lru_cache(maxsize=2)
+def _drawn(draws: Draws, epoch: int) -> Tensor:
+    parts = torch.arange(draws.samples).split(4096)  # as many as a cache holds
+    return torch.cat([uniform(fold(draws.seed, epoch, part), draws.size) for part in parts])
+
+
 class _Batches(Dataset):
     """Batch dictionaries by number, counted through all epochs."""
 
-    def __init__(self, images: Images, plan: Plan):
+    def __init__(self, images: Images, plan: Plan, draws: Draws | None):
         self.images = images
         self.plan = plan
+        self.draws = draws
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, batch = divmod(number, len(self.plan))
         index = self.plan(epoch, batch)
         chosen = self.images.select(index)
         data = {"image": chosen.pixels, "index": index, "epoch": torch.full_like(index, epoch)}
-        return data if chosen.labels is None else data | {"label": chosen.labels}
+        if chosen.labels is not None:
+            data["label"] = chosen.labels
+        if self.draws is not None:
+            data["draws"] = self.draws(epoch, index)
+        return data
 
 
 class _Numbers:
@@ -99,7 +126,8 @@ class _Numbers:
 
 
 class Loader:
-    """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B].
+    """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and, where
+    `draws` are asked for, `draws` float32 [B, size].
 
     Each `iter` is the next epoch, or the rest of the one that `load_state_dict` gave. Under a Trainer, `completed`
     counts the batches trained on since the run began, and each `iter` is the len(loader) batches from there on: a
@@ -114,13 +142,14 @@ class Loader:
         num_workers: int = 0,
         pin_memory: bool = False,
         completed: Callable[[], int] | None = None,
+        draws: Draws | None = None,
     ):
         self.plan = plan
         self._trained = completed
         self._done = self._start = 0
         self._numbers = _Numbers()
         self._fetcher = DataLoader(
-            _Batches(images, plan),
+            _Batches(images, plan, draws),
             batch_size=None,
             sampler=self._numbers,
             num_workers=num_workers,

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch
 from genmods.data.images import Images, Source, to_float
-from genmods.data.loader import Complete, Loader, Shuffled
+from genmods.data.loader import Complete, Draws, Loader, Plan, Shuffled
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 from genmods.errors import UserError
-from genmods.keyed import fold, uniform
 
 
 class ImageData(LightningDataModule):
@@ -108,9 +107,10 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         rank, world = self._rank()
-        images = self.splits["train"]
-        plan = Shuffled(len(images), self.batch_size, self.seed, rank, world)
-        return self._loader("train", plan, self._completed if self.trainer is not None else None)
+        samples = len(self.splits["train"])
+        plan = Shuffled(samples, self.batch_size, self.seed, rank, world)
+        draws = Draws(samples, sum(step.draws for step in self.augment), self.seed) if self.augment else None
+        return self._loader("train", plan, self._completed if self.trainer is not None else None, draws)
 
     def val_dataloader(self) -> Loader | list:
         return self._complete("val")
@@ -124,7 +124,7 @@ class ImageData(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         training = self.trainer is not None and self.trainer.training
         augment = self.augment if training else []
-        return augmented(batch, augment, self.seed, len(self.class_names), self.source.levels)
+        return augmented(batch, augment, len(self.class_names), self.source.levels)
 
     def state_dict(self) -> dict[str, Any]:
         """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
@@ -154,8 +154,10 @@ class ImageData(LightningDataModule):
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
         return {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
 
-    def _loader(self, split: str, plan: Shuffled | Complete, completed: Callable[[], int] | None = None) -> Loader:
-        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed)
+    def _loader(
+        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, draws: Draws | None = None
+    ) -> Loader:
+        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, draws)
 
     def _complete(self, split: str) -> Loader | list:
         if split not in self.splits:
@@ -171,19 +173,17 @@ class ImageData(LightningDataModule):
         return 0 if trainer.overfit_batches else trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
-def augmented(batch: Batch, augment: Sequence[Augmentation], seed: int, num_classes: int, levels: int = 256) -> Batch:
-    """A batch of uint8 or float images as float32 in [-1, 1] after each augmentation in turn.
+def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
+    """A batch of uint8 images as float32 in [-1, 1] after each augmentation in turn, which shares out its `draws`.
 
-    Random numbers of a sample come from (seed, epoch, index); labels become weights [B, K] where a step mixes them.
+    Labels become weights [B, K] where a step mixes them.
     """
-    if not augment:
-        return as_float(batch, levels)
     if any(step.mixes for step in augment) and not batch["label"].is_floating_point():
         batch = batch | {"label": F.one_hot(batch["label"], num_classes).float()}
-    keys = fold(fold(seed).to(batch["index"].device), batch["epoch"], batch["index"])
-    draws = [step.draws for step in augment]
-    for step, u in zip(augment, uniform(keys, sum(draws)).split(draws, dim=1), strict=True):
-        batch = step.apply(batch if step.moves else as_float(batch, levels), u)
+    if augment:
+        numbers = batch["draws"].split([step.draws for step in augment], dim=1)
+        for step, u in zip(augment, numbers, strict=True):
+            batch = step.apply(batch if step.moves else as_float(batch, levels), u)
     return as_float(batch, levels)
 
 

@@ -1,7 +1,7 @@
 """Augmentation of a whole batch at once, with randomness of each sample's own from its key.
 
 The key is fold(seed, epoch, index): what happens to a sample is a pure function of these, whatever batch or worker it
-comes in. The numbers for a whole list of augmentations are drawn at once, and each takes as many as it declares.
+comes in. Each augmentation declares how many numbers of a sample it takes; a loader draws those of an epoch at once.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ class Augmentation:
 
     draws: ClassVar[int] = 0
     mixes: ClassVar[bool] = False
-    moves: ClassVar[bool] = False
+    moves: bool = False
 
     def __call__(self, batch: Batch, keys: Tensor) -> Batch:
         """A new batch; what happens to sample i depends on `keys[i]` (int64 [B]). The batch given is left as it is."""
-        return self.apply(batch, uniform(keys, self.draws))
+        return self.apply(batch | {"image": batch["image"].clone()}, uniform(keys, self.draws))
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws]."""
+        """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws].
+
+        The images given may be written into.
+        """
         raise NotImplementedError
 
 

@@ -15,7 +15,7 @@ from genmods.data.augmentation.mix import partners, symmetric_beta
 
 @dataclass
 class Erasing(Augmentation):
-    """Fills a rectangle of each image, with probability `p`, with `value` (Zhong et al. 2017).
+    """Fills a rectangle of each image, with probability `p`, with `value`, black by default (Zhong et al. 2017).
 
     Its area is uniform between `area_min` and `area_max` of the image's, its sides at a ratio of up to `ratio_max`.
     """
@@ -24,7 +24,7 @@ class Erasing(Augmentation):
     area_min: float = 0.02
     area_max: float = 0.25
     ratio_max: float = 3.0
-    value: float = 0.0
+    value: float = -1.0
     draws: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
@@ -32,21 +32,21 @@ class Erasing(Augmentation):
             raise ValueError(f"areas must rise within (0, 1], not {self.area_min} to {self.area_max}")
         if self.ratio_max < 1:
             raise ValueError(f"ratio_max must be at least 1, not {self.ratio_max}")
+        self.moves = self.value == -1
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images = batch["image"]
         chosen, area, ratio, y, x = u.unbind(1)
-        side = (self.area_min + (self.area_max - self.area_min) * area).sqrt()
+        side = (self.area_min + (self.area_max - self.area_min) * area).sqrt_()
         stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
         spans = []
         for length, share, place in ((images.shape[2], side / stretch, y), (images.shape[3], side * stretch, x)):
-            size = (share * length).round().clamp(1, length)
-            start = (place * (length - size + 1)).floor()
-            spans.append(_span(start, start + size, length))
-        rows = (spans[0] & (chosen < self.p)[:, None]).float()
-        inside = rows[:, None, :, None] * spans[1].float()[:, None, None, :]
-        erased = images * (1 - inside)  # products with 0 and 1 are exact, and much faster than a masked fill
-        return batch | {"image": erased.add_(inside, alpha=self.value) if self.value else erased}
+            size = (share * length).round_().clamp_(1, length)
+            start = (place * (length + 1 - size)).floor_()
+            spans.append(_span(start, start + size, length).to(images))
+        inside = spans[0].mul_((chosen < self.p)[:, None])[:, None, :, None] * spans[1][:, None, None, :]
+        kept = images.mul_(1 - inside)  # products with 0 and 1 are exact, and much faster than a masked fill
+        return batch | {"image": kept if images.dtype == torch.uint8 else kept.add_(inside, alpha=self.value)}
 
 
 @dataclass
@@ -82,5 +82,5 @@ class CutMix(Augmentation):
 
 def _span(start: Tensor, stop: Tensor, length: int) -> Tensor:
     """bool [B, length], true in start <= position < stop."""
-    position = torch.arange(length, device=start.device)
+    position = torch.arange(length, dtype=start.dtype, device=start.device)
     return (position >= start[:, None]) & (position < stop[:, None])

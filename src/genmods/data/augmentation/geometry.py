@@ -23,7 +23,7 @@ class Shift(Augmentation):
     pixels: int = 2
     padding: Literal["black", "reflect"] = "black"
     draws: ClassVar[int] = 2
-    moves: ClassVar[bool] = True
+    moves = True
 
     def __post_init__(self) -> None:
         if self.pixels < 0:
