@@ -1,6 +1,7 @@
-"""Checks of the project: `nox -s tests`, `nox -s lint`, `nox -s build`, `nox -s bench`."""
+"""Checks of the project: `nox -s tests`, `nox -s lint`, `nox -s build`, `nox -s browser`, `nox -s bench`."""
 
 import glob
+import shutil
 
 import nox
 
@@ -37,6 +38,16 @@ def build(session: nox.Session) -> None:
     session.run(
         "python", "-m", "genmods", "fit", "--config", "cnn", "--trainer.max_steps=5", "--logger=null", "--quiet"
     )
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The report in headless Chromium, with screenshots in `screenshots/`; arguments are run folders to show."""
+    if shutil.which("chromium") is None:
+        session.skip("there is no chromium here: apt-get install chromium")
+    session.install("-e", ".[test]")
+    environment = {"GENMODS_SCREENSHOTS": "screenshots", "GENMODS_RUNS": " ".join(session.posargs)}
+    session.run("pytest", "tests/report/test_browser.py", env=environment)
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """Runs the benchmarks that need no trained checkpoint, one after the other, and keeps their JSON.
 
-python benchmarks/run.py [training_step sampling input_path startup] [--out docs/figures]
+python benchmarks/run.py [training_step sampling input_path startup logging_cost] [--out docs/figures]
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("training_step", "sampling", "input_path", "startup")
+NAMES = ("training_step", "sampling", "input_path", "startup", "logging_cost")
 
 
 def main() -> int:

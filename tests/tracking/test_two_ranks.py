@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageChops
 from toys import history, run_files
 
+sys.path.append(str(Path(__file__).parents[1] / "callbacks"))
+from test_pictures import diffusion
+
+from genmods.callbacks.shared import to_picture
 from genmods.tracking.csv import read_series
 
 SCRIPT = """
@@ -16,6 +21,7 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = [sys.argv[2], sys.argv[3]]
+import torch
 from lightning.pytorch import Trainer
 from test_pictures import diffusion
 from toys import *
@@ -36,12 +42,25 @@ folder = Path(sys.argv[1])
 loggers = [MetricsFile(), WandbRun(mode="offline")]
 for logger in loggers:
     logger.begin(folder, {"seed": 1})
-callbacks = [EMA((0.5,)), Norms(), Throughput(), SampleGrid(n=6), DiffusionStrip(), LossByNoise(), Report()]
+ema, task = EMA((0.5,)), diffusion()
+sample = task.sample
+
+
+def told(n, seed, first=0):
+    with open(folder / f"made_by_{task.global_rank}", "a") as file:
+        file.write(f"{first} {n}\\n")
+    return sample(n, seed=seed, first=first)
+
+
+task.sample = told
+callbacks = [ema, Norms(), Throughput(), SampleGrid(n=6), DiffusionStrip(), LossByNoise(), Report()]
 trainer(folder, loggers, 4, callbacks, devices=2, strategy="ddp", use_distributed_sampler=False).fit(
-    diffusion(), ImageData(Digits(), batch_size=32, limit=256)
+    task, ImageData(Digits(), batch_size=32, limit=256)
 )
 for logger in loggers:
     logger.close()
+if task.global_rank == 0:
+    torch.save({**task.state_dict(), **ema.shadows[0]}, folder / "average.pt")
 """
 
 
@@ -59,5 +78,10 @@ def test_two_ranks_write_one_run(tmp_path):
     assert [row["_step"] for row in history(path) if "train/loss" in row] == [1, 3]
     series = read_series(tmp_path / "run" / "metrics.csv")
     assert [step for step, _ in series["train/grad_norm"]] == [1, 3]
+    assert [(tmp_path / "run" / f"made_by_{rank}").read_text().split("\n")[0] for rank in (0, 1)] == ["0 3", "3 3"]
+    assert (tmp_path / "run" / "report.html").is_file()
+    task = diffusion()
+    task.load_state_dict(torch.load(tmp_path / "run" / "average.pt"))
+    alone = to_picture(task.eval().sample(6, seed=0), columns=2)
     grid = Image.open(tmp_path / "run" / "samples" / "step_000004.png")
-    assert grid.size[0] > 8 and (tmp_path / "run" / "report.html").is_file()
+    assert ImageChops.difference(grid, alone).getextrema() <= ((0, 2),) * 3

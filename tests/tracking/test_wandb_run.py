@@ -10,17 +10,20 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
+from genmods import runs
+from genmods.errors import UserError
 from genmods.tracking.base import logbook
 from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.probe import why_unreachable
-from genmods.tracking.wandb import WandbRun
+from genmods.tracking.wandb import WandbRun, remove_superseded
 
 RECIPE = {"seed": 7, "task": {"name": "diffusion", "network": {"name": "unet", "width": 32}}, "data": {"hash": "abc"}}
 
@@ -244,31 +247,30 @@ BUCKET = {"id": "b", "name": "x", "displayName": "x", "config": "{}", "historyLi
 BUCKET |= {"project": {"id": "p", "name": "genmods", "entity": {"id": "e", "name": "me"}}}
 
 
-def willing(then):
-    """A server that lets a run start online, and from its first upload on does what `then(handler)` says."""
+@pytest.mark.parametrize("death", ["silence", "crash"])
+def test_a_server_that_dies_in_the_middle(tmp_path, death):
+    """It lets the run start, and at the first upload falls silent for good; an empty answer there makes W&B's own
+    process crash."""
+    silence, dead = threading.Event(), []
 
     def answer(handler, count):
-        if b"viewer" in handler.body:
+        if dead:
+            silence.wait()
+        elif b"viewer" in handler.body:
             say(handler, 200, VIEWER)
         elif b"UpsertBucket" in handler.body:
             say(handler, 200, {"data": {"upsertBucket": {"bucket": BUCKET, "inserted": True}}})
-        elif "file_stream" in handler.path or b"CreateRunFiles" in handler.body:
-            then(handler)
         else:
+            if death == "silence" and ("file_stream" in handler.path or b"CreateRunFiles" in handler.body):
+                dead.append(True)
+                silence.wait()
             say(handler, 200, {"data": {}})
 
-    return Server(answer)
-
-
-@pytest.mark.parametrize("death", ["silence", "crash"])
-def test_a_server_that_dies_in_the_middle(tmp_path, death):
-    """Silence stalls the upload at the end; an empty answer makes W&B's own process crash there."""
-    silence = threading.Event()
-    server = willing(lambda handler: silence.wait() if death == "silence" else say(handler, 200, {"data": {}}))
-    result = train_against(server.url, tmp_path)
+    result = train_against(Server(answer).url, tmp_path)
     assert result.returncode == 0, result.stderr
     assert not list(tmp_path.glob("wandb/offline-*"))
     assert [step for step, _ in read_series(tmp_path / "metrics.csv")["train/loss"]] == STEPS
+    assert "wandb sync" in result.stderr
     assert complete(tmp_path) or death == "crash"
 
 
@@ -310,3 +312,87 @@ def test_two_fits_in_one_process_are_two_runs(tmp_path):
         trainer(tmp_path / name, [logger], steps=4).fit(Toy(), loader(), loader())
         logger.close()
     assert len(run_files(tmp_path / "a")) == len(run_files(tmp_path / "b")) == 1
+
+
+class Version:
+    """A version of an artifact, as W&B's public API shows it."""
+
+    def __init__(self, *aliases):
+        self.aliases, self.deleted = list(aliases), False
+
+    def delete(self):
+        self.deleted = True
+
+    def download(self, root):
+        Path(root).mkdir(parents=True)
+        (Path(root) / "model.ckpt").write_bytes(b"weights")
+        return root
+
+
+def test_versions_that_are_neither_best_nor_last_are_removed():
+    versions = [Version(), Version("best"), Version("latest"), Version("last", "latest")]
+    remove_superseded(versions)
+    assert [version.deleted for version in versions] == [True, False, True, False]
+
+
+def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
+    import wandb
+
+    class Api:
+        def __init__(self, **settings):
+            pass
+
+        def artifact(self, reference, type):
+            if (reference, type) != ("me/genmods/model-abc:best", "model"):
+                raise ValueError(f"there is no {reference}")
+            return Version()
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.chdir(tmp_path)
+    path = runs.find_checkpoint("wandb:me/genmods/model-abc:best")
+    assert path == Path("runs/wandb/model-abc-best/model.ckpt") and path.read_bytes() == b"weights"
+    assert runs.find_checkpoint(Path("wandb:me/genmods/model-abc:best")) == path
+    with pytest.raises(UserError, match="there is no me/genmods/model-none:best"):
+        runs.find_checkpoint("wandb:me/genmods/model-none:best")
+
+
+def test_an_online_run_uploads_best_and_last_and_removes_what_they_replace(tmp_path, monkeypatch):
+    import wandb
+
+    logged, versions = [], [Version(), Version("best")]
+
+    class Run:
+        disabled, entity, project = False, "me", "genmods"
+        settings = wandb.Settings(base_url="http://somewhere")
+
+        def log_artifact(self, artifact, aliases):
+            logged.append((artifact.name, *aliases))
+            return types.SimpleNamespace(wait=lambda seconds: None)
+
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("last", "best"):
+        (tmp_path / "checkpoints" / f"{name}.ckpt").write_bytes(name.encode())
+    logger = WandbRun(mode="online")
+    logger._experiment = Run()
+    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: None)
+    monkeypatch.setattr(wandb, "Api", lambda **_: types.SimpleNamespace(artifacts=lambda *_: versions))
+    logger._log_checkpoints(tmp_path / "checkpoints")
+    assert logged == [(f"model-{logger.run_id}", "best"), (f"model-{logger.run_id}", "last")]
+    assert [version.deleted for version in versions] == [True, False]
+    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: "no answer")
+    logger._log_checkpoints(tmp_path / "checkpoints")
+    assert len(logged) == 2
+
+
+def test_evaluations_go_on_in_the_run_with_its_lineage(tmp_path):
+    logger = offline(tmp_path, resume_step=12)
+    (tmp_path / "last.ckpt").write_bytes(b"weights")
+    (tmp_path / "evaluation.json").write_text("{}")
+    logger.log_metrics({"test/fid_2k": 3.0}, step=9)
+    logger.log_origin(tmp_path / "last.ckpt", [tmp_path / "evaluation.json"])
+    logger.close()
+    records = read_records(run_files(tmp_path)[0])
+    artifacts = [r.artifact for r in records if r.WhichOneof("record_type") == "artifact"]
+    assert [(a.type, a.use_after_commit) for a in artifacts] == [("model", True), ("samples", False)]
+    (row,) = [row for row in history(run_files(tmp_path)[0]) if "test/fid_2k" in row]
+    assert row["trainer/global_step"] == 9 and row["_step"] == 12

@@ -186,24 +186,29 @@ class WandbRun(WandbLogger, RunLogger):
         artifact = wandb.Artifact(name, type="dataset", metadata=metadata | {"hash": digest})
         with artifact.new_file("hash.txt") as file:
             file.write(digest + "\n")
-        self._use(artifact)
+        self._publish(artifact, ["latest"], used=True)
 
     @rank_zero_only
     def log_origin(self, checkpoint: Path, results: list[Path]) -> None:
         """Record that the run made the files `results` with a checkpoint."""
         import wandb
 
-        self._use(self._model(checkpoint))
+        self._publish(self._model(checkpoint), ["latest"], used=True)
         artifact = wandb.Artifact(f"samples-{self.run_id}", type="samples", metadata={"checkpoint": str(checkpoint)})
         for path in results:
             artifact.add_file(str(path))
-        with self._surviving():
-            self.experiment.log_artifact(artifact)
+        self._publish(artifact, ["latest"])
 
-    def _use(self, artifact: Any) -> None:
-        """The public `use_artifact` does the same, but refuses offline and waits for the server online."""
+    def _publish(self, artifact: Any, aliases: list[str], used: bool = False) -> None:
+        """Hand an artifact, made or `used` by the run, to W&B's own process, which keeps it in the run file and uploads
+        it. The public `log_artifact` and `use_artifact` wait for the server first, and the second refuses offline.
+        """
+        run = self.experiment
+        if self._lost or run.disabled:
+            return
         with self._surviving():
-            self.experiment._log_artifact(artifact, aliases=["latest"], is_user_created=True, use_after_commit=True)
+            artifact.finalize()
+            run._interface.publish_artifact(run, artifact, aliases, is_user_created=used, use_after_commit=used)
 
     def _model(self, checkpoint: Path) -> Any:
         import wandb
@@ -241,20 +246,23 @@ class WandbRun(WandbLogger, RunLogger):
     @property
     def sync_command(self) -> str:
         """The command line that uploads what lies on disk."""
-        return f"wandb sync {os.path.relpath(Path(self.experiment.dir).parent)}"
+        folder = Path(self.experiment.dir).parent
+        return f"wandb sync {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
 
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
 
         run = self.experiment
-        paths = [(alias, folder / f"{alias}.ckpt") for alias in ("best", "last")]
-        logged = [run.log_artifact(self._model(path), aliases=[alias]) for alias, path in paths if path.is_file()]
-        if not logged or self.offline or why_unreachable(run.settings.base_url, 1.0):
-            return
-        for artifact in logged:
-            artifact.wait(UPLOAD_SECONDS)
-        versions = wandb.Api(timeout=10).artifacts("model", f"{run.entity}/{run.project}/model-{self.run_id}")
-        remove_superseded(versions)
+        paths = {alias: folder / f"{alias}.ckpt" for alias in ("best", "last") if (folder / f"{alias}.ckpt").is_file()}
+        if self.offline or run.disabled:
+            for alias, path in paths.items():
+                self._publish(self._model(path), ["latest", alias])
+        elif why_unreachable(run.settings.base_url, 1.0) is None:  # one that is gone would hold up the end of the run
+            logged = [run.log_artifact(self._model(path), aliases=[alias]) for alias, path in paths.items()]
+            for artifact in logged:
+                artifact.wait(UPLOAD_SECONDS)
+            name = f"{run.entity}/{run.project}/model-{self.run_id}"
+            remove_superseded(wandb.Api(timeout=10).artifacts("model", name) if logged else [])
 
 
 def remove_superseded(versions: Iterable[Any]) -> None:
