@@ -22,11 +22,11 @@ class Grid:
         raise NotImplementedError
 
 
-def _ending(process: NoiseProcess, log_snr: Tensor) -> Tensor:
-    """The times of rising `log_snr`, made to start at t_max and end at t_min."""
+def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
+    """The times of rising `log_snr`, made to start at t_max, and t_min behind them where they are one too few."""
     times = process.time(log_snr).detach()
     times[0] = process.t_max
-    return torch.cat([times, torch.full_like(times[:1], process.t_min)]) if process.t_low > process.t_min else times
+    return times if len(times) > steps else torch.cat([times, torch.full_like(times[:1], process.t_min)])
 
 
 def _points(process: NoiseProcess, steps: int) -> int:
@@ -53,11 +53,18 @@ class Quadratic(Grid):
 
 @dataclass(frozen=True)
 class Lambda(Grid):
-    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver)."""
+    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that the number of steps N can afford.
+
+    From t_max the first step goes where it would go from σ/α = 10 N, and the last before the data stands at 4/N³, both
+    within the range of the process: a few steps are spent where the image forms. From 16 steps on it is the whole range.
+    """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         low, high = process.log_snr_range
-        return _ending(process, torch.linspace(low, high, _points(process, steps), dtype=torch.float64))
+        last = 2 * math.log(steps**3 / 4)
+        ends = max(low, -2 * math.log(10 * steps)), min(high, last)
+        points = steps if last < high else _points(process, steps)
+        return _ending(process, torch.linspace(*ends, points, dtype=torch.float64), steps)
 
 
 @dataclass(frozen=True)
@@ -73,4 +80,4 @@ class Karras(Grid):
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         first, last = (math.exp(-log_snr / 2 / self.rho) for log_snr in process.log_snr_range)
         root = torch.linspace(first, last, _points(process, steps), dtype=torch.float64)
-        return _ending(process, -2 * self.rho * root.log())
+        return _ending(process, -2 * self.rho * root.log(), steps)

@@ -56,13 +56,15 @@ class Run:
 
 @dataclass
 class Sampler:
-    """The registry kind `sampler`: `steps` steps on a `grid` of times; without a grid, on the process' own.
+    """The registry kind `sampler`: `steps` steps on a `grid` of times; without a grid, on the sampler's or process' own.
 
     Raises ValueError for fewer steps than the sampler's order.
     """
 
     uses_eps: ClassVar[bool] = True
     """Whether it steps with ε as the denoiser gives it, or with x0 (and x) alone."""
+    own_grid: ClassVar[Grid | None] = None
+    """The grid of a sampler that has one of its own."""
 
     steps: int = 50
     grid: Grid | None = None
@@ -98,7 +100,8 @@ class Sampler:
         """The grid of this sampler on `process`: float64 [steps + 1], from `t_max` to `t_min`."""
         if process.times is not None and self.steps > len(process.times):
             raise ValueError(f"steps={self.steps}: the process has only {len(process.times)} levels")
-        return process.schedule(self.steps) if self.grid is None else self.grid(process, self.steps)
+        grid = self.grid or self.own_grid
+        return process.schedule(self.steps) if grid is None else grid(process, self.steps)
 
     def sample(
         self, denoise: Denoise, process: NoiseProcess, x: Tensor, noise: Noise, progress: Progress | None = None

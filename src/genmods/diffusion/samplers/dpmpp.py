@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from genmods.diffusion.grids import Grid, Lambda
 from genmods.diffusion.samplers.base import Run, Sampler, check_order
 
 
@@ -39,6 +40,7 @@ class DPMpp2M(Sampler):
     """DPM-Solver++(2M): second order, one call a step."""
 
     uses_eps: ClassVar[bool] = False
+    own_grid: ClassVar[Grid | None] = Lambda()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +57,8 @@ class DPMpp2MSDE(DPMpp2M):
 
     x_s = σ_s/σ_t e^{-h} x_t + α_s (1 - e^{-2h}) x0 + σ_s √(1 - e^{-2h}) z
     """
+
+    own_grid: ClassVar[Grid | None] = None
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         run.history[i] = run.estimate(x, i).x0
@@ -75,6 +79,7 @@ class DPMpp3M(Sampler):
     """
 
     uses_eps: ClassVar[bool] = False
+    own_grid: ClassVar[Grid | None] = Lambda()
     difference: Literal["published", "corrected"] = "published"
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.diffusion.grids import Grid, Lambda
 from genmods.diffusion.samplers.base import Run, Sampler, check_order
 from genmods.diffusion.samplers.dpmpp import gain
 
@@ -40,6 +41,7 @@ class UniPC(Sampler):
     """UniPC of `order` 2 or 3 (the predictor's; the corrector makes the whole one order higher), one call a step."""
 
     uses_eps: ClassVar[bool] = False
+    own_grid: ClassVar[Grid | None] = Lambda()
     order: int = 2
 
     def __post_init__(self) -> None:

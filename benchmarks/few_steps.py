@@ -1,0 +1,118 @@
+"""FID against the number of steps: one network, the same noise for every sampler, a classifier's features.
+
+Each point is written to the JSON as soon as it is found, so that a run which was stopped goes on where it was; the
+picture is drawn from one JSON or several, a panel each.
+
+    python benchmarks/few_steps.py --ckpt_path runs/ddpm --features runs/cnn --out docs/figures/few_steps_digits.json
+    python benchmarks/few_steps.py --plot docs/few_steps.png docs/figures/few_steps_*.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine
+
+from genmods import execution, runs
+from genmods.diffusion import Sampler
+from genmods.metrics.features import classifier_features
+from genmods.metrics.frechet import frechet_distance, gaussian_statistics
+from genmods.metrics.statistics import cached_statistics, default_cache
+from genmods.recipe import create
+from genmods.table import BUILTINS
+
+SAMPLERS = [name for name, path in BUILTINS["sampler"].items() if path.startswith("genmods.diffusion")]
+STEPS = [2, 4, 8, 16, 32, 64]
+
+
+class Judge:
+    """A model and the FID of its samples; labels go through the classes in turn."""
+
+    def __init__(self, ckpt_path: str, features: str, n: int, bf16: bool):
+        self.task: Any = runs.load(ckpt_path).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.features, self.n, self.bf16 = classifier_features(runs.load(features)), n, bf16
+        data = execution.build_data(runs.recipe_of(runs.read(runs.find_checkpoint(ckpt_path))))
+        self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
+        key = f"{self.features.name}-{self.levels}"
+        embed = lambda: self.features(self.train, self.levels)  # noqa: E731
+        self.reference = cached_statistics(default_cache(), key, self.train, embed)
+
+    def fid(self, images: torch.Tensor) -> float:
+        return round(frechet_distance(gaussian_statistics(self.features(images, self.levels)), self.reference), 4)
+
+    def sampled(self, sampler: Sampler) -> float:
+        with torch.autocast(self.task.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.fid(self.task.sample(self.n, sampler=sampler, batch_size=500).cpu())
+
+
+def measure(options: argparse.Namespace) -> None:
+    judge = Judge(options.ckpt_path, options.features, options.n, options.bf16)
+    settings = {"n": options.n, "features": judge.features.name, "bf16": options.bf16}
+    result: dict[str, Any] = {"what": options.title, **settings, "floor": judge.fid(judge.test[: options.n]), "fid": {}}
+    if options.out.exists():
+        result["fid"] = (found := json.loads(options.out.read_text()))["fid"]
+        if any(found[name] != value for name, value in settings.items()):
+            raise SystemExit(f"{options.out}: measured with other settings than {settings}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for steps in options.steps:
+        for name in options.samplers:
+            points = result["fid"].setdefault(name, {})
+            if str(steps) in points:
+                continue
+            try:
+                sampler = create("sampler", name, steps=steps)
+            except ValueError:
+                continue  # fewer steps than its order
+            points[str(steps)] = judge.sampled(sampler)
+            print(f"{name:<14}{steps:>4}{points[str(steps)]:>10.3f}", flush=True)
+            options.out.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+
+
+def plot(paths: list[Path], out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(paths), 4.4), dpi=130, layout="constrained")
+    for axes, path in zip(figure.subplots(1, len(paths), squeeze=False)[0], paths, strict=True):
+        result = json.loads(path.read_text())
+        for number, (name, points) in enumerate(result["fid"].items()):
+            steps = sorted(map(int, points))
+            calls = " (2 calls a step)" if name == "heun" else ""
+            line = {"color": f"C{number}", "marker": "os^Dv<>*P"[number % 9], "ms": 5, "lw": 1.6}
+            axes.loglog(steps, [points[str(n)] for n in steps], "-" if number % 2 else "--", label=name + calls, **line)
+        axes.axhline(result["floor"], color="0.5", ls=":", lw=1.2)
+        axes.annotate("test images", (2, result["floor"]), (0, 3), textcoords="offset points", color="0.4", fontsize=8)
+        axes.set(title=f"{result['what']}, n = {result['n']:,}", xlabel="steps", ylabel="FID, classifier features")
+        axes.set_xticks(STEPS, [str(n) for n in STEPS])
+        axes.minorticks_off()
+        axes.grid(True, which="major", color="0.9")
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("json", nargs="*", type=Path, help="with --plot: what to draw")
+    parser.add_argument("--plot", type=Path, help="draw into this file and stop")
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--features", help="a classifier's run")
+    parser.add_argument("--title", default="digits")
+    parser.add_argument("--samplers", nargs="*", choices=SAMPLERS, default=SAMPLERS, metavar="NAME")
+    parser.add_argument("--steps", nargs="*", type=int, default=STEPS)
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--bf16", action="store_true", help="the network under bfloat16 autocast")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("bench/few_steps.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.plot:
+        plot(options.json, options.plot)
+    else:
+        measure(options)
+
+
+if __name__ == "__main__":
+    main()
