@@ -1,6 +1,9 @@
-"""Runs the benchmarks that need no trained checkpoint, one after the other, and keeps their JSON.
+"""Runs the benchmarks that need no trained checkpoint, one after the other, and writes JSON and tables.
 
-python benchmarks/run.py [training_step sampling input_path startup logging_cost] [--out docs/figures]
+The JSON goes to docs/figures, the tables to docs/performance.md. The others (few_steps, quality_in_time, recognised,
+restoration) take the runs that they judge as arguments; `python benchmarks/tables.py` writes their tables.
+
+    python benchmarks/run.py [training_step sampling input_path startup logging_cost]
 """
 
 import argparse
@@ -15,16 +18,14 @@ NAMES = ("training_step", "sampling", "input_path", "startup", "logging_cost")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(NAMES)}; all without one")
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="the folder for the JSON files")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}; there is {', '.join(NAMES)}")
-    options.out.mkdir(parents=True, exist_ok=True)
     status = 0
     for name in options.names or NAMES:
-        extra = [] if name == "startup" else ["--out", str(options.out / f"{name}.json")]
-        status |= subprocess.run([sys.executable, str(HERE / f"{name}.py"), *extra]).returncode
-    return status
+        out = HERE.parent / "docs" / "figures" / f"{name}.json"
+        status |= subprocess.run([sys.executable, str(HERE / f"{name}.py"), "--out", str(out)]).returncode
+    return status | subprocess.run([sys.executable, str(HERE / "tables.py")]).returncode
 
 
 if __name__ == "__main__":

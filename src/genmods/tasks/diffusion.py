@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion import (
-    DDIM,
     Bits,
     Denoise,
     Denoiser,
@@ -19,6 +18,7 @@ from genmods.diffusion import (
     Progress,
     Sampler,
     TimeDensity,
+    UniPC,
     Weighting,
     noise_stream,
     ode,
@@ -67,7 +67,7 @@ class DiffusionTask(Task):
             raise ValueError(f"{type(codec).__name__} has no encode and decode; a codec is an autoencoder")
         self.denoiser = Denoiser(network, process, prediction, sigma_data if codec is None else 1.0)
         self.loss = DiffusionLoss(density, weighting)
-        self.sampler = sampler or DDIM()
+        self.sampler = sampler or UniPC(steps=16)
         self.conditioning = conditioning if num_classes or conditioning != "class" else "none"
         self.label_drop = label_drop
         self.codec = codec.requires_grad_(False) if codec else None

@@ -1,0 +1,110 @@
+"""Writes what the benchmarks measured into docs/performance.md: each block between `<!-- NAME -->` and `<!-- end -->`
+becomes the table of docs/figures/NAME.json; where there is no such file it stays as it is.
+
+    python benchmarks/tables.py [--figures docs/figures] [--page docs/performance.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[1] / "docs"
+PEERS = {
+    "diffusers fp32": "diffusers",
+    "diffusers bf16, attention fp32": "diffusers bf16",
+    "lucidrains fp32": "denoising-diffusion-pytorch",
+}
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def ratios(row: dict[str, Any]) -> list[str]:
+    """How many times as fast as each peer; nothing for a peer."""
+    return [f"{row['times_as_fast_as'][peer]:.1f}" if row["times_as_fast_as"] else "" for peer in PEERS]
+
+
+def training_step(found: dict[str, Any]) -> str:
+    head = ["", "parameters, M", "GFLOP an image", "ms", *(f"× {peer}" for peer in PEERS.values())]
+    return markdown(head, (
+        [name, f"{row['parameters_M']:.2f}", f"{row['gflop_per_image']:.2f}", f"{row['median_ms']:.0f}", *ratios(row)]
+        for name, row in found["rows"].items()
+    ))  # fmt: skip
+
+
+def sampling(found: dict[str, Any]) -> str:
+    head = ["", "images/s", *(f"× {peer}" for peer in PEERS.values())]
+    rows = ([name, f"{row['images_per_second']:.1f}", *ratios(row)] for name, row in found["rows"].items())
+    return markdown(head, rows)
+
+
+def input_path(found: dict[str, Any]) -> str:
+    rows = {name: row for name, row in found.items() if "ratio" in row}
+    head = ["", *next(iter(rows.values()))]
+    return markdown(head, ([name, *(f"{value:,}" for value in row.values())] for name, row in rows.items()))
+
+
+def startup(found: dict[str, Any]) -> str:
+    head = ["of `import torch`", *(f"`{name}`" for name in found["rows"])]
+    shares = (f"{row['share']:.3f} (≤ {row['limit']})" for row in found["rows"].values())
+    return markdown(head, [[f"{found['import_torch_s']:.2f} s", *shares]])
+
+
+def few_steps(found: dict[str, Any]) -> str:
+    steps = sorted({int(n) for points in found["fid"].values() for n in points})
+    table = markdown(["FID at steps", *steps], (
+        [name, *(f"{points[str(n)]:.2f}" if str(n) in points else "" for n in steps)]
+        for name, points in found["fid"].items()
+    ))  # fmt: skip
+    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`, test images {found['floor']:.2f}."
+
+
+def quality_in_time(found: dict[str, Any]) -> str:
+    def row(name: str, steps: Any, seconds: Any, fid: dict[str, float]) -> list[str]:
+        return [name, steps, f"{float(seconds):.0f}", f"{fid['value']:.2f}", f"{fid['low']:.2f} to {fid['high']:.2f}"]
+
+    rows = [row(name, part["steps"], part["seconds"], part["fid"]) for name, part in found["rows"].items()]
+    rows += [row("ours, on the way", "", *point) for point in found["rows"].get("ours", {}).get("earlier", {}).items()]
+    table = markdown(["", "steps", "seconds", f"FID, n = {found['n']:,}", "95 % interval"], rows)
+    return f"{table}\n\nFeatures `{found['features']}`."
+
+
+TABLES = {
+    "training_step": training_step,
+    "sampling": sampling,
+    "input_path": input_path,
+    "startup": startup,
+    "few_steps_digits": few_steps,
+    "few_steps_fashion_mnist": few_steps,
+    "quality_in_time": quality_in_time,
+}
+
+
+def written(page: str, figures: Path) -> str:
+    """`page` with every block filled whose figures there are."""
+    for name, table in TABLES.items():
+        path = figures / f"{name}.json"
+        if path.is_file():
+            text = f"<!-- {name} -->\n{table(json.loads(path.read_text()))}\n<!-- end -->"
+            page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, text=text: text, page, flags=re.DOTALL)
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", type=Path, default=DOCS / "figures")
+    parser.add_argument("--page", type=Path, default=DOCS / "performance.md")
+    options = parser.parse_args()
+    options.page.write_text(written(options.page.read_text(), options.figures))
+
+
+if __name__ == "__main__":
+    main()
