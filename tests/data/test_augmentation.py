@@ -48,6 +48,7 @@ def test_keeps_shape_range_and_the_batch_it_was_given(name, channels):
     assert not torch.equal(result["image"], given["image"])
     assert all(torch.equal(given[key], before[key]) for key in before)
     torch.testing.assert_close(result["label"].sum(1), torch.ones(64))
+    assert torch.equal(result["label"], given["label"]) != make(name).mixes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,15 +81,48 @@ def test_leaves_the_global_generator_alone(name):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_number_of_workers_changes_nothing():
-    steps = [make(name) for name in NAMES]
-    results = []
-    for workers in (0, 1, 2, 4):
-        data = ImageData(Synthetic(48, 0, side=8), 16, steps, val_fraction=0, test_fraction=0, num_workers=workers)
-        results.append([augmented(b, steps, num_classes=4) for b in data.train_dataloader()])
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            assert all(torch.equal(a[key], b[key]) for key in a)
+def two_epochs(size: int = 16, **settings) -> list[dict]:
+    """Batches of two epochs, with random numbers for all augmentations."""
+    source, steps = Synthetic(48, 0, side=8), [make(name) for name in NAMES]
+    loader = ImageData(source, size, steps, val_fraction=0, test_fraction=0, **settings).train_dataloader()
+    return [batch for _ in range(2) for batch in loader]
+
+
+def by_sample(name: str, batches: list[dict]) -> dict[tuple[int, int], torch.Tensor]:
+    """Each (epoch, index) of the batches with its image after an augmentation."""
+    step, images = make(name), {}
+    for given in batches:
+        own = {"image": given["image"].clone(), "draws": given["draws"][:, : step.draws]}
+        result = augmented(given | own, [step], num_classes=4)
+        where = zip(result["epoch"].tolist(), result["index"].tolist(), strict=True)
+        images |= dict(zip(where, result["image"], strict=True))
+    return images
+
+
+@pytest.fixture(scope="module")
+def batches() -> dict[int, list[dict]]:
+    return {workers: two_epochs(num_workers=workers) for workers in (0, 1, 2, 4)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_number_of_workers_changes_nothing(name, batches):
+    alone = by_sample(name, batches[0])
+    assert len(alone) == 96
+    for workers in (1, 2, 4):
+        images = by_sample(name, batches[workers])
+        assert images.keys() == alone.keys() and all(torch.equal(images[key], alone[key]) for key in alone)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_is_a_function_of_seed_epoch_and_index(name, batches):
+    images = by_sample(name, batches[0])
+    if not make(name).mixes:  # else the partner comes from the batch
+        others = by_sample(name, two_epochs(size=12))
+        assert all(torch.allclose(others[key], images[key], rtol=0, atol=1e-6) for key in images)
+    assert any(not torch.equal(images[0, i], images[1, i]) for i in range(48))
+    if name != "alternating_flip":  # its coin is tossed once, for all runs alike
+        seeded = by_sample(name, two_epochs(seed=1))
+        assert any(not torch.equal(seeded[key], images[key]) for key in images)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if make(name).moves])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from genmods.commands import dispatch
 from genmods.data.files import Picture, write_image
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
@@ -32,20 +37,48 @@ def truncate(path: Path) -> Path:
     return path
 
 
+def damage(path: Path) -> None:
+    """Changes some bytes in the middle."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 16] = b"0123456789abcdef"
+    path.write_bytes(content)
+
+
+BROKEN = {
+    "half.png": lambda path: truncate(save(noise(0), path)),
+    "half.jpg": lambda path: truncate(save(noise(1), path)),
+    "half.webp": lambda path: truncate(save(noise(2), path)),
+    "half.bmp": lambda path: truncate(save(noise(3), path)),
+    "damaged.png": lambda path: damage(save(noise(4), path)),
+    "empty.png": lambda path: path.touch(),
+    "text.jpg": lambda path: path.write_text("these are words"),
+    "directory.png": lambda path: path.mkdir(),
+    "loop.png": lambda path: path.symlink_to(path),
+    "dangling.jpg": lambda path: path.symlink_to(path.with_name("nowhere.jpg")),
+    "huge.png": lambda path: Image.new("1", (12_000, 12_000)).save(path),
+    "locked.png": lambda path: save(noise(5), path).chmod(0),
+}
+
+
 def break_some(root: Path) -> list[Path]:
-    """Thirty broken files of ten kinds."""
-    bad = []
-    for k in range(3):
-        here = root / f"class {k}"
-        bad += [truncate(save(noise(k), here / f"half.{suffix}")) for suffix in ("png", "jpg", "webp", "bmp")]
-        (here / "empty.png").touch()
-        (here / "text.jpg").write_text("these are words")
-        (here / "directory.png").mkdir()
-        (here / "loop.png").symlink_to(here / "loop.png")
-        (here / "dangling.jpg").symlink_to(here / "nowhere.jpg")
-        Image.new("1", (12_000, 12_000)).save(here / "huge.png")
-        bad += [here / f for f in ["empty.png", "text.jpg", "directory.png", "loop.png", "dangling.jpg", "huge.png"]]
+    """Thirty broken files of twelve kinds: three of each of the first six, two of each of the others."""
+    bad = [root / f"class {k}" / name for i, name in enumerate(BROKEN) for k in range(3 if i < 6 else 2)]
+    for path in bad:
+        BROKEN[path.name](path)
     return bad
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """No right to read what is locked: root, who may read everything, is nobody for a while."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def odd_but_fine(root: Path) -> int:
@@ -66,26 +99,44 @@ def odd_but_fine(root: Path) -> int:
     return 9
 
 
-def test_two_thousand_images_of_which_thirty_are_broken(tmp_path, caplog):
-    encoded = save(noise(0), tmp_path / "one" / "x.png").read_bytes()
-    root = tmp_path / "root"
-    odd = 0
-    for k in range(3):
-        (root / f"class {k}").mkdir(parents=True)
-    odd = odd_but_fine(root)
-    bad = break_some(root)
-    plain = 2000 - odd - len(bad)
-    for i in range(plain):
-        (root / f"class {i % 3}" / f"{i}.png").write_bytes(encoded)
-    with pytest.raises(UserError) as stopped:
-        ImageData(ImageFolder(str(root)), image_size=16).facts()
+RECIPE = """
+task: {name: classification, network: {name: cnn, layers: [conv 4, linear 8]}}
+data: {name: image_folder, root: images, image_size: 16}
+trainer: {max_steps: 2, accelerator: cpu}
+"""
+
+
+@pytest.fixture
+def two_thousand(monkeypatch) -> Iterator[list[Path]]:
+    """The folder `images` of 2,000, open to all, as the current one's; the broken ones among them."""
+    with tempfile.TemporaryDirectory() as here:
+        Path(here).chmod(0o755)
+        monkeypatch.chdir(here)
+        for k in range(3):
+            Path(f"images/class {k}").mkdir(parents=True)
+        encoded = save(noise(0), Path("x.png")).read_bytes()
+        odd, bad = odd_but_fine(Path("images")), break_some(Path("images"))
+        for i in range(2000 - odd - len(bad)):
+            Path(f"images/class {i % 3}/{i}.png").write_bytes(encoded)
+        yield bad
+        monkeypatch.undo()
+
+
+def test_thirty_broken_images_of_two_thousand_stop_it_or_are_left_out(two_thousand, capsys, caplog):
+    Path("r.yaml").write_text(RECIPE)
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 2 and not Path("runs").exists()
+    assert "of 2,000 images are broken" in capsys.readouterr().err
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet", "--data.on_error=skip"]) == 0
+    assert len(list(Path("runs").rglob("last.ckpt"))) == 1
+    with ordinary_user(), pytest.raises(UserError) as stopped:
+        ImageData(ImageFolder("images"), image_size=16).facts()
     header, *lines = str(stopped.value).splitlines()
     assert header.startswith("30 of 2,000 images are broken")
-    assert sorted(Path(line.strip().split(": ")[0]) for line in lines) == sorted(bad)
-    source = ImageFolder(str(root), on_error="skip")
-    data = ImageData(source, image_size=16)
-    assert data.facts()["in_channels"] == 3 and data.facts()["class_names"] == ["class 0", "class 1", "class 2"]
-    assert sum(len(images) for images in data.splits.values()) == 1970 and len(source.broken) == 30
+    assert sorted(Path(line.strip().split(": ")[0]) for line in lines) == sorted(two_thousand)
+    source = ImageFolder("images", on_error="skip")
+    with ordinary_user():
+        data = ImageData(source, image_size=16)
+        assert sum(len(images) for images in data.splits.values()) == 1970 and len(source.broken) == 30
     assert "left out 30 of 2000" in caplog.text
 
 
