@@ -119,6 +119,64 @@ def test_guidance_goes_beyond_the_condition(tmp_path, served):
     assert len(set(means)) == 3
 
 
+@pytest.fixture
+def company(monkeypatch):
+    """A model without labels, a worse one, one of another size, and classifiers of brightness and of another size."""
+    torch.manual_seed(0)
+    free = shades(process=Rectified(), prediction="flow", conditioning="none")
+    bright = ClassificationTask(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
+    tasks = {
+        "run": free,
+        "labelled": shades(process=Rectified(), prediction="flow"),
+        "worse": shades(process=Rectified(), prediction="v"),
+        "bright": bright.eval(),
+        "large": ClassificationTask(CNN(layers=("avgpool",)), image_size=8),
+    }
+    with torch.no_grad():
+        (head,) = (layer for layer in bright.modules() if isinstance(layer, torch.nn.Linear))
+        head.weight.copy_(torch.tensor([[-5.0], [0.0], [5.0]]))
+        head.bias.zero_()
+    monkeypatch.setattr(runs, "load", lambda path, raw=False: tasks[path])
+
+
+def brightness(out, *options):
+    assert generate(out, "--n", "4", "--seed", "3", *options) == 0
+    return arrays(out)["images"].mean()
+
+
+def test_a_classifier_guides_a_model_that_knows_no_labels(tmp_path, company):
+    guide = ("--classifier", "bright", "--guidance", "3")
+    plain = brightness(tmp_path)
+    assert brightness(tmp_path, *guide, "--label", "coat") < plain - 5
+    assert brightness(tmp_path, *guide, "--label", "7") > plain + 5
+    assert brightness(tmp_path, *guide, "--label", "7", "--interval", "1e5", "1e6") == plain
+
+
+def test_a_worse_model_is_moved_away_from(tmp_path, company):
+    options = ("--ckpt_path", "labelled", "--label", "coat")
+    plain, guided = brightness(tmp_path, *options), brightness(tmp_path, *options, "--worse", "worse")
+    assert guided != plain
+    assert brightness(tmp_path, *options, "--worse", "worse", "--guidance", "1") == plain
+    assert brightness(tmp_path, *options, "--worse", "worse", "--threshold", "0.5") != guided
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--classifier", "bright", "--worse", "worse"], "only one of them can guide"),
+        (["--classifier", "large"], "large: a ClassificationTask that does not fit the model"),
+        (["--worse", "bright"], "bright: a ClassificationTask that does not fit the model"),
+        (["--interval", "3", "1"], "an interval of"),
+        (["--threshold", "2"], "quantile=2.0"),
+        (["--label", "coat"], "the model's classes are none"),
+    ],
+)
+def test_guides_that_do_not_fit(tmp_path, company, capsys, options, line):
+    assert generate(tmp_path, *options) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error
+
+
 def test_raw_weights_are_asked_for(tmp_path, served):
     asked = served(shades())
     assert generate(tmp_path, "--n", "1") == generate(tmp_path, "--n", "1", "--raw") == 0

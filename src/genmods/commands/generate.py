@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from genmods.commands import guides
 from genmods.errors import UserError
 
 
@@ -15,13 +16,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--n", type=int, default=64, help="how many images (default 64)")
     add("--out", required=True, type=Path, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
     add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
-    add("--guidance", type=float, metavar="W", help="classifier-free guidance; 1 is none (default)")
     add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
     add("--steps", type=int, metavar="N", help="sampling steps")
     add("--seed", type=int, default=0, help="image i depends on it and on i alone (default 0)")
     add("--batch_size", type=int, default=256, help="images sampled together (default 256)")
     add("--raw", action="store_true", help="the raw weights in place of the averaged ones")
     add("--quiet", action="store_true", help="no progress bar")
+    guides.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -51,20 +52,20 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
     from genmods.tasks.diffusion import DiffusionTask
 
     if not isinstance(task, DiffusionTask):
-        for name in ("label", "guidance", "sampler", "steps"):
+        for name in ("label", "sampler", "steps", *guides.SETTINGS):
             if getattr(options, name) is not None:
                 raise UserError(f"--{name}: a {type(task).__name__} has no such setting")
         return {}
     labels = None
     if options.label is not None:
-        labels = torch.full((options.n,), class_number(task, options.label))
-    guidance = 1.0 if options.guidance is None else options.guidance
-    return {"labels": labels, "guidance": guidance, "sampler": sampler(task, options.sampler, options.steps)}
+        labels = torch.full((options.n,), class_number(task, options.label, bool(options.classifier)))
+    chosen = sampler(task, options.sampler, options.steps)
+    return {"labels": labels, "guide": guides.guide(task, options), "sampler": chosen}
 
 
-def class_number(task: Any, label: str) -> int:
-    """The number of a class given by number or name; raises UserError."""
-    names = getattr(task, "class_names", []) if getattr(task, "conditioning", "class") == "class" else []
+def class_number(task: Any, label: str, judged: bool = False) -> int:
+    """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
+    names = task.class_names if judged or task.conditioning == "class" else []
     if label in names:
         return names.index(label)
     if label.isdigit() and int(label) < len(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -28,6 +29,9 @@ from genmods.diffusion.guidance import ClassifierFree
 from genmods.diffusion.weightings import Elbo
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
+
+Guide = Callable[[Condition, Tensor], Denoise]
+"""(condition, labels int64 [B]) -> the denoiser of a batch."""
 
 
 class DiffusionTask(Task):
@@ -181,12 +185,14 @@ class DiffusionTask(Task):
         batch_size: int = 256,
         first: int = 0,
         progress: Progress | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
         """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
 
         Sample i depends on `seed`, i and its label alone. A class-conditional model goes through its classes in turn
         where `labels` (int64 [n]) is None; a mask-conditional one is told that no pixel is known.
-        `progress(done, total)` is called after each sampling step of each batch.
+        `progress(done, total)` is called after each sampling step of each batch. `guide` takes the place of
+        classifier-free guidance: what a batch is sampled with, from its condition and labels.
         Raises ValueError for labels of another shape or out of range.
         """
         sampler = sampler or self.sampler
@@ -196,7 +202,8 @@ class DiffusionTask(Task):
         images, shape = [], tuple(self.latent_shape)
         for number, (chunk, label) in enumerate(chunks):
             noise = noise_stream(seed, chunk, shape, self.device)
-            denoise = self.denoise(self.told(label), guidance)
+            cond = self.told(label)
+            denoise = guide(cond, label) if guide else self.denoise(cond, guidance)
             start = self.process.prior_std * noise(-1)
             x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
             images.append(self.decode(x0))
