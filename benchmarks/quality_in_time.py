@@ -5,7 +5,8 @@ lucidrains  its Trainer on a folder of PNG files, at its defaults: batch 16, Ada
 diffusers   the loop of its unconditional example, written from the defaults that it documents: batch 16, random crop,
             AdamW 1e-4 (0.95, 0.999), weight decay 1e-6, cosine with 500 steps of warm-up over 100 epochs, clipping at
             1, EMA with power 3/4, DDPM with 1,000 linear steps, fp32.
-ours        recipes/fashion_mnist/ddpm.yaml, its schedule fitted to the time by the speed of its first steps.
+ours        recipes/fashion_mnist/ddpm.yaml, its schedule fitted to the time by the speed of its first steps; by --only
+            also with the networks of `training_step.py` in place of 2 x 2 patches: what do shape and patches cost?
 
 Both peers work on 1 x 32 x 32, the images with a black border of 2 pixels, and have the networks of `peers.py` (1.4 and
 1.6 M parameters, ours has 1.7 M); the border is cut off before the features. The clock counts training and loading.
@@ -178,10 +179,10 @@ class Watch(Callback):
         self.kept[round(self.clock.seconds, 1)] = copy.deepcopy(self.ema.shadows[0])
 
 
-def ours(pixels: Tensor, limit: float) -> Trained:
+def ours(pixels: Tensor, limit: float, *network: str) -> Trained:
     """The pace is that of 20 steps of a copy; it falls short by 3 % so that the schedule ends in time."""
-    pace = fitted(20, float("inf"))[1].clock.seconds / 20
-    steps, watch, task = fitted(max(2, int(0.97 * limit / pace)), limit)
+    pace = fitted(20, float("inf"), *network)[1].clock.seconds / 20
+    steps, watch, task = fitted(max(2, int(0.97 * limit / pace)), limit, *network)
     watch.keep()
 
     def sampler(weights: dict[str, Tensor]) -> Sample:
@@ -197,9 +198,9 @@ def ours(pixels: Tensor, limit: float) -> Trained:
     return Trained(steps, watch.clock.seconds, sampler(last[1]), {seconds: sampler(kept) for seconds, kept in earlier})
 
 
-def fitted(steps: int, limit: float) -> tuple[int, Watch, Any]:
+def fitted(steps: int, limit: float, *network: str) -> tuple[int, Watch, Any]:
     """The recipe trained for so many steps: how many it came to, what was kept, and the task."""
-    overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
+    overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}", *network]
     recipe = load(str(RECIPE), overrides)
     data = execution.build_data(recipe)
     task: Any = execution.build_task(recipe, data.facts())
@@ -214,7 +215,20 @@ def fitted(steps: int, limit: float) -> tuple[int, Watch, Any]:
     return trainer.global_step, watch, task
 
 
-CONTENDERS = {"lucidrains": lucidrains, "diffusers": diffusers, "ours": ours}
+def shaped(multipliers: str, blocks: int) -> Callable[[Tensor, float], Trained]:
+    """Ours with another network: no patches, as wide as that."""
+    settings = {"multipliers": multipliers, "blocks": blocks, "patch": 1}
+    overrides = [f"--task.network.{name}={value}" for name, value in settings.items()]
+    return lambda pixels, limit: ours(pixels, limit, *overrides)
+
+
+CONTENDERS = {
+    "lucidrains": lucidrains,
+    "diffusers": diffusers,
+    "ours": ours,
+    "ours_unpatched": shaped("[1,4,3]", 1),
+    "ours_widths_of_diffusers": shaped("[1,2,2]", 3),
+}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -272,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", required=True, help="a Fashion-MNIST classifier's run")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS)[:3])
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("bench/quality_in_time.json"))
