@@ -10,8 +10,10 @@ from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from genmods import runs
 from genmods.data.module import ImageData
-from genmods.recipe import Recipe, build
+from genmods.errors import UserError
+from genmods.recipe import Recipe, build, from_plain
 from genmods.report.page import write_report
 from genmods.tracking.base import RunLogger, write_json
 from genmods.tracking.csv import MetricsFile, read_metrics
@@ -41,6 +43,15 @@ def begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, ste
             logger.begin(folder, config, step)
         if isinstance(logger, WandbRun):
             logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
+
+
+def recipe_of(state: dict[str, Any]) -> Recipe:
+    """The recipe of the checkpoint `state` with its loggers, or without where they are none of this version's."""
+    recipe = runs.recipe_of(state)
+    try:
+        return from_plain({**recipe.plain(), "logger": state["recipe"].get("logger")})
+    except UserError:
+        return recipe
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """`runs`, `report` and `evaluate` on two small runs of real recipes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from genmods.commands import dispatch
+from genmods.tracking.csv import read_series
 
 DIFFUSION = """task:
   name: diffusion
@@ -58,6 +60,11 @@ def test_evaluate_writes_figures_with_their_count(runs, tmp_path, capsys):
     assert content["features"].startswith("classifier-")
     printed = capsys.readouterr()
     assert "fid_20" in printed.out and content["features"] in printed.err
+    folder = Path(runs["images"])
+    series = read_series(folder / "metrics.csv")
+    assert [step for step, _ in series["test/fid_20"]] == [3] and len(series["val/loss"]) == 2
+    assert (folder / "samples" / "nearest_000004.png").is_file()
+    assert "nearest_ratio" in (folder / "report.html").read_text()
 
 
 def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import genmods
-from genmods.tracking.names import METRICS, PICTURES, TABLES, direction
+from genmods.tracking.names import METRICS, PICTURES, TABLES, direction, documented
 
 SOURCES = [path for part in ("tasks", "callbacks") for path in (Path(genmods.__file__).parent / part).glob("*.py")]
 TABLE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -27,3 +27,16 @@ def test_directions():
     assert direction("val/acc") == direction("test/psnr") == "max"
     assert direction("train/images_per_s") == "max"
     assert direction("train/lr") == "last"
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("val/fid_2k", "val/fid_N"),
+        ("noise/loss_07", "noise/loss_K"),
+        ("test/acc", "val/acc"),
+        ("test/ssim", "test/ssim"),
+    ],
+)
+def test_a_logged_name_belongs_to_a_row(name, row):
+    assert documented(name) == row

@@ -72,7 +72,7 @@ def test_two_ranks_write_one_run(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "SLURM_"))}
     environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(tmp_path / "none")}
     command = [sys.executable, str(script), str(tmp_path / "run"), str(here), str(here.parent / "callbacks")]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     (path,) = run_files(tmp_path / "run")
     assert [row["_step"] for row in history(path) if "train/loss" in row] == [1, 3]

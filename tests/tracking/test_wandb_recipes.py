@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ from genmods import execution
 from genmods import recipe as recipes
 from genmods.recipe.shipped import shipped
 from genmods.tracking.csv import read_series
-from genmods.tracking.names import METRICS, PICTURES, TABLES
+from genmods.tracking.names import METRICS, PICTURES, TABLES, documented
 
 SHORT = ["--trainer.max_steps=8", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=4"]
 SHORT += ["--trainer.log_every_n_steps=2", "--trainer.accelerator=cpu", "--data.limit=96", "--data.batch_size=32"]
@@ -66,11 +65,6 @@ def run(request, tmp_path_factory):
             patch.delenv(variable)
         patch.setenv("WANDB_MODE", "offline")
         yield Run(request.param, root)
-
-
-def documented(name):
-    """The row of the table to which a logged name belongs."""
-    return re.sub(r"(?<=fid_|kid_)\d+k?", "N", re.sub(r"loss_\d+$", "loss_K", name))
 
 
 def test_every_metric_stands_at_every_step_it_should(run):

@@ -199,7 +199,7 @@ def train_against(url, folder, key="k" * 40):
     environment |= {"WANDB_API_KEY": key} if key else {}
     command = [sys.executable, str(Path(__file__).parent / "toys.py"), str(folder)]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=90
+        command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
     )
 
 
@@ -324,7 +324,7 @@ class Version:
         self.deleted = True
 
     def download(self, root):
-        Path(root).mkdir(parents=True)
+        Path(root).mkdir(parents=True, exist_ok=True)
         (Path(root) / "model.ckpt").write_bytes(b"weights")
         return root
 

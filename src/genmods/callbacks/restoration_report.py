@@ -45,7 +45,7 @@ class RestorationReport(Callback):
         measured = interpolate(measured.float(), clean.shape[-2:])
         book = logbook(trainer)
         columns = [images.float().cpu() for images in (clean, measured, restored)]
-        book.picture("restored", to_picture(torch.stack(columns, dim=1).flatten(0, 1), columns=3))
+        book.picture("restored", to_picture(torch.cat(columns), columns=len(clean)))
         rows = [
             [
                 int(i),

@@ -59,11 +59,10 @@ def record(
     from genmods import logs, runs
     from genmods.callbacks.sample_grid import sample_table
     from genmods.callbacks.shared import to_picture
-    from genmods.recipe import from_plain
     from genmods.tracking.base import Logbook
 
     folder = runs.run_folder(path)
-    with logs.opened(folder, from_plain(state["recipe"]), state) as loggers:
+    with logs.opened(folder, logs.recipe_of(state), state) as loggers:
         book = Logbook(folder, loggers, logs.step_of(state))
         book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
         results = [out]

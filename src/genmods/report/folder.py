@@ -45,8 +45,9 @@ class RunFolder:
 
     @property
     def steps(self) -> int:
-        """How many training steps the metrics reach."""
-        return max((points[-1][0] for points in self.series.values()), default=-1) + 1
+        """How many steps were trained, or the metrics reach where the training goes on."""
+        trained = (self.files.get("timing") or {}).get("steps", 0)
+        return trained or max((points[-1][0] for points in self.series.values()), default=-1) + 1
 
     def figures(self) -> list[dict[str, Any]]:
         """The main figures: best and last of each validation and test metric, best first by kind."""
@@ -134,7 +135,7 @@ def pictures(path: Path) -> list[dict[str, Any]]:
             range(len(files))
         )
         steps = [{"step": files[i][0], "source": _data_uri(files[i][1])} for i in sorted(chosen)]
-        found.append({"name": name, "about": PICTURES.get(f"samples/{name}", ""), "steps": steps})
+        found.append({"name": name, "about": PICTURES.get(f"samples/{name}", "").replace("`", ""), "steps": steps})
     return found
 
 

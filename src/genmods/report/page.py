@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
+from genmods.tracking.names import METRICS, documented
 
 
 def run_data(run: RunFolder) -> dict[str, Any]:
@@ -40,11 +41,21 @@ def evaluations(run: RunFolder) -> list[dict[str, Any]]:
 
 def render(runs: list[RunFolder]) -> str:
     """The page as text."""
-    data = {"runs": [run_data(run) for run in runs], "differences": differences(runs) if len(runs) > 1 else []}
+    data: dict[str, Any] = {"runs": [run_data(run) for run in runs]}
+    data["differences"] = differences(runs) if len(runs) > 1 else []
+    data["about"] = meanings({name for run in runs for name in run.series})
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     template = (files("genmods.report") / "template.html").read_text(encoding="utf-8")
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
     return template.replace("{{title}}", html.escape(title)).replace("{{data}}", embedded)
+
+
+def meanings(names: set[str]) -> dict[str, str]:
+    """What a chart shows, by figure, where it means one thing in all the stages that have it."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(name.split("/", 1)[-1], set()).add(METRICS.get(documented(name), "").replace("`", ""))
+    return {figure: texts.pop() for figure, texts in found.items() if len(texts) == 1}
 
 
 def write_report(folders: list[Path], out: Path | None = None) -> Path:

@@ -6,6 +6,7 @@ name (`val/fid_2k`), because the value depends on it.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 Direction = Literal["min", "max", "last"]
@@ -64,6 +65,13 @@ TABLES: dict[str, str] = {
 
 _BETTER_HIGH = ("acc", "map", "r2", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")
 _BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised", "reconstruction")
+
+
+def documented(name: str) -> str:
+    """The row of the table to which a logged name belongs, such as `val/fid_N` for `val/fid_2k`."""
+    row = re.sub(r"_\d+k?$", "_K" if name.startswith("noise/") else "_N", name)
+    other = row.replace("test/", "val/", 1)
+    return row if row in METRICS or other not in METRICS else other
 
 
 def direction(name: str) -> Direction:

@@ -1,0 +1,39 @@
+"""What `test` of a restoration leaves in its run folder: figures in the metrics file, a picture, a report."""
+
+import pytest
+from PIL import Image
+
+from genmods.commands import dispatch
+from genmods.tracking.csv import read_series
+
+DIFFUSION = """
+task: {name: diffusion, network: {name: unet, width: 8, multipliers: [1]}, process: cosine, prediction: v}
+data: {name: digits, limit: 64, batch_size: 32}
+trainer: {max_steps: 2, accelerator: cpu}
+"""
+RESTORATION = """
+task: {name: restoration, model: {from: runs/model}, operator: OPERATOR, sigma: 25, steps: 2}
+data: {name: digits, limit: 64, batch_size: 4}
+trainer: {accelerator: cpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("restoration")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        (root / "model.yaml").write_text(DIFFUSION)
+        assert dispatch(["fit", "--config", "model.yaml", "--quiet"]) == 0
+        yield root
+
+
+@pytest.mark.parametrize("operator", ["identity", "box", "average"])
+def test_a_restoration_is_a_run_of_its_own(root, operator):
+    (root / f"{operator}.yaml").write_text(RESTORATION.replace("OPERATOR", operator))
+    assert dispatch(["test", "--config", f"{operator}.yaml", "--quiet"]) == 0
+    (run,) = (root / "runs" / operator).iterdir()
+    assert {"test/psnr", "test/ssim"} <= set(read_series(run / "metrics.csv"))
+    with Image.open(run / "samples" / "restored_000001.png") as picture:
+        assert picture.size[0] > picture.size[1]
+    assert "restored" in (run / "report.html").read_text() and (run / "recipe.yaml").is_file()
