@@ -13,10 +13,11 @@ from genmods import execution
 from genmods import recipe as recipes
 from genmods.recipe.shipped import shipped
 from genmods.tracking.csv import read_series
-from genmods.tracking.names import METRICS, PICTURES, TABLES, documented
+from genmods.tracking.names import METRICS, PICTURES, TABLES, direction, documented
 
 SHORT = ["--trainer.max_steps=8", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=4"]
 SHORT += ["--trainer.log_every_n_steps=2", "--trainer.accelerator=cpu", "--data.limit=96", "--data.batch_size=32"]
+SHORT += ["--logger.group=study", "--logger.job_type=train", "--logger.tags=[quick]", "--logger.notes=a try"]
 RECIPES = {
     "ddpm": [
         "--task.network.width=8",
@@ -123,6 +124,15 @@ def test_the_configuration_is_the_resolved_recipe(run):
     assert found["seed"] == 7 and len(found["data_hash"]) >= 16
     assert {"packages", "git", "hardware", "command"} <= set(found["environment"])
     assert {"torch", "lightning", "genmods"} <= set(found["environment"]["packages"])
+
+
+def test_group_and_tags_are_those_of_the_recipe_and_summaries_the_best(run):
+    records = read_records(run.files[0])
+    (found,) = [record.run for record in records if record.HasField("run")]
+    assert (found.run_group, found.job_type, list(found.tags), found.notes) == ("study", "train", ["quick"], "a try")
+    summaries = {record.metric.name: record.metric.summary for record in records if record.HasField("metric")}
+    for name in JUDGED[run.name]:
+        assert (summaries[name].min, summaries[name].max) == (direction(name) == "min", direction(name) == "max")
 
 
 def test_a_resumed_run_goes_on_in_the_same_run(run):

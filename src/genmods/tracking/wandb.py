@@ -60,7 +60,7 @@ class WandbRun(WandbLogger, RunLogger):
         log_model: bool = True,
         mode: Literal["online", "offline", "disabled"] | None = None,
     ) -> None:
-        self.run_id = new_run_id()
+        self.run_id = os.environ.get("WANDB_RUN_ID") or new_run_id()  # an agent of a sweep gives the id
         super().__init__(
             name=name,
             project=project,
