@@ -124,12 +124,13 @@ def test_memory_format_does_not_matter(name):
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [8, 256])
 @pytest.mark.parametrize("name", DENOISING)
-def test_meta_device(name):
+def test_meta_device(name, size):
     with torch.device("meta"):
         network = build(name, live=False)
-        out = network(torch.empty(2, 1, 8, 8), torch.empty(2))
-    assert out.shape == (2, 1, 8, 8)
+        out = network(torch.empty(2, 1, size, size), torch.empty(2))
+    assert out.shape == (2, 1, size, size)
 
 
 @pytest.mark.parametrize("name", DENOISING)
