@@ -124,8 +124,9 @@ def test_memory_format_does_not_matter(name):
     torch.testing.assert_close(turned, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [8, 256])
-@pytest.mark.parametrize("name", DENOISING)
+@pytest.mark.parametrize(
+    ("name", "size"), [*((name, 8) for name in DENOISING), ("unet", 256), ("dit", 256), ("vdm", 256)]
+)
 def test_meta_device(name, size):
     with torch.device("meta"):
         network = build(name, live=False)
