@@ -28,6 +28,15 @@ def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up:
     return seconds
 
 
+def bare_trainer(settings: dict[str, Any], callback: Any) -> Any:
+    """A Trainer with a recipe's `settings` that trains and does nothing beside it but what `callback` does."""
+    from lightning.pytorch import Trainer
+
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
+    silent = {**settings, **dict.fromkeys(off, False), "num_sanity_val_steps": 0, "limit_val_batches": 0}
+    return Trainer(**silent, callbacks=[callback])
+
+
 def synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

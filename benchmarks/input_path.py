@@ -1,5 +1,6 @@
 """Images per CPU-second through crop + flip + erasing, each image with its own randomness: whole batches against a
-per-sample torchvision pipeline in a DataLoader. One thread, one process, in turns within one run.
+per-sample torchvision pipeline in a DataLoader. One thread, one process, in turns within one run. And what all that a
+Trainer does between two training steps of a recipe, the input path with it, takes of a step.
 
     python benchmarks/input_path.py --out input_path.json
 """
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import alternate, report
+from common import alternate, bare_trainer, report
+from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -22,6 +24,8 @@ from genmods.data.augmentation.flips import Flip
 from genmods.data.augmentation.geometry import Shift
 from genmods.data.images import Images, Source
 from genmods.data.module import ImageData, augmented
+from genmods.execution import build_data, build_task
+from genmods.recipe import load
 
 SHAPES = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}
 
@@ -106,11 +110,44 @@ def measure(shape: tuple[int, int, int], batch_size: int, n: int, rounds: int) -
     return {**rates, "ratio": round(statistics.median(ratios), 1)}
 
 
+class Gaps(Callback):
+    """Seconds of each training step, and of what lies before it."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.gaps: list[float] = []
+        self.last = 0.0
+
+    def on_train_batch_start(self, *args: object) -> None:
+        self.gaps.append(time.perf_counter() - self.last)
+        self.last = time.perf_counter()
+
+    def on_train_batch_end(self, *args: object) -> None:
+        self.steps.append(time.perf_counter() - self.last)
+        self.last = time.perf_counter()
+
+
+def share_of_a_step(name: str, steps: int) -> dict[str, float]:
+    """Milliseconds in front of and within a training step of a shipped recipe, medians, and their ratio in percent."""
+    recipe = load(name)
+    data, gaps = build_data(recipe), Gaps()
+    bare_trainer({**recipe.trainer.given, "max_epochs": None, "max_steps": steps}, gaps).fit(
+        build_task(recipe, data.facts()), data
+    )
+    before, step = (1e3 * statistics.median(seconds[2:]) for seconds in (gaps.gaps, gaps.steps))
+    return {
+        "before_ms": round(1e3 * before, 2),
+        "step_ms": round(1e3 * step, 1),
+        "percent": round(100 * before / step, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch_size", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--steps", type=int, default=40, help="training steps of each recipe")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -119,7 +156,8 @@ def main() -> None:
         for name, shape in SHAPES.items()
         for size in args.batch_size
     }
-    report(result, args.out)
+    shares = {name: share_of_a_step(name, args.steps) for name in ("fashion_mnist/cnn", "fashion_mnist/ddpm")}
+    report({**result, "share of a training step": shares}, args.out)
 
 
 if __name__ == "__main__":

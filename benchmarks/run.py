@@ -3,7 +3,7 @@
 The JSON goes to docs/figures, the tables to docs/performance.md. The others (few_steps, quality_in_time, recognised,
 restoration) take the runs that they judge as arguments; `python benchmarks/tables.py` writes their tables.
 
-    python benchmarks/run.py [training_step sampling input_path startup logging_cost]
+    python benchmarks/run.py [training_step sampling input_path time_to_accuracy startup logging_cost]
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("training_step", "sampling", "input_path", "startup", "logging_cost")
+NAMES = ("training_step", "sampling", "input_path", "time_to_accuracy", "startup", "logging_cost")
 
 
 def main() -> int:

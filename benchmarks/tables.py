@@ -49,7 +49,23 @@ def sampling(found: dict[str, Any]) -> str:
 def input_path(found: dict[str, Any]) -> str:
     rows = {name: row for name, row in found.items() if "ratio" in row}
     head = ["", *next(iter(rows.values()))]
-    return markdown(head, ([name, *(f"{value:,}" for value in row.values())] for name, row in rows.items()))
+    table = markdown(head, ([name, *(f"{value:,}" for value in row.values())] for name, row in rows.items()))
+    shares = found.get("share of a training step", {})
+    head = ["recipe", "before a step, ms", "training step, ms", "percent"]
+    return f"{table}\n\n{markdown(head, ([name, *row.values()] for name, row in shares.items()))}" if shares else table
+
+
+def time_to_accuracy(found: dict[str, Any]) -> str:
+    head = ["", "seconds, median", f"seconds to {found['target']:g} %", "times ours"]
+    seconds, ours = found["median seconds"], found["median seconds"]["ours"]
+    return markdown(head, (
+        [name, f"{seconds[name]:.0f}", ", ".join(_time(run) for run in runs), f"{seconds[name] / ours:.1f}"]
+        for name, runs in found["rounds"].items()
+    ))  # fmt: skip
+
+
+def _time(run: dict[str, Any]) -> str:
+    return f"{run['seconds']:.0f}" if run["arrived"] else f"not in {run['seconds']:.0f}"
 
 
 def startup(found: dict[str, Any]) -> str:
@@ -81,6 +97,7 @@ TABLES = {
     "training_step": training_step,
     "sampling": sampling,
     "input_path": input_path,
+    "time_to_accuracy": time_to_accuracy,
     "startup": startup,
     "few_steps_digits": few_steps,
     "few_steps_fashion_mnist": few_steps,

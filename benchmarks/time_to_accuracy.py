@@ -1,14 +1,14 @@
 """Seconds of training to 92 % of the 10,000 test images of Fashion-MNIST, in turns within one run:
 
   ours      recipes/fashion_mnist/fast.yaml, trained by Lightning's Trainer
-  tutorial  a plain loop as tutorials have it: torchvision's resnet18 with one input channel, torchvision transforms on each
-            image, a DataLoader with 2 workers, Adam, fp32
+  tutorial  a plain loop as tutorials have it: torchvision's resnet18 with one input channel, torchvision transforms on
+            each image, a DataLoader with 2 workers, Adam, fp32
   timm      timm's resnet18 with the defaults of its training script (SGD, warm-up and cosine, label smoothing, random
             resized crops, flips, 2 workers), shrunk to the data: 28 pixels, one channel, crops of at least half of the
             image, `--timm_epochs` epochs
 
-The clock counts training and loading, not the reading of the files, nor the tests after each epoch, for all alike. A run
-that does not arrive within `--cap` seconds counts as that long.
+The clock counts training and loading, not the reading of the files, nor the tests after each epoch, for all alike. A
+run that does not arrive within `--cap` seconds counts as that long.
 
     python benchmarks/time_to_accuracy.py --out time_to_accuracy.json
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import report
+from common import bare_trainer, report
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -94,7 +94,8 @@ class Judge(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, task: Any) -> None:
         task.eval()
-        trainer.should_stop = self.race.judge(task.probabilities)
+        with trainer.precision_plugin.forward_context():
+            trainer.should_stop = self.race.judge(task.probabilities)
         task.train()
 
 
@@ -103,14 +104,7 @@ def ours(race: Race, seed: int) -> None:
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
-    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    settings = {
-        **recipe.trainer.given,
-        **dict.fromkeys(silent, False),
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-    }
-    trainer = Trainer(**settings, callbacks=[Judge(race)])
+    trainer = bare_trainer(recipe.trainer.given, Judge(race))
     race.start()
     task.warm_start(to_float(data.splits["train"].pixels[:5000]))
     trainer.fit(task, data)
