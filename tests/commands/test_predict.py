@@ -8,6 +8,7 @@ import torch
 
 from genmods import runs
 from genmods.commands import dispatch
+from genmods.data.files import Picture, write_image
 from genmods.execution import build_data
 from genmods.recipe import load
 
@@ -42,6 +43,26 @@ def test_a_row_an_image_with_the_tasks_own_numbers(tmp_path, monkeypatch, capsys
     with torch.no_grad():
         expected = model.probabilities(images) if hasattr(model, "probabilities") else model(images)
     torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_predict_writes_what_classify_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i, label in enumerate(("dark", "light") * 6):
+        path = tmp_path / "images" / ("train" if i < 8 else "test") / label / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, Picture(torch.rand(3, 9, 8) + (0 if label == "light" else -1)))
+    (tmp_path / "r.yaml").write_text(
+        f"task: {{name: classification, network: {NETWORK}, augment_test: flip}}\n"
+        "data: {name: image_folder, root: images, image_size: 8, batch_size: 3}\n"
+        "trainer: {max_steps: 2, accelerator: cpu}\n"
+    )
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert dispatch(["predict", "--config", "r.yaml", "--quiet"]) == 0
+    predicted = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert dispatch(["classify", "--ckpt_path", "runs/r", "--input", "images/test"]) == 0
+    classified = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert [row[1:] for row in predicted] == [row[1:] for row in classified] and len(predicted) == 5
 
 
 def test_a_task_that_predicts_nothing_says_so(tmp_path, monkeypatch, capsys):
