@@ -52,7 +52,8 @@ class Judge:
 def measure(options: argparse.Namespace) -> None:
     judge = Judge(options.ckpt_path, options.features, options.n, options.bf16)
     settings = {"n": options.n, "features": judge.features.name, "bf16": options.bf16}
-    result: dict[str, Any] = {"what": options.title, **settings, "floor": judge.fid(judge.test[: options.n]), "fid": {}}
+    floor = {"floor": judge.fid(judge.test[: options.n]), "floor_n": min(options.n, len(judge.test))}
+    result: dict[str, Any] = {"what": options.title, **settings, **floor, "fid": {}}
     if options.out.exists():
         result["fid"] = (found := json.loads(options.out.read_text()))["fid"]
         if any(found[name] != value for name, value in settings.items()):
@@ -84,7 +85,14 @@ def plot(paths: list[Path], out: Path) -> None:
             line = {"color": f"C{number}", "marker": "os^Dv<>*P"[number % 9], "ms": 5, "lw": 1.6}
             axes.loglog(steps, [points[str(n)] for n in steps], "-" if number % 2 else "--", label=name + calls, **line)
         axes.axhline(result["floor"], color="0.5", ls=":", lw=1.2)
-        axes.annotate("test images", (2, result["floor"]), (0, 3), textcoords="offset points", color="0.4", fontsize=8)
+        axes.annotate(
+            f"{result['floor_n']:,} test images",
+            (2, result["floor"]),
+            (0, 3),
+            textcoords="offset points",
+            color="0.4",
+            fontsize=8,
+        )
         axes.set(title=f"{result['what']}, n = {result['n']:,}", xlabel="steps", ylabel="FID, classifier features")
         axes.set_xticks(STEPS, [str(n) for n in STEPS])
         axes.minorticks_off()

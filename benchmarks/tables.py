@@ -80,7 +80,7 @@ def few_steps(found: dict[str, Any]) -> str:
         [name, *(f"{points[str(n)]:.2f}" if str(n) in points else "" for n in steps)]
         for name, points in found["fid"].items()
     ))  # fmt: skip
-    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`, test images {found['floor']:.2f}."
+    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`; {found['floor_n']:,} test images have {found['floor']:.2f}."
 
 
 def quality_in_time(found: dict[str, Any]) -> str:

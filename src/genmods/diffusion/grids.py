@@ -56,7 +56,7 @@ class Lambda(Grid):
     """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that the number of steps N can afford.
 
     From t_max the first step goes where it would go from σ/α = 10 N, and the last before the data stands at 4/N³, both
-    within the range of the process: a few steps are spent where the image forms. From 16 steps on it is the whole range.
+    within the range of the process: a few steps are spent where the image forms. From 16 on it is the whole range.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:

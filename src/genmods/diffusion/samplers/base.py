@@ -56,7 +56,7 @@ class Run:
 
 @dataclass
 class Sampler:
-    """The registry kind `sampler`: `steps` steps on a `grid` of times; without a grid, on the sampler's or process' own.
+    """The registry kind `sampler`: `steps` steps on a `grid` of times, by default the sampler's or the process' own.
 
     Raises ValueError for fewer steps than the sampler's order.
     """
