@@ -85,14 +85,8 @@ def plot(paths: list[Path], out: Path) -> None:
             line = {"color": f"C{number}", "marker": "os^Dv<>*P"[number % 9], "ms": 5, "lw": 1.6}
             axes.loglog(steps, [points[str(n)] for n in steps], "-" if number % 2 else "--", label=name + calls, **line)
         axes.axhline(result["floor"], color="0.5", ls=":", lw=1.2)
-        axes.annotate(
-            f"{result['floor_n']:,} test images",
-            (2, result["floor"]),
-            (0, 3),
-            textcoords="offset points",
-            color="0.4",
-            fontsize=8,
-        )
+        note = {"textcoords": "offset points", "ha": "right", "color": "0.4", "fontsize": 8}
+        axes.annotate(f"{result['floor_n']:,} test images", (64, result["floor"]), (0, 3), **note)
         axes.set(title=f"{result['what']}, n = {result['n']:,}", xlabel="steps", ylabel="FID, classifier features")
         axes.set_xticks(STEPS, [str(n) for n in STEPS])
         axes.minorticks_off()

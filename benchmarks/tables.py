@@ -80,7 +80,8 @@ def few_steps(found: dict[str, Any]) -> str:
         [name, *(f"{points[str(n)]:.2f}" if str(n) in points else "" for n in steps)]
         for name, points in found["fid"].items()
     ))  # fmt: skip
-    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`; {found['floor_n']:,} test images have {found['floor']:.2f}."
+    floor = f"{found['floor_n']:,} test images have {found['floor']:.2f}"
+    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`; {floor}."
 
 
 def quality_in_time(found: dict[str, Any]) -> str:
