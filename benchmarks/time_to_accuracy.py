@@ -213,7 +213,11 @@ def main() -> None:
             results.append(race.result())
             print(name, results[-1], flush=True)
     seconds = {name: statistics.median(result["seconds"] for result in results) for name, results in rounds.items()}
-    ratios = {f"{name} / ours": round(s / seconds["ours"], 2) for name, s in seconds.items() if "ours" in seconds}
+    ratios = {
+        f"{name} / ours": round(s / seconds["ours"], 2)
+        for name, s in seconds.items()
+        if "ours" in seconds and name != "ours"
+    }
     report({"target": args.target, "cap": args.cap, "median seconds": seconds, **ratios, "rounds": rounds}, args.out)
 
 

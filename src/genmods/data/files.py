@@ -218,8 +218,9 @@ def _deep_tiff(path: str | Path) -> np.ndarray:
 
     try:
         with tifffile.TiffFile(path) as file:
-            pixels = file.pages[0].asarray()
-            separate = file.pages[0].tags["PlanarConfiguration"].value == tifffile.PLANARCONFIG.SEPARATE
+            page = file.pages.first
+            separate = page.tags["PlanarConfiguration"].value == tifffile.PLANARCONFIG.SEPARATE
+            pixels = page.asarray()
     except Exception as error:
         raise UserError(f"{path}: {_reason(error)}") from None
     return pixels.transpose(1, 2, 0) if separate else pixels
