@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from genmods import create
-from genmods.callbacks.compile import Compile, outermost_networks
+from genmods.callbacks.compile import Compile
 from genmods.diffusion import Cosine, V
 from genmods.tasks.diffusion import DiffusionTask
 
@@ -46,12 +46,3 @@ def test_network_is_compiled_in_place(graphs):
     torch.testing.assert_close(*losses)
     for a, b in zip(eager.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
-
-
-def test_outermost_networks():
-    module = task()
-    module.other = create("network", "cnn")
-    assert outermost_networks(module) == [module.denoiser.network, module.other]
-    nested = create("network", "cnn")
-    nested.inner = create("network", "cnn")
-    assert outermost_networks(torch.nn.Sequential(nested)) == [nested]

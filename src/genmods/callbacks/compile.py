@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
 
-from genmods.networks.base import Network
+from genmods.networks.base import outermost_networks
 
 
 class Compile(Callback):
@@ -26,10 +25,3 @@ class Compile(Callback):
         for network in outermost_networks(pl_module):
             if network._compiled_call_impl is None:
                 network.compile(mode=self.mode)
-
-
-def outermost_networks(module: nn.Module) -> list[Network]:
-    """The networks in `module` that are not part of another network."""
-    if isinstance(module, Network):
-        return [module]
-    return [network for child in module.children() for network in outermost_networks(child)]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmods.commands import inference
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", type=Path, metavar="FILE.csv", help="where the table goes (default: standard output)")
     add("--batch_size", type=int, default=256, help="images classified together (default 256)")
+    inference.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -34,15 +36,14 @@ def run(options: argparse.Namespace) -> None:
     task: Any = runs.load(options.ckpt_path)
     if not isinstance(task, ClassificationTask):
         raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} does not classify")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    task = task.to(device)
+    task = inference.placed(task, options)
     paths = find_images(options.input)
     broken: list[str] = []
     rows: list[tuple[str, list[float]]] = []
     for start in range(0, len(paths), options.batch_size):
         names, images = readable(paths[start : start + options.batch_size], task.image_shape, broken)
         if names:
-            rows += zip(names, task.probabilities(torch.stack(images).to(device)).tolist(), strict=True)
+            rows += zip(names, task.probabilities(torch.stack(images).to(task.device)).tolist(), strict=True)
     if options.out is None:
         predictions(rows, sys.stdout, task.class_names)
     else:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmods.commands import inference
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE.json", help="where to write, by default evaluation.json in the run folder"
     )
+    inference.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
     path = runs.find_checkpoint(options.ckpt_path)
     state = runs.read(path)
-    task = runs.restore(state)
+    task = inference.placed(runs.restore(state), options)
     evidence = gather(task, state, options)
     findings = [metric(evidence) for metric in metrics.values()]
     figures = [figure for found in findings for figure in found.figures]
@@ -104,12 +107,14 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
 
     if choice is None:
-        return classifier_features(task) if callable(getattr(task, "features", None)) else None
+        return (
+            classifier_features(task, device=inference.device()) if callable(getattr(task, "features", None)) else None
+        )
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
-        return inception_features()
-    features = classifier_features(runs.load(choice))
+        return inception_features(device=inference.device())
+    features = classifier_features(runs.load(choice), device=inference.device())
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features
 
@@ -135,9 +140,10 @@ def likelihoods(task: Task) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     model: Any = task
     if not hasattr(task, "bits") or model.codec is not None:
         return {}
+    device = model.device
     return {
-        "bits": lambda images, indices: model.bits(images, indices).total.detach(),
-        "flow_bits": lambda images, indices: model.flow_bits(images, indices),
+        "bits": lambda images, indices: model.bits(images.to(device), indices.to(device)).total.detach().cpu(),
+        "flow_bits": lambda images, indices: model.flow_bits(images.to(device), indices.to(device)).cpu(),
     }
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from genmods.commands import guides
+from genmods.commands import guides, inference
 from genmods.errors import UserError
 
 
@@ -22,20 +22,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch_size", type=int, default=256, help="images sampled together (default 256)")
     add("--raw", action="store_true", help="the raw weights in place of the averaged ones")
     add("--quiet", action="store_true", help="no progress bar")
+    inference.arguments(parser)
     guides.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     if options.n < 1 or options.batch_size < 1:
         raise UserError(f"--n {options.n}, --batch_size {options.batch_size}: both must be at least 1")
-    import torch
-
     from genmods import runs
 
     task: Any = runs.load(options.ckpt_path, options.raw)
     if not callable(getattr(task, "sample", None)):
         raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} generates no images")
-    task = task.to("cuda" if torch.cuda.is_available() else "cpu")
+    task = inference.placed(task, options)
     settings = {"seed": options.seed, "batch_size": options.batch_size, **diffusion_settings(task, options)}
     with progress_bar(options.quiet) as bar:
         if "sampler" in settings:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmods.commands import inference
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: st
     add("--batch_size", type=int, default=64, help="images restored together (default 64)")
     add("--seed", type=int, default=0, help="draws depend on it and on the image's number alone")
     add("--quiet", action="store_true", help="no progress bar")
+    inference.arguments(parser)
 
 
 def method_argument(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +75,6 @@ class Session:
     """One call of a command: its options and its model, on the GPU where there is one."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        import torch
-
         from genmods import runs
         from genmods.restoration.prior import Prior
 
@@ -87,7 +87,7 @@ class Session:
             Prior.of(self.model)
         except UserError as error:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
-        self.model = self.model.to("cuda" if torch.cuda.is_available() else "cpu").requires_grad_(False)
+        self.model = inference.placed(self.model, options).requires_grad_(False)
         self.channels: int = self.model.image_shape[0]
         from genmods.commands.generate import class_number
 

@@ -24,3 +24,10 @@ class Network(nn.Module):
 
     def prepare(self, images: Tensor) -> None:
         """Fit what is not trained, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
+
+
+def outermost_networks(module: nn.Module) -> list[Network]:
+    """The networks in `module` that are not part of another network."""
+    if isinstance(module, Network):
+        return [module]
+    return [network for child in module.children() for network in outermost_networks(child)]

@@ -1,0 +1,29 @@
+"""Where a trained model works in a command, and how precisely."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bf16", action="store_true", help="the networks in bfloat16, as in mixed-precision training")
+
+
+def device() -> str:
+    """The GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def placed(task: Any, options: argparse.Namespace) -> Any:
+    """`task` on its device, each of its networks under autocast where that was asked for."""
+    import torch
+
+    from genmods.networks.base import outermost_networks
+
+    if options.bf16:
+        for network in outermost_networks(task):
+            network.forward = torch.autocast(device(), torch.bfloat16)(network.forward)
+    return task.to(device())
