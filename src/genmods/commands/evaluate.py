@@ -13,6 +13,7 @@ from genmods.commands import inference
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genmods.diffusion import Progress
     from genmods.metrics.base import Evidence, Figure, Findings
     from genmods.metrics.features import Features
     from genmods.tasks.base import Task
@@ -33,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from genmods import runs
+    from genmods.commands.generate import progress_bar
     from genmods.errors import UserError
     from genmods.recipe import create
     from genmods.tracking.base import write_json
@@ -43,8 +45,9 @@ def run(options: argparse.Namespace) -> None:
     path = runs.find_checkpoint(options.ckpt_path)
     state = runs.read(path)
     task = inference.placed(runs.restore(state), options)
-    evidence = gather(task, state, options)
-    findings = [metric(evidence) for metric in metrics.values()]
+    with progress_bar(quiet=False, what="evaluating") as bar:
+        evidence = gather(task, state, options, bar)
+        findings = [metric(evidence) for metric in metrics.values()]
     figures = [figure for found in findings for figure in found.figures]
     out = Path(options.out) if options.out else runs.run_folder(path) / "evaluation.json"
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed}
@@ -77,7 +80,7 @@ def record(
         book.origin(path, results)
 
 
-def gather(task: Task, state: dict[str, Any], options: argparse.Namespace) -> Evidence:
+def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progress: Progress) -> Evidence:
     """What the metrics may look at: the data that the checkpoint was trained on, its samples, its likelihood."""
     from genmods.execution import build_data
     from genmods.metrics.base import Evidence
@@ -91,9 +94,10 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace) -> Ev
         train_labels=train.labels,
         test=None if test is None else test.pixels,
         test_labels=None if test is None else test.labels,
-        generate=sampler(task, options.seed, options.batch_size),
+        generate=sampler(task, options.seed, options.batch_size, progress),
         features=find_features(options.features, task),
         **likelihoods(task),
+        progress=progress,
         n=options.n,
         levels=state["facts"]["levels"],
         seed=options.seed,
@@ -119,20 +123,13 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     return features
 
 
-def sampler(task: Task, seed: int, batch_size: int) -> Callable[[int], Tensor] | None:
-    """The task's samples, made with a bar; None for a task that makes none."""
+def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
+    """The task's samples; None for a task that makes none."""
     make: Any = getattr(task, "sample", None)
     if make is None:
         return None
-
-    def generate(n: int) -> Tensor:
-        from genmods.commands.generate import progress_bar
-
-        with progress_bar(quiet=False) as bar:
-            settings = {"progress": bar} if hasattr(task, "denoiser") else {}
-            return make(n, seed=seed, batch_size=batch_size, **settings).cpu()
-
-    return generate
+    settings = {"progress": progress} if hasattr(task, "denoiser") else {}
+    return lambda n: make(n, seed=seed, batch_size=batch_size, **settings).cpu()
 
 
 def likelihoods(task: Task) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:

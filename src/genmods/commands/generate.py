@@ -106,16 +106,16 @@ def write(images: Any, folder: Path, labels: Any) -> None:
 
 
 class progress_bar:
-    """A rich bar that is called with (done, total); silent when `quiet` or where there is no terminal."""
+    """A rich bar of `what` that is called with (done, total); silent when `quiet` or where there is no terminal."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, what: str = "sampling") -> None:
         import sys
 
         from rich.console import Console
         from rich.progress import Progress
 
         self._bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
-        self._task = self._bar.add_task("sampling", total=None)
+        self._task = self._bar.add_task(what, total=None)
 
     def __enter__(self) -> progress_bar:
         self._bar.start()

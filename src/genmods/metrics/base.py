@@ -68,6 +68,7 @@ class Evidence:
 
     `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `bits` is a bound on the likelihood, `flow_bits` the one of
     the probability flow.
+    `progress(done, total)` is called as a long figure grows.
     `cache` is the folder in which reference statistics are kept by the hash of data and features (None: not kept).
     """
 
@@ -79,6 +80,7 @@ class Evidence:
     features: Features | None = None
     bits: Likelihood | None = None
     flow_bits: Likelihood | None = None
+    progress: Callable[[int, int], None] = lambda done, total: None
     n: int = 2000
     levels: int = 256
     seed: int = 0

@@ -86,7 +86,12 @@ def _mean_bits(evidence: Evidence, name: str, bits: Likelihood | None, count: in
         raise UserError("this metric needs a model with a likelihood")
     test = evidence.images("test")[:count]
     chunks = torch.arange(len(test)).split(batch_size)
-    found = torch.cat([bits(test[chunk], chunk).double().cpu() for chunk in chunks])
+    parts = []
+    for chunk in chunks:
+        with torch.no_grad():
+            parts.append(bits(test[chunk], chunk).double().cpu())
+        evidence.progress(len(parts), len(chunks))
+    found = torch.cat(parts)
     value, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
     return Findings([Figure(name, value, value - spread, value + spread, note=f"{len(found)} test images")])
 
