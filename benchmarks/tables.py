@@ -59,13 +59,17 @@ def time_to_accuracy(found: dict[str, Any]) -> str:
     head = ["", "seconds, median", f"seconds to {found['target']:g} %", "times ours"]
     seconds, ours = found["median seconds"], found["median seconds"]["ours"]
     return markdown(head, (
-        [name, f"{seconds[name]:.0f}", ", ".join(_time(run) for run in runs), f"{seconds[name] / ours:.1f}"]
+        [name, f"{seconds[name]:.0f}", ", ".join(_time(run) for run in runs), _times(seconds[name] / ours, runs)]
         for name, runs in found["rounds"].items()
     ))  # fmt: skip
 
 
 def _time(run: dict[str, Any]) -> str:
     return f"{run['seconds']:.0f}" if run["arrived"] else f"not in {run['seconds']:.0f}"
+
+
+def _times(ratio: float, runs: list[dict[str, Any]]) -> str:
+    return f"{ratio:.1f}" if sum(run["arrived"] for run in runs) > len(runs) / 2 else f"> {ratio:.1f}"
 
 
 def startup(found: dict[str, Any]) -> str:
