@@ -136,8 +136,8 @@ def share_of_a_step(name: str, steps: int) -> dict[str, float]:
     )
     before, step = (1e3 * statistics.median(seconds[2:]) for seconds in (gaps.gaps, gaps.steps))
     return {
-        "before_ms": round(1e3 * before, 2),
-        "step_ms": round(1e3 * step, 1),
+        "before_ms": round(before, 2),
+        "step_ms": round(step, 1),
         "percent": round(100 * before / step, 2),
     }
 
