@@ -64,7 +64,7 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
 
 def class_number(task: Any, label: str, judged: bool = False) -> int:
     """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
-    names = task.class_names if judged or task.conditioning == "class" else []
+    names = task.class_names if judged or getattr(task, "conditioning", "class") == "class" else []
     if label in names:
         return names.index(label)
     if label.isdigit() and int(label) < len(names):
