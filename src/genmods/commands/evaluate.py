@@ -110,15 +110,14 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     from genmods import runs
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
 
+    device = inference.device()
     if choice is None:
-        return (
-            classifier_features(task, device=inference.device()) if callable(getattr(task, "features", None)) else None
-        )
+        return classifier_features(task, device=device) if callable(getattr(task, "features", None)) else None
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
-        return inception_features(device=inference.device())
-    features = classifier_features(runs.load(choice), device=inference.device())
+        return inception_features(device=device)
+    features = classifier_features(runs.load(choice), device=device)
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features
 
