@@ -11,7 +11,8 @@ ours        recipes/fashion_mnist/ddpm.yaml, its schedule fitted to the time by 
 Both peers work on 1 x 32 x 32, the images with a black border of 2 pixels, and have the networks of `peers.py` (1.4 and
 1.6 M parameters, ours has 1.7 M); the border is cut off before the features. The clock counts training and loading.
 Then 2,000 samples each by DDIM in 50 steps and their FID with a 95 % interval; ours also of what it had on the way, for
-the time at which it reached the best peer. Each contender is kept in the JSON once it is done.
+the time at which it reached the best peer. All train first, one after the other, on a machine that does nothing else;
+what they learned is kept beside the JSON, so that the sampling, which no clock counts, may go on later.
 
     python benchmarks/quality_in_time.py --features runs/fashion_mnist-cnn --out docs/figures/quality_in_time.json
 """
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ from genmods.recipe import load
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/ddpm.yaml"
 BORDER = 2
 BATCH = 250
+Weights = dict[str, Tensor]
 Sample = Callable[[int, int], Tensor]
 """(first, n) -> the images number first, first + 1 ... [n, 1, 28, 28] in [-1, 1]."""
 
@@ -75,78 +77,99 @@ class Clock:
 
 @dataclass
 class Trained:
-    """What a contender has when its time is up, and, by seconds, what it had before."""
+    """What a contender comes to: its averaged weights by seconds of training, those when its time is up last."""
 
     steps: int
-    seconds: float
-    sample: Sample
-    earlier: dict[float, Sample] = field(default_factory=dict)
+    weights: dict[float, Weights]
 
 
-def lucidrains(pixels: Tensor, limit: float) -> Trained:
-    from denoising_diffusion_pytorch import Trainer as PeerTrainer
-    from torchvision.io import write_png
+class Contender(Protocol):
+    def train(self, pixels: Tensor, limit: float) -> Trained: ...
 
-    with tempfile.TemporaryDirectory() as folder:
-        images, results = Path(folder, "images"), Path(folder, "results")
-        images.mkdir()
-        for number, image in enumerate(F.pad(pixels, [BORDER] * 4)):
-            write_png(image, str(images / f"{number:05d}.png"))
-        never = {"train_num_steps": 10**9, "save_and_sample_every": 10**9, "calculate_fid": False}
-        trainer = PeerTrainer(lucidrains_diffusion(sampling_steps=50), images, results_folder=results, **never)
-        clock, update = Clock(limit), trainer.ema.update
+    def sampler(self, weights: Weights) -> Sample: ...
 
-        def timed() -> None:
-            update()
+
+class Lucidrains:
+    def train(self, pixels: Tensor, limit: float) -> Trained:
+        from denoising_diffusion_pytorch import Trainer as PeerTrainer
+        from torchvision.io import write_png
+
+        with tempfile.TemporaryDirectory() as folder:
+            images, results = Path(folder, "images"), Path(folder, "results")
+            images.mkdir()
+            for number, image in enumerate(F.pad(pixels, [BORDER] * 4)):
+                write_png(image, str(images / f"{number:05d}.png"))
+            never = {"train_num_steps": 10**9, "save_and_sample_every": 10**9, "calculate_fid": False}
+            trainer = PeerTrainer(lucidrains_diffusion(sampling_steps=50), images, results_folder=results, **never)
+            clock, update = Clock(limit), trainer.ema.update
+
+            def timed() -> None:
+                update()
+                if clock.read() > limit:
+                    raise TimeIsUp
+
+            trainer.ema.update = timed
+            try:
+                trainer.train()
+            except TimeIsUp:
+                clock.stop()
+        return Trained(trainer.step, {clock.seconds: trainer.ema.ema_model.state_dict()})
+
+    def sampler(self, weights: Weights) -> Sample:
+        model = lucidrains_diffusion(sampling_steps=50).eval()
+        model.load_state_dict(weights)
+        return lambda first, n: cropped(model.sample(batch_size=n) * 2 - 1)
+
+
+class Diffusers:
+    def __init__(self) -> None:
+        from diffusers import DDPMScheduler
+
+        self.noiser = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+
+    def train(self, pixels: Tensor, limit: float) -> Trained:
+        from diffusers.optimization import get_scheduler
+        from diffusers.training_utils import EMAModel
+        from torch.utils.data import DataLoader
+        from torchvision.transforms import v2
+
+        crop = [v2.ToPILImage(), v2.Resize(SIZE), v2.RandomCrop(SIZE)]
+        prepare = v2.Compose([*crop, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])])
+        padded = F.pad(pixels, [BORDER] * 4)
+        loader = DataLoader(padded, 16, shuffle=True, collate_fn=lambda batch: torch.stack([prepare(x) for x in batch]))
+        network = diffusers_unet()
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+        schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=100 * len(loader))
+        ema = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+        clock, steps = Clock(limit), 0
+        for images in forever(loader):
+            noise, t = torch.randn_like(images), torch.randint(0, 1000, (len(images),))
+            F.mse_loss(network(self.noiser.add_noise(images, noise, t), t).sample, noise).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            ema.step(network.parameters())
+            steps += 1
             if clock.read() > limit:
-                raise TimeIsUp
+                break
+        clock.stop()
+        ema.copy_to(network.parameters())
+        return Trained(steps, {clock.seconds: network.state_dict()})
 
-        trainer.ema.update = timed
-        try:
-            trainer.train()
-        except TimeIsUp:
-            clock.stop()
-    model = trainer.ema.ema_model.eval()
-    return Trained(trainer.step, clock.seconds, lambda first, n: cropped(model.sample(batch_size=n) * 2 - 1))
+    def sampler(self, weights: Weights) -> Sample:
+        from diffusers import DDIMPipeline, DDIMScheduler
 
+        network = diffusers_unet().eval()
+        network.load_state_dict(weights)
+        pipeline = DDIMPipeline(network, DDIMScheduler.from_config(self.noiser.config))
+        pipeline.set_progress_bar_config(disable=True)
 
-def diffusers(pixels: Tensor, limit: float) -> Trained:
-    from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler
-    from diffusers.optimization import get_scheduler
-    from diffusers.training_utils import EMAModel
-    from torch.utils.data import DataLoader
-    from torchvision.transforms import v2
+        def sample(first: int, n: int) -> Tensor:
+            images = pipeline(batch_size=n, num_inference_steps=50, output_type="np").images
+            return cropped(torch.from_numpy(images).movedim(3, 1) * 2 - 1)
 
-    crop = [v2.ToPILImage(), v2.Resize(SIZE), v2.RandomCrop(SIZE)]
-    prepare = v2.Compose([*crop, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])])
-    padded = F.pad(pixels, [BORDER] * 4)
-    loader = DataLoader(padded, 16, shuffle=True, collate_fn=lambda batch: torch.stack([prepare(x) for x in batch]))
-    network, noiser = diffusers_unet(), DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-    schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=100 * len(loader))
-    ema = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
-    clock, steps = Clock(limit), 0
-    for images in forever(loader):
-        noise, t = torch.randn_like(images), torch.randint(0, 1000, (len(images),))
-        F.mse_loss(network(noiser.add_noise(images, noise, t), t).sample, noise).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        ema.step(network.parameters())
-        steps += 1
-        if clock.read() > limit:
-            break
-    clock.stop()
-    ema.copy_to(network.parameters())
-    pipeline = DDIMPipeline(network.eval(), DDIMScheduler.from_config(noiser.config))
-    pipeline.set_progress_bar_config(disable=True)
-
-    def sample(first: int, n: int) -> Tensor:
-        images = pipeline(batch_size=n, num_inference_steps=50, output_type="np").images
-        return cropped(torch.from_numpy(images).movedim(3, 1) * 2 - 1)
-
-    return Trained(steps, clock.seconds, sample)
+        return sample
 
 
 def forever(loader: Any) -> Iterator[Tensor]:
@@ -179,73 +202,67 @@ class Watch(Callback):
         self.kept[round(self.clock.seconds, 1)] = copy.deepcopy(self.ema.shadows[0])
 
 
-def ours(pixels: Tensor, limit: float, *network: str) -> Trained:
-    """The pace is that of 20 steps of a copy; it falls short by 3 % so that the schedule ends in time."""
-    pace = fitted(20, float("inf"), *network)[1].clock.seconds / 20
-    steps, watch, task = fitted(max(2, int(0.97 * limit / pace)), limit, *network)
-    watch.keep()
+@dataclass
+class Ours:
+    """The recipe, with another network by `network`: overrides."""
 
-    def sampler(weights: dict[str, Tensor]) -> Sample:
+    network: tuple[str, ...] = ()
+
+    def train(self, pixels: Tensor, limit: float) -> Trained:
+        """The pace is that of 20 steps of a copy; it falls short by 3 % so that the schedule ends in time."""
+        pace = self.fitted(20, float("inf"))[1].clock.seconds / 20
+        steps, watch = self.fitted(max(2, int(0.97 * limit / pace)), limit)
+        watch.keep()
+        return Trained(steps, watch.kept)
+
+    def sampler(self, weights: Weights) -> Sample:
+        recipe = load(str(RECIPE), list(self.network))
+        task: Any = execution.build_task(recipe, execution.build_data(recipe).facts()).eval()
+        for name, tensor in averaged_tensors(task).items():
+            tensor.data = weights[name]
+
         def sample(first: int, n: int) -> Tensor:
-            for name, tensor in averaged_tensors(task).items():
-                tensor.data = weights[name]
             with torch.autocast("cpu", torch.bfloat16):
-                return task.eval().sample(n, sampler=DDIM(50), first=first)
+                return task.sample(n, sampler=DDIM(50), first=first)
 
         return sample
 
-    *earlier, last = watch.kept.items()
-    return Trained(steps, watch.clock.seconds, sampler(last[1]), {seconds: sampler(kept) for seconds, kept in earlier})
+    def fitted(self, steps: int, limit: float) -> tuple[int, Watch]:
+        """The recipe trained for so many steps: how many it came to, and what was kept."""
+        fit = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
+        recipe = load(str(RECIPE), [*fit, *self.network])
+        data = execution.build_data(recipe)
+        task: Any = execution.build_task(recipe, data.facts())
+        ema = EMA((0.999,))
+        watch = Watch(Clock(limit), ema, limit / 10)
+        silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        kept = ("max_steps", "precision", "gradient_clip_val")
+        settings = {name: value for name, value in recipe.trainer.given.items() if name in kept}
+        shared = {"limit_val_batches": 0, "use_distributed_sampler": False}
+        trainer = Trainer(**settings, **silent, **shared, callbacks=[ema, watch])
+        trainer.fit(task, data)
+        watch.clock.stop()
+        return trainer.global_step, watch
 
 
-def fitted(steps: int, limit: float, *network: str) -> tuple[int, Watch, Any]:
-    """The recipe trained for so many steps: how many it came to, what was kept, and the task."""
-    overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}", *network]
-    recipe = load(str(RECIPE), overrides)
-    data = execution.build_data(recipe)
-    task: Any = execution.build_task(recipe, data.facts())
-    ema = EMA((0.999,))
-    watch = Watch(Clock(limit), ema, limit / 10)
-    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    kept = ("max_steps", "precision", "gradient_clip_val")
-    settings = {name: value for name, value in recipe.trainer.given.items() if name in kept}
-    trainer = Trainer(**settings, **silent, callbacks=[ema, watch], limit_val_batches=0, use_distributed_sampler=False)
-    trainer.fit(task, data)
-    watch.clock.stop()
-    return trainer.global_step, watch, task
-
-
-def shaped(multipliers: str, blocks: int) -> Callable[[Tensor, float], Trained]:
+def shaped(multipliers: str, blocks: int) -> Ours:
     """Ours with another network: no patches, as wide as that."""
     settings = {"multipliers": multipliers, "blocks": blocks, "patch": 1}
-    overrides = [f"--task.network.{name}={value}" for name, value in settings.items()]
-    return lambda pixels, limit: ours(pixels, limit, *overrides)
+    return Ours(tuple(f"--task.network.{name}={value}" for name, value in settings.items()))
 
 
-CONTENDERS = {
-    "lucidrains": lucidrains,
-    "diffusers": diffusers,
-    "ours": ours,
-    "ours_unpatched": shaped("[1,4,3]", 1),
-    "ours_widths_of_diffusers": shaped("[1,2,2]", 3),
+CONTENDERS: dict[str, Callable[[], Contender]] = {
+    "lucidrains": Lucidrains,
+    "diffusers": Diffusers,
+    "ours": Ours,
+    "ours_unpatched": lambda: shaped("[1,4,3]", 1),
+    "ours_widths_of_diffusers": lambda: shaped("[1,2,2]", 3),
 }
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    features = classifier_features(runs.load(options.features))
-    print(f"features {features.name}", flush=True)
-    data = execution.build_data(load(str(RECIPE), []))
-    train, test = data.splits["train"].pixels, data.splits["test"].pixels
-
-    def fid(sample: Sample) -> dict[str, float | None]:
-        with torch.no_grad():
-            images = torch.cat([sample(k, min(BATCH, options.n - k)).float() for k in range(0, options.n, BATCH)])
-        shared = {"features": features, "n": options.n, "cache": default_cache()}
-        evidence = Evidence(train=train, test=test, generate=lambda n: images, **shared)
-        figure: Figure = FrechetDistance()(evidence).figures[0]
-        return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}
-
-    settings = {"minutes": options.minutes, "n": options.n, "features": features.name}
+def begin(options: argparse.Namespace, features: str) -> dict[str, Any]:
+    """The JSON, or what an earlier run with the same settings left in it."""
+    settings = {"minutes": options.minutes, "n": options.n, "features": features}
     result: dict[str, Any] = {"what": "quality in time", **settings, "machine": machine(), "rows": {}}
     if options.out.exists():
         found = json.loads(options.out.read_text())
@@ -253,17 +270,38 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             raise SystemExit(f"{options.out}: measured with other settings than {settings}")
         result["rows"] = found["rows"]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    for name in options.only:
-        if name in result["rows"]:
-            continue
+    return result
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    features = classifier_features(runs.load(options.features))
+    print(f"features {features.name}", flush=True)
+    result = begin(options, features.name)
+    data = execution.build_data(load(str(RECIPE), []))
+    train, test = data.splits["train"].pixels, data.splits["test"].pixels
+
+    def fid(sample: Sample) -> dict[str, float | None]:
         torch.manual_seed(0)
-        trained = CONTENDERS[name](train, 60 * options.minutes)
-        result["rows"][name] = {
-            "steps": trained.steps,
-            "seconds": round(trained.seconds, 1),
-            "fid": fid(trained.sample),
-            "earlier": {str(seconds): fid(sample) for seconds, sample in trained.earlier.items()},
-        }
+        with torch.no_grad():
+            images = torch.cat([sample(k, min(BATCH, options.n - k)).float() for k in range(0, options.n, BATCH)])
+        shared = {"features": features, "n": options.n, "cache": default_cache()}
+        evidence = Evidence(train=train, test=test, generate=lambda n: images, **shared)
+        figure: Figure = FrechetDistance()(evidence).figures[0]
+        return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}
+
+    left = {name: options.out.with_suffix(f".{name}.pt") for name in options.only if name not in result["rows"]}
+    for name, path in left.items():
+        if not path.exists():
+            torch.manual_seed(0)
+            trained = CONTENDERS[name]().train(train, 60 * options.minutes)
+            torch.save((trained.steps, trained.weights), path)
+            print(f"{name}: {trained.steps} steps", flush=True)
+    for name, path in left.items():
+        steps, weights = torch.load(path)
+        contender = CONTENDERS[name]()
+        curve = {round(seconds, 1): fid(contender.sampler(weights[seconds])) for seconds in weights}
+        seconds, figure = curve.popitem()
+        result["rows"][name] = {"steps": steps, "seconds": seconds, "fid": figure, "earlier": curve}
         print(name, json.dumps(result["rows"][name]), flush=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n")
     return result

@@ -44,9 +44,11 @@ def test_epochs_and_seeds_have_their_own_orders():
 def test_number_of_workers_changes_nothing(workers):
     images, plan = some(40), Shuffled(40, 6, seed=5)
     one, many = Loader(images, plan), Loader(images, plan, num_workers=workers)
+    state = torch.get_rng_state()
     for _ in range(2):
         for a, b in zip(one, many, strict=True):
             assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert torch.equal(torch.get_rng_state(), state)  # the numbers that a training step draws are the same, too
 
 
 def test_a_plain_loop_resumes_after_the_batches_it_completed():

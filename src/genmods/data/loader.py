@@ -6,7 +6,7 @@ and gather rows, so their number changes nothing, and resuming is starting at b.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -113,7 +113,7 @@ class _Batches(Dataset):
 
 
 class _Numbers:
-    """The batches to fetch next; the sampler of the fetching DataLoader."""
+    """The batches to fetch next; the sampler of the workers' DataLoader."""
 
     def __init__(self) -> None:
         self.range = range(0)
@@ -147,15 +147,20 @@ class Loader:
         self.plan = plan
         self._trained = completed
         self._done = self._start = 0
+        self._batches = _Batches(images, plan, draws)
+        self._pin = pin_memory
         self._numbers = _Numbers()
-        self._fetcher = DataLoader(
-            _Batches(images, plan, draws),
-            batch_size=None,
-            sampler=self._numbers,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            persistent_workers=num_workers > 0,
-        )
+        self._workers: DataLoader | None = None
+        if num_workers:
+            self._workers = DataLoader(
+                self._batches,
+                batch_size=None,
+                sampler=self._numbers,
+                num_workers=num_workers,
+                pin_memory=pin_memory,
+                persistent_workers=True,
+                generator=torch.Generator(),  # it draws from one each epoch: not from the training's
+            )
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -163,12 +168,20 @@ class Loader:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         start = self._trained() if self._trained else self._start
         stop = start + len(self) - (0 if self._trained else start % len(self))
-        self._numbers.range = range(start, stop)
         self._start = stop
-        for number, batch in zip(self._numbers.range, self._fetcher, strict=True):
+        numbers = range(start, stop)
+        for number, batch in zip(numbers, self._fetched(numbers), strict=True):
             self._done = number
             yield batch
         self._done = stop
+
+    def _fetched(self, numbers: range) -> Iterable[dict[str, Tensor]]:
+        """The batches of these numbers, from the workers or, with less ado than a DataLoader makes of it, from here."""
+        if self._workers is not None:
+            self._numbers.range = numbers
+            return self._workers
+        batches = map(self._batches.__getitem__, numbers)
+        return map(_pinned, batches) if self._pin else batches
 
     def state_dict(self) -> dict[str, int]:
         """`batches`: how many are completed since the run began."""
@@ -177,3 +190,7 @@ class Loader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue after the batches of a saved state."""
         self._start = self._done = state["batches"]
+
+
+def _pinned(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.pin_memory() for name, tensor in batch.items()}

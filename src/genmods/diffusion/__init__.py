@@ -44,6 +44,7 @@ from genmods.diffusion.samplers import (
     Run,
     Sampler,
     UniPC,
+    part_of,
 )
 from genmods.diffusion.weightings import Level, Weighting
 
@@ -100,6 +101,7 @@ __all__ = [
     "Weighting",
     "noise_stream",
     "ode",
+    "part_of",
     "per_sample",
     "vlb",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genmods import keyed
 from genmods.diffusion.noise import noise_stream
-from genmods.diffusion.samplers.base import Progress
+from genmods.diffusion.samplers.base import Progress, part_of
 from genmods.errors import UserError
 from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.operators import Downsample, Mask, Operator
@@ -92,7 +92,7 @@ def restore(
         known = _seen(measurement, like) if prior.sees_masks else None
         denoise = prior.denoise(like, None if label is None else label[rows.to(label.device)], known)
         start = prior.process.prior_std * noise(-1).to(y)
-        report = _shifted(progress, place, len(chunks)) if progress else None
+        report = part_of(progress, place, len(chunks))
         results.append(method.sample(denoise, prior.process, measurement, start, noise, report))
     restored = torch.cat(results).clamp(-1, 1)
     restored = restored.view(samples, len(y), *restored.shape[1:])
@@ -110,7 +110,3 @@ def draws(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tens
 def _seen(measurement: Measurement, like: Tensor) -> Tensor:
     """The mask (1 = known) and the image under it, for a model that sees masks."""
     return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)
-
-
-def _shifted(progress: Progress, place: int, chunks: int) -> Progress:
-    return lambda done, total: progress(place * total + done, chunks * total)

@@ -23,6 +23,7 @@ from genmods.diffusion import (
     Weighting,
     noise_stream,
     ode,
+    part_of,
     vlb,
 )
 from genmods.diffusion.guidance import ClassifierFree
@@ -205,7 +206,7 @@ class DiffusionTask(Task):
             cond = self.told(label)
             denoise = guide(cond, label) if guide else self.denoise(cond, guidance)
             start = self.process.prior_std * noise(-1)
-            x0 = sampler.sample(denoise, self.process, start, noise, _part_of(progress, number, len(chunks)))
+            x0 = sampler.sample(denoise, self.process, start, noise, part_of(progress, number, len(chunks)))
             images.append(self.decode(x0))
         return torch.cat(images)
 
@@ -223,13 +224,6 @@ class DiffusionTask(Task):
         if labels.shape != indices.shape or not -1 <= labels.min() <= labels.max() < self.num_classes:
             raise ValueError(f"labels must be {len(indices)} numbers from -1 to {self.num_classes - 1}, one an image")
         return labels
-
-
-def _part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
-    """The progress of one of several equal parts of a piece of work."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(part * total + done, parts * total)
 
 
 def masked(images: Tensor) -> Tensor:

@@ -26,6 +26,13 @@ Progress = Callable[[int, int], None]
 """(steps done, steps in all), called after each step: the hook for a bar."""
 
 
+def part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
+    """The progress of one of several equal parts of a piece of work."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, parts * total)
+
+
 @dataclass
 class Run:
     """One run of a sampler: its denoiser and noise, the process along the grid as Python floats, and what it
