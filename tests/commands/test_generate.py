@@ -131,6 +131,9 @@ def company(monkeypatch):
         "worse": shades(process=Rectified(), prediction="v"),
         "bright": bright.eval(),
         "large": ClassificationTask(CNN(layers=("avgpool",)), image_size=8),
+        "two": ClassificationTask(CNN(layers=("avgpool",), num_classes=2), num_classes=2, image_size=6),
+        "cosine": shades(prediction="v"),
+        "latents": shades(codec=Autoencoder(image_size=6, width=4, multipliers=(1,), latent_channels=1)),
     }
     with torch.no_grad():
         (head,) = (layer for layer in bright.modules() if isinstance(layer, torch.nn.Linear))
@@ -164,8 +167,15 @@ def test_a_worse_model_is_moved_away_from(tmp_path, company):
     ("options", "line"),
     [
         (["--classifier", "bright", "--worse", "worse"], "only one of them can guide"),
-        (["--classifier", "large"], "large: a ClassificationTask that does not fit the model"),
-        (["--worse", "bright"], "bright: a ClassificationTask that does not fit the model"),
+        (["--classifier", "large"], "large: a ClassificationTask that does not fit the model; it takes a classifier"),
+        (["--classifier", "two"], "two: a ClassificationTask that does not fit the model"),
+        (["--classifier", "worse"], "worse: a DiffusionTask that does not fit the model"),
+        (["--worse", "bright"], "bright: a ClassificationTask that does not fit the model; it takes a diffusion run"),
+        (["--worse", "worse"], "worse: a DiffusionTask that does not fit the model"),
+        (["--ckpt_path", "labelled", "--worse", "cosine"], "cosine: a DiffusionTask that does not fit the model"),
+        (["--guidance", "3"], "--guidance: the model knows no labels"),
+        (["--threshold", "0"], "quantile=0.0"),
+        (["--ckpt_path", "latents", "--threshold", "0.9"], "--threshold: it takes pixels"),
         (["--interval", "3", "1"], "an interval of"),
         (["--threshold", "2"], "quantile=2.0"),
         (["--label", "coat"], "the model's classes are none"),
@@ -205,6 +215,7 @@ def test_an_autoencoder_generates_too(tmp_path, served):
         (["--sampler", "dddim"], "no sampler is called 'dddim'; did you mean 'ddim'?"),
         (["--sampler", "dpmpp_3m", "--steps", "2"], "takes at least 3 steps"),
         (["--sampler", "ddim", "--steps", "0"], "steps=0"),
+        (["--out", __file__], "--out: "),
         (["--step", "3"], "did you mean '--steps'?"),
     ],
 )

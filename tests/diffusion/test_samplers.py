@@ -215,6 +215,15 @@ def test_posterior_sampling(process, sampler):
     assert abs(10 * math.log10(error / 0.5) - 3.01) < 0.05
 
 
+@pytest.mark.parametrize("make", [Euler, Heun])
+def test_churn_where_no_signal_is_left(make):
+    """s is infinite at the start of rectified flow; there is no noise to add there, and afterwards there is."""
+    process = Rectified()
+    x, noise = torch.ones(1, 1, dtype=torch.float64), noise_stream(0, torch.arange(1), (1,))
+    plain, churned = (make(8, churn=c).sample(Gaussian(process), process, x, noise) for c in (0.0, 4.0))
+    assert churned.isfinite().all() and churned != plain
+
+
 def test_every_random_sampler_is_tested():
     assert {type(SAMPLERS[name]()) for name in STOCHASTIC} == {DDPM, DPMpp2MSDE}
 

@@ -45,7 +45,7 @@ def test_a_correlated_pair_of_pixels(method, slope, variance):
     assert abs(cov[1, 1] - variance) < 1e-4
 
 
-@pytest.mark.parametrize("process", [Linear(steps=100), Cosine(), Rectified(t_max=0.999), EDM()])
+@pytest.mark.parametrize("process", [Linear(steps=100), Cosine(), Rectified(), EDM()])
 def test_guidance_by_the_exact_covariance_is_exact(process):
     """ΠGDM for an isotropic prior and MMPS for any Gaussian one give the posterior's own denoiser."""
     x = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_repaint_counts_network_calls():
 
 
 @pytest.mark.parametrize("make", registered())
-@pytest.mark.parametrize("process", [Cosine(), EDM()], ids=["cosine", "edm"])
+@pytest.mark.parametrize("process", [Cosine(), EDM(), Rectified()], ids=["cosine", "edm", "rectified"])
 def test_every_method_pulls_towards_the_measurement(make, process):
     """On white Gaussian data the known pixels end up at the measurement, each image for itself, in any batch."""
     prior = Gaussian(torch.zeros(1, 4, 4, dtype=torch.float64), 0.25 * torch.eye(16, dtype=torch.float64))
@@ -136,6 +136,11 @@ def test_diffpir_without_noise_projects():
     noise = noise_stream(0, torch.arange(1), (1, 1, 4))
     x = DiffPIR().sample(prior.denoise(process), process, Measurement(operator, y), noise(-1).double(), noise)
     assert torch.allclose(operator(x), y, atol=1e-10)
+
+
+def test_the_share_of_fresh_noise_is_a_share():
+    with pytest.raises(ValueError, match="zeta=2"):
+        DiffPIR(zeta=2.0)
 
 
 def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():

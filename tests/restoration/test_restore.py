@@ -6,7 +6,7 @@ import torch
 from genmods.diffusion.processes import EDM, Cosine
 from genmods.errors import UserError
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.operators import BoxMask, Compose, GaussianBlur, Identity, Mask
+from genmods.restoration.operators import BoxMask, Compose, GaussianBlur, Greyscale, Identity, Mask
 from genmods.restoration.restore import restore
 from genmods.table import BUILTINS
 
@@ -125,6 +125,7 @@ def test_labels_and_masks_reach_the_model():
         (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "10 classes"),
         (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
         (lambda x, m: restore(x, Identity(), Model("mask")), "sees masks"),
+        (lambda x, m: restore(x.repeat(1, 3, 1, 1), Greyscale(), m), r"measures \[1, 8, 8\] and was given \[3, 8, 8\]"),
     ],
 )
 def test_mistakes_are_one_clear_line(broken, line):

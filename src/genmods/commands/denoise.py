@@ -20,7 +20,13 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
-    from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
+    from genmods.restoration.denoising import (
+        corruption_level,
+        denoise,
+        denoise_corruption,
+        denoise_samples,
+        noise_level,
+    )
     from genmods.restoration.folder import Restored
 
     corruption = part("corruption", options.corruption) if options.corruption else None
@@ -30,11 +36,14 @@ def run(options: argparse.Namespace) -> None:
     def restorer(images: Tensor, numbers: Tensor) -> Restored:
         y, each, back = session.adapt(images, numbers)
         conditions = session.conditions(y, each)
+        label = conditions["label"]
         if corruption is not None:
             draws = denoise_corruption(y, model, corruption, max(samples, 8), options.steps, **conditions)
-            return Restored(back(draws.mean(0)), images, back(draws))
-        label = conditions["label"]
-        level = noise_level(y, model, label) if session.sigma is None else session.sigma
+            if len(draws) >= samples:
+                return Restored(back(draws.mean(0)), images, back(draws[:samples]))
+            level = corruption_level(y, model, corruption, label)
+        else:
+            level = noise_level(y, model, label) if session.sigma is None else session.sigma
         estimate = back(denoise(y, model, level, label))
         if samples == 1:
             return Restored(estimate, images)

@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
     add("--n", type=int, default=64, help="how many images (default 64)")
-    add("--out", required=True, type=Path, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
+    add("--out", required=True, type=folder, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
     add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
     add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
     add("--steps", type=int, metavar="N", help="sampling steps")
@@ -24,6 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="no progress bar")
     inference.arguments(parser)
     guides.arguments(parser)
+
+
+def folder(text: str) -> Path:
+    """An option: a folder to write to, which need not be there yet."""
+    path = Path(text)
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise argparse.ArgumentTypeError(f"{place} is a file, not a folder")
+    return path
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from genmods.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genmods.diffusion import Denoise
+    from genmods.diffusion import Denoise, NoiseProcess
     from genmods.tasks.diffusion import DiffusionTask
 
 SETTINGS = ("guidance", "classifier", "worse", "interval", "threshold")
@@ -32,33 +32,63 @@ def guide(task: DiffusionTask, options: argparse.Namespace) -> Any:
     """
     import torch
 
-    from genmods import runs
     from genmods.diffusion import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
 
     if options.classifier and options.worse:
         raise UserError("--classifier and --worse: only one of them can guide")
-    if options.classifier and task.codec is not None:
-        raise UserError("--classifier: it judges pixels, and this model diffuses latents")
-    other: Any = runs.load(options.classifier or options.worse) if options.classifier or options.worse else None
-    shape = ("image_shape", task.image_shape) if options.classifier else ("latent_shape", task.latent_shape)
-    if other is not None and getattr(other, shape[0], None) != shape[1]:
-        raise UserError(f"{options.classifier or options.worse}: a {type(other).__name__} that does not fit the model")
-    other = other.to(task.device) if other is not None else None
+    for name in ("classifier", "threshold"):
+        if getattr(options, name) is not None and task.codec is not None:
+            raise UserError(f"--{name}: it takes pixels, and this model diffuses latents")
+    other = companion(task, options) if options.classifier or options.worse else None
+    if options.guidance is not None and other is None and task.conditioning != "class":
+        raise UserError("--guidance: the model knows no labels; name a --classifier or a --worse run that guides it")
     weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0
 
     def denoise(cond: dict[str, Tensor], labels: Tensor) -> Denoise:
         plain = task.denoise(cond)
-        guided: Denoise = task.denoise(cond, weight)
+        guided: Denoise
         if options.classifier:
             guided = ClassifierGuidance(plain, task.process, CleanClassifier(plain, other, labels), weight)
-        if options.worse:
+        elif options.worse:
             guided = Autoguidance(plain, other.denoise(cond), weight)
+        else:
+            guided = task.denoise(cond, weight)
         if options.interval:
             guided = Interval(guided, plain, task.process, *options.interval)
-        return Threshold(guided, task.process, options.threshold) if options.threshold else guided
+        return guided if options.threshold is None else Threshold(guided, task.process, options.threshold)
 
     try:
         denoise({}, torch.empty(0))
     except ValueError as error:
         raise UserError(f"--interval, --threshold: {error}") from None
     return denoise
+
+
+def companion(task: DiffusionTask, options: argparse.Namespace) -> Any:
+    """The run of --classifier or --worse on the model's device; raises UserError where it does not fit the model."""
+    from genmods import runs
+    from genmods.tasks.classification import ClassificationTask
+    from genmods.tasks.diffusion import DiffusionTask
+
+    run = options.classifier or options.worse
+    other: Any = runs.load(run)
+    if options.classifier:
+        needs = "a classifier of the same images and classes"
+        fits = isinstance(other, ClassificationTask) and other.image_shape == task.image_shape
+        fits = fits and len(other.class_names) == task.num_classes
+    else:
+        needs = "a diffusion run of the same data, condition and process"
+        fits = isinstance(other, DiffusionTask) and other.latent_shape == task.latent_shape
+        fits = fits and (other.conditioning, other.num_classes) == (task.conditioning, task.num_classes)
+        fits = fits and alike(task.process, other.process)
+    if not fits:
+        raise UserError(f"{run}: a {type(other).__name__} that does not fit the model; it takes {needs}")
+    return other.to(task.device)
+
+
+def alike(one: NoiseProcess, other: NoiseProcess) -> bool:
+    """Whether x_t of one process is x_t of the other, at a few times."""
+    import torch
+
+    t = torch.linspace(one.t_low, one.t_max, 9, dtype=torch.float64)
+    return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))

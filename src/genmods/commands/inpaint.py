@@ -31,8 +31,9 @@ def run(options: argparse.Namespace) -> None:
         known = ~torch.stack(holes)[:, None]
         y, each, back = session.adapt(images, numbers)
         mask = Mask(known.repeat_interleave(len(y) // len(images), 0))
-        draws, noise = session.draws(y, mask, each)
-        draws = torch.where(known, images, back(draws)) if noise == 0 else back(draws)
+        sigma = session.noise(images)
+        draws = back(session.draws(y, mask, each, sigma))
+        draws = torch.where(known & (sigma == 0).view(-1, 1, 1, 1), images, draws)
         return Restored(draws[0], torch.where(known, images, 0.0), draws)
 
     session.process(restorer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
+from genmods.commands.generate import class_number, folder
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: st
     add = parser.add_argument
     add("--ckpt_path", required=True, metavar="C", help="a diffusion run: its folder or a checkpoint file")
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", required=True, type=Path, metavar="DIR", help="where the results go")
+    add("--out", required=True, type=folder, metavar="DIR", help="where the results go")
     add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
     add("--features", metavar="F", help="for the table's FID: a classifier's run, `inception` or `pixels`")
     add("--sigma", default=sigma, metavar="S", help=sigma_help)
@@ -44,17 +46,17 @@ def method_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def part(kind: str, text: str, **settings: Any) -> Any:
-    """A registered part from NAME or NAME:KEY=VALUE,KEY=VALUE; `settings` hold unless the text says else."""
-    import yaml
-
+    """A registered part from NAME or NAME:KEY=VALUE,KEY=VALUE, values as in a recipe; `settings` hold unless it says
+    else."""
     from genmods.recipe import create
+    from genmods.recipe.text import parse, plain
 
     name, _, rest = text.partition(":")
-    for pair in filter(None, rest.split(",")):
+    for pair in filter(None, re.split(r",(?=\w+=)", rest)):
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"{kind} {text}: after the colon come settings, KEY=VALUE,KEY=VALUE")
-        settings[key] = yaml.safe_load(value)
+        settings[key] = plain(parse(value, f"{kind} {text}", marks=False))
     return create(kind, name, **settings)
 
 
@@ -89,8 +91,6 @@ class Session:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
         self.model = inference.placed(self.model, options).requires_grad_(False)
         self.channels: int = self.model.image_shape[0]
-        from genmods.commands.generate import class_number
-
         self.class_number = None if options.label is None else class_number(self.model, options.label)
 
     def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
@@ -118,19 +118,37 @@ class Session:
         each = (numbers[:, None] * have + torch.arange(have)).flatten()
         return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
 
-    def draws(self, y: Tensor, operator: Operator, numbers: Tensor) -> tuple[Tensor, float]:
-        """Images [K, B, C, H, W] given what `operator` measured, and the noise level that was given or found."""
+    def noise(self, images: Tensor) -> Tensor:
+        """The noise level of each image [B], the one that was given or the one that is found."""
+        import torch
+
         from genmods.restoration.noise import estimate_sigma
+
+        if self.sigma is None:
+            return estimate_sigma(images)
+        return torch.full((len(images),), self.sigma, dtype=torch.float64)
+
+    def draws(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
+        """Images [K, B, C, H, W] given what `operator` measured of B images with noise `sigma`, a level for each or for
+        as many rows in turn."""
+        import torch
+
         from genmods.restoration.restore import restore
 
         options = self.options
-        noise = float(estimate_sigma(y).median()) if self.sigma is None else self.sigma
         method = options.method
         if method != "auto":
             method = part("method", method, **({} if "sampler" in method else {"steps": options.steps}))
-        conditions = self.conditions(operator.adjoint(y), numbers)
-        settings = {"samples": options.samples, "steps": options.steps, **conditions}
-        return restore(y, operator, self.model, method, noise, **settings), noise
+        settings = {"samples": options.samples, "steps": options.steps}
+        levels = sigma.repeat_interleave(len(y) // len(sigma))
+
+        def drawn(rows: Tensor) -> Tensor:
+            some, level = y[rows.to(y.device)], levels[rows[0]].item()
+            conditions = self.conditions(some, numbers[rows])
+            return restore(some, operator.rows(rows), self.model, method, level, **settings, **conditions)
+
+        groups = [(levels == level).nonzero().flatten() for level in levels.unique()]
+        return torch.cat([drawn(rows) for rows in groups], dim=1)[:, torch.cat(groups).argsort().to(y.device)]
 
     def process(self, restorer: Restorer) -> None:
         """Restore the files, print the table, and end with UserError where some could not be done."""

@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> None:
     session = Session(options)
 
     def restorer(images: Tensor, numbers: Tensor) -> Restored:
+        sigma = session.noise(images)
         if joins_channels:
-            draws, _ = session.draws(images.to(session.model.device), operator, numbers)
-            draws = draws.cpu()
+            draws = session.draws(images.to(session.model.device), operator, numbers, sigma).cpu()
         else:
             y, each, back = session.adapt(images, numbers)
-            draws = back(session.draws(y, operator, each)[0])
+            draws = back(session.draws(y, operator, each, sigma))
         return Restored(draws[0], images, draws)
 
     session.process(restorer)

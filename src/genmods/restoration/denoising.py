@@ -124,6 +124,15 @@ def impulses(y: Tensor) -> Tensor:
     return ((y.abs() >= 1) & ((y - median).abs() > 0.4)).all(1, keepdim=True)
 
 
+def corruption_level(y: Tensor, model: Any, corruption: Corruption, label: Tensor | None = None) -> Tensor:
+    """The root mean square [B] of a corruption's noise in `y` [B, C, H, W], at a first estimate of the clean images."""
+
+    def level(x: Tensor) -> Tensor:
+        return corruption.std(x).square().flatten(1).mean(1).sqrt()
+
+    return level(denoise(y, model, level(y.clamp(-1, 1)), label))
+
+
 @torch.no_grad()
 def denoise_corruption(
     y: Tensor,
@@ -148,11 +157,8 @@ def denoise_corruption(
     if isinstance(corruption, SaltAndPepper):
         known = ~impulses(y)
         return restore(y * known, Mask(known), model, **settings)
-    std = corruption.std(y.clamp(-1, 1))
-    for _ in range(2):
-        level = std.square().flatten(1).mean(1).sqrt()
-        estimate = denoise(y, model, level, label)
-        std = corruption.std(estimate)
+    estimate = denoise(y, model, corruption_level(y, model, corruption, label), label)
+    std = corruption.std(estimate)
     black, white = (corruption.std(torch.full_like(y[:1], value)).mean() for value in (-1.0, 1.0))
     if not 1.01 < white / black < CONDITION:
         return estimate[None]

@@ -1,6 +1,6 @@
 """Restoring a folder of image files: read, group by size, restore, write; a bad file is told and the others are done.
 
-OUT/NAME.png                 the result, in the mode, bits and size of the input, lossless
+OUT/NAME.png                 the result, in the mode, bits and size of the input, lossless; TIFF stays TIFF
 OUT/samples/NAME_K.png       draw number K, where there are several
 OUT/uncertainty/NAME.png     the standard deviation of the draws at each pixel (white: 0.5 on the scale of [-1, 1])
 OUT/strips/NAME.png          input, result, uncertainty and truth side by side
@@ -8,6 +8,7 @@ OUT/strips/NAME.png          input, result, uncertainty and truth side by side
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,25 +47,27 @@ Restorer = Callable[[Tensor, Tensor], Restored]
 
 
 def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
-    """The file to write under `out` for each input image; raises UserError where it would be an input itself."""
+    """The file to write under `out` for each input image; raises UserError where it would be one of the inputs."""
+    found = {path: root for root in inputs for path in find_images([root])}
+    originals = {path.resolve() for path in found}
     result: dict[Path, Path] = {}
     taken: set[Path] = set()
-    for root in inputs:
-        for path in find_images([root]):
-            relative = path.relative_to(root) if root.is_dir() else Path(path.name)
-            name = relative if relative.suffix.lower() in LOSSLESS else relative.with_suffix(".png")
-            if name in taken:
-                name = relative.with_name(relative.name + ".png")
-            if (out / name).resolve() == path.resolve():
-                raise UserError(f"--out {out}: it would overwrite the input {path}")
-            taken.add(name)
-            result[path] = name
+    for path, root in found.items():
+        relative = path.relative_to(root) if root.is_dir() else Path(path.name)
+        name = relative if relative.suffix.lower() in LOSSLESS else relative.with_suffix(".png")
+        while name in taken:
+            name = relative = relative.with_name(relative.name + ".png")
+        if (out / name).resolve() in originals:
+            raise UserError(f"--out {out}: it would overwrite the input {out / name}")
+        taken.add(name)
+        result[path] = name
     return result
 
 
 def truth_of(folder: Path, name: Path) -> Path:
     """The file of the same name, whatever its suffix, in a folder of true images."""
-    found = sorted((folder / name.parent).glob(f"{name.stem}.*"))
+    alike = (folder / name.parent).glob(f"{glob.escape(name.stem)}.*")
+    found = sorted(path for path in alike if path.stem == name.stem)
     if not found:
         raise UserError(f"{folder / name}: there is no true image of this name")
     return found[0]
@@ -134,11 +137,11 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
             place = out / "samples" / item.name.with_stem(f"{item.name.stem}_{k}")
             _save(place, Picture(draw, _alpha(item, draw), item.picture.bits))
         spread = (draws.std(0).mean(0, keepdim=True) * 4 - 1).clamp(max=1)
-        _save(out / "uncertainty" / item.name.with_suffix(".png"), Picture(spread))
+        _save(out / "uncertainty" / item.name, Picture(spread))
         panels.append(spread)
     if item.truth is not None:
         panels.append(item.truth)
-    _save(out / "strips" / item.name.with_suffix(".png"), Picture(side_by_side(panels)))
+    _save(out / "strips" / item.name, Picture(side_by_side(panels)))
 
 
 def _alpha(item: Item, image: Tensor) -> Tensor | None:

@@ -87,6 +87,9 @@ def restore(
     for place, (rows, copies) in enumerate(chunks):
         measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
         like = measurement.operator.adjoint(measurement.y)
+        shape = measurement.operator(like).shape
+        if shape != measurement.y.shape:
+            raise UserError(f"the operator measures {list(shape[1:])} and was given {list(y.shape[1:])}")
         keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
         noise = noise_stream(seed, keys, tuple(like.shape[1:]), y.device)
         known = _seen(measurement, like) if prior.sees_masks else None

@@ -48,7 +48,7 @@ class Scores:
         row = {"psnr": psnr(*pair).item()}
         if min(truth.shape[1:]) >= 11:
             row["ssim"] = ssim(*pair).item()
-        if self.lpips is not None:
+        if self.lpips is not None and min(truth.shape[1:]) >= 31:
             row["lpips"] = float(self.lpips(*(x.expand(-1, 3, -1, -1) for x in pair)))
         self.rows[str(name)] = row
         if self.features is not None:

@@ -37,7 +37,7 @@ class Euler(Sampler):
         """x, its time (0-d) and its s after the churn at grid point `i`."""
         ratio, time = run.ratio[i], run.grid[i]
         highest = math.inf if self.churn_max is None else self.churn_max
-        if self.churn == 0 or not self.churn_min <= ratio <= highest:
+        if self.churn == 0 or math.isinf(ratio) or not self.churn_min <= ratio <= highest:
             return x, time, ratio
         factor = 1 + min(self.churn / (len(run.times) - 1), math.sqrt(2) - 1)
         raised = min(ratio * factor, run.ratio[0])

@@ -168,9 +168,11 @@ def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable
 
 
 def moments(denoise: Denoise, process: NoiseProcess, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula."""
+    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula; 0 where no signal is left
+    (α = 0), where J is 0 and the formula does not tell."""
     estimate, vjp = gradient(denoise, x, t)
-    scale = per_sample(process.sigma(t) ** 2 / process.alpha(t), x)
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    scale = per_sample(torch.where(alpha > 0, sigma**2 / alpha, 0.0), x)
     return estimate.x0, lambda v: scale * vjp(v)
 
 

@@ -21,10 +21,18 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DiffPIR(Stepping):
-    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`."""
+    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`.
+
+    Raises ValueError for a `zeta` outside [0, 1].
+    """
 
     trust: float = 7.0
     zeta: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.zeta <= 1:
+            raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
 
     def fresh(self, run: Run, i: int) -> float:
         return math.sqrt(self.zeta) * run.sigma[i + 1]
