@@ -82,6 +82,20 @@ def test_facts_are_left_to_the_data_and_then_filled(path):
 def test_the_mean_of_a_noise_density_is_no_fact_of_pixels(path):
     density = changed(path, "--task.density=log_normal")["task"]["density"]
     assert (density["mean"], density["std"]) == (-1.2, 1.2)
+    recipe = load(path, ["--task.density=log_normal", "--callbacks=[{name: evaluation, metrics: [fid]}]"])
+    assert build(recipe.task, {"mean": 0.3, "std": 0.5}).loss.density.mean == -1.2
+    (evaluation,) = recipe.callbacks
+    assert build(evaluation, {"mean": 0.3, "std": 0.5}).mean == 0.3
+    assert recipe.plain()["callbacks"][0]["mean"] == "from data"
+
+
+def test_latents_have_unit_size_in_every_part_of_the_task(path):
+    codec = "--task.codec={name: autoencoder, width: 4, multipliers: [1], latent_channels: 1}"
+    overrides = ["--task.prediction=karras", "--task.weighting=edm"]
+    facts = {"image_size": 8, "sigma_data": 0.6, "in_channels": 1}
+    for size, more in ((0.6, []), (1.0, [codec])):
+        task = build(load(path, [*overrides, *more]).task, facts)
+        assert {task.denoiser.sigma_data, task.denoiser.prediction.sigma_data, task.loss.weighting.sigma_data} == {size}
 
 
 @pytest.mark.parametrize(

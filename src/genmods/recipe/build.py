@@ -28,13 +28,14 @@ def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject
         except UserError as error:
             raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
     facts = facts or {}
+    if part.given.get("codec") is not None:  # what is diffused are latents, brought to unit size
+        facts = facts | {"sigma_data": 1.0}
     known = part.settings()
     values = {name: _value(value, facts, inject) for name, value in part.given.items()}
-    for name in known:
-        if name in facts and name not in values:
-            values[name] = facts[name]
     for name in part.open():
-        if name not in values and known[name].default is None:
+        if name in facts:
+            values[name] = facts[name]
+        elif known[name].default is None:
             raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
     try:
         cls = registry.resolve(part.entry)

@@ -33,7 +33,7 @@ LATE = ("optimizer", "schedule")
 """Kinds whose parts are completed by the task."""
 _LITERAL = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
 _DATALESS = (*FILLED, "data", "augmentation", "logger")
-_PICTURED = ("task", "network")  # elsewhere `mean` and `std` are not those of pixels
+_PICTURED = ("task", "network", "callback")  # elsewhere `mean` and `std` are not those of pixels
 
 
 def is_fact(kind: str, name: str) -> bool:
