@@ -32,8 +32,8 @@ class RunCheckpoint(Checkpoint):
     """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
     `monitor` is a logged metric, with a leading `-` where less is better; None takes the task's. `last.ckpt` is written
-    between two batches only, so that a resumed run continues exactly there. Raises UserError instead of saving weights
-    that are not finite.
+    between two steps of the optimizer only, so that a resumed run continues exactly there. Raises UserError instead of
+    saving weights that are not finite.
     """
 
     def __init__(self, every_n_steps: int = 500, monitor: str | None = None) -> None:
@@ -66,6 +66,8 @@ class RunCheckpoint(Checkpoint):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.best_path.is_file():  # a validation may have come after `last.ckpt`
+            state_dict = files.load(self.best_path)["callbacks"][self.state_key]
         self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -86,6 +88,8 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(path)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.fit_loop._should_accumulate():  # gradients are not saved
+            return
         step = trainer.global_step
         due = step % self.every_n_steps == 0 or step == trainer.max_steps
         if due and step != self._saved_step:

@@ -64,6 +64,8 @@ class StopOnSignal(Callback):
             self._previous[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.fit_loop._should_accumulate():  # gradients are not saved
+            return
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             self.checkpoint.save_last(trainer)
             self._restore()
