@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from genmods import runs
 from genmods.errors import UserError
 from genmods.networks.adapters.timm import TimmNetwork
 from genmods.networks.adapters.torchvision import TorchvisionNetwork, adapt_channels
+from genmods.recipe import build, from_plain
 
 TORCHVISION = {
     "alexnet": 64,
@@ -132,6 +134,18 @@ def test_no_weights_are_read_on_the_meta_device(monkeypatch):
     with torch.device("meta"):
         network = TorchvisionNetwork("resnet18", pretrained=True)
     assert all(parameter.is_meta for parameter in network.parameters())
+
+
+def test_a_checkpoint_needs_no_pretrained_weights(monkeypatch):
+    theirs = TorchvisionNetwork("squeezenet1_1", in_channels=3, num_classes=1000).model.state_dict()
+    monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: dict(theirs))
+    network = {"name": "torchvision", "architecture": "squeezenet1_1", "pretrained": True}
+    plain = {"task": {"name": "classification", "network": network}, "data": {"name": "digits"}}
+    facts = {"in_channels": 1, "image_size": 32, "num_classes": 10, "mean": -0.4, "std": 0.7}
+    saved = build(from_plain(plain).task, facts).state_dict()
+    monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: pytest.fail("read"))
+    task = runs.restore({"recipe": {"name": "x", "seed": 0, **plain}, "facts": facts, "state_dict": saved})
+    assert all(torch.equal(saved[name], value) for name, value in task.state_dict().items())
 
 
 @pytest.mark.parametrize("library", [TorchvisionNetwork, TimmNetwork])

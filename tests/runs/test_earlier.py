@@ -165,11 +165,17 @@ def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
     state = files.load(runs.find_checkpoint(digits))
     tensor = state["state_dict"].pop("network.head.weight")
     files.save({**state, "state_dict": {**state["state_dict"], "network.neck": tensor}}, tmp_path / "other.ckpt")
-    with pytest.raises(
-        UserError, match=r"does not fit the ClassificationTask of this version: .*head\.weight"
-    ) as error:
+    with pytest.raises(UserError, match=r"does not fit this ClassificationTask: .*head\.weight") as error:
         runs.load(tmp_path / "other.ckpt", raw=True)
     assert "\n" not in str(error.value)
+
+
+def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
+    recipe = str(digits / "recipe.yaml")
+    wider = "--task.network.layers=[conv 6, pool 2, linear 8]"
+    assert dispatch(["fit", "--config", recipe, "--ckpt_path", str(digits), "--quiet", wider]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("the checkpoint does not fit this ClassificationTask: size mismatch") and "\n" not in error
 
 
 def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):

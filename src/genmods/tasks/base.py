@@ -6,7 +6,7 @@ are the same in a run that was interrupted and resumed as in one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -64,6 +64,14 @@ class Task(LightningModule):
 
     def warm_start(self, images: Tensor) -> None:
         """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Raises UserError, with the first difference, where the tensors are not those of this task."""
+        try:
+            return super().load_state_dict(state_dict, *args, **kwargs)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise UserError(f"the checkpoint does not fit this {type(self).__name__}: {first}") from None
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
         """Log the mean over an evaluation, weighted by batch size and over all ranks, or a training step's value."""

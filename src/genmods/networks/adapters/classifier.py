@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +23,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+_reads = ContextVar("reads", default=True)
+
+
+@contextmanager
+def without_pretrained() -> Iterator[None]:
+    """Within the block no pretrained weights are read: those of a checkpoint will replace them."""
+    before = _reads.set(False)
+    try:
+        yield
+    finally:
+        _reads.reset(before)
+
+
 def loads_weights(pretrained: bool) -> bool:
-    """Whether pretrained weights must be read now: not for a network on the meta device, which has no weights."""
-    return pretrained and torch.get_default_device().type != "meta"
+    """Whether pretrained weights must be read now: not on the meta device, nor where others will replace them."""
+    return pretrained and _reads.get() and torch.get_default_device().type != "meta"
 
 
 def input_scale(mean: Sequence[float], std: Sequence[float], channels: int, data_mean: float, data_std: float) -> Scale:

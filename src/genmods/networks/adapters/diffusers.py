@@ -26,10 +26,10 @@ class DiffusersUNet(Network):
     """`diffusers.UNet2DModel`, [B, in_channels, image_size, image_size] to the same; most are trained to say eps.
 
     `path`: a folder with a saved pipeline (`unet/` and `scheduler/`), whose settings then replace all others but
-    `sigma_data`; None: a new network. `channels`: of each level, the finest first, divisible by 8; `blocks`: residual
-    blocks a level; `attention`: levels with self-attention, -1 the coarsest; `betas`: the schedule of 1,000 steps.
-    `sigma_data`: root mean square of the images, as the denoiser was told. With classes, the last row of the label
-    table is the null label.
+    `sigma_data`; it is needed for as long as the trained network is used. None: a new network. `channels`: of each
+    level, the finest first, divisible by 8; `blocks`: residual blocks a level; `attention`: levels with self-attention,
+    -1 the coarsest; `betas`: the schedule of 1,000 steps. `sigma_data`: root mean square of the images, as the denoiser
+    was told. With classes, the last row of the label table is the null label.
     Raises UserError without diffusers, ValueError for settings out of range or a folder that holds no such pipeline.
     """
 
