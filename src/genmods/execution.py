@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from genmods import checkpoint as files
 from genmods import earlier, logs, registry, runs
 from genmods.calibration import calibrate
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
+from genmods.data.splits import shuffled
 from genmods.errors import UserError
 from genmods.recipe import From, Recipe, build
 from genmods.tasks.base import Task
@@ -95,8 +97,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         settings["enable_progress_bar"] = False
     callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
     if at.checkpoint is None:
-        task.warm_start(to_float(data.splits["train"].pixels[:5000], facts["levels"]))
-    logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
+        task.warm_start(_examples(data))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
         with refusals_in_one_line():
@@ -104,8 +105,14 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         if isinstance(task, ClassificationTask) and "val" in data.splits:
             calibrate(at.folder / "checkpoints", data, trainer)
     finally:
-        for logger in loggers:
-            logger.close()
+        logs.close(loggers)
+
+
+def _examples(data: ImageData) -> Tensor:
+    """Training images [N, C, H, W] in [-1, 1] from all over the data: 5,000, or as many as take half a gigabyte."""
+    pixels = data.splits["train"].pixels
+    count = min(5000, 2**27 // pixels[0].numel())
+    return to_float(pixels[shuffled(len(pixels), data.seed, 0)[:count]], data.source.levels)
 
 
 def _is_trained(recipe: Recipe) -> bool:
