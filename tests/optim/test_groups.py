@@ -47,3 +47,14 @@ def test_torch_optimizers_take_them():
         assert [g["weight_decay"] for g in optimizer.param_groups] == [0.2, 0.2, 0.0]
         sum(p.sum() for p in net.parameters()).backward()
         optimizer.step()
+
+
+def test_each_module_has_an_output_layer_and_a_frozen_one_is_none():
+    first, second, codec = Net(), nn.Linear(4, 1), nn.Linear(8, 8).requires_grad_(False)
+    whole = nn.ModuleList([first, codec, second])
+    whole.scale = nn.Parameter(torch.ones(2, 2))
+    _, output, rest = parameter_groups(*whole.children(), whole)
+    assert names(whole, output) == {"0.head.weight", "2.weight"}
+    assert "scale" in names(whole, rest)
+    tail = nn.Sequential(first, codec)
+    assert names(tail, parameter_groups(tail)[1]) == {"0.head.weight"}

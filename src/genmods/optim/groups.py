@@ -13,26 +13,25 @@ from torch import nn
 _MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase)
 
 
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Split the trainable parameters of `module` into groups for an optimizer.
+def parameter_groups(*modules: nn.Module) -> list[dict[str, Any]]:
+    """Split the trainable parameters of `modules` into groups for an optimizer.
 
     Filters and matrices keep the optimizer's `weight_decay`, all else gets 0. The key `matrix` is True for the hidden
-    filters and matrices, which Muon orthogonalises, and False for the output layer (the last one registered) and for
-    all else; other optimizers ignore it. A shared parameter is listed once, frozen ones are left out, and so are
-    empty groups.
+    filters and matrices, which Muon orthogonalises, and False for the output layer of each module (the last one
+    registered that trains) and for all else; other optimizers ignore it. A shared parameter is listed once, frozen
+    ones are left out, and so are empty groups.
     """
     kinds: dict[nn.Parameter, bool] = {}
-    for part in module.modules():
+    for part in (part for module in modules for part in module.modules()):
         for parameter in part.parameters(recurse=False):
-            multiplies = isinstance(part, _MULTIPLIES) and parameter.ndim >= 2
-            kinds[parameter] = kinds.get(parameter, True) and multiplies  # tied to an embedding: no decay
-    weights = [parameter for parameter, multiplies in kinds.items() if multiplies]
-    others = [parameter for parameter, multiplies in kinds.items() if not multiplies]
+            if parameter.requires_grad:
+                multiplies = isinstance(part, _MULTIPLIES) and parameter.ndim >= 2
+                kinds[parameter] = kinds.get(parameter, True) and multiplies  # tied to an embedding: no decay
+    weights = [[parameter for parameter in module.parameters() if kinds.get(parameter)] for module in modules]
+    outputs = {members[-1] for members in weights if members}
     groups: list[dict[str, Any]] = [
-        {"params": weights[:-1], "matrix": True},
-        {"params": weights[-1:], "matrix": False},
-        {"params": others, "weight_decay": 0.0, "matrix": False},
+        {"params": [p for p, multiplies in kinds.items() if multiplies and p not in outputs], "matrix": True},
+        {"params": [p for p in kinds if p in outputs], "matrix": False},
+        {"params": [p for p, multiplies in kinds.items() if not multiplies], "weight_decay": 0.0, "matrix": False},
     ]
-    for group in groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter.requires_grad]
     return [group for group in groups if group["params"]]

@@ -50,8 +50,8 @@ class Task(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def groups(self) -> list[dict[str, Any]]:
-        """The parameter groups of the optimizer."""
-        return parameter_groups(self)
+        """The parameter groups of the optimizer; each part of the task has an output layer of its own."""
+        return parameter_groups(*self.children(), self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
