@@ -12,9 +12,10 @@ from genmods.data.augmentation.boxes import CutMix, Erasing
 from genmods.data.augmentation.flips import AlternatingFlip, Flip
 from genmods.data.augmentation.geometry import Crop, Rotate, Shift
 from genmods.data.augmentation.mix import MixUp, partners, symmetric_beta
-from genmods.data.images import to_float
+from genmods.data.images import Images, to_float
 from genmods.data.module import ImageData, augmented
 from genmods.data.sources.synthetic import Synthetic
+from genmods.errors import UserError
 from genmods.keyed import fold, uniform
 from genmods.table import BUILTINS
 
@@ -229,3 +230,14 @@ def test_torchvision_transforms_are_refused_in_one_line():
         TorchVision("RandomRotatoin")
     with pytest.raises(ValueError, match="ColorJitter does not take"):
         TorchVision("ColorJitter", {"brightnes": 0.1})
+
+
+def test_images_without_labels_are_not_blended():
+    class Unlabelled(Synthetic):
+        def read(self):
+            return {"train": Images(torch.zeros(20, 1, 4, 4, dtype=torch.uint8))}
+
+    data = ImageData(Unlabelled(), augment=[Flip(), MixUp(), CutMix()])
+    data.setup("predict")
+    with pytest.raises(UserError, match=r"data.augment: MixUp, CutMix blends labels, and these images have none"):
+        data.setup("fit")

@@ -159,6 +159,14 @@ def test_transparency_sixteen_bits_and_orientation(tmp_path):
     assert upright[:3].min() > 200 and upright[-3:].max() < 55
 
 
+def test_malformed_exif_is_a_broken_file(tmp_path):
+    save(noise(0), tmp_path / "good.jpg")
+    save(noise(1), tmp_path / "odd.png", exif=b"Exif\0\0nonsense")
+    source = ImageFolder(str(tmp_path), on_error="skip")
+    assert len(source.read()["train"]) == 1
+    assert [line.split(":")[0] for line in source.broken] == [str(tmp_path / "odd.png")]
+
+
 def test_layouts(tmp_path):
     for name in (
         "flat/a.png",

@@ -191,3 +191,13 @@ def test_a_tensor_too_large_for_memory_is_mapped(monkeypatch, tmp_path):
     images = Images(torch.randint(0, 256, (30, 1, 4, 4), dtype=torch.uint8), torch.arange(30))
     chosen = images.select(torch.tensor([3, 1, 29]))
     assert torch.equal(chosen.pixels, images.pixels[[3, 1, 29]]) and not list(tmp_path.iterdir())
+
+
+def test_images_that_are_no_squares_need_a_side():
+    class Wide(Synthetic):
+        def read(self):
+            return {"train": Images(torch.zeros(20, 1, 6, 9, dtype=torch.uint8))}
+
+    with pytest.raises(UserError, match=r"Wide: the images have 9 x 6 pixels; .* set data.image_size"):
+        ImageData(Wide()).facts()
+    assert ImageData(Wide(), image_size=6).facts()["image_size"] == 6

@@ -21,8 +21,6 @@ from genmods.data.files import decode, open_image, plain_mode
 from genmods.data.memory import allocate
 from genmods.errors import UserError
 
-_ORIENTATION = 274  # EXIF tag; values from 5 on lie on their side
-
 
 class Decoded(NamedTuple):
     """`pixels` uint8 [N, C, H, W]; `good` bool [N], false where a file could not be read; `broken`: one line each."""
@@ -82,10 +80,9 @@ def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
 
 
 def _header(path: Path, max_pixels: int) -> tuple[str, tuple[int, int]]:
-    """(mode, (height, width)) of an image as it will be decoded."""
+    """(mode, (height, width)) of an image as it lies in the file, whichever way up EXIF says it is shown."""
     with open_image(path, max_pixels) as image:
-        turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
-        return plain_mode(image), image.size if turned else (image.height, image.width)
+        return plain_mode(image), (image.height, image.width)
 
 
 def _common_size(known: list[tuple[Path, Any]]) -> tuple[int, int]:

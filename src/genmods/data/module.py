@@ -103,7 +103,10 @@ class ImageData(LightningDataModule):
         }
 
     def setup(self, stage: str) -> None:
-        _ = self.splits  # read before training starts
+        labels = self.splits["train"].labels  # read before training starts
+        if stage == "fit" and labels is None and any(step.mixes for step in self.augment):
+            names = ", ".join(type(step).__name__ for step in self.augment if step.mixes)
+            raise UserError(f"data.augment: {names} blends labels, and these images have none")
 
     def train_dataloader(self) -> Loader:
         rank, world = self._rank()
@@ -152,7 +155,14 @@ class ImageData(LightningDataModule):
         if self.limit is not None:
             for name, images in splits.items():
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
-        return {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
+        splits = {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
+        height, width = splits["train"].pixels.shape[-2:]
+        if height != width:
+            raise UserError(
+                f"{type(self.source).__name__}: the images have {width} x {height} pixels; images that are not squares "
+                "need the side to bring them to: set data.image_size"
+            )
+        return splits
 
     def _loader(
         self, split: str, plan: Plan, completed: Callable[[], int] | None = None, draws: Draws | None = None
