@@ -161,3 +161,12 @@ def test_a_uniform_answer_costs_ln_k():
 def test_wrong_settings_are_refused(settings, says):
     with pytest.raises(ValueError, match=says):
         ClassificationTask(Linear(), **{"num_classes": 3, "image_size": 4, **settings})
+
+
+def test_an_assertion_of_the_network_is_one_line():
+    class Strict(Linear):
+        def forward(self, x):
+            assert x.shape[-1] == 224, "Wrong image height!"
+
+    with pytest.raises(ValueError, match="Strict does not fit this task: Wrong image height!"):
+        ClassificationTask(Strict(), num_classes=3, image_size=4)

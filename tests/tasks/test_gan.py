@@ -129,6 +129,14 @@ def test_a_sample_depends_on_its_seed_and_number_alone():
     assert images.shape == (10, 1, 8, 8) and not torch.allclose(images, game().sample(10, seed=4))
 
 
+@pytest.mark.parametrize(
+    ("settings", "line"), [({"latent": 7}, "Generate does not fit"), ({"image_size": 9}, "Generate gives")]
+)
+def test_players_that_do_not_fit_are_refused(settings, line):
+    with pytest.raises(ValueError, match=line):
+        GANTask(Generate(), Judge(), **{"latent": 4, "image_size": 8} | settings)
+
+
 @pytest.mark.parametrize("settings", [{"latent": 0}, {"gamma": -1.0}])
 def test_settings_out_of_range(settings):
     with pytest.raises(ValueError, match="latent must be at least 1 and gamma not negative"):

@@ -10,6 +10,7 @@ from torch import nn
 
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
+from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.multilabel import MultilabelTask
@@ -49,6 +50,7 @@ def test_labels_say_which_shapes_there_are():
 def test_loss_and_figures_agree_with_a_calculation_by_hand():
     torch.manual_seed(0)
     task, images = MultilabelTask(Corner(), num_classes=2), torch.rand(40, 1, 4, 4) * 2 - 1
+    images[:16] = images[:16].abs()  # a batch whose logits look like probabilities
     labels = (torch.rand(40, 2) < 0.4).float()
     logged = {}
     task.log = lambda name, value, **_: logged.update({name: value})
@@ -59,6 +61,13 @@ def test_loss_and_figures_agree_with_a_calculation_by_hand():
         task.test_step({"image": images[part], "label": labels[part]}, 0)
     expected = sum(average_precision(p[:, k], labels[:, k]) for k in range(2)) / 2
     assert float(logged["test/map"].compute()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_one_class_an_image_is_one_clear_line():
+    with pytest.raises(UserError, match="the labels are \\[3\\]; multilabel takes \\[B, 2\\] zeros and ones"):
+        MultilabelTask(Corner(), num_classes=2).training_step(
+            {"image": torch.rand(3, 1, 4, 4), "label": torch.arange(3)}, 0
+        )
 
 
 def test_a_network_learns_to_name_the_shapes():

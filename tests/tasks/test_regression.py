@@ -9,6 +9,7 @@ from torch import nn
 
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
+from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.regression import RegressionTask
@@ -87,5 +88,5 @@ def to_float(images, index):
 
 
 def test_another_number_of_targets_is_one_clear_line():
-    with pytest.raises(ValueError, match=r"set task.network.num_classes to 3"):
+    with pytest.raises(UserError, match=r"set task.network.num_classes to 3"):
         trainer().test(learner(Constant([0.0])), data(), verbose=False)

@@ -99,7 +99,7 @@ def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
     try:
         with torch.no_grad():
             return functional_call(network, meta, inputs).shape
-    except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError) as error:
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None
     finally:

@@ -7,22 +7,20 @@ its own player's weights alone, so their sum is one loss with one optimizer, and
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genmods import keyed
 from genmods.networks.base import Network
-from genmods.optim.groups import parameter_groups
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch, Task, dry_run
 
 
 class GANTask(Task):
     """Trains a generator (`z` [B, latent] to images) against a discriminator (images to logits [B]).
 
     `gamma` weighs the R1 penalty. A step updates each network once.
+    Raises ValueError where the generator makes no image of the data's shape of `latent` numbers.
     """
 
     def __init__(
@@ -40,9 +38,12 @@ class GANTask(Task):
         self.network, self.discriminator = network, discriminator
         self.latent, self.gamma = latent, gamma
         self.image_shape = (in_channels, image_size, image_size)
-
-    def groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.network) + parameter_groups(self.discriminator)
+        fake = dry_run(network, torch.empty(2, latent, device="meta"))
+        if fake != (2, *self.image_shape):
+            raise ValueError(f"{type(network).__name__} gives {list(fake[1:])}, not images {list(self.image_shape)}")
+        scores = dry_run(discriminator, torch.empty(2, *self.image_shape, device="meta"))
+        if scores != (2,):
+            raise ValueError(f"{type(discriminator).__name__} gives {list(scores[1:])} for an image, not one number")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         fake = self.network(torch.randn(len(batch["image"]), self.latent, device=self.device))

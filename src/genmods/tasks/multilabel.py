@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
+from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task
 
@@ -38,8 +39,13 @@ class MultilabelTask(Task):
         return self(images).float().sigmoid()
 
     def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        logits = self(batch["image"]).float()
-        loss = F.binary_cross_entropy_with_logits(logits, batch["label"].float())
+        logits, label = self(batch["image"]).float(), batch["label"].float()
+        if label.shape != logits.shape:
+            raise UserError(
+                f"the network gives {logits.shape[1]} logits and the labels are {list(label.shape)}; multilabel takes "
+                f"[B, {logits.shape[1]}] zeros and ones (for one class an image there is the task classification)"
+            )
+        loss = F.binary_cross_entropy_with_logits(logits, label)
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return loss, logits
 
@@ -48,7 +54,7 @@ class MultilabelTask(Task):
 
     def _evaluate(self, batch: Batch, stage: str) -> None:
         _, logits = self._loss(batch, stage)
-        self.precision.update(logits, batch["label"].long())
+        self.precision.update(logits.sigmoid(), batch["label"].long())
         self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

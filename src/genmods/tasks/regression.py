@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, R2Score
 
+from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task
 
@@ -45,7 +46,7 @@ class RegressionTask(Task):
         target = batch["label"].float().view(len(batch["image"]), -1)
         predicted = self(batch["image"]).float()
         if predicted.shape != target.shape:
-            raise ValueError(
+            raise UserError(
                 f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
                 f"set task.network.num_classes to {target.shape[1]}"
             )
