@@ -95,9 +95,10 @@ class KernelDistance(Metric):
         features = evidence.sample_features
         value = kernel_distance(features, real)
         low = high = None
-        if self.bootstrap >= 2:
-            parts = features[torch.randperm(len(features), generator=generator)].chunk(self.bootstrap)
-            drawn = torch.tensor([kernel_distance(part, real) for part in parts if len(part) > 1])
+        chunks = features[torch.randperm(len(features), generator=generator)].chunk(max(1, self.bootstrap))
+        parts = [chunk for chunk in chunks if len(chunk) > 1]
+        if len(parts) > 1:
+            drawn = torch.tensor([kernel_distance(part, real) for part in parts])
             spread = 1.96 * float(drawn.std()) / len(drawn) ** 0.5
             low, high = value - spread, value + spread
         test = evidence.floor_features
