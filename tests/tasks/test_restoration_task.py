@@ -14,6 +14,7 @@ from genmods.diffusion import Cosine
 from genmods.recipe import load
 from genmods.recipe.shipped import shipped
 from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.methods.mmps import MMPS
 from genmods.restoration.operators import BoxMask, Identity
 from genmods.tasks.restoration import RestorationTask
 
@@ -61,6 +62,11 @@ def test_a_mask_is_filled_and_the_rest_is_left():
 def test_settings_that_restore_nothing_are_refused(settings):
     with pytest.raises(ValueError, match="sigma"):
         RestorationTask(Model(), Identity(), **settings)
+
+
+def test_a_method_has_steps_of_its_own():
+    with pytest.raises(ValueError, match="steps=5"):
+        RestorationTask(Model(), BoxMask(), method=MMPS(steps=7), steps=5)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="starts two processes with gloo")

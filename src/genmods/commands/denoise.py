@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
         y, each, back = session.adapt(images, numbers)
         conditions = session.conditions(y, each)
         label = conditions["label"]
+        level: Tensor | float
         if corruption is not None:
             draws = denoise_corruption(y, model, corruption, max(samples, 8), options.steps, **conditions)
             if len(draws) >= samples:

@@ -39,7 +39,7 @@ def guide(task: DiffusionTask, options: argparse.Namespace) -> Any:
     for name in ("classifier", "threshold"):
         if getattr(options, name) is not None and task.codec is not None:
             raise UserError(f"--{name}: it takes pixels, and this model diffuses latents")
-    other = companion(task, options) if options.classifier or options.worse else None
+    other: Any = companion(task, options) if options.classifier or options.worse else None
     if options.guidance is not None and other is None and task.conditioning != "class":
         raise UserError("--guidance: the model knows no labels; name a --classifier or a --worse run that guides it")
     weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0

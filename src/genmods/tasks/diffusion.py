@@ -84,6 +84,8 @@ class DiffusionTask(Task):
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.last_loss: Loss | None = None
         self.by_likelihood = codec is None and isinstance(weighting, Elbo)
+        if self.by_likelihood and not self.knows_unlabelled:
+            raise ValueError("the likelihood that `elbo` is judged by is without a label: set label_drop above 0")
         self.monitor = "-val/bpd" if self.by_likelihood else None
         self._check(network)
 
@@ -97,6 +99,19 @@ class DiffusionTask(Task):
         shape = dry_run(network, x, torch.zeros(2, device="meta"), cond[self.conditioning])
         if shape not in (x.shape, (2, 2 * x.shape[1], *x.shape[2:])):
             raise ValueError(f"{type(network).__name__} turns {list(x.shape[1:])} into {list(shape[1:])}, not the same")
+        if shape != x.shape and self.process.times is None:
+            raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
+        known = getattr(network, "num_classes", self.num_classes)
+        if self.conditioning == "class" and known < self.num_classes:
+            raise ValueError(
+                f"{type(network).__name__} knows {known} classes and the data have {self.num_classes}: set its"
+                " num_classes, or conditioning: none"
+            )
+
+    @property
+    def knows_unlabelled(self) -> bool:
+        """Whether training sees images without a label."""
+        return self.conditioning != "class" or self.label_drop > 0
 
     @property
     def process(self) -> NoiseProcess:
@@ -129,10 +144,6 @@ class DiffusionTask(Task):
         """What the network is told of a batch, with labels dropped while training."""
         if self.conditioning == "class":
             label = batch["label"]
-            if label.is_floating_point():
-                raise UserError(
-                    "conditioning: class takes one class an image, not several or mixed ones (MixUp, CutMix)"
-                )
             if training:
                 label = torch.where(torch.rand(len(label), device=label.device) < self.label_drop, -1, label)
             return {"label": label}
@@ -174,6 +185,9 @@ class DiffusionTask(Task):
 
     def denoise(self, cond: Condition, guidance: float = 1.0) -> Denoise:
         """The denoiser under a condition; with `guidance` other than 1, classifier-free guidance of that weight."""
+        label = cond.get("label")
+        if label is not None and not self.knows_unlabelled and (guidance != 1.0 or bool((label < 0).any())):
+            raise UserError("the model was trained with label_drop: 0 and knows no images without a label")
         conditional = self.denoiser.given(cond)
         if guidance == 1.0:
             return conditional

@@ -18,8 +18,9 @@ class RestorationTask(Task):
     """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
 
     `model` is a diffusion run, `{from: RUN}`. The identity operator is denoising by one call of the network, the least
-    mean squared error; every other one draws `samples` images in `steps` calls each by `method` (None chooses) and
-    scores their mean. With a mask, PSNR (dB) is that of the hole alone. `use_label` tells the model each image's class.
+    mean squared error; every other one draws `samples` images by `method` and scores their mean. Where the method is
+    None, one is chosen and takes `steps` (20) calls a draw. With a mask, PSNR (dB) is that of the hole alone.
+    `use_label` tells the model each image's class.
     """
 
     trainable = False
@@ -31,10 +32,13 @@ class RestorationTask(Task):
         sigma: float = 0.0,
         method: Method | None = None,
         samples: int = 1,
-        steps: int = 20,
+        steps: int | None = None,
         use_label: bool = False,
     ) -> None:
         super().__init__()
+        if method is not None and steps is not None:
+            raise ValueError(f"steps={steps}: a given method has steps of its own; set them there")
+        steps = 20 if steps is None else steps
         if sigma < 0 or samples < 1 or steps < 1:
             raise ValueError(f"sigma={sigma}, samples={samples}, steps={steps}: sigma >= 0, the others at least 1")
         if isinstance(operator, Identity) and sigma == 0:
@@ -52,7 +56,7 @@ class RestorationTask(Task):
     def restored(self, y: Tensor, index: Tensor, label: Tensor | None) -> Tensor:
         """The restored images [B, C, H, W] in [-1, 1]."""
         if isinstance(self.operator, Identity) and self.method is None:
-            return denoise(y, self.model, self.sigma, label).clamp(-1, 1)
+            return denoise(y, self.model, self.sigma, label)
         method, numbers = self.method or "auto", index.cpu()
         return restore(
             y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.seed, label, numbers
