@@ -73,6 +73,8 @@ DATA = {
         "'",
         '"',
         "-",
+        "line\nend 👍",
+        "👩‍🔬\u2028\x7f\xa0\ufeff",
     ],
     "numbers": [0, -1, 1.0, 1e-5, 1e300, 123456789.125, -0.1],
     "rest": [None, True, False],

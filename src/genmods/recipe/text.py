@@ -188,7 +188,8 @@ def _inline(value: Any) -> str:
         return _float(value)
     if not isinstance(value, str) or (_BARE.fullmatch(value) and value.lower() not in _QUOTED):
         return str(value)
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08X}" for letter in text)
 
 
 def _float(value: float) -> str:
