@@ -26,13 +26,13 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session
+@nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
     """The wheel, installed in a clean environment: it carries its recipes and runs one."""
     session.install("build")
     out = session.create_tmp()
     session.run("python", "-m", "build", "--wheel", "--outdir", out)
-    session.install("--reinstall-package", "genmods", *glob.glob(f"{out}/*.whl"))
+    session.install(*glob.glob(f"{out}/*.whl"))
     session.chdir(out)
     session.run("python", "-m", "genmods", "recipes")
     session.run(
