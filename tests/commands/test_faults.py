@@ -207,6 +207,28 @@ def test_faulty_commands(recipe, capsys):
     assert "did you mean 'ddpm'?" in one_line(capsys, "check", "dppm")
 
 
+def test_a_misspelt_option_is_not_taken_for_a_section(recipe, capsys):
+    fit = ("fit", "--config", "faulty.yaml")
+    assert "no option '--ckpt-path'; did you mean '--ckpt_path'?" in one_line(capsys, *fit, "--ckpt-path", "last")
+    assert "no option '--quite'; did you mean '--quiet'?" in one_line(capsys, *fit, "--quite")
+    assert "no option '--trainr'; did you mean '--trainer'?" in one_line(capsys, *fit, "--trainr={max_steps: 3}")
+
+
+def test_ctrl_c_is_status_130_also_where_lightning_took_it(monkeypatch, capsys):
+    def interrupted(_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr("genmods.commands._dispatch", interrupted)
+    assert dispatch([]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    monkeypatch.setattr("genmods.commands._dispatch", lambda _: sys.exit(143))
+    with pytest.raises(SystemExit, match="143"):
+        dispatch([])
+
+
 def test_faulty_files_of_own_parts(recipe, tmp_path, capsys):
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
     (tmp_path / "fails.py").write_text("import genmods\n1 / 0\n")

@@ -56,7 +56,9 @@ def dispatch(arguments: list[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # Lightning answers Ctrl-C with sys.exit(1)
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of `genmods list | head` has gone

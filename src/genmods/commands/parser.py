@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from importlib import import_module
 from typing import NoReturn
 
@@ -27,11 +28,8 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
     if getattr(module, "OVERRIDES", False):
         parser.epilog = "Any value of the recipe is changed by --KEY.PATH=VALUE, as in --task.network.width=64."
     options, extra = parser.parse_known_args(arguments)
-    if extra and not getattr(module, "OVERRIDES", False):
-        from genmods.registry import nearest
-
-        known = [option for action in parser._actions for option in action.option_strings]
-        raise UserError(f"{parser.prog}: there is no option '{extra[0]}'{nearest(extra[0].partition('=')[0], known)}")
+    if extra:
+        judge(parser, extra, getattr(module, "OVERRIDES", False))
     options.command, options.overrides = command, extra
     if options.imports:
         from genmods.registry import import_file
@@ -39,3 +37,16 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         for path in options.imports:
             import_file(path)
     module.run(options)
+
+
+def judge(parser: Parser, extra: list[str], overrides: bool) -> None:
+    """Raise UserError at the first argument that is no option and, where there are `overrides`, no recipe's value."""
+    from genmods.recipe.recipe import SECTIONS
+    from genmods.registry import nearest
+
+    known = [option for action in parser._actions for option in action.option_strings]
+    sections = [f"--{section}" for section in SECTIONS] if overrides else []
+    for argument in extra:
+        name = argument.partition("=")[0]
+        if not overrides or (re.fullmatch(r"--[^.]+", name) and name not in sections):
+            raise UserError(f"{parser.prog}: there is no option '{name}'{nearest(name, [*known, *sections])}")
