@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genmods import checkpoint as files
 from genmods import registry, runs
 from genmods.errors import UserError
 from genmods.networks.base import Network
@@ -85,7 +84,7 @@ def _settled(value: Any) -> Any:
 
 
 def _part(kind: str, run: str) -> Part:
-    checkpoint = files.load(runs.find_checkpoint(run))
+    checkpoint = runs.read(runs.find_checkpoint(run))
     task = runs.recipe_of(checkpoint).task
     assert isinstance(task, Part), "a checkpoint's recipe is self-contained"
     for part in parts(task):

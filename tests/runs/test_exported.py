@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genmods import checkpoint, exported, runs
+from genmods import checkpoint, earlier, exported, runs
 from genmods.errors import UserError
 from genmods.execution import fit
 from genmods.recipe import from_plain
@@ -26,6 +26,9 @@ def test_an_exported_model_is_the_trained_one(tmp_path, monkeypatch):
         model = runs.load(tmp_path / "model.safetensors")
         torch.testing.assert_close(model(images), runs.load(run, raw=raw)(images), rtol=0, atol=0)
         assert model.class_names == [str(k) for k in range(10)]
+    exported.write(runs.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
+    taken = earlier.inject(content["facts"], "network", str(tmp_path / "again.safetensors"))
+    torch.testing.assert_close(taken.state_dict(), model.network.state_dict(), rtol=0, atol=0)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""`genmods export`: a trained model as one safetensors file, which every command takes as `--ckpt_path`."""
+"""`genmods export`: a trained model as one safetensors file, which every command but `fit` takes as `--ckpt_path`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.out.suffix != ".safetensors":
         raise UserError(f"--out {options.out}: the name of the file must end in .safetensors")
-    from genmods import checkpoint, exported, runs
+    from genmods import exported, runs
 
-    exported.write(checkpoint.load(runs.find_checkpoint(options.ckpt_path)), options.out, options.raw)
+    exported.write(runs.read(runs.find_checkpoint(options.ckpt_path)), options.out, options.raw)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")

@@ -26,7 +26,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from genmods import checkpoint as files
     from genmods import runs
     from genmods.commands.classify import readable
     from genmods.data.files import find_images
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.visual.layers import feature_maps, feature_overview, filters
     from genmods.visual.trace import find_layer
 
-    state = files.load(runs.find_checkpoint(options.ckpt_path))
+    state = runs.read(runs.find_checkpoint(options.ckpt_path))
     task: Any = runs.restore(state)
     network, label = watched(task, options), class_label(task, options.label)
     broken: list[str] = []
