@@ -67,6 +67,14 @@ def test_evaluate_writes_figures_with_their_count(runs, tmp_path, capsys):
     assert "nearest_ratio" in (folder / "report.html").read_text()
 
 
+def test_a_metric_that_fails_leaves_the_figures_before_it(runs, tmp_path, capsys):
+    out = tmp_path / "new" / "figures.json"
+    command = ["evaluate", "--ckpt_path", runs["images"], "--n", "20", "--features", "pixels", "--out", str(out)]
+    assert dispatch([*command, "--metrics", "precision,is"]) == 2
+    assert [figure["name"] for figure in json.loads(out.read_text())["figures"]] == ["precision_20"]
+    assert "precision_20" in capsys.readouterr().out
+
+
 def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
     out = tmp_path / "figures.json"
     assert dispatch(["evaluate", "--ckpt_path", runs["classes"], "--metrics", "knn,clustering", "--out", str(out)]) == 0
@@ -81,6 +89,7 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "fidd"], "did you mean"),
         (["--metrics", "fid"], "features"),
         (["--metrics", "fid", "--n", "1"], "--n"),
+        (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
         (["--metrics", "fid", "--features", "nowhere"], "nowhere"),
     ],
 )

@@ -9,6 +9,7 @@ from PIL import Image
 from genmods.errors import UserError
 from genmods.report.folder import differences, find_runs, flatten, pictures, read_run, thin
 from genmods.report.page import render, write_report
+from genmods.tracking.base import write_json
 from genmods.tracking.csv import MetricsFile
 
 RECIPE = "seed: 7\ntask:\n  name: diffusion\n  network: {name: unet, width: 32}\ndata: {name: digits}\n"
@@ -57,6 +58,13 @@ def test_the_page_holds_all_and_refers_to_nothing(tmp_path):
     assert [series["name"] for series in run["pictures"]] == ["grid", "raw", "strip", "features"]
     assert [picture["step"] for picture in run["pictures"][0]["steps"]] == [100, 200, 300]
     assert [figure["name"] for figure in run["evaluation"]] == ["fid_2k", "test/loss"]
+
+
+def test_a_figure_that_is_not_finite_is_shown_as_such(tmp_path):
+    folder = make_run(tmp_path / "run")
+    write_json(folder / "test.json", {"test/loss": float("nan"), "test/psnr": float("inf")})
+    (run,) = embedded(write_report([folder], tmp_path / "new" / "page.html").read_text())["runs"]
+    assert [figure["value"] for figure in run["evaluation"]] == [3.0, "NaN", "Infinity"]
 
 
 def test_a_comparison_tells_the_difference(tmp_path):

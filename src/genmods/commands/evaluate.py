@@ -37,25 +37,37 @@ def run(options: argparse.Namespace) -> None:
     from genmods.commands.generate import progress_bar
     from genmods.errors import UserError
     from genmods.recipe import create
-    from genmods.tracking.base import write_json
 
     if options.n < 2:
         raise UserError(f"--n must be at least 2, not {options.n}")
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size must be at least 1, not {options.batch_size}")
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
     path = runs.find_checkpoint(options.ckpt_path)
     state = runs.read(path)
     task = inference.placed(runs.restore(state), options)
-    with progress_bar(quiet=False, what="evaluating") as bar:
-        evidence = gather(task, state, options, bar)
-        findings = [metric(evidence) for metric in metrics.values()]
-    figures = [figure for found in findings for figure in found.figures]
     out = Path(options.out) if options.out else runs.run_folder(path) / "evaluation.json"
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed}
-    settings["features"] = evidence.features.name if evidence.features else None
-    write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
-    table(figures, sys.stdout)
-    print(f"written to {out}", file=sys.stderr)
+    findings: list[Findings] = []
+    try:
+        with progress_bar(quiet=False, what="evaluating") as bar:
+            evidence = gather(task, state, options, bar)
+            settings["features"] = evidence.features.name if evidence.features else None
+            for metric in metrics.values():
+                findings.append(metric(evidence))
+    finally:  # a figure may have taken hours, whatever becomes of the next one
+        if findings:
+            tell([figure for found in findings for figure in found.figures], settings, out)
     record(path, state, task, evidence, findings, out)
+
+
+def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
+    """Print the figures and write them, with the settings of the evaluation, to the file `out`."""
+    from genmods.tracking.base import write_json
+
+    table(figures, sys.stdout)
+    write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
+    print(f"written to {out}", file=sys.stderr)
 
 
 def record(

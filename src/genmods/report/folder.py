@@ -84,7 +84,7 @@ def find_runs(root: Path) -> list[RunFolder]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # a figure may be "NaN"
     except (OSError, ValueError):
         return None
 

@@ -66,6 +66,7 @@ def write_report(folders: list[Path], out: Path | None = None) -> Path:
     """
     out = out or folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render([read_run(folder) for folder in folders])
+    out.parent.mkdir(parents=True, exist_ok=True)
     staged = out.with_name(f".{out.name}.{os.getpid()}")
     staged.write_text(text, encoding="utf-8")
     staged.replace(out)
