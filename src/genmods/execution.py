@@ -98,6 +98,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
     if at.checkpoint is None:
         task.warm_start(_examples(data))
+    logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
         with refusals_in_one_line():
@@ -105,7 +106,8 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         if isinstance(task, ClassificationTask) and "val" in data.splits:
             calibrate(at.folder / "checkpoints", data, trainer)
     finally:
-        logs.close(loggers)
+        for logger in loggers:
+            logger.close()
 
 
 def _examples(data: ImageData) -> Tensor:
