@@ -241,3 +241,10 @@ def test_the_network_learns_from_real_batches(tmp_path):
     trainer.fit(task, data)
     (after,) = trainer.validate(task, data, verbose=False)
     assert before == same and after["val/loss"] < 0.8 * before["val/loss"]
+
+
+def test_mixed_labels_are_no_class_to_condition_on():
+    mixed = batch() | {"label": torch.full((8, 3), 1 / 3)}
+    with pytest.raises(UserError, match="takes one class an image, not several or mixed ones"):
+        model().training_step(mixed, 0)
+    assert model(conditioning="none").condition(mixed, True) == {}

@@ -144,6 +144,10 @@ class DiffusionTask(Task):
         """What the network is told of a batch, with labels dropped while training."""
         if self.conditioning == "class":
             label = batch["label"]
+            if label.is_floating_point():
+                raise UserError(
+                    "conditioning: class takes one class an image, not several or mixed ones (MixUp, CutMix)"
+                )
             if training:
                 label = torch.where(torch.rand(len(label), device=label.device) < self.label_drop, -1, label)
             return {"label": label}
