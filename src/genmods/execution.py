@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,19 +39,19 @@ class Place:
     checkpoint: Path | None
 
 
-def place(recipe: Recipe, ckpt_path: str | None) -> Place:
+@contextmanager
+def place(recipe: Recipe, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
     """A new folder, or the folder of the run that is continued. Raises UserError where there is no such run.
 
     Of the folders that the ranks of a new run choose, rank 0's is made and written to.
     """
     if ckpt_path is None:
-        return Place(runs.new_folder(recipe.name), None)
-    checkpoint = runs.find_checkpoint(_source(recipe, ckpt_path), prefer="last")
-    return Place(runs.run_folder(checkpoint), checkpoint)
-
-
-def _source(recipe: Recipe, ckpt_path: str) -> str | Path:
-    return runs.newest_folder(recipe.name) if ckpt_path == "last" else ckpt_path
+        with runs.new_folder(recipe.name) as folder:
+            yield Place(folder, None)
+    else:
+        source = runs.newest_folder(recipe.name) if ckpt_path == "last" else ckpt_path
+        checkpoint = runs.find_checkpoint(source, prefer)
+        yield Place(runs.run_folder(checkpoint), checkpoint)
 
 
 def build_data(recipe: Recipe) -> ImageData:
@@ -73,8 +75,8 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     """Train a recipe, or continue a run of it at `ckpt_path` ("last", a folder or a file); returns the run folder."""
     if not _is_trained(recipe):
         raise UserError(f"{recipe.source}: there is nothing to train here; use `genmods test --config {recipe.source}`")
-    at = place(recipe, ckpt_path)
-    _train(recipe, at, quiet)
+    with place(recipe, ckpt_path, prefer="last") as at:
+        _train(recipe, at, quiet)
     return at.folder
 
 
@@ -98,16 +100,15 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
     if at.checkpoint is None:
         task.warm_start(_examples(data))
-    logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
     try:
+        logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
         with refusals_in_one_line():
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         if isinstance(task, ClassificationTask) and "val" in data.splits:
             calibrate(at.folder / "checkpoints", data, trainer)
     finally:
-        for logger in loggers:
-            logger.close()
+        logs.close(loggers)
 
 
 def _examples(data: ImageData) -> Tensor:
@@ -127,28 +128,23 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions, which are
     made on one device so that they come in order.
     """
-    data, state = build_data(recipe), {}
-    if ckpt_path is None and not _is_trained(recipe):
-        folder, task = runs.new_folder(recipe.name), build_task(recipe, data.facts())
-    else:
-        checkpoint = runs.find_checkpoint(_source(recipe, ckpt_path or "last"))
-        state, folder = runs.read(checkpoint), runs.run_folder(checkpoint)
-        task = runs.restore(state)
-    step = _STEPS[stage]
-    if getattr(type(task), step) is getattr(LightningModule, step):
-        raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
-    settings = dict(recipe.trainer.given)
-    settings["enable_progress_bar"] = not quiet and sys.stderr.isatty()
-    if stage == "predict":
-        settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-        found = make_trainer(folder, task, settings, [], [], {}).predict(task, data)
-    else:
-        with logs.opened(folder, recipe, state, data) as loggers:
-            trainer = make_trainer(folder, task, settings, [], loggers, {})
-            stand_at(trainer, logs.step_of(state), state.get("epoch", 0))
-            (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
-            if found:
-                rank_zero_only(write_json)(folder / f"{stage}.json", found)
+    data, step, found = build_data(recipe), _STEPS[stage], None
+    settings = recipe.trainer.given | {"enable_progress_bar": not quiet and sys.stderr.isatty()}
+    with place(recipe, ckpt_path or ("last" if _is_trained(recipe) else None), prefer="best") as at:
+        state = runs.read(at.checkpoint) if at.checkpoint else {}
+        task = runs.restore(state) if state else build_task(recipe, data.facts())
+        if getattr(type(task), step) is getattr(LightningModule, step):
+            raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
+        if stage == "predict":
+            settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+            found = make_trainer(at.folder, task, settings, [], [], {}).predict(task, data)
+        else:
+            with logs.opened(at.folder, recipe, state, data) as loggers:
+                trainer = make_trainer(at.folder, task, settings, [], loggers, {})
+                stand_at(trainer, logs.step_of(state), state.get("epoch", 0))
+                (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
+                if found:
+                    rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
     return task, found

@@ -38,11 +38,20 @@ def begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, ste
     environment = describe()
     write_json(folder / "environment.json", environment)
     config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
-    for logger in loggers:
-        if isinstance(logger, RunLogger):
-            logger.begin(folder, config, step)
+    for logger in _ours(loggers):
+        logger.begin(folder, config, step)
         if isinstance(logger, WandbRun):
             logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
+
+
+def close(loggers: list[Any]) -> None:
+    """Write what is left, and end the loggers; one of Lightning's own ends by itself."""
+    for logger in _ours(loggers):
+        logger.close()
+
+
+def _ours(loggers: list[Any]) -> list[RunLogger]:
+    return [logger for logger in loggers if isinstance(logger, RunLogger)]
 
 
 def recipe_of(state: dict[str, Any]) -> Recipe:
@@ -82,14 +91,15 @@ def _begin_again(folder: Path, state: dict[str, Any], loggers: list[Any]) -> Non
     if environment.is_file():
         config["environment"] = json.loads(environment.read_text(encoding="utf-8"))
     steps = [int(row["step"]) for row in read_metrics(folder / "metrics.csv")]
-    for logger in loggers:
+    for logger in _ours(loggers):
         logger.begin(folder, config, max([state["global_step"], *(step + 1 for step in steps)]))
+        if isinstance(logger, WandbRun):
+            logger.upload_checkpoints = False  # the fit did
 
 
 @rank_zero_only
 def _finish(folder: Path, loggers: list[Any]) -> None:
-    for logger in loggers:
-        logger.close()
+    close(loggers)
     if (folder / "metrics.csv").is_file():
         write_report([folder])
 

@@ -5,6 +5,9 @@ runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, sa
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +21,31 @@ if TYPE_CHECKING:
 ROOT = Path("runs")
 
 
-def new_folder(name: str) -> Path:
-    """A name for the folder of a new run of the recipe `name`; nothing is created."""
-    folder = ROOT / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    copies = 1
-    while folder.exists():
+@contextmanager
+def new_folder(name: str) -> Iterator[Path]:
+    """The folder of a new run of the recipe `name`: made on rank 0, so that no other run takes it, and removed at the
+    end where it is still empty."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    first = folder = ROOT / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    make, copies = rank_zero_only(_make, default=True), 1
+    while not make(folder):
         copies += 1
-        folder = folder.with_name(f"{folder.name.split('~')[0]}~{copies}")
-    return folder
+        folder = first.with_name(f"{first.name}~{copies}")
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty
+            rank_zero_only(os.removedirs)(folder)
+
+
+def _make(folder: Path) -> bool:
+    """Whether there was no such folder yet."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def newest_folder(name: str) -> Path:

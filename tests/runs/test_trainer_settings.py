@@ -1,9 +1,15 @@
 """What Lightning refuses of the Trainer's settings is one line; what it does not is no business of that line."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods import execution, logs, runs
 from genmods.commands import dispatch
 from genmods.errors import UserError
+from genmods.recipe import load
 from genmods.training import refusals_in_one_line
 
 CLASSIFICATION = """
@@ -28,6 +34,33 @@ def test_refused_settings(tmp_path, monkeypatch, capsys, override, line):
     assert dispatch(["fit", "--config", "recipe.yaml", "--quiet", f"--trainer.{override}"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("trainer: ") and line in error
+    assert Path("runs").exists() == override.startswith("val")  # a Trainer that cannot be made leaves no run behind
+
+
+def test_runs_of_one_second_have_folders_of_their_own_and_an_empty_one_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with runs.new_folder("a") as first, runs.new_folder("a") as second, runs.new_folder("a") as third:
+        assert len({first, second, third}) == 3 and all(folder.is_dir() for folder in (first, second, third))
+        (second / "recipe.yaml").write_text("")
+    assert list(Path("runs/a").iterdir()) == [second]
+
+
+def test_only_rank_zero_makes_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    with runs.new_folder("a") as folder:
+        assert not folder.exists()
+
+
+def test_a_logger_of_lightning_is_one_among_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(CLASSIFICATION)
+    ours = logs.build_loggers
+    monkeypatch.setattr(logs, "build_loggers", lambda *given: [*ours(*given), CSVLogger("elsewhere")])
+    recipe = load(Path("recipe.yaml"), ["--logger=null"])
+    run = execution.fit(recipe, quiet=True)
+    execution.evaluate(recipe, "test", None, quiet=True)
+    assert "test/acc" in (run / "metrics.csv").read_text() and list(Path("elsewhere").rglob("metrics.csv"))
 
 
 def test_faults_elsewhere_are_not_hidden():
