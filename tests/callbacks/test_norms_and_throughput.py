@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, TensorDataset
 
 from genmods.callbacks.norms import Norms, total_norm
 from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.callbacks.throughput import Throughput, batch_size
+from genmods.report.callback import Report
 from genmods.tracking.csv import MetricsFile, read_series
 
 
@@ -72,6 +73,17 @@ def test_throughput_is_logged_and_timing_written(tmp_path):
     assert series["train/parameters"] == [(0, 2)]
     timing = json.loads((tmp_path / "timing.json").read_text())
     assert timing["steps"] == 6 and timing["train_seconds"] > 0 and timing["validate_seconds"] > 0
+
+
+def test_timing_is_written_where_training_stops_early(tmp_path):
+    class Stop(Callback):
+        def on_train_batch_end(self, *_):
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        fit(tmp_path, [Throughput(), Report(), Stop()])
+    assert json.loads((tmp_path / "timing.json").read_text())["steps"] == 1
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_batch_size_of_the_usual_batches():

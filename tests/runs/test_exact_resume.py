@@ -105,8 +105,10 @@ def test_stopped_and_continued_is_uninterrupted(whole, other, number, status):
     process = start(other)
     wait_for_checkpoint(other, process, 4)
     process.send_signal(number)
-    process.communicate(timeout=100)
+    _, told = process.communicate(timeout=100)
     assert process.returncode == status
+    well = number == signal.SIGTERM
+    assert (only_run(other) / "timing.json").is_file() == ("--ckpt_path runs/" in told) == well
     assert files.load(only_run(other) / "checkpoints" / "last.ckpt")["global_step"] < 34
     train(other, "--ckpt_path", "last")
     assert weights(other) == weights(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from genmods.callbacks.checkpoint import RunCheckpoint
 from genmods.errors import UserError
+from genmods.tracking.base import run_folder
 
 
 class FiniteLoss(Callback):
@@ -69,6 +71,10 @@ class StopOnSignal(Callback):
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             self.checkpoint.save_last(trainer)
             self._restore()
+            if trainer.is_global_zero:
+                run = run_folder(trainer)
+                command = f"python -m genmods fit --config {run / 'recipe.yaml'} --ckpt_path {run}"
+                print(f"stopped at step {trainer.global_step}; to go on: {command}", file=sys.stderr)
             raise SystemExit(128 + (self.received or signal.SIGTERM))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

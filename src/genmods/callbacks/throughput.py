@@ -72,6 +72,13 @@ class Throughput(Callback):
             self._paused = True  # until the next batch: pictures are drawn when validation has ended
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._mark:  # training had begun
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
         self._add("validate" if self._paused else "train")
         if trainer.is_global_zero:
             seconds = {f"{stage}_seconds": round(value, 3) for stage, value in self._totals.items()}

@@ -17,6 +17,9 @@ class Report(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._write(trainer)
+
     def _write(self, trainer: Trainer) -> None:
         folder = run_folder(trainer)
         if trainer.is_global_zero and trainer.state.fn == "fit" and (folder / "metrics.csv").is_file():
