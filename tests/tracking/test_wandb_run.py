@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
-from genmods import runs
+from genmods import logs, runs
 from genmods.errors import UserError
 from genmods.tracking.base import logbook
 from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, direction
-from genmods.tracking.probe import why_unreachable
+from genmods.tracking.probe import api_key, why_unreachable
 from genmods.tracking.wandb import WandbRun, remove_superseded
 
 RECIPE = {"seed": 7, "task": {"name": "diffusion", "network": {"name": "unet", "width": 32}}, "data": {"hash": "abc"}}
@@ -274,6 +274,16 @@ def test_a_server_that_dies_in_the_middle(tmp_path, death):
     assert complete(tmp_path) or death == "crash"
 
 
+@pytest.mark.parametrize("machine", ["localhost:8080", "localhost"])
+def test_the_key_is_found_where_wandb_finds_it(monkeypatch, tmp_path, machine):
+    monkeypatch.delenv("NETRC")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text(f"machine {machine} login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o644)
+    assert api_key("http://localhost:8080") == "secret"
+    assert api_key("http://elsewhere") is None
+
+
 @pytest.mark.parametrize(("status", "body"), [(401, {}), (200, {"data": {"viewer": None}}), (200, [])])
 def test_a_refused_key_is_a_reason(monkeypatch, status, body):
     server = Server(lambda handler, _: say(handler, status, body))
@@ -321,6 +331,7 @@ class Version:
         self.aliases, self.deleted = list(aliases), False
 
     def delete(self):
+        assert not self.aliases, "W&B refuses"
         self.deleted = True
 
     def download(self, root):
@@ -329,10 +340,10 @@ class Version:
         return root
 
 
-def test_versions_that_are_neither_best_nor_last_are_removed():
-    versions = [Version(), Version("best"), Version("latest"), Version("last", "latest")]
+def test_versions_without_a_name_are_removed():
+    versions = [Version(), Version("best"), Version("production"), Version("last", "latest")]
     remove_superseded(versions)
-    assert [version.deleted for version in versions] == [True, False, True, False]
+    assert [version.deleted for version in versions] == [True, False, False, False]
 
 
 def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
@@ -396,3 +407,15 @@ def test_evaluations_go_on_in_the_run_with_its_lineage(tmp_path):
     assert [(a.type, a.use_after_commit) for a in artifacts] == [("model", True), ("samples", False)]
     (row,) = [row for row in history(run_files(tmp_path)[0]) if "test/fid_2k" in row]
     assert row["trainer/global_step"] == 9 and row["_step"] == 12
+
+
+def test_an_evaluation_uploads_no_checkpoint_again(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    logger = WandbRun(mode="offline")
+    monkeypatch.setattr(logs, "build_loggers", lambda *_: [logger])
+    state = {"recipe": RECIPE, "run_ids": {logger.name: logger.run_id}, "global_step": 3}
+    with logs.opened(tmp_path, None, state):
+        logger.log_metrics({"test/acc": 0.5}, step=2)
+        logger.finalize("success")
+    assert not [r for r in read_records(run_files(tmp_path)[0]) if r.WhichOneof("record_type") == "artifact"]

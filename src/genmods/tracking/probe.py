@@ -20,14 +20,18 @@ _QUERY = b'{"query": "query { viewer { id } }"}'
 
 
 def api_key(base_url: str) -> str | None:
-    """The key for a server: `WANDB_API_KEY`, or the machine's line in the netrc file."""
+    """The key for a server: `WANDB_API_KEY`, or the line of the netrc file for its address, or for its name alone."""
     if key := os.environ.get("WANDB_API_KEY"):
         return key
-    try:
-        found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlparse(base_url).hostname or "")
-    except (OSError, netrc.NetrcParseError):
-        return None
-    return found[2] if found else None
+    address = urlparse(base_url)
+    for name in [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
+        try:
+            lines = netrc.netrc(os.path.expanduser(name))
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if found := lines.authenticators(address.netloc) or lines.authenticators(address.hostname or ""):
+            return found[2]
+    return None
 
 
 def _ask(base_url: str, key: str, timeout: float) -> str | None:

@@ -4,7 +4,7 @@
 - W&B's own step is the trainer's step, and never goes back: no row is dropped, a resumed run continues its axis, and
   pictures stand in the row of their metrics.
 - The configuration is the whole recipe, nested, with the environment; checkpoints are one artifact with the aliases
-  `last` and `best`, uploaded once at the end, and no other versions.
+  `last` and `best`, uploaded once at the end; of other versions those stay that were given an alias.
 - A server that fails, whenever it does, costs less than five seconds and nothing of the training.
 """
 
@@ -266,9 +266,9 @@ class WandbRun(WandbLogger, RunLogger):
 
 
 def remove_superseded(versions: Iterable[Any]) -> None:
-    """Delete the versions of a model artifact that are neither `best` nor `last` any more."""
+    """Delete the versions of a model artifact that have no name any more, neither one of ours nor one of the user's."""
     for version in versions:
-        if not {"best", "last"} & set(version.aliases):
+        if not version.aliases:
             version.delete()
 
 
