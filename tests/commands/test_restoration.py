@@ -1,7 +1,6 @@
 """denoise, inpaint and restore on files, with a Gaussian in the place of a trained network."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +13,9 @@ from genmods.commands import dispatch
 from genmods.commands.restoration_io import part
 from genmods.data.files import Picture, read_image, write_image
 from genmods.diffusion import Cosine
-from genmods.errors import UserError
-from genmods.restoration.folder import names, truth_of
+from genmods.restoration.folder import names
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.inpainting import parse_hole
-from genmods.restoration.scores import Scores
 
 
 class Model:
@@ -231,17 +228,6 @@ def test_the_input_is_not_overwritten(tmp_path, capsys):
     assert "would overwrite" in capsys.readouterr().err
 
 
-def test_names_of_results_are_free_and_none_is_an_input(tmp_path):
-    for name in ("a/1.png", "b/1.png", "c/1.png", "d/1.tif", "d/1.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        write_image(tmp_path / name, picture(1, 8, 8))
-    found = names([tmp_path / name for name in "abcd"], tmp_path / "out")
-    assert sorted(map(str, found.values())) == ["1.jpg.png", "1.png", "1.png.png", "1.png.png.png", "1.tif"]
-    write_image(tmp_path / "d/1.png", picture(1, 8, 8))
-    with pytest.raises(UserError, match="would overwrite the input"):
-        names([tmp_path / "d/1.jpg", tmp_path / "d/1.png"], tmp_path / "d")
-
-
 def test_pictures_of_files_of_one_stem_are_kept_apart(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.png", "a.tif"):
@@ -250,13 +236,6 @@ def test_pictures_of_files_of_one_stem_are_kept_apart(tmp_path):
     assert call("inpaint", tmp_path / "in", tmp_path / "out", *options) == 0
     for folder in ("", "strips", "uncertainty"):
         assert {path.name for path in (tmp_path / "out" / folder).glob("a.*")} == {"a.png", "a.tif"}
-
-
-def test_the_truth_is_the_file_of_the_same_stem(tmp_path):
-    for name in ("1.5.png", "1.jpg", "img[1].png"):
-        (tmp_path / name).touch()
-    assert truth_of(tmp_path, Path("1.png")).name == "1.jpg"
-    assert truth_of(tmp_path, Path("img[1].png")).name == "img[1].png"
 
 
 def test_the_noise_level_of_an_image_is_its_own(tmp_path):
@@ -287,13 +266,6 @@ def test_a_corruption_has_as_many_draws_as_were_asked_for(tmp_path):
 def test_settings_of_a_part_are_read_as_in_a_recipe():
     assert part("operator", "kernel_blur:weights=[1,2,1],columns=3").weights == [1, 2, 1]
     assert part("operator", "gaussian_blur:sigma=2,cutoff=1e-3").cutoff == 1e-3
-
-
-def test_lpips_is_left_out_where_its_network_has_no_pixels_left():
-    scores = Scores(lpips=lambda x, y: torch.tensor(0.5))
-    for side in (30, 31):
-        scores.add(Path(f"{side}.png"), torch.zeros(1, side, side), torch.ones(1, side, side))
-    assert ["lpips" in row for row in scores.rows.values()] == [False, True]
 
 
 def test_a_model_that_is_no_diffusion_model(tmp_path, capsys, monkeypatch):
