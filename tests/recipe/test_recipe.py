@@ -191,3 +191,10 @@ def test_parts_are_created_in_python():
         create("sampler", "ddim", stepz=3)
     with pytest.raises(ValueError, match="expected an int, got the text 'many'"):
         create("sampler", "ddim", steps="many")
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64", "transformer-engine"])
+def test_weights_stay_in_float32(path, precision):
+    with pytest.raises(RecipeError, match=rf"trainer.precision: expected one of 32, .*, bf16-mixed, got {precision}"):
+        load(path, [f"--trainer.precision={precision}"])
+    assert changed(path, "--trainer.precision=bf16-mixed")["trainer"]["precision"] == "bf16-mixed"

@@ -30,6 +30,8 @@ LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "nu
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
 """The least value of Trainer settings, which Lightning itself would tell late or not at all."""
+PRECISIONS = ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
+"""Those that keep weights, their averages and images in float32."""
 
 
 class Recipe:
@@ -129,6 +131,10 @@ def _trainer(node: Node) -> Part:
         value = result.given.get(key)
         if isinstance(value, int | float) and value < least:
             raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
+    precision = result.given.get("precision")
+    if precision is not None and str(precision) not in PRECISIONS:
+        among = ", ".join(PRECISIONS)
+        raise RecipeError(given["precision"].where, "trainer.precision", f"expected one of {among}, got {precision}")
     return result
 
 
