@@ -87,6 +87,8 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
+    if state:
+        task.load_state_dict(state["state_dict"])  # what does not fit is refused before the run is touched
     loggers = logs.build_loggers(recipe, state)
     contents = {
         "recipe": earlier.self_contained(recipe),

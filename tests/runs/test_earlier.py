@@ -171,11 +171,12 @@ def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
 
 
 def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
-    recipe = str(digits / "recipe.yaml")
+    recipe, before = str(digits / "recipe.yaml"), (digits / "recipe.yaml").read_bytes()
     wider = "--task.network.layers=[conv 6, pool 2, linear 8]"
     assert dispatch(["fit", "--config", recipe, "--ckpt_path", str(digits), "--quiet", wider]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("the checkpoint does not fit this ClassificationTask: size mismatch") and "\n" not in error
+    assert (digits / "recipe.yaml").read_bytes() == before
 
 
 def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
-from genmods.commands.generate import class_number, folder
+from genmods.commands.generate import class_number, folder, progress_bar
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -152,22 +152,15 @@ class Session:
 
     def process(self, restorer: Restorer) -> None:
         """Restore the files, print the table, and end with UserError where some could not be done."""
-        from tqdm import tqdm
-
         from genmods.commands.evaluate import find_features
         from genmods.restoration.folder import restore_files
         from genmods.restoration.scores import Scores
 
         options, started = self.options, time.perf_counter()
         scores = Scores(find_features(options.features, self.model))
-        with tqdm(unit="image", disable=True if options.quiet else None) as bar:
-
-            def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with progress_bar(options.quiet, "restoring") as bar:
             bad = restore_files(
-                options.input, options.out, restorer, options.truth, options.batch_size, progress, scores.add
+                options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
             )
         if scores.rows:
             print(scores.table())
