@@ -58,10 +58,13 @@ def self_contained(recipe: Recipe) -> dict[str, Any]:
 def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
     """The recipe with which the run in the checkpoint `state` goes on: where its task has parts `{from: RUN}`, the
     task as the checkpoint settled it, for the earlier run may be gone by now."""
+    before = runs.recipe_of(state).task
+    if isinstance(recipe.task, Part) and isinstance(before, Part) and recipe.task.entry != before.entry:
+        raise UserError(f"the run to go on with is one of {before.entry.name}, this recipe is {recipe.task.entry.name}")
     if not any(isinstance(part, From) for part in parts(recipe.task)):
         return recipe
     recipe = copy.deepcopy(recipe)
-    recipe.task = runs.recipe_of(state).task
+    recipe.task = before
     return recipe
 
 

@@ -22,7 +22,7 @@ from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.splits import shuffled
 from genmods.errors import UserError
-from genmods.recipe import From, Recipe, build
+from genmods.recipe import From, Recipe, RecipeError, build
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.base import stand_at, write_json
@@ -67,6 +67,11 @@ def build_task(recipe: Recipe, facts: dict[str, Any]) -> Task:
     task: Task = build(recipe.task, facts, partial(earlier.inject, facts))
     task.seed = recipe.seed
     task.optimizer = build(recipe.optimizer)
+    if task.trainable:
+        try:
+            task.optimizer(task.groups())  # its settings are refused here, not once a run has begun
+        except ValueError as error:
+            raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, str(error)) from error
     task.schedule = build(recipe.schedule) if recipe.schedule else None
     return task
 

@@ -171,6 +171,13 @@ def test_a_faulty_override_is_one_line(override, recipe, capsys):
     assert line.startswith(OVERRIDES[override]), line
 
 
+@pytest.mark.parametrize("setting", ["lr=-1", "weight_decay=-1", "betas=[2,3]"])
+def test_what_an_optimizer_refuses_is_one_line_and_leaves_no_run(setting, recipe, capsys, tmp_path):
+    line = one_line(capsys, "fit", "--config", "faulty.yaml", f"--optimizer.{setting}", "--trainer.max_steps=1")
+    assert line.startswith("faulty.yaml:9: optimizer: Invalid ")
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("*.yaml"))
+
+
 def test_files_that_are_no_recipes(recipe, tmp_path, capsys):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))

@@ -134,6 +134,14 @@ def test_several_draws_keep_known_pixels_too(tmp_path):
     assert (tmp_path / "out/strips/a.png").is_file() and (tmp_path / "out/uncertainty/a.png").is_file()
 
 
+def test_a_grey_model_fills_grey_pictures_of_three_channels_with_grey(tmp_path):
+    grey = picture(1, 9, 8).image
+    write_image(tmp_path / "a.png", Picture(grey.expand(3, -1, -1), None, 8))
+    assert call("inpaint", tmp_path / "a.png", tmp_path / "out", "--mask", "box:1,1,3,4", "--steps", "4") == 0
+    filled = read_image(tmp_path / "out/a.png").image
+    assert torch.equal(filled, filled[:1].expand(3, -1, -1)) and not torch.equal(filled[:1], grey)
+
+
 def test_bad_files_are_listed_and_the_others_done(tmp_path, capsys):
     (tmp_path / "in/deep").mkdir(parents=True)
     write_image(tmp_path / "in/deep/good.png", picture(1, 8, 8))
@@ -206,7 +214,8 @@ def test_colourisation(tmp_path, monkeypatch):
         ("denoise", ["--corruption", "poisson:peak"], "KEY=VALUE"),
         ("denoise", ["--label", "hat"], "classes are coat, shoe"),
         ("denoise", ["--label", "2"], "classes are coat, shoe"),
-        ("inpaint", ["--mask", "box:1,2"], "a mask is"),
+        ("inpaint", ["--mask", "box:1,2"], r"^--mask box:1,2: a mask is"),
+        ("inpaint", ["--mask", "hole.png"], r"^--mask hole.png: there is no such file"),
         ("inpaint", ["--mask", "box:0,0,8,8"], "fills everything"),
         ("inpaint", ["--mask", "random:0"], "fills nothing"),
         ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),

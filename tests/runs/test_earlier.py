@@ -179,6 +179,11 @@ def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
     assert (digits / "recipe.yaml").read_bytes() == before
 
 
+def test_a_run_of_another_task_is_not_continued(digits, capsys):
+    assert dispatch(["fit", "--config", "ddpm", "--ckpt_path", str(digits), "--quiet"]) == 2
+    assert capsys.readouterr().err == "the run to go on with is one of classification, this recipe is diffusion\n"
+
+
 def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     network = {"name": "autoencoder", "width": 4, "multipliers": [1, 2], "latent_channels": 2}
     vae = execution.fit(recipe({"name": "vae", "network": network}, name="vae"), quiet=True)

@@ -20,9 +20,10 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.restoration.folder import Restored
-    from genmods.restoration.inpainting import parse_hole
+    from genmods.restoration.inpainting import parse_hole, read_mask
     from genmods.restoration.operators import Mask
 
+    read_mask(options.mask)  # a mistake there is not the images' fault
     session = Session(options)
 
     def restorer(images: Tensor, numbers: Tensor) -> Restored:

@@ -104,18 +104,16 @@ class Session:
     def adapt(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """Images and their numbers in the model's channels, and the way back for results [..., C, H, W].
 
-        A grey model takes each channel of a colour image for an image; a colour model sees a grey image in three
-        channels.
+        A grey model takes each channel of a colour image for an image, with the same noise in all of them, so that grey
+        stays grey; a colour model sees a grey image in three channels.
         """
-        import torch
-
         have, want = images.shape[1], self.channels
         y = images.to(self.model.device)
         if have == want:
             return y, numbers, lambda results: results.cpu()
         if want != 1:
             return y.expand(-1, want, -1, -1), numbers, lambda results: results.mean(-3, keepdim=True).cpu()
-        each = (numbers[:, None] * have + torch.arange(have)).flatten()
+        each = numbers.repeat_interleave(have)
         return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
 
     def noise(self, images: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class FrechetDistance(Metric):
                 for _ in range(self.bootstrap)
             ]
             spread = 1.96 * float(torch.tensor(drawn).std())
-            low, high = value - spread, value + spread
+            low, high = max(0.0, value - spread), value + spread
         test = evidence.floor_features
         floor = None if test is None else frechet_distance(gaussian_statistics(test), reference)
         name = f"fid_{count_name(len(features))}"

@@ -20,14 +20,9 @@ def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0
     `text` is a file whose white pixels are filled, `box:x,y,width,height`, or `random:fraction`. Raises UserError for
     another form, a mask file of another size or mode, and a mask that fills nothing or everything.
     """
-    form, _, rest = text.partition(":")
+    mask = read_mask(text, int(keyed.fold(seed, index)))
     try:
-        if form == "box":
-            hole = BoxMask(*(int(n) for n in _numbers(text, rest, 4))).hole(height, width)
-        elif form == "random":
-            hole = RandomMask(_numbers(text, rest, 1)[0], int(keyed.fold(seed, index))).hole(height, width)
-        else:
-            hole = _from_file(Path(text), height, width)
+        hole = _from_file(mask, height, width) if isinstance(mask, Path) else mask.hole(height, width)
     except UserError:
         raise
     except ValueError as error:
@@ -37,6 +32,26 @@ def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0
     if hole.all():
         raise UserError(f"--mask {text}: it fills everything, no pixel is known; `generate` makes images from nothing")
     return hole
+
+
+def read_mask(text: str, key: int = 0) -> BoxMask | RandomMask | Path:
+    """What `--mask` says, before there is an image that it must fit; `key` is the seed of a random one.
+
+    Raises UserError for another form and a file that is not there.
+    """
+    form, _, rest = text.partition(":")
+    try:
+        if form == "box":
+            return BoxMask(*(int(n) for n in _numbers(text, rest, 4)))
+        if form == "random":
+            return RandomMask(_numbers(text, rest, 1)[0], key)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"--mask {text}: {error}") from None
+    if not Path(text).is_file():
+        raise UserError(f"--mask {text}: there is no such file; a mask is {FORMS}")
+    return Path(text)
 
 
 def _numbers(text: str, rest: str, count: int) -> list[float]:
@@ -53,8 +68,6 @@ def _from_file(path: Path, height: int, width: int) -> Tensor:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    if not path.is_file():
-        raise UserError(f"--mask {path}: there is no such file; a mask is {FORMS}")
     try:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "RGB"):
