@@ -16,8 +16,9 @@ from genmods.errors import UserError
 from genmods.recipe import Recipe, build, from_plain
 from genmods.report.page import write_report
 from genmods.tracking.base import RunLogger, write_json
-from genmods.tracking.csv import MetricsFile, read_metrics
+from genmods.tracking.csv import MetricsFile
 from genmods.tracking.environment import describe
+from genmods.tracking.series import read_metrics
 from genmods.tracking.wandb import WandbRun
 
 

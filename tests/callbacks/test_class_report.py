@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from genmods.commands import dispatch
-from genmods.tracking.csv import read_metrics
+from genmods.tracking.series import read_metrics
 
 RECIPE = """
 task: {name: classification, network: {name: cnn, layers: ["conv 4", "linear 8"]}}

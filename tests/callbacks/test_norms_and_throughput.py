@@ -11,7 +11,8 @@ from genmods.callbacks.norms import Norms, total_norm
 from genmods.callbacks.shared import Every, judged, to_picture
 from genmods.callbacks.throughput import Throughput, batch_size
 from genmods.report.callback import Report
-from genmods.tracking.csv import MetricsFile, read_series
+from genmods.tracking.csv import MetricsFile
+from genmods.tracking.series import read_series
 
 
 class Line(LightningModule):

@@ -27,8 +27,9 @@ from genmods.networks.base import Network
 from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
-from genmods.tracking.csv import MetricsFile, read_series
+from genmods.tracking.csv import MetricsFile
 from genmods.tracking.names import TABLES
+from genmods.tracking.series import read_series
 
 
 class TinyDenoiser(Network):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from genmods.commands import dispatch
-from genmods.tracking.csv import read_series
+from genmods.tracking.series import read_series
 
 DIFFUSION = """
 task: {name: diffusion, network: {name: unet, width: 8, multipliers: [1]}, process: cosine, prediction: v}

@@ -44,6 +44,16 @@ def test_nothing_heavy_is_imported(command):
     assert not set(HEAVY) & set(modules)
 
 
+def test_looking_at_runs_imports_nothing_heavy(tmp_path):
+    folder = tmp_path / "runs/some/one"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("step,val/loss\n9,0.5\n")
+    for command in (["runs", str(tmp_path)], ["report", str(folder)]):
+        result = subprocess.run([sys.executable, "-c", CODE, *command], capture_output=True, text=True, timeout=60)
+        status, modules = json.loads(result.stderr.splitlines()[-1])
+        assert status == 0 and not set(HEAVY) & set(modules), result.stderr
+
+
 @pytest.mark.parametrize(
     "package", ["genmods", "genmods.diffusion", "genmods.networks", "genmods.registry", "genmods.recipe"]
 )

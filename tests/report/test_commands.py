@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genmods.commands import dispatch
-from genmods.tracking.csv import read_series
+from genmods.tracking.series import read_series
 
 DIFFUSION = """task:
   name: diffusion

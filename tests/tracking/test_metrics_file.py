@@ -8,7 +8,8 @@ import sys
 import pytest
 from toys import fit
 
-from genmods.tracking.csv import MetricsFile, read_metrics, read_series
+from genmods.tracking.csv import MetricsFile
+from genmods.tracking.series import read_metrics, read_series
 
 
 def started(folder, **settings):

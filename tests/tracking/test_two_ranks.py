@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "callbacks"))
 from test_pictures import diffusion
 
 from genmods.callbacks.shared import to_picture
-from genmods.tracking.csv import read_series
+from genmods.tracking.series import read_series
 
 SCRIPT = """
 import sys

@@ -12,8 +12,8 @@ from toys import config, history, read_records, run_files
 from genmods import execution
 from genmods import recipe as recipes
 from genmods.recipe.shipped import shipped
-from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, PICTURES, TABLES, direction, documented
+from genmods.tracking.series import read_series
 
 SHORT = ["--trainer.max_steps=8", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=4"]
 SHORT += ["--trainer.log_every_n_steps=2", "--trainer.accelerator=cpu", "--data.limit=96", "--data.batch_size=32"]

@@ -20,9 +20,9 @@ from toys import Toy, config, fit, history, loader, read_records, run_files, tra
 from genmods import logs, runs
 from genmods.errors import UserError
 from genmods.tracking.base import logbook
-from genmods.tracking.csv import read_series
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.probe import api_key, why_unreachable
+from genmods.tracking.series import read_series
 from genmods.tracking.wandb import WandbRun, remove_superseded
 
 RECIPE = {"seed": 7, "task": {"name": "diffusion", "network": {"name": "unet", "width": 32}}, "data": {"hash": "abc"}}

@@ -14,7 +14,7 @@ from torch import Tensor
 from genmods import runs
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
-from genmods.tracking.csv import read_series
+from genmods.tracking.series import read_series
 
 _GENERATE = "generate --ckpt_path {run} --n 64 --out samples"
 _NEXT = {

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from genmods.errors import UserError
-from genmods.tracking.csv import read_series
 from genmods.tracking.names import PICTURES, direction
+from genmods.tracking.series import read_series
 
 Series = dict[str, list[tuple[int, float]]]
 
