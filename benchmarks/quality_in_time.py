@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,9 +171,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         *earlier, last = weights
         figure = fid(contender.sampler(weights[last]))
         for seconds in earlier:
-            curve[round(seconds, 1)] = fid(contender.sampler(weights[seconds]))
-            if curve[round(seconds, 1)]["value"] <= better_peer(result)[1]:
+            if min((there["value"] for there in curve.values()), default=math.inf) <= better_peer(result)[1]:
                 break
+            curve[round(seconds, 1)] = fid(contender.sampler(weights[seconds]))
         result["rows"][name] = {"steps": steps, "seconds": round(last, 1), "fid": figure, "earlier": curve}
         print(name, json.dumps(result["rows"][name]), flush=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n")
@@ -182,13 +183,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def better_peer(result: dict[str, Any]) -> tuple[str, float]:
     """The peer whose FID is the lower one, of those measured, and its FID."""
     peers = {name: result["rows"][name]["fid"]["value"] for name in PEERS if name in result["rows"]}
-    return min(peers.items(), key=lambda item: item[1], default=("no peer", float("-inf")))
+    return min(peers.items(), key=lambda item: item[1], default=("no peer", math.inf))
 
 
 def conclude(result: dict[str, Any]) -> None:
     """When ours reached what the better peer had in the end."""
     rows, (peer, best) = result["rows"], better_peer(result)
-    if "ours" not in rows:
+    if "ours" not in rows or best == math.inf:
         return
     curve = {**rows["ours"]["earlier"], rows["ours"]["seconds"]: rows["ours"]["fid"]}
     reached = [float(seconds) for seconds, figure in curve.items() if figure["value"] <= best]
