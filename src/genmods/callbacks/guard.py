@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from typing import Any
@@ -73,8 +74,10 @@ class StopOnSignal(Callback):
             self._restore()
             if trainer.is_global_zero:
                 run = run_folder(trainer)
-                command = f"python -m genmods fit --config {run / 'recipe.yaml'} --ckpt_path {run}"
-                print(f"stopped at step {trainer.global_step}; to go on: {command}", file=sys.stderr)
+                options = shlex.join(["--config", str(run / "recipe.yaml"), "--ckpt_path", str(run)])
+                print(
+                    f"stopped at step {trainer.global_step}; to go on: python -m genmods fit {options}", file=sys.stderr
+                )
             raise SystemExit(128 + (self.received or signal.SIGTERM))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
