@@ -79,6 +79,22 @@ def test_resumes_where_it_stopped():
     assert optimizer.param_groups[0]["lr"] == again.param_groups[0]["lr"] < 1
 
 
+def test_a_longer_continuation_follows_its_own_curve():
+    def make(total):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        return optimizer, Cosine(optimizer, total, warmup=0)
+
+    optimizer, schedule = make(10)
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == 0
+    longer, continued = make(40)
+    longer.load_state_dict(optimizer.state_dict())
+    continued.load_state_dict(schedule.state_dict())
+    assert longer.param_groups[0]["lr"] == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+
+
 @pytest.mark.parametrize("settings", [{"warmup": -1}, {"end": 2.0}, {"total": 0}, {"total": math.inf}])
 def test_refuses_in_one_line(settings):
     total = settings.pop("total", 100)

@@ -7,10 +7,13 @@ progress p = (s - W) / (T - W) held at 1 past the end. Each parameter group keep
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+SETTINGS = ("total_steps", "warmup_steps", "end")
 
 
 class Schedule(LRScheduler):
@@ -42,6 +45,15 @@ class Schedule(LRScheduler):
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return self.decay(min(1.0, (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training stands, without the settings: a run that goes on for longer follows its new schedule."""
+        return {key: value for key, value in super().state_dict().items() if key not in SETTINGS}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({key: value for key, value in state_dict.items() if key not in SETTINGS})
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr
 
     def get_lr(self) -> list[float | Tensor]:
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
