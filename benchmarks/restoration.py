@@ -31,11 +31,9 @@ from genmods.metrics.features import Features, classifier_features, pixel_featur
 from genmods.metrics.fidelity import psnr
 from genmods.metrics.frechet import frechet_distance
 from genmods.metrics.statistics import gaussian_statistics
-from genmods.recipe import create
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.methods.mmps import MMPS
 from genmods.restoration.operators import (
     Average,
     BoxMask,
@@ -176,8 +174,7 @@ def other_noise(bench: Bench) -> None:
 
 def inpainting(bench: Bench) -> None:
     """The hole: 19 draws, their mean of 16 and their calibration; one draw and the classical fillers with their FID."""
-    x, prior, grid = bench.images, bench.prior, bench.options.grid
-    method = MMPS(grid=create("grid", grid))
+    x, prior, steps = bench.images, bench.prior, bench.options.steps
     many = bench.test[: bench.options.n_fid]
     for case, mask in MASKS.items():
         known = mask.known(x[:1]).expand(1, 1, *x.shape[2:])
@@ -192,8 +189,8 @@ def inpainting(bench: Bench) -> None:
         bench.measure(
             "inpainting",
             case,
-            f"mean of 16, {grid} grid",
-            lambda m=mask: restore(x, m, prior, method, samples=19),
+            f"mean of 16, {steps} calls",
+            lambda m=mask: restore(x, m, prior, samples=19, steps=steps),
             score,
         )
         fillers: dict[str, Callable[[], Tensor]] = {
@@ -267,7 +264,7 @@ def main() -> None:
     parser.add_argument("--classifier", help="a classifier's run, for the FID's features (pixels without one)")
     parser.add_argument("--n", type=int, default=64, help="images restored several times, or denoised")
     parser.add_argument("--n_fid", type=int, default=500, help="images restored once by each method")
-    parser.add_argument("--grid", default="uniform", help="of the draws whose calibration is measured")
+    parser.add_argument("--steps", type=int, default=20, help="calls of a draw whose calibration is measured")
     parser.add_argument("--dps", type=int, nargs="*", default=[100, 1000], help="calls of deepinv's DPS")
     parser.add_argument("--match", default="", help="only rows whose `group, case, name` fits this regular expression")
     parser.add_argument("--bf16", action="store_true", help="run the network, for every method, in bfloat16")

@@ -81,6 +81,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "simple": "genmods.diffusion.weightings:Simple",
     },
     "grid": {
+        "angle": "genmods.diffusion.grids:Angle",
         "karras": "genmods.diffusion.grids:Karras",
         "lambda": "genmods.diffusion.grids:Lambda",
         "quadratic": "genmods.diffusion.grids:Quadratic",

@@ -81,3 +81,19 @@ class Karras(Grid):
         first, last = (math.exp(-log_snr / 2 / self.rho) for log_snr in process.log_snr_range)
         root = torch.linspace(first, last, _points(process, steps), dtype=torch.float64)
         return _ending(process, -2 * self.rho * root.log(), steps)
+
+
+@dataclass(frozen=True)
+class Angle(Grid):
+    """Uniform in √φ, φ = atan(σ/α): few steps in the noise, more the nearer the data, for every process alike.
+
+    The last time before the data stands at φ_max/N² for N steps, as far as the process goes. For the cosine process
+    the grid is nearly `Quadratic`.
+    """
+
+    def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        noisy, clean = (math.atan(math.exp(-log_snr / 2)) for log_snr in process.log_snr_range)
+        last = noisy / steps**2
+        points = steps if last > clean else _points(process, steps)
+        root = torch.linspace(noisy**0.5, max(last, clean) ** 0.5, points, dtype=torch.float64)
+        return _ending(process, -2 * root.square().tan().log(), steps)

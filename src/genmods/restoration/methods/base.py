@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.grids import Grid
+from genmods.diffusion.grids import Angle, Grid
 from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
@@ -43,7 +43,7 @@ class Measurement:
 
 @dataclass
 class Method:
-    """The registry kind `method`: `steps` network calls over a `grid` of times (the process' own where None)."""
+    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None)."""
 
     steps: int = 20
     grid: Grid | None = None
@@ -65,10 +65,10 @@ class Method:
 class Guidance(Method):
     """A method that changes the denoiser alone; as it stands it changes nothing, and draws from the prior.
 
-    A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE,
-    whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16 pixels, exact
-    covariance) their variance in the hole is 1.04 of the true one after 20 steps, that of ancestral steps 0.77. Raises
-    ValueError for a sampler that the method cannot use.
+    A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE on
+    the grid `angle`, whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16
+    pixels, exact covariance) their variance in the hole is 1.07 of the true one after 20 steps and 1.002 after 100,
+    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use.
     """
 
     needs_eps: ClassVar[bool] = False
@@ -86,7 +86,7 @@ class Guidance(Method):
 
     def follower(self) -> Sampler:
         """The sampler that follows where none is given."""
-        return DPMpp2MSDE(self.steps, self.grid)
+        return DPMpp2MSDE(self.steps, self.grid or Angle())
 
     def sample(
         self,
