@@ -57,15 +57,18 @@ def newest_folder(name: str) -> Path:
 
 
 def _newest(folder: Path) -> Path | None:
-    found = [path.parent.parent for path in folder.glob("*/checkpoints/last.ckpt")]
+    found = [path.parent.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/checkpoints/last.ckpt")]
     return max(found, key=lambda run: run.name, default=None)
 
 
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     """The checkpoint that `path` means: a file, or in a run folder `best.ckpt` where there is one, else `last.ckpt`.
 
-    A folder of runs, such as runs/ddpm, means the newest of them. Raises UserError where there is none.
+    A folder of runs, such as runs/ddpm, means the newest of them, and "last" the newest of all under runs. Raises
+    UserError where there is none.
     """
+    if str(path) == "last":
+        path = ROOT
     if str(path).startswith("wandb:"):
         from genmods.tracking.wandb import download_checkpoint
 

@@ -113,7 +113,7 @@ def test_drawing_changes_nothing_in_the_training(tmp_path):
 
 
 def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
-    from genmods.callbacks.shared import to_picture
+    from genmods.visual.picture import to_picture
 
     task = diffusion()
     fit(tmp_path, task, [SampleGrid(n=4, seed=3)])

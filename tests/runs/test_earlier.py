@@ -85,6 +85,7 @@ def test_a_folder_of_runs_means_its_newest(digits):
     shutil.copytree(digits, digits.parent / "1999-01-01_00-00-00")
     older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
     assert runs.find_checkpoint("runs/digits") == runs.find_checkpoint(digits)
+    assert runs.find_checkpoint("last") == runs.find_checkpoint(digits)
     assert built(older).network is not None
     assert same(built(classifier({"from": "runs/digits"})).network.state_dict(), runs.load(digits).network.state_dict())
 

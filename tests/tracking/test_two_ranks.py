@@ -13,8 +13,8 @@ from toys import history, run_files
 sys.path.append(str(Path(__file__).parents[1] / "callbacks"))
 from test_pictures import diffusion
 
-from genmods.callbacks.shared import to_picture
 from genmods.tracking.series import read_series
+from genmods.visual.picture import to_picture
 
 SCRIPT = """
 import sys

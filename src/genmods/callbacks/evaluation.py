@@ -8,12 +8,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.sample_grid import sample_shared, sample_table
-from genmods.callbacks.shared import Every, judged, to_picture
+from genmods.callbacks.shared import Every, judged
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import Features, classifier_features, pixel_features
 from genmods.networks.base import Network
 from genmods.tracking.base import logbook
+from genmods.visual.picture import to_picture
 
 
 class Evaluation(Callback):

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
-from genmods.callbacks.shared import Every, to_picture
+from genmods.callbacks.shared import Every
 from genmods.tracking.base import logbook
+from genmods.visual.picture import to_picture
 
 
 class FeatureMaps(Callback):

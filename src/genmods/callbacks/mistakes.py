@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genmods.callbacks.shared import is_validating_a_fit, to_picture
+from genmods.callbacks.shared import is_validating_a_fit
 from genmods.errors import UserError
 from genmods.tracking.base import logbook, write_json
+from genmods.visual.picture import to_picture
 
 
 class Mistakes(Callback):

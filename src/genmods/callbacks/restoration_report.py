@@ -9,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from genmods.callbacks.shared import to_picture
 from genmods.metrics.fidelity import psnr
 from genmods.tasks.restoration import RestorationTask
 from genmods.tracking.base import logbook
+from genmods.visual.picture import to_picture
 
 
 class RestorationReport(Callback):

@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
-from genmods.callbacks.shared import Every, judged, to_picture
+from genmods.callbacks.shared import Every, judged
 from genmods.errors import UserError
 from genmods.tracking.base import logbook
+from genmods.visual.picture import to_picture
 
 
 def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What callbacks that look at a model share: when to look, the weights to look with, the picture to make of it."""
+"""What callbacks that look at a model share: when to look, and the weights to look with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from PIL import Image
-from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
 
@@ -58,23 +56,3 @@ def judged(trainer: Trainer, module: LightningModule, averaged: bool = True) -> 
         finally:
             for part, training in modes.items():
                 part.training = training
-
-
-def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int = 1) -> Image.Image:
-    """A grid of images [N, C, H, W] in [-1, 1], row by row, enlarged by a whole number to stay readable.
-
-    C is 1 or 3; of other counts the first channel is shown.
-    """
-    if images.shape[1] not in (1, 3):
-        images = images[:, :1]
-    images = ((images.detach().float().cpu().nan_to_num(-1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    count, channels, height, width = images.shape
-    scale = scale or max(1, round(56 / max(height, width)))
-    images = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-    height, width, gap = height * scale, width * scale, gap * max(1, scale // 2)
-    rows = -(-count // columns)
-    canvas = torch.full((channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 128, dtype=torch.uint8)
-    for i, image in enumerate(images):
-        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
-        canvas[:, top : top + height, left : left + width] = image
-    return Image.fromarray(canvas.permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy())

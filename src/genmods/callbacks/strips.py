@@ -12,10 +12,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.shared import Every, judged, to_picture
+from genmods.callbacks.shared import Every, judged
 from genmods.diffusion import Estimate, NoiseProcess, noise_stream
 from genmods.errors import UserError
 from genmods.tracking.base import logbook
+from genmods.visual.picture import to_picture
 
 if TYPE_CHECKING:
     from genmods.tasks.diffusion import DiffusionTask

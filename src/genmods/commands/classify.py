@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="C", help="a classification run: its folder or a checkpoint file")
+    inference.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", type=Path, metavar="FILE.csv", help="where the table goes (default: standard output)")
     add("--batch_size", type=int, default=256, help="images classified together (default 256)")

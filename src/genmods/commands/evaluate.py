@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ckpt_path", metavar="C", required=True, help="a checkpoint file or a run folder")
+    inference.checkpoint(parser)
     parser.add_argument("--metrics", metavar="M,M", required=True, help="names that `genmods list metric` gives")
     parser.add_argument("--n", type=int, default=2000, help="number of samples (default: 2000)")
     parser.add_argument("--features", metavar="F", help="a classifier's run, `inception` or `pixels`")
@@ -76,8 +76,8 @@ def record(
     """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
     from genmods import logs, runs
     from genmods.callbacks.sample_grid import sample_table
-    from genmods.callbacks.shared import to_picture
     from genmods.tracking.base import Logbook
+    from genmods.visual.picture import to_picture
 
     folder = runs.run_folder(path)
     with logs.opened(folder, logs.recipe_of(state), state) as loggers:

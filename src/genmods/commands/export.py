@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from genmods.commands import inference
 from genmods.errors import UserError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
+    inference.checkpoint(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where the model goes")
     parser.add_argument("--raw", action="store_true", help="the raw weights in place of the averaged ones")
 

@@ -12,7 +12,7 @@ from genmods.errors import UserError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
+    inference.checkpoint(parser)
     add("--n", type=int, default=64, help="how many images (default 64)")
     add("--out", required=True, type=folder, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
     add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
@@ -99,15 +99,15 @@ def sampler(task: Any, name: str | None, steps: int | None) -> Any:
 def write(images: Any, folder: Path, labels: Any) -> None:
     """`images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz` (uint8 [N, H, W, C])."""
     import numpy as np
-    from torchvision.utils import save_image
 
     from genmods.data.files import Picture, write_image
     from genmods.data.images import to_uint8
+    from genmods.visual.picture import to_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
         write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
-    save_image((images + 1) / 2, folder / "grid.png", nrow=max(1, round(len(images) ** 0.5)), padding=1)
+    to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(folder / "grid.png")
     arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
     if labels is not None:
         arrays["labels"] = labels.numpy()

@@ -1,9 +1,14 @@
-"""Where a trained model works in a command, and how precisely."""
+"""Which trained model works in a command, where, and how precisely."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
+
+
+def checkpoint(parser: argparse.ArgumentParser) -> None:
+    told = "a run folder, a checkpoint file, or `last`, the newest run"
+    parser.add_argument("--ckpt_path", required=True, metavar="C", help=told)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genmods.commands import inference
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="C", help="a run folder or a checkpoint file")
+    inference.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", required=True, type=Path, metavar="DIR", help="where filters.png, IMAGE_maps.png ... go")
     add("--layer", metavar="NAME", help="all maps of this layer too, and Grad-CAM of it")

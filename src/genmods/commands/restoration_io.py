@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
     """The options of all three commands."""
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="C", help="a diffusion run: its folder or a checkpoint file")
+    inference.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", required=True, type=folder, metavar="DIR", help="where the results go")
     add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
