@@ -19,11 +19,16 @@ def test_names_of_results_are_free_and_none_is_an_input(tmp_path):
     (tmp_path / "d/1.png").touch()
     with pytest.raises(UserError, match="would overwrite the input"):
         names([tmp_path / "d/1.jpg", tmp_path / "d/1.png"], tmp_path / "d")
+    (tmp_path / "d/strips").mkdir()
+    (tmp_path / "d/strips/2.png").touch()
+    with pytest.raises(UserError, match=r"would overwrite the input .*strips/2\.png"):
+        names([tmp_path / "d/strips"], tmp_path / "d")
 
 
 def test_the_truth_is_the_file_of_the_same_stem(tmp_path):
-    for name in ("1.5.png", "1.jpg", "img[1].png"):
+    for name in ("1.5.png", "1.jpg", "img[1].png", "2.jpg", "2.png"):
         (tmp_path / name).touch()
+    assert [truth_of(tmp_path, Path(name)).name for name in ("2.png", "2.jpg")] == ["2.png", "2.jpg"]
     assert truth_of(tmp_path, Path("1.png")).name == "1.jpg"
     assert truth_of(tmp_path, Path("img[1].png")).name == "img[1].png"
 

@@ -57,20 +57,20 @@ def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
         name = relative if relative.suffix.lower() in LOSSLESS else relative.with_suffix(".png")
         while name in taken:
             name = relative = relative.with_name(relative.name + ".png")
-        if (out / name).resolve() in originals:
-            raise UserError(f"--out {out}: it would overwrite the input {out / name}")
+        for place in (out / name, out / "uncertainty" / name, out / "strips" / name):
+            if place.resolve() in originals:
+                raise UserError(f"--out {out}: it would overwrite the input {place}")
         taken.add(name)
         result[path] = name
     return result
 
 
-def truth_of(folder: Path, name: Path) -> Path:
-    """The file of the same name, whatever its suffix, in a folder of true images."""
-    alike = (folder / name.parent).glob(f"{glob.escape(name.stem)}.*")
-    found = sorted(path for path in alike if path.stem == name.stem)
-    if not found:
-        raise UserError(f"{folder / name}: there is no true image of this name")
-    return found[0]
+def truth_of(folder: Path, path: Path) -> Path:
+    """The file in `folder` of the same name as `path`: with the same suffix, or with another."""
+    alike = [found for found in folder.glob(f"{glob.escape(path.stem)}.*") if found.stem == path.stem]
+    if not alike:
+        raise UserError(f"{folder / path.name}: there is no true image of this name")
+    return min(alike, key=lambda found: (found.suffix != path.suffix, found.name))
 
 
 def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str]) -> Iterator[list[Item]]:
@@ -80,7 +80,7 @@ def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: l
         try:
             item = Item(index, path, name, read_image(path))
             if truth is not None:
-                item.truth = read_image(truth_of(truth, name)).image
+                item.truth = read_image(truth_of(truth / name.parent, path)).image
         except UserError as error:
             bad.append(str(error))
             continue
