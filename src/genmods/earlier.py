@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genmods import registry, runs
 from genmods.errors import UserError
 from genmods.networks.base import Network
-from genmods.recipe import From, Part, Recipe, build
+from genmods.recipe import From, Part, Recipe, RecipeError, build
 
 
 def inject(facts: dict[str, Any], kind: str, run: str) -> Any:
@@ -58,13 +58,15 @@ def self_contained(recipe: Recipe) -> dict[str, Any]:
 def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
     """The recipe with which the run in the checkpoint `state` goes on: where its task has parts `{from: RUN}`, the
     task as the checkpoint settled it, for the earlier run may be gone by now."""
-    before = runs.recipe_of(state).task
-    if isinstance(recipe.task, Part) and isinstance(before, Part) and recipe.task.entry != before.entry:
-        raise UserError(f"the run to go on with is one of {before.entry.name}, this recipe is {recipe.task.entry.name}")
+    run = runs.recipe_of(state)
+    for before, now in ((run.task, recipe.task), (run.optimizer, recipe.optimizer)):
+        if isinstance(now, Part) and isinstance(before, Part) and now.entry != before.entry:
+            kind, old, new = now.kind, before.entry.name, now.entry.name
+            raise RecipeError(now.where, now.path, f"the run to go on with has the {kind} {old}, this recipe has {new}")
     if not any(isinstance(part, From) for part in parts(recipe.task)):
         return recipe
     recipe = copy.deepcopy(recipe)
-    recipe.task = before
+    recipe.task = run.task
     return recipe
 
 

@@ -94,6 +94,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     task = build_task(recipe, facts)
     if state:
         task.load_state_dict(state["state_dict"])  # what does not fit is refused before the run is touched
+        task.trained_with = build(runs.recipe_of(state).optimizer)
     loggers = logs.build_loggers(recipe, state)
     contents = {
         "recipe": earlier.self_contained(recipe),

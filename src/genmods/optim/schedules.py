@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-SETTINGS = ("total_steps", "warmup_steps", "end")
+SETTINGS = ("base_lrs", "total_steps", "warmup_steps", "end")
 
 
 class Schedule(LRScheduler):

@@ -33,6 +33,8 @@ class Task(LightningModule):
 
     optimizer: Callable[..., Optimizer] = partial(AdamW, lr=1e-3)
     schedule: Callable[..., LRScheduler] | None = None
+    trained_with: Callable[..., Optimizer] | None = None
+    """The optimizer's factory of a run that goes on, as it was: what has been changed since then takes effect."""
     monitor: str | None = None
     """The metric that chooses `best.ckpt`, with a leading `-` where less is better; None keeps `last.ckpt` alone."""
     trainable: bool = True
@@ -48,6 +50,14 @@ class Task(LightningModule):
             raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
         schedule = self.schedule(optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trained_with is None:
+            return
+        (state,) = checkpoint["optimizer_states"]
+        before, now = (make(self.groups()).param_groups for make in (self.trained_with, self.optimizer))
+        for saved, old, new in zip(state["param_groups"], before, now, strict=True):
+            saved.update({key: new[key] for key in new if key != "params" and new[key] != old.get(key)})
 
     def groups(self) -> list[dict[str, Any]]:
         """The parameter groups of the optimizer; each part of the task has an output layer of its own."""
