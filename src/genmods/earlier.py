@@ -56,9 +56,9 @@ def self_contained(recipe: Recipe) -> dict[str, Any]:
 
 
 def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
-    """The recipe with which the run in the checkpoint `state` goes on: where its task has parts `{from: RUN}`, the
-    task as the checkpoint settled it, for the earlier run may be gone by now."""
-    run = runs.recipe_of(state)
+    """The recipe with which the run in the checkpoint `state` goes on: parts `{from: RUN}` of its task are those that
+    the checkpoint settled, for the earlier run may be gone by now."""
+    run = runs.recipe_of(state, "optimizer")
     for before, now in ((run.task, recipe.task), (run.optimizer, recipe.optimizer)):
         if isinstance(now, Part) and isinstance(before, Part) and now.entry != before.entry:
             kind, old, new = now.kind, before.entry.name, now.entry.name
@@ -66,8 +66,21 @@ def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
     if not any(isinstance(part, From) for part in parts(recipe.task)):
         return recipe
     recipe = copy.deepcopy(recipe)
-    recipe.task = run.task
+    recipe.task = _resettled(recipe.task, run.task)
     return recipe
+
+
+def _resettled(now: Any, before: Any) -> Any:
+    """`now` with what it takes `from` a run as it stands in `before`."""
+    if isinstance(now, From):
+        return before
+    if isinstance(now, Part) and isinstance(before, Part):
+        now.given = {name: _resettled(value, before.given.get(name)) for name, value in now.given.items()}
+    if isinstance(now, dict) and isinstance(before, dict):
+        return {name: _resettled(value, before.get(name)) for name, value in now.items()}
+    if isinstance(now, list) and isinstance(before, list):
+        return [_resettled(*pair) for pair in zip(now, before, strict=False)]
+    return now
 
 
 def parts(part: Part | From) -> Iterator[Any]:

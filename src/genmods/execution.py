@@ -89,12 +89,14 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     state = files.load(at.checkpoint) if at.checkpoint else {}
     if state:
         recipe = earlier.continued(recipe, state)
+        if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < state["global_step"]:
+            raise UserError(f"trainer.max_steps is {end}, and the run to go on with is at step {state['global_step']}")
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
     if state:
         task.load_state_dict(state["state_dict"])  # what does not fit is refused before the run is touched
-        task.trained_with = build(runs.recipe_of(state).optimizer)
+        task.trained_with = build(runs.recipe_of(state, "optimizer").optimizer)
     loggers = logs.build_loggers(recipe, state)
     contents = {
         "recipe": earlier.self_contained(recipe),
@@ -141,6 +143,9 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     with place(recipe, ckpt_path or ("last" if _is_trained(recipe) else None), prefer="best") as at:
         state = runs.read(at.checkpoint) if at.checkpoint else {}
         task = runs.restore(state) if state else build_task(recipe, data.facts())
+        task.seed = recipe.seed
+        if state:
+            _check_data(task, state["facts"], data.facts())
         if getattr(type(task), step) is getattr(LightningModule, step):
             raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
         if stage == "predict":
@@ -156,3 +161,11 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
     return task, found
+
+
+def _check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises UserError where a trained model cannot judge images with the facts `now`."""
+    labelled = hasattr(task, "class_names") and getattr(task, "conditioning", "class") == "class"
+    for name in ("in_channels", "class_names") if labelled else ("in_channels",):
+        if before[name] and now[name] != before[name]:
+            raise UserError(f"the model was trained on data with {name} {before[name]}; this data has {now[name]}")

@@ -24,7 +24,8 @@ from genmods.tracking.wandb import WandbRun
 
 def build_loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
     """The metrics file and the recipe's loggers; those of the checkpoint `state` go on with their run's id."""
-    loggers: list[Any] = [MetricsFile(), *(build(part) for part in recipe.logger)]
+    built = [build(part) for part in recipe.logger]
+    loggers = [MetricsFile(), *(logger for logger in built if not isinstance(logger, MetricsFile))]
     for logger in loggers:
         if run_id := state.get("run_ids", {}).get(logger.name):
             logger.run_id = run_id

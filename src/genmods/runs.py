@@ -125,13 +125,14 @@ def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
     return task.eval()
 
 
-def recipe_of(checkpoint: dict[str, Any]) -> Recipe:
-    """What a checkpoint's recipe says of task and data; raises UserError where there is none.
+def recipe_of(checkpoint: dict[str, Any], *more: str) -> Recipe:
+    """What a checkpoint's recipe says of task and data, and of `more` sections; raises UserError where there is none.
 
-    How it was trained is left out: a model stays usable where a trainer or a logger has changed since.
+    How it was trained is left out, as a rule: a model stays usable where a trainer or a logger has changed since.
     """
     from genmods.recipe import from_plain
 
     if "recipe" not in checkpoint:
         raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
-    return from_plain({section: checkpoint["recipe"][section] for section in ("name", "seed", "task", "data")})
+    sections = ("name", "seed", "task", "data", *more)
+    return from_plain({section: checkpoint["recipe"][section] for section in sections})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -198,3 +199,16 @@ def test_weights_stay_in_float32(path, precision):
     with pytest.raises(RecipeError, match=rf"trainer.precision: expected one of 32, .*, bf16-mixed, got {precision}"):
         load(path, [f"--trainer.precision={precision}"])
     assert changed(path, "--trainer.precision=bf16-mixed")["trainer"]["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--callbacks=[ema, {name: ema, decays: [0.9]}]", "callbacks[1]: the callback ema is there already"),
+        ("--name=../elsewhere", "name: '../elsewhere' names a folder under runs, not a path"),
+        ("--trainer.log_every_n_steps=0", "trainer.log_every_n_steps: expected at least 1, got 0"),
+    ],
+)
+def test_what_would_go_wrong_later_is_refused(path, override, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load(path, [override])

@@ -4,31 +4,15 @@ import shutil
 
 import pytest
 import torch
+from small_runs import CNN, DIGITS, SHAPES, TRAINER, classifier, recipe
 
 from genmods import checkpoint as files
 from genmods import execution, runs
 from genmods.commands import dispatch
 from genmods.data.images import to_float
 from genmods.errors import UserError
-from genmods.recipe import From, load
+from genmods.recipe import From
 from genmods.recipe.text import write
-
-CNN = {"name": "cnn", "layers": ["conv 4", "pool 2", "linear 8"]}
-DIGITS = {"name": "digits", "batch_size": 100, "limit": 200}
-DIFFUSION = {"name": "diffusion", "network": "unet", "process": "cosine", "prediction": "v"}
-SHAPES = {"name": "synthetic", "side": 8, "channels": 1, "classes": 3, "train_images": 90, "batch_size": 30}
-TRAINER = {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"}
-
-
-def recipe(task, data=DIGITS, overrides=(), name="later", **sections):
-    path = runs.ROOT / f"{name}.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(write({"name": name, "seed": 1, "task": task, "data": data, "trainer": TRAINER, **sections}))
-    return load(path, overrides)
-
-
-def classifier(network, data=DIGITS, overrides=(), **sections):
-    return recipe({"name": "classification", "network": network}, data, overrides, **sections)
 
 
 def built(recipe):
@@ -170,47 +154,6 @@ def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
     with pytest.raises(UserError, match=r"does not fit this ClassificationTask: .*head\.weight") as error:
         runs.load(tmp_path / "other.ckpt", raw=True)
     assert "\n" not in str(error.value)
-
-
-def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
-    recipe, before = str(digits / "recipe.yaml"), (digits / "recipe.yaml").read_bytes()
-    wider = "--task.network.layers=[conv 6, pool 2, linear 8]"
-    assert dispatch(["fit", "--config", recipe, "--ckpt_path", str(digits), "--quiet", wider]) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("the checkpoint does not fit this ClassificationTask: size mismatch") and "\n" not in error
-    assert (digits / "recipe.yaml").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"task": DIFFUSION}, "the task classification, .* diffusion"),
-        ({"optimizer": {"name": "sgd", "lr": 0.1}}, "the optimizer adamw, .* sgd"),
-    ],
-)
-def test_a_run_of_another_task_or_optimizer_is_not_continued(digits, change, told):
-    before = (digits / "recipe.yaml").read_bytes()
-    parts = {"task": {"name": "classification", "network": CNN}} | change
-    with pytest.raises(UserError, match=rf"the run to go on with has {told}"):
-        execution.fit(recipe(**parts, name="digits"), ckpt_path=str(digits), quiet=True)
-    assert (digits / "recipe.yaml").read_bytes() == before
-
-
-@pytest.mark.parametrize("schedule", [None, {"name": "cosine", "warmup": 0}])
-def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
-    def fit(steps, lr, decay, **place):
-        optimizer, trainer = {"name": "adamw", "lr": lr, "weight_decay": decay}, {"max_steps": steps}
-        changes = {"optimizer": optimizer, "schedule": schedule, "trainer": trainer}
-        run = execution.fit(classifier(CNN, name="changed", **changes), quiet=True, **place)
-        (state,) = files.load(run / "checkpoints/last.ckpt")["optimizer_states"]
-        return run, state
-
-    run, first = fit(2, 1e-3, 0.1)
-    _, second = fit(4, 1e-2, 0.2, ckpt_path=str(run))
-    assert {group["weight_decay"] for group in first["param_groups"]} == {0.0, 0.1}
-    assert {group["weight_decay"] for group in second["param_groups"]} == {0.0, 0.2}
-    assert {group["lr"] for group in second["param_groups"]} == {0.0 if schedule else 1e-2}
-    assert {float(entry["step"]) for entry in second["state"].values()} == {4.0}, "its moments go on"
 
 
 def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):

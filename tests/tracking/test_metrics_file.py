@@ -8,6 +8,8 @@ import sys
 import pytest
 from toys import fit
 
+from genmods.logs import build_loggers
+from genmods.recipe import from_plain
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.series import read_metrics, read_series
 
@@ -89,3 +91,9 @@ def test_a_killed_process_loses_nothing_it_logged(tmp_path):
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
     assert result.returncode == -signal.SIGKILL
     assert len(read_metrics(tmp_path / "metrics.csv")) == 50
+
+
+def test_a_recipe_that_names_the_file_has_one(tmp_path):
+    task = {"name": "classification", "network": "cnn"}
+    loggers = build_loggers(from_plain({"task": task, "data": "digits", "logger": [{"name": "csv"}]}), {})
+    assert [type(logger) for logger in loggers] == [MetricsFile]

@@ -63,12 +63,13 @@ class RunCheckpoint(Checkpoint):
         return self.folder / "best.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.best_path.is_file():  # a validation may have come after `last.ckpt`
             state_dict = files.load(self.best_path)["callbacks"][self.state_key]
-        self.best = state_dict["best"]
+        if state_dict.get("monitor", self.monitor) == self.monitor:  # of another metric, a new best begins
+            self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(self.contents)

@@ -43,10 +43,13 @@ def run(options: argparse.Namespace) -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {options.batch_size}")
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
+    if not metrics:
+        raise UserError("--metrics: names of metrics are needed, see `genmods list metric`")
     path = runs.find_checkpoint(options.ckpt_path)
     state = runs.read(path)
     task = inference.placed(runs.restore(state), options)
-    out = Path(options.out) if options.out else runs.run_folder(path) / "evaluation.json"
+    beside = path.with_suffix(".json") if path.suffix == ".safetensors" else runs.run_folder(path) / "evaluation.json"
+    out = Path(options.out) if options.out else beside
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed}
     findings: list[Findings] = []
     try:

@@ -26,7 +26,7 @@ _WHY = {
 }
 STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False}
 """Trainer settings that differ from Lightning's where a recipe is silent."""
-LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 0}
+LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 1}
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
 """The least value of Trainer settings, which Lightning itself would tell late or not at all."""
@@ -45,6 +45,8 @@ class Recipe:
         self.source = source
         sections = _sections(root, source)
         self.name = str(_scalar(sections, "name", str, name))
+        if self.name != Path(self.name).name:
+            raise RecipeError(sections["name"].where, "name", f"{self.name!r} names a folder under runs, not a path")
         self.seed = int(_scalar(sections, "seed", int, 0))
         if not 0 <= self.seed < 2**32:
             raise RecipeError(sections["seed"].where, "seed", f"expected an int from 0 to 2**32 - 1, got {self.seed}")
@@ -61,6 +63,7 @@ class Recipe:
         self.trainer = _trainer(sections.get("trainer", marked({}, source)))
         self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
         self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
+        _refuse_twice(self.callbacks)
 
     def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
         """The resolved recipe as plain data: every setting, those left to the data as such or as `facts`."""
@@ -143,6 +146,14 @@ def _several(kind: str, node: Node, path: str) -> list[Part | From]:
         return []
     items = node.value if isinstance(node.value, list) else [node]
     return [part(kind, item, f"{path}[{i}]" if item is not node else path) for i, item in enumerate(items)]
+
+
+def _refuse_twice(callbacks: list[Part | From]) -> None:
+    seen: set[str] = set()
+    for callback in callbacks:
+        if isinstance(callback, Part) and callback.entry.name in seen:
+            raise RecipeError(callback.where, callback.path, f"the callback {callback.entry.name} is there already")
+        seen |= {callback.entry.name} if isinstance(callback, Part) else set()
 
 
 def _shown(value: Any, facts: dict[str, Any]) -> Any:

@@ -48,6 +48,8 @@ class Task(LightningModule):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+        if total < 1:
+            raise UserError("schedule: there is no step to train, see max_steps and limit_train_batches of the trainer")
         schedule = self.schedule(optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -58,6 +60,8 @@ class Task(LightningModule):
         before, now = (make(self.groups()).param_groups for make in (self.trained_with, self.optimizer))
         for saved, old, new in zip(state["param_groups"], before, now, strict=True):
             saved.update({key: new[key] for key in new if key != "params" and new[key] != old.get(key)})
+            if self.schedule is None:
+                saved["lr"] = new["lr"]
 
     def groups(self) -> list[dict[str, Any]]:
         """The parameter groups of the optimizer; each part of the task has an output layer of its own."""

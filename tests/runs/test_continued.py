@@ -1,0 +1,97 @@
+"""A finished run that goes on with a changed recipe: what takes effect, what is refused, and what stays."""
+
+import pytest
+from small_runs import CNN, DIFFUSION, SHAPES, classifier, recipe
+
+from genmods import checkpoint as files
+from genmods import execution
+from genmods.commands import dispatch
+from genmods.errors import UserError
+from genmods.tracking.series import read_series
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workplace(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("workplace"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits(workplace):
+    """A classifier of digits, with averaged weights that are not the raw ones."""
+    return execution.fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)
+
+
+def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
+    recipe, before = str(digits / "recipe.yaml"), (digits / "recipe.yaml").read_bytes()
+    wider = "--task.network.layers=[conv 6, pool 2, linear 8]"
+    assert dispatch(["fit", "--config", recipe, "--ckpt_path", str(digits), "--quiet", wider]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("the checkpoint does not fit this ClassificationTask: size mismatch") and "\n" not in error
+    assert (digits / "recipe.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"task": DIFFUSION}, "the task classification, .* diffusion"),
+        ({"optimizer": {"name": "sgd", "lr": 0.1}}, "the optimizer adamw, .* sgd"),
+    ],
+)
+def test_a_run_of_another_task_or_optimizer_is_not_continued(digits, change, told):
+    before = (digits / "recipe.yaml").read_bytes()
+    parts = {"task": {"name": "classification", "network": CNN}} | change
+    with pytest.raises(UserError, match=rf"the run to go on with has {told}"):
+        execution.fit(recipe(**parts, name="digits"), ckpt_path=str(digits), quiet=True)
+    assert (digits / "recipe.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("schedule", [None, {"name": "cosine", "warmup": 0}])
+def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
+    def fit(steps, lr, decay, **place):
+        optimizer, trainer = {"name": "adamw", "lr": lr, "weight_decay": decay}, {"max_steps": steps}
+        changes = {"optimizer": optimizer, "schedule": schedule, "trainer": trainer}
+        run = execution.fit(classifier(CNN, name="changed", **changes), quiet=True, **place)
+        (state,) = files.load(run / "checkpoints/last.ckpt")["optimizer_states"]
+        return run, state
+
+    run, first = fit(2, 1e-3, 0.1)
+    _, second = fit(4, 1e-2, 0.2, ckpt_path=str(run))
+    assert {group["weight_decay"] for group in first["param_groups"]} == {0.0, 0.1}
+    assert {group["weight_decay"] for group in second["param_groups"]} == {0.0, 0.2}
+    assert {group["lr"] for group in second["param_groups"]} == {0.0 if schedule else 1e-2}
+    assert {float(entry["step"]) for entry in second["state"].values()} == {4.0}, "its moments go on"
+
+
+def test_another_monitor_begins_a_new_best(workplace):
+    def fit(steps, monitor, **place):
+        checkpoint = {"name": "checkpoint", "monitor": monitor}
+        changes = {"callbacks": [checkpoint], "trainer": {"max_steps": steps, "val_check_interval": 1}}
+        run = execution.fit(classifier(CNN, name="monitored", **changes), quiet=True, **place)
+        return run, files.load(run / "checkpoints/best.ckpt")
+
+    run, first = fit(1, "val/loss")
+    _, second = fit(2, "-val/loss", ckpt_path=str(run))
+    assert (first["global_step"], second["global_step"]) == (1, 2)
+
+
+def test_a_run_is_not_continued_to_a_step_behind_it(digits):
+    with pytest.raises(UserError, match=r"max_steps is 1, and the run to go on with is at step 2"):
+        execution.fit(classifier(CNN, name="digits", trainer={"max_steps": 1}), ckpt_path=str(digits), quiet=True)
+
+
+def test_validate_finds_the_figure_of_the_fit_again(workplace):
+    network = {"name": "unet", "width": 8, "multipliers": [1], "blocks": 1, "attention": []}
+    given = recipe({**DIFFUSION, "network": network}, name="noisy")
+    run = execution.fit(given, quiet=True)
+    found = read_series(run / "metrics.csv")["val/loss"][-1][1]
+    _, figures = execution.evaluate(given, "validate", str(run), quiet=True)
+    assert figures["val/loss"] == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["in_channels", "class_names"])
+def test_a_model_does_not_judge_other_data(digits, name):
+    other = SHAPES | ({"channels": 3} if name == "in_channels" else {})
+    with pytest.raises(UserError, match=rf"trained on data with {name} .*; this data has "):
+        execution.evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
