@@ -16,6 +16,7 @@ from genmods.diffusion import Cosine
 from genmods.restoration.folder import names
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.inpainting import parse_hole
+from genmods.restoration.operators import GaussianBlur
 
 
 class Model:
@@ -186,6 +187,22 @@ def test_a_table_against_the_truth(tmp_path, capsys):
         assert table[-2].startswith("mean of 3") and float(table[-2].split()[3]) > 17
         assert re.fullmatch(r"FID \S+, n 3, pixels", table[-1])
         assert len((out / "figures.csv").read_text().splitlines()) == 4
+
+
+def test_a_blurred_file_is_rounded_and_still_sharpened(tmp_path, model):
+    """Grey levels are rounded: taken for exact, they are amplified until the result is worse than the input."""
+    root = torch.linalg.cholesky(model.gaussian.cov)
+    noise = torch.randn(8, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sharp = (noise @ root.T).view(8, 1, 8, 8).clamp(-1, 1).float()
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(GaussianBlur(1.2)(sharp)):
+        write_image(tmp_path / f"in/{number}.png", Picture(image, None, 8))
+    assert call("restore", tmp_path / "in", tmp_path / "out", "--operator", "gaussian_blur:sigma=1.2") == 0
+    blurred, restored = (
+        torch.stack([read_image(tmp_path / f"{folder}/{number}.png").image for number in range(8)])
+        for folder in ("in", "out")
+    )
+    assert (restored - sharp).square().mean() < 0.2 * (blurred - sharp).square().mean()
 
 
 def test_operators_change_the_size(tmp_path):

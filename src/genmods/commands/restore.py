@@ -6,6 +6,9 @@ import argparse
 
 from genmods.commands.restoration_io import Session, common_arguments, method_argument, part
 
+ROUNDING = 2 / 255 / 12**0.5
+"""The noise of a file's grey levels, on [-1, 1]: nothing to see, but what undoes a blur amplifies it."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser, "0", "noise of the input, on the scale of 0 to 255, or auto")
@@ -23,15 +26,17 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.restoration.folder import Restored
-    from genmods.restoration.operators import Compose, Greyscale
+    from genmods.restoration.operators import Blur, Compose, Greyscale
 
     operators = [part("operator", text) for text in options.operator]
     operator = operators[0] if len(operators) == 1 else Compose(operators)
+    blurred = any(isinstance(one, Blur) for one in operators)
     joins_channels = any(isinstance(one, Greyscale) for one in operators)
     session = Session(options)
 
     def restorer(images: Tensor, numbers: Tensor) -> Restored:
         sigma = session.noise(images)
+        sigma = sigma.clamp_min(ROUNDING) if blurred else sigma
         if joins_channels:
             draws = session.draws(images.to(session.model.device), operator, numbers, sigma).cpu()
         else:

@@ -13,7 +13,7 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.samplers.base import Progress, part_of
 from genmods.errors import UserError
 from genmods.restoration.methods import Guidance, Measurement, Method
-from genmods.restoration.operators import Downsample, Mask, Operator
+from genmods.restoration.operators import Blur, Compose, Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
 from genmods.table import BUILTINS
 
@@ -22,9 +22,12 @@ def choose(operator: Operator, sigma_y: float) -> str:
     """The name of the method that `auto` stands for.
 
     At 20 calls on Fashion-MNIST MMPS had the best PSNR and FID on holes, noise and 4x4 averages, at three to four times
-    the seconds of the methods that need no gradient (`benchmarks/restoration.py --only methods`). What a blur measured
-    without noise is inverted exactly by DDNM, and ill-conditioned for MMPS.
+    the seconds of the methods that need no gradient (`benchmarks/restoration.py --only methods`). Blurs are
+    ill-conditioned for it: DDNM+ weighs each of their frequencies by its noise.
     """
+    applied = operator.operators or [] if isinstance(operator, Compose) else [operator]
+    if any(isinstance(one, Blur) for one in applied):
+        return "ddnm_plus"
     return "mmps" if sigma_y > 0 or isinstance(operator, (Mask, Downsample)) else "ddnm"
 
 
