@@ -86,6 +86,17 @@ def test_files(tmp_path, served, capsys, channels, mode):
     assert Image.open(out / "grid.png").size[0] >= 2 * 50, "six pixels are enlarged to be seen"
 
 
+def test_images_of_a_larger_run_before_are_gone(tmp_path, served):
+    for n in (5, 3):
+        assert generate(tmp_path, "--n", str(n)) == 0
+    assert sorted(path.stem for path in tmp_path.glob("0*.png")) == ["00000", "00001", "00002"]
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "12345.png").touch()
+    assert generate(other, "--n", "1") == 0
+    assert (other / "12345.png").is_file(), "no samples of ours were there"
+
+
 @pytest.mark.parametrize(("label", "number"), [("coat", 0), ("shoe", 1), ("1", 1), ("2", 2), ("7", 2)])
 def test_a_label_is_a_name_or_a_number(tmp_path, served, label, number):
     assert generate(tmp_path, "--n", "3", "--label", label) == 0

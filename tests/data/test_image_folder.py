@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
 from genmods.commands import dispatch
-from genmods.data.files import Picture, write_image
+from genmods.data.files import Picture, read_image, write_image
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.image_folder import ImageFolder
@@ -157,6 +158,19 @@ def test_transparency_sixteen_bits_and_orientation(tmp_path):
     save(lying, tmp_path / "phone.png", exif=exif)
     upright = ImageFolder(str(tmp_path)).read_at(8)["train"].pixels[0, 0]
     assert upright[:3].min() > 200 and upright[-3:].max() < 55
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bit_colours_stand_upright_too(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(pixels).save(tmp_path / "plain.png", exif=exif)
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "deep.tif", pixels.astype(np.uint16) * 257, photometric="rgb", extratags=tag)
+    plain, deep = read_image(tmp_path / "plain.png"), read_image(tmp_path / "deep.tif")
+    assert deep.bits == 16
+    torch.testing.assert_close(deep.image, plain.image)
 
 
 def test_malformed_exif_is_a_broken_file(tmp_path):

@@ -25,6 +25,14 @@ def test_names_of_results_are_free_and_none_is_an_input(tmp_path):
         names([tmp_path / "d/strips"], tmp_path / "d")
 
 
+def test_an_earlier_output_folder_is_refused(tmp_path):
+    for name in ("a.png", "strips/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"strips/a\.png would be an image and a strip"):
+        names([tmp_path], tmp_path / "out")
+
+
 def test_the_truth_is_the_file_of_the_same_stem(tmp_path):
     for name in ("1.5.png", "1.jpg", "img[1].png", "2.jpg", "2.png"):
         (tmp_path / name).touch()

@@ -105,6 +105,9 @@ def write(images: Any, folder: Path, labels: Any) -> None:
     from genmods.visual.picture import to_picture
 
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "samples.npz").is_file():  # of a larger run before
+        for old in folder.glob("[0-9]" * 5 + ".png"):
+            old.unlink()
     for number, image in enumerate(images):
         write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
     to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(folder / "grid.png")

@@ -86,9 +86,9 @@ def read_image(path: str | Path) -> Picture:
     """
     opened = open_image(path)
     if opened.format == "PNG" and opened.mode not in _DEEP_MODES and _png_depth(path) == 16:
-        pixels = _deep_png(path)
+        pixels = _upright(_deep_png(path), opened)
     elif opened.format == "TIFF" and opened.mode in ("RGB", "RGBA") and 16 in opened.tag_v2.get(258, ()):  # type: ignore[attr-defined]
-        pixels = _deep_tiff(path)
+        pixels = _upright(_deep_tiff(path), opened)
     else:
         pixels = np.asarray(decode(opened, path))
     bits = 8 * pixels.dtype.itemsize
@@ -224,6 +224,16 @@ def _deep_tiff(path: str | Path) -> np.ndarray:
     except Exception as error:
         raise UserError(f"{path}: {_reason(error)}") from None
     return pixels.transpose(1, 2, 0) if separate else pixels
+
+
+def _upright(pixels: np.ndarray, opened: Image.Image) -> np.ndarray:
+    """`pixels` [H, W, C] turned as the orientation that the file `opened` tells (EXIF 2.32, tag 274) asks for."""
+    try:
+        orientation = opened.getexif().get(274, 1)
+    except Exception as error:
+        raise UserError(f"{opened.filename}: {_reason(error)}") from None  # type: ignore[attr-defined]
+    pixels = np.rot90(pixels, {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}.get(orientation, 0))
+    return pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels
 
 
 def _encode_deep_tiff(path: Path, pixels: np.ndarray) -> None:

@@ -62,6 +62,9 @@ def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
                 raise UserError(f"--out {out}: it would overwrite the input {place}")
         taken.add(name)
         result[path] = name
+    for name in taken:
+        if Path("strips") / name in taken:
+            raise UserError(f"--out {out}: {Path('strips') / name} would be an image and a strip; leave strips out")
     return result
 
 
