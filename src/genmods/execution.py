@@ -18,6 +18,7 @@ from torch import Tensor
 from genmods import checkpoint as files
 from genmods import earlier, logs, registry, runs
 from genmods.calibration import calibrate
+from genmods.callbacks.ema import EMA
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.splits import shuffled
@@ -111,6 +112,12 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     if at.checkpoint is None:
         task.warm_start(_examples(data))
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
+    if state:
+        data.trainer = trainer
+        data.check_continued(state.get(type(data).__qualname__, {}))
+        for callback in callbacks:
+            if isinstance(callback, EMA):
+                callback.on_load_checkpoint(trainer, task, state)
     try:
         logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
         with refusals_in_one_line():
@@ -145,6 +152,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         task = runs.restore(state) if state else build_task(recipe, data.facts())
         task.seed = recipe.seed
         if state:
+            _tell_what_is_ignored(recipe, state)
             _check_data(task, state["facts"], data.facts())
         if getattr(type(task), step) is getattr(LightningModule, step):
             raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
@@ -169,3 +177,15 @@ def _check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None
     for name in ("in_channels", "class_names") if labelled else ("in_channels",):
         if before[name] and now[name] != before[name]:
             raise UserError(f"the model was trained on data with {name} {before[name]}; this data has {now[name]}")
+
+
+@rank_zero_only
+def _tell_what_is_ignored(recipe: Recipe, state: dict[str, Any]) -> None:
+    """One line on stderr about settings of the recipe's task that are not those of the checkpoint's task."""
+    before = state["recipe"]["task"]
+    own = {} if isinstance(recipe.task, From) else recipe.plain()["task"]
+    taken = [name for name, value in own.items() if isinstance(value, dict) and "from" in value]
+    ignored = [name for name in own if name not in taken and own[name] != before.get(name, own[name])]
+    if ignored:
+        told = ", ".join(f"task.{name}" for name in ignored)
+        print(f"the model is that of the checkpoint; {told} of {recipe.source} has no effect", file=sys.stderr)

@@ -133,3 +133,19 @@ def test_mistakes_are_one_clear_line(broken, line):
     with pytest.raises(UserError, match=line) as error:
         broken(draw(gaussian, 1), (gaussian.denoise(Cosine()), Cosine()))
     assert "\n" not in str(error.value)
+
+
+def test_restores_where_no_gradients_are_kept():
+    """Lightning validates and tests in this mode, in which no gradient can be taken."""
+    gaussian, operator = prior(), BoxMask()
+    model, truth = (gaussian.denoise(Cosine()), Cosine()), draw(gaussian, 2)
+    expected = restore(operator(truth), operator, model, "mmps", steps=4)
+    with torch.inference_mode():
+        found = restore(operator(truth), operator, model, "mmps", steps=4)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_mask_is_true_or_false():
+    with pytest.raises(ValueError, match="true or false, 1 or 0"):
+        Mask(torch.full((8, 8), 0.5))
+    assert Mask(torch.ones(8, 8)).known(torch.zeros(1, 1, 8, 8)).all()

@@ -95,3 +95,24 @@ def test_a_model_does_not_judge_other_data(digits, name):
     other = SHAPES | ({"channels": 3} if name == "in_channels" else {})
     with pytest.raises(UserError, match=rf"trained on data with {name} .*; this data has "):
         execution.evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
+
+
+def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits, capsys):
+    given = recipe({"name": "classification", "network": CNN, "augment_test": "flip_shift"}, name="digits")
+    execution.evaluate(given, "test", str(digits), quiet=True)
+    assert "the model is that of the checkpoint; task.augment_test of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data": {"name": "digits", "batch_size": 50, "limit": 200}}, "its data.batch_size was 100 and is 50 now"),
+        ({"callbacks": [{"name": "ema", "decays": [0.5]}]}, "this run averages with"),
+    ],
+)
+def test_a_refused_continuation_leaves_the_run_as_it_was(digits, changes, told):
+    before = {path: path.read_bytes() for path in digits.iterdir() if path.is_file()}
+    averaged = {"callbacks": [{"name": "ema", "decays": [0.9]}], "trainer": {"max_steps": 4}}
+    with pytest.raises(UserError, match=told):
+        execution.fit(classifier(CNN, name="digits", **(averaged | changes)), ckpt_path=str(digits), quiet=True)
+    assert {path: path.read_bytes() for path in digits.iterdir() if path.is_file()} == before

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     if options.command == "fit":
         folder = execution.fit(recipe, options.ckpt_path, options.quiet)
         if not options.quiet:
-            outcome.after_fit(folder)
+            outcome.after_fit(folder, options.imports)
         return
     task, result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":

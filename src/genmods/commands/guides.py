@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from genmods.errors import UserError
@@ -34,6 +35,8 @@ def guide(task: DiffusionTask, options: argparse.Namespace) -> Any:
 
     from genmods.diffusion import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
 
+    if options.guidance is not None and not math.isfinite(options.guidance):
+        raise UserError(f"--guidance {options.guidance}: a weight is a finite number")
     if options.classifier and options.worse:
         raise UserError("--classifier and --worse: only one of them can guide")
     for name in ("classifier", "threshold"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +27,8 @@ _NEXT = {
 
 
 @rank_zero_only
-def after_fit(folder: Path) -> None:
-    """The block at the end of a training run, on stderr."""
+def after_fit(folder: Path, imports: list[str]) -> None:
+    """The block at the end of a training run, on stderr; `imports` are the files of its own parts."""
     from genmods import recipe as recipes
 
     series = read_series(folder / "metrics.csv")
@@ -40,7 +41,7 @@ def after_fit(folder: Path) -> None:
     if figures:
         lines["figures"] = ", ".join(figures)
     command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
-    lines["next"] = f"python -m genmods {command}"
+    lines["next"] = f"python -m genmods {command}" + "".join(f" --import {shlex.quote(path)}" for path in imports)
     print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
 
 

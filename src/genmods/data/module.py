@@ -135,8 +135,13 @@ class ImageData(LightningDataModule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self.check_continued(state)
+
+    def check_continued(self, state: dict[str, Any]) -> None:
+        """Raises UserError where the batches of `state` were others than those of now."""
         for name, now in self.state_dict().items():
-            if state.get(name, now) != now and (self.trainer is None or self.trainer.state.fn == "fit"):
+            if state.get(name, now) != now:
                 raise UserError(
                     f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
                     "so that batches would be repeated or skipped"

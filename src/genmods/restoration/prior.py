@@ -46,13 +46,15 @@ class Prior:
         return cls(model.denoiser.process, model.denoise, tuple(model.image_shape), classes, conditioning == "mask")
 
     def denoise(self, images: Tensor, label: Tensor | None = None, known: Tensor | None = None) -> Denoise:
-        """The denoiser for images shaped as `images` [B, C, H, W], with labels int64 [B]; by tiles for other sizes.
+        """The denoiser for images shaped as `images` [B, C, H, W], with labels int64 [B] (-1: none); by tiles for other
+        sizes.
 
         `known` [B, 1 + C, H, W] is the mask (1 = known) and the image under it, for a model that sees masks. Raises
         UserError for a label that the model does not have, and for images of other channels.
         """
-        if label is not None and (label.min() < 0 or label.max() >= self.classes):
-            raise UserError(f"label {int(label.max())}: the model has {self.classes or 'no'} classes, counted from 0")
+        wrong = [] if label is None else label[(label < -1) | (label >= self.classes)].tolist()
+        if wrong:
+            raise UserError(f"label {wrong[0]}: the model has {self.classes or 'no'} classes, counted from 0")
         if self.shape is not None and images.shape[1] != self.shape[0]:
             raise UserError(f"images of {images.shape[1]} channels, and a model of {self.shape[0]}")
         if self.sees_masks:

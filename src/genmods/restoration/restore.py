@@ -50,6 +50,7 @@ def check_images(y: Tensor, sigma: float = 0.0) -> None:
         raise UserError(f"a noise level is a number >= 0, not {sigma}")
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def restore(
     y: Tensor,
@@ -74,6 +75,8 @@ def restore(
     classes. Sample k of image i depends on `seed`, k and its number alone (`numbers` int64 [B], or i). With a mask
     and without noise the known pixels are those of `y`. Raises UserError for what does not fit together.
     """
+    if y.is_inference():  # of a loop that makes tensors of which no gradient can be taken
+        y, label = y.clone(), None if label is None else label.clone()
     if isinstance(operator, Mask):
         y = torch.where(operator.known(y), y, 0)
     check_images(y, sigma_y)

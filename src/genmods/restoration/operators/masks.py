@@ -63,6 +63,8 @@ class Mask(Diagonal):
     """Keeps the pixels where `known` (bool, shaped as a weight of `Diagonal`) is true; the others become 0."""
 
     def __init__(self, known: Tensor) -> None:
+        if not ((known == 0) | (known == 1)).all():
+            raise ValueError("known must be true or false, 1 or 0, at each pixel")
         super().__init__(known)
 
     def known(self, like: Tensor) -> Tensor:
