@@ -57,6 +57,14 @@ def test_continuing_a_calibrated_run_is_training_on(recipe):
         assert files.digest(one[name]) == files.digest(other[name])
 
 
+def test_a_run_that_goes_on_has_no_temperature_until_its_end(recipe, monkeypatch):
+    folder = execution.fit(recipe(), quiet=True)
+    monkeypatch.setattr(execution, "calibrate", lambda *_: None)
+    execution.fit(recipe("--trainer.max_steps=30"), str(folder), quiet=True)
+    last = files.load(folder / "checkpoints/last.ckpt")
+    assert last["global_step"] == 30 and temperatures(last) == {1.0}
+
+
 def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe, monkeypatch):
     folder = execution.fit(recipe("--data.val_fraction=0"), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}

@@ -18,7 +18,7 @@ from genmods import runs
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.metrics.calibration import fit_temperature
-from genmods.tasks.classification import ClassificationTask
+from genmods.tasks.classification import ClassificationTask, set_temperature
 
 
 @rank_zero_only
@@ -35,8 +35,7 @@ def calibrate(folder: Path, data: ImageData, trainer: Trainer) -> None:
         assert isinstance(task, ClassificationTask) and labels is not None
         scores = validation_scores(task, data, trainer)
         temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
-        for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
-            weights["temperature"] = torch.full_like(weights["temperature"], temperature)
+        set_temperature(checkpoint, temperature)
         files.save(checkpoint, path)
 
 

@@ -7,7 +7,7 @@ calibrated by a temperature, softmax(s / T), which changes no decision. T is fit
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +93,11 @@ class ClassificationTask(Task):
             raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {num_classes} logits")
         self.confusion, self.answers = MulticlassConfusionMatrix(num_classes), Answers()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A run that goes on makes the temperature of its last end stale."""
+        super().on_load_checkpoint(checkpoint)
+        set_temperature(checkpoint, 1.0)
+
     def warm_start(self, images: Tensor) -> None:
         self.network.prepare((images - self.mean) / self.std)
 
@@ -172,3 +177,9 @@ def views(images: Tensor, augment: str) -> list[Tensor]:
             shifted = padded[..., dy : dy + height, dx : dx + width]
             copies += [shifted, shifted.flip(-1)]
     return copies
+
+
+def set_temperature(checkpoint: dict[str, Any], temperature: float) -> None:
+    """Give the weights in a classifier's checkpoint, and their averages, a `temperature`."""
+    for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
+        weights["temperature"] = torch.full_like(weights["temperature"], temperature)
