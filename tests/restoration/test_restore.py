@@ -149,3 +149,16 @@ def test_a_mask_is_true_or_false():
     with pytest.raises(ValueError, match="true or false, 1 or 0"):
         Mask(torch.full((8, 8), 0.5))
     assert Mask(torch.ones(8, 8)).known(torch.zeros(1, 1, 8, 8)).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"batch_size": 0}, "batch_size=0: at least 1"),
+        ({"label": torch.zeros(3, dtype=torch.int64)}, "label: one for each of 2 images"),
+        ({"numbers": torch.zeros(1, dtype=torch.int64)}, "numbers: one for each of 2 images"),
+    ],
+)
+def test_settings_that_do_not_fit_the_batch(settings, told):
+    with pytest.raises(UserError, match=told):
+        restore(torch.zeros(2, 3, 8, 8), BoxMask(), (prior().denoise(Cosine()), Cosine()), **settings)

@@ -80,8 +80,11 @@ def restore(
     if isinstance(operator, Mask):
         y = torch.where(operator.known(y), y, 0)
     check_images(y, sigma_y)
-    if samples < 1:
-        raise UserError(f"samples={samples}: at least 1")
+    if samples < 1 or batch_size < 1:
+        raise UserError(f"samples={samples}, batch_size={batch_size}: at least 1")
+    for name, one_each in (("label", label), ("numbers", numbers)):
+        if one_each is not None and one_each.shape != y.shape[:1]:
+            raise UserError(f"{name}: one for each of {len(y)} images, not of shape {list(one_each.shape)}")
     prior = Prior.of(model)
     if prior.sees_masks and not isinstance(operator, Mask):
         raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
