@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from genmods import runs as saved
 from genmods.commands import dispatch
 from genmods.tracking.series import read_series
 
@@ -87,6 +89,7 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
     ("options", "says"),
     [
         (["--metrics", "fidd"], "did you mean"),
+        (["--metrics", ","], "--metrics"),
         (["--metrics", "fid"], "features"),
         (["--metrics", "fid", "--n", "1"], "--n"),
         (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
@@ -97,3 +100,12 @@ def test_mistakes_are_one_line(runs, capsys, options, says):
     assert dispatch(["evaluate", "--ckpt_path", runs["images"], *options]) == 2
     error = capsys.readouterr().err
     assert says in error and error.strip().count("\n") == 0
+
+
+def test_a_classifier_of_other_channels_judges_nothing(runs, capsys, monkeypatch):
+    load = saved.load
+    monkeypatch.setattr(
+        saved, "load", lambda path: SimpleNamespace(image_shape=(3, 8, 8)) if path == "rgb" else load(path)
+    )
+    assert dispatch(["evaluate", "--ckpt_path", runs["images"], "--metrics", "fid", "--features", "rgb"]) == 2
+    assert capsys.readouterr().err.endswith("--features rgb: it sees images of 3 channels, and these have 1\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
+from genmods.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from genmods import runs
     from genmods.commands.generate import progress_bar
-    from genmods.errors import UserError
     from genmods.recipe import create
 
     if options.n < 2:
@@ -132,7 +132,11 @@ def find_features(choice: str | None, task: Task) -> Features | None:
         return pixel_features()
     if choice == "inception":
         return inception_features(device=device)
-    features = classifier_features(runs.load(choice), device=device)
+    classifier: Any = runs.load(choice)
+    judged, shown = (getattr(model, "image_shape", (None,))[0] for model in (classifier, task))
+    if None not in (judged, shown) and judged != shown:
+        raise UserError(f"--features {choice}: it sees images of {judged} channels, and these have {shown}")
+    features = classifier_features(classifier, device=device)
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features
 
