@@ -90,7 +90,7 @@ class Bench:
         if options.classifier is None:
             self.features: Features = pixel_features()
         else:
-            self.features = classifier_features(runs.load(options.classifier).network)
+            self.features = classifier_features(runs.load(options.classifier))
         self.rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
 
     def fid(self, images: Tensor) -> dict[str, Any]:
