@@ -206,6 +206,7 @@ def test_weights_stay_in_float32(path, precision):
     [
         ("--callbacks=[ema, {name: ema, decays: [0.9]}]", "callbacks[1]: the callback ema is there already"),
         ("--name=../elsewhere", "name: '../elsewhere' names a folder under runs, not a path"),
+        ("--name=..", "name: '..' names a folder under runs, not a path"),
         ("--trainer.log_every_n_steps=0", "trainer.log_every_n_steps: expected at least 1, got 0"),
     ],
 )

@@ -45,7 +45,7 @@ class Recipe:
         self.source = source
         sections = _sections(root, source)
         self.name = str(_scalar(sections, "name", str, name))
-        if self.name != Path(self.name).name:
+        if self.name == ".." or self.name != Path(self.name).name:
             raise RecipeError(sections["name"].where, "name", f"{self.name!r} names a folder under runs, not a path")
         self.seed = int(_scalar(sections, "seed", int, 0))
         if not 0 <= self.seed < 2**32:
@@ -150,10 +150,10 @@ def _several(kind: str, node: Node, path: str) -> list[Part | From]:
 
 def _refuse_twice(callbacks: list[Part | From]) -> None:
     seen: set[str] = set()
-    for callback in callbacks:
-        if isinstance(callback, Part) and callback.entry.name in seen:
+    for callback in (one for one in callbacks if isinstance(one, Part)):
+        if callback.entry.name in seen:
             raise RecipeError(callback.where, callback.path, f"the callback {callback.entry.name} is there already")
-        seen |= {callback.entry.name} if isinstance(callback, Part) else set()
+        seen.add(callback.entry.name)
 
 
 def _shown(value: Any, facts: dict[str, Any]) -> Any:
