@@ -9,18 +9,7 @@ from genmods.commands import dispatch
 from genmods.errors import UserError
 from genmods.tracking.series import read_series
 
-
-@pytest.fixture(scope="module", autouse=True)
-def workplace(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("workplace"))
-        yield
-
-
-@pytest.fixture(scope="module")
-def digits(workplace):
-    """A classifier of digits, with averaged weights that are not the raw ones."""
-    return execution.fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def test_a_run_continued_with_another_width_is_one_line(digits, capsys):

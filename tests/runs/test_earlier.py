@@ -14,6 +14,8 @@ from genmods.errors import UserError
 from genmods.recipe import From
 from genmods.recipe.text import write
 
+pytestmark = pytest.mark.usefixtures("workplace")
+
 
 def built(recipe):
     return execution.build_task(recipe, execution.build_data(recipe).facts())
@@ -22,19 +24,6 @@ def built(recipe):
 def same(first, second):
     assert first.keys() == second.keys()
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def workplace(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("workplace"))
-        yield
-
-
-@pytest.fixture(scope="module")
-def digits(workplace):
-    """A classifier of digits, with averaged weights that are not the raw ones."""
-    return execution.fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)
 
 
 @pytest.fixture
