@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from genmods.data.files import Picture, find_images, read_image, write_image
 from genmods.errors import UserError
@@ -38,6 +38,14 @@ def test_lossless_in_the_same_mode(channels, bits, alpha, suffix, tmp_path):
     assert got.bits == bits and (got.alpha is None) == (not alpha)
     if alpha:
         torch.testing.assert_close(got.alpha, wanted.alpha, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("bits, suffix", [(8, "png"), (8, "tiff"), (8, "webp"), (8, "jpg"), (16, "png"), (16, "tiff")])
+def test_the_colour_profile_is_kept(bits, suffix, tmp_path):
+    wanted = picture(3, bits, alpha=False)
+    wanted.icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    write_image(tmp_path / f"x.{suffix}", wanted)
+    assert read_image(tmp_path / f"x.{suffix}").icc == wanted.icc
 
 
 def test_sixteen_bits_are_all_there(tmp_path):

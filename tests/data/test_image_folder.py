@@ -161,16 +161,27 @@ def test_transparency_sixteen_bits_and_orientation(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_sixteen_bit_colours_stand_upright_too(tmp_path, orientation):
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_uncompressed_tiff_stands_upright(tmp_path, orientation, channels, bits):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, channels), dtype=np.uint8).squeeze()
     exif = Image.Exif()
     exif[274] = orientation
     Image.fromarray(pixels).save(tmp_path / "plain.png", exif=exif)
+    deep = pixels if bits == 8 else pixels.astype(np.uint16) * 257
     tag = [(274, "H", 1, orientation, True)]
-    tifffile.imwrite(tmp_path / "deep.tif", pixels.astype(np.uint16) * 257, photometric="rgb", extratags=tag)
-    plain, deep = read_image(tmp_path / "plain.png"), read_image(tmp_path / "deep.tif")
-    assert deep.bits == 16
-    torch.testing.assert_close(deep.image, plain.image)
+    tifffile.imwrite(tmp_path / "x.tif", deep, photometric="rgb" if channels == 3 else "minisblack", extratags=tag)
+    png, tiff = read_image(tmp_path / "plain.png"), read_image(tmp_path / "x.tif")
+    assert tiff.bits == bits
+    torch.testing.assert_close(tiff.image, png.image)
+
+
+def test_white_may_be_zero_in_sixteen_bits(tmp_path):
+    values = np.array([[0, 20000], [40000, 65535]], dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="miniswhite")
+    assert ((read_image(tmp_path / "x.tif").image + 1) / 2 * 65535).round().int().tolist() == [
+        [[65535, 45535], [25535, 0]]
+    ]
 
 
 def test_malformed_exif_is_a_broken_file(tmp_path):

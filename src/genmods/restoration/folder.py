@@ -50,6 +50,9 @@ def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
     """The file to write under `out` for each input image; raises UserError where it would be one of the inputs."""
     found = {path: root for root in inputs for path in find_images([root])}
     originals = {path.resolve() for path in found}
+    for place in (out / "samples", out / "uncertainty", out / "strips"):
+        if inside := [path for path in found if path.resolve().is_relative_to(place.resolve())]:
+            raise UserError(f"--out {out}: it might overwrite the input {inside[0]}")
     result: dict[Path, Path] = {}
     taken: set[Path] = set()
     for path, root in found.items():
@@ -57,9 +60,8 @@ def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
         name = relative if relative.suffix.lower() in LOSSLESS else relative.with_suffix(".png")
         while name in taken:
             name = relative = relative.with_name(relative.name + ".png")
-        for place in (out / name, out / "uncertainty" / name, out / "strips" / name):
-            if place.resolve() in originals:
-                raise UserError(f"--out {out}: it would overwrite the input {place}")
+        if (out / name).resolve() in originals:
+            raise UserError(f"--out {out}: it would overwrite the input {out / name}")
         taken.add(name)
         result[path] = name
     for name in taken:
@@ -132,13 +134,13 @@ def restore_files(
 
 def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
     image = restored.image[row].cpu()
-    _save(out / item.name, Picture(image, _alpha(item, image), item.picture.bits))
+    _save(out / item.name, _like(item.picture, image))
     panels = [restored.shown[row].cpu(), image]
     if restored.samples is not None and len(restored.samples) > 1:
         draws = restored.samples[:, row].cpu()
         for k, draw in enumerate(draws, start=1):
             place = out / "samples" / item.name.with_stem(f"{item.name.stem}_{k}")
-            _save(place, Picture(draw, _alpha(item, draw), item.picture.bits))
+            _save(place, _like(item.picture, draw))
         spread = (draws.std(0).mean(0, keepdim=True) * 4 - 1).clamp(max=1)
         _save(out / "uncertainty" / item.name, Picture(spread))
         panels.append(spread)
@@ -147,10 +149,10 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
     _save(out / "strips" / item.name, Picture(side_by_side(panels)))
 
 
-def _alpha(item: Item, image: Tensor) -> Tensor | None:
-    """The input's transparency, where the result has its size."""
-    alpha = item.picture.alpha
-    return alpha if alpha is not None and alpha.shape[1:] == image.shape[1:] else None
+def _like(picture: Picture, image: Tensor) -> Picture:
+    """`image` with the bits of `picture`, its transparency if the size is the same, its profile if the mode is."""
+    alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
+    return Picture(image, alpha, picture.bits, picture.icc if len(image) == len(picture.image) else None)
 
 
 def _save(path: Path, picture: Picture) -> None:

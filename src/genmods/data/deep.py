@@ -1,0 +1,67 @@
+"""Files of 16 bits a channel, which Pillow would cut to 8: PNG and TIFF, as uint16 [H, W, C] and back."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def png_depth(path: str | Path) -> int:
+    """Bits per channel from the header of a PNG file."""
+    with open(path, "rb") as file:
+        return file.read(25)[24]
+
+
+def read_png(path: str | Path) -> np.ndarray:
+    """The pixels of a PNG file; raises RuntimeError where it is broken."""
+    from torchvision.io import ImageReadMode, decode_png
+
+    encoded = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+    return decode_png(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+
+
+def read_tiff(path: str | Path) -> np.ndarray:
+    """The pixels of a colour TIFF file's first page; raises ValueError, among others, where it cannot be read."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        separate = page.tags["PlanarConfiguration"].value == tifffile.PLANARCONFIG.SEPARATE
+        pixels = page.asarray()
+    return pixels.transpose(1, 2, 0) if separate else pixels
+
+
+def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
+    """Write a PNG file, rows unfiltered, with a colour profile (PNG specification, third edition, sections 5, 11)."""
+    height, width, channels = pixels.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    data = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    chunks += [] if icc is None else [(b"iCCP", b"profile\0\0" + zlib.compress(icc))]
+    chunks += [(b"IDAT", zlib.compress(data, 6)), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
+        )
+    )
+
+
+def write_tiff(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
+    """Write a deflated TIFF file, grey, colour or colour with alpha, with a colour profile."""
+    import tifffile
+
+    channels = pixels.shape[2]
+    settings: dict[str, Any] = {"photometric": "minisblack"}
+    if channels > 1:
+        alpha = ["unassalpha"] if channels == 4 else None
+        settings = {"photometric": "rgb", "planarconfig": "contig", "extrasamples": alpha}
+    pixels = pixels.squeeze(2) if channels == 1 else pixels
+    tifffile.imwrite(path, pixels, compression="zlib", metadata=None, iccprofile=icc, **settings)
