@@ -153,7 +153,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         task.seed = recipe.seed
         if state:
             _tell_what_is_ignored(recipe, state)
-            _check_data(task, state["facts"], data.facts())
+            check_data(task, state["facts"], data.facts())
         if getattr(type(task), step) is getattr(LightningModule, step):
             raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
         if stage == "predict":
@@ -171,7 +171,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     return task, found
 
 
-def _check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises UserError where a trained model cannot judge images with the facts `now`."""
     labelled = hasattr(task, "class_names") and getattr(task, "conditioning", "class") == "class"
     for name in ("in_channels", "class_names") if labelled else ("in_channels",):

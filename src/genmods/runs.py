@@ -6,7 +6,7 @@ runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, sa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -125,14 +125,15 @@ def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
     return task.eval()
 
 
-def recipe_of(checkpoint: dict[str, Any], *more: str) -> Recipe:
+def recipe_of(checkpoint: dict[str, Any], *more: str, overrides: Iterable[str] = ()) -> Recipe:
     """What a checkpoint's recipe says of task and data, and of `more` sections; raises UserError where there is none.
 
-    How it was trained is left out, as a rule: a model stays usable where a trainer or a logger has changed since.
+    `overrides` are `--key=value`, as on the command line. How it was trained is left out, as a rule: a model stays
+    usable where a trainer or a logger has changed since.
     """
     from genmods.recipe import from_plain
 
     if "recipe" not in checkpoint:
         raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
     sections = ("name", "seed", "task", "data", *more)
-    return from_plain({section: checkpoint["recipe"][section] for section in sections})
+    return from_plain({section: checkpoint["recipe"][section] for section in sections}, overrides)

@@ -1,7 +1,9 @@
-"""The built-in parts of genmods: names in text, so that listing and checking them imports nothing.
+"""The sections of a recipe and the built-in parts: names in text, so that listing and checking them imports nothing.
 
 `KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class.
 """
+
+SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
 
 KINDS: dict[str, str] = {
     "task": "genmods.tasks.base:Task",

@@ -16,6 +16,7 @@ from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
 from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
+from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIM
@@ -23,6 +24,7 @@ from genmods.diffusion.prediction import V
 from genmods.diffusion.processes.preserving import Cosine
 from genmods.errors import UserError
 from genmods.metrics.frechet import FrechetDistance
+from genmods.metrics.scores import BitsPerDimension
 from genmods.networks.base import Network
 from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
@@ -150,6 +152,18 @@ def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
     fit(tmp_path, diffusion(), [Evaluation([FrechetDistance(bootstrap=0)], n=50, features=TinyClassifier(), levels=17)])
     series = read_series(tmp_path / "metrics.csv")
     assert [step for step, _ in series["val/fid_50"]] == [step for step, _ in series["val/loss"]] == [1, 3]
+
+
+def test_the_likelihood_is_that_of_the_averaged_weights(tmp_path):
+    task, ema = diffusion(), EMA((0.5,))
+    trainer = fit(tmp_path, task, [ema, Evaluation([BitsPerDimension(images=8)], n=2, levels=17)])
+    found = read_series(tmp_path / "metrics.csv")["val/bpd"][-1][1]
+    images = to_float(trainer.datamodule.splits["val"].pixels[:8], 17)
+    with torch.no_grad():
+        raw = task.bits(images).total.mean().item()
+        with ema.weights(task, averaged=True):
+            averaged = task.bits(images).total.mean().item()
+    assert found == pytest.approx(averaged, rel=1e-5) and found != pytest.approx(raw, rel=1e-5)
 
 
 def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):

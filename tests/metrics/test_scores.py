@@ -6,7 +6,15 @@ import torch
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, count_name
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
-from genmods.metrics.neighbours import Clustering, NearestImages, NearestNeighbours, knn_accuracy, nearest, purity
+from genmods.metrics.neighbours import (
+    Clustering,
+    NearestImages,
+    NearestNeighbours,
+    distances,
+    knn_accuracy,
+    nearest,
+    purity,
+)
 from genmods.metrics.scores import (
     BitsPerDimension,
     FlowBitsPerDimension,
@@ -29,6 +37,12 @@ def test_neighbour_distance_on_a_line():
     assert neighbour_distance(points, 2).tolist() == [3, 2, 3, 6]
     with pytest.raises(ValueError, match="between 1 and"):
         neighbour_distance(points, 4)
+
+
+def test_distances_far_from_the_origin():
+    points = 1000 + torch.rand(200, 32, generator=torch.Generator().manual_seed(0))
+    exact = torch.cdist(points.double(), points.double()).float()
+    torch.testing.assert_close(distances(points, points), exact, rtol=1e-3, atol=5e-3)
 
 
 def test_coverage_of_disjoint_and_equal_sets():

@@ -69,6 +69,17 @@ def test_evaluate_writes_figures_with_their_count(runs, tmp_path, capsys):
     assert "nearest_ratio" in (folder / "report.html").read_text()
 
 
+def test_evaluate_on_other_data(runs, tmp_path):
+    out = tmp_path / "figures.json"
+    command = ["evaluate", "--ckpt_path", runs["images"], "--n", "20", "--features", "pixels", "--out", str(out)]
+    found = []
+    for override in ([], ["--data.limit=40"]):
+        assert dispatch([*command, "--metrics", "fid", *override]) == 0
+        found.append(json.loads(out.read_text()))
+        assert found[-1]["data"] == override
+    assert found[0]["figures"] != found[1]["figures"]
+
+
 def test_a_metric_that_fails_leaves_the_figures_before_it(runs, tmp_path, capsys):
     out = tmp_path / "new" / "figures.json"
     command = ["evaluate", "--ckpt_path", runs["images"], "--n", "20", "--features", "pixels", "--out", str(out)]
@@ -94,6 +105,9 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "fid", "--n", "1"], "--n"),
         (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
         (["--metrics", "fid", "--features", "nowhere"], "nowhere"),
+        (["--metrics", "bpd", "--data.image_size=16"], "the model makes images of 8 x 8 pixels; this data has 16 x 16"),
+        (["--metrics", "bpd", "--task.network.width=4"], "there is no option '--task.network.width'"),
+        (["--metrics", "bpd", "--data.limt=4"], "did you mean 'limit'?"),
     ],
 )
 def test_mistakes_are_one_line(runs, capsys, options, says):

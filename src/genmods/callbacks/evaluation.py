@@ -10,7 +10,7 @@ from torch import Tensor
 from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.shared import Every, judged
 from genmods.errors import UserError
-from genmods.metrics.base import Evidence, Metric
+from genmods.metrics.base import Evidence, Metric, likelihoods
 from genmods.metrics.features import Features, classifier_features, pixel_features
 from genmods.networks.base import Network
 from genmods.tracking.base import logbook
@@ -49,28 +49,37 @@ class Evaluation(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer):
             return
+        figures: dict[str, float] = {}
         with judged(trainer, pl_module):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
-        figures: dict[str, float] = {}
-        if trainer.is_global_zero:
-            book = logbook(trainer)
-            book.rows(*sample_table(pl_module, samples, book.step + 1, self.seed))
-            for metric in self.metrics:
-                findings = metric(self._evidence(trainer, pl_module, samples))
-                figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
-                for name, images in findings.pictures.items():
-                    book.picture(name, to_picture(images, columns=5))
+            if trainer.is_global_zero:
+                figures = self._judge(trainer, pl_module, samples)
         pl_module.log_dict(trainer.strategy.broadcast(figures), sync_dist=True)
+
+    def _judge(self, trainer: Trainer, module: LightningModule, samples: Tensor) -> dict[str, float]:
+        """The figures by name; the samples and the metrics' pictures go to the loggers."""
+        book = logbook(trainer)
+        book.rows(*sample_table(module, samples, book.step + 1, self.seed))
+        figures: dict[str, float] = {}
+        for metric in self.metrics:
+            findings = metric(self._evidence(trainer, module, samples))
+            figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
+            for name, images in findings.pictures.items():
+                book.picture(name, to_picture(images, columns=5))
+        return figures
 
     def _evidence(self, trainer: Trainer, module: LightningModule, samples: Tensor) -> Evidence:
         """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
             splits = trainer.datamodule.splits  # type: ignore[attr-defined]
             test = splits.get("val")
+            bits, flow_bits = likelihoods(module)
             self._reference = Evidence(
                 train=splits["train"].pixels,
                 test=None if test is None else test.pixels,
                 features=self._features(str(module.device)),
+                bits=bits,
+                flow_bits=flow_bits,
                 n=self.n,
                 levels=self.levels,
                 seed=self.seed,

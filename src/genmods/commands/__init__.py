@@ -1,7 +1,8 @@
 """The command line: one file a subcommand, imported when it is called.
 
 A subcommand's module has `arguments(parser)`, which declares its options, and `run(options)`, which does the work; it
-finds its name in `options.command` and, where it sets `OVERRIDES = True`, `--key.path=value` in `options.overrides`.
+finds its name in `options.command` and, where `OVERRIDES` names sections of a recipe, `--key.path=value` of these in
+`options.overrides`.
 """
 
 from __future__ import annotations

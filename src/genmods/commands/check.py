@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-OVERRIDES = True
+from genmods.table import SECTIONS
+
+OVERRIDES = SECTIONS
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

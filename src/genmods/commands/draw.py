@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from genmods.errors import UserError
+from genmods.table import SECTIONS
 
-OVERRIDES = True
+OVERRIDES = SECTIONS
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

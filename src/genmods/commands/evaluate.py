@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from genmods.tasks.base import Task
 
 
+OVERRIDES = ("data",)
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     inference.checkpoint(parser)
     parser.add_argument("--metrics", metavar="M,M", required=True, help="names that `genmods list metric` gives")
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     task = inference.placed(runs.restore(state), options)
     beside = path.with_suffix(".json") if path.suffix == ".safetensors" else runs.run_folder(path) / "evaluation.json"
     out = Path(options.out) if options.out else beside
-    settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed}
+    settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed, "data": options.overrides}
     findings: list[Findings] = []
     try:
         with progress_bar(quiet=False, what="evaluating") as bar:
@@ -96,25 +99,32 @@ def record(
 
 
 def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progress: Progress) -> Evidence:
-    """What the metrics may look at: the data that the checkpoint was trained on, its samples, its likelihood."""
-    from genmods.execution import build_data
-    from genmods.metrics.base import Evidence
+    """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
+    from genmods.execution import build_data, check_data
+    from genmods.metrics.base import Evidence, likelihoods
     from genmods.metrics.statistics import default_cache
     from genmods.runs import recipe_of
 
-    data = build_data(recipe_of(state))
+    make = sampler(task, options.seed, options.batch_size, progress)
+    data = build_data(recipe_of(state, overrides=options.overrides))
+    facts = data.facts()
+    check_data(task, state["facts"], facts)
+    if make and (side := state["facts"]["image_size"]) != (now := facts["image_size"]):
+        raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
+    bits, flow_bits = likelihoods(task)
     train, test = data.splits["train"], data.splits.get("test")
     return Evidence(
         train=train.pixels,
         train_labels=train.labels,
         test=None if test is None else test.pixels,
         test_labels=None if test is None else test.labels,
-        generate=sampler(task, options.seed, options.batch_size, progress),
+        generate=make,
         features=find_features(options.features, task),
-        **likelihoods(task),
+        bits=bits,
+        flow_bits=flow_bits,
         progress=progress,
         n=options.n,
-        levels=state["facts"]["levels"],
+        levels=facts["levels"],
         seed=options.seed,
         cache=default_cache(),
     )
@@ -148,18 +158,6 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
         return None
     settings = {"progress": progress} if hasattr(task, "denoiser") else {}
     return lambda n: make(n, seed=seed, batch_size=batch_size, **settings).cpu()
-
-
-def likelihoods(task: Task) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """The bound and the flow of a diffusion model of pixels, as `Evidence` names them; nothing for others."""
-    model: Any = task
-    if not hasattr(task, "bits") or model.codec is not None:
-        return {}
-    device = model.device
-    return {
-        "bits": lambda images, indices: model.bits(images.to(device), indices.to(device)).total.detach().cpu(),
-        "flow_bits": lambda images, indices: model.flow_bits(images.to(device), indices.to(device)).cpu(),
-    }
 
 
 def table(figures: list[Figure], file: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-OVERRIDES = True
+from genmods.table import SECTIONS
+
+OVERRIDES = SECTIONS
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from genmods.errors import UserError
+from genmods.table import SECTIONS
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,11 +26,12 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         "--import", dest="imports", action="append", default=[], metavar="FILE.py", help="your own parts"
     )
     module.arguments(parser)
-    if getattr(module, "OVERRIDES", False):
-        parser.epilog = "Any value of the recipe is changed by --KEY.PATH=VALUE, as in --task.network.width=64."
+    overrides: tuple[str, ...] = getattr(module, "OVERRIDES", ())
+    if overrides:
+        parser.epilog = f"Values of the recipe's {', '.join(overrides)} are changed by --KEY.PATH=VALUE."
     options, extra = parser.parse_known_args(arguments)
     if extra:
-        judge(parser, extra, getattr(module, "OVERRIDES", False))
+        judge(parser, extra, overrides)
     options.command, options.overrides = command, extra
     if options.imports:
         from genmods.registry import import_file
@@ -39,14 +41,14 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
     module.run(options)
 
 
-def judge(parser: Parser, extra: list[str], overrides: bool) -> None:
-    """Raise UserError at the first argument that is no option and, where there are `overrides`, no recipe's value."""
-    from genmods.recipe.recipe import SECTIONS
+def judge(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
+    """Raise UserError at the first argument that is no option and no value of the sections `overrides` of a recipe."""
     from genmods.registry import nearest
 
     known = [option for action in parser._actions for option in action.option_strings]
-    sections = [f"--{section}" for section in SECTIONS] if overrides else []
+    sections = [f"--{section}" for section in overrides]
     for argument in extra:
         name = argument.partition("=")[0]
-        if not overrides or (re.fullmatch(r"--[^.]+", name) and name not in sections):
+        elsewhere = name[2:].split(".")[0] in set(SECTIONS) - set(overrides)
+        if not overrides or elsewhere or (re.fullmatch(r"--[^.]+", name) and name not in sections):
             raise UserError(f"{parser.prog}: there is no option '{name}'{nearest(name, [*known, *sections])}")

@@ -15,11 +15,17 @@ from torch import Tensor
 from genmods.metrics.base import Evidence, Figure, Findings, Metric
 
 
+def distances(queries: Tensor, points: Tensor) -> Tensor:
+    """Euclidean distances [N, M] of `queries` [N, D] from `points` [M, D]; float32 keeps them as both are centred."""
+    centre = points.mean(dim=0)
+    return torch.cdist(queries - centre, points - centre)
+
+
 def nearest(queries: Tensor, points: Tensor, k: int = 1, block: int = 500) -> tuple[Tensor, Tensor]:
     """Ascending distances [N, k] and indices [N, k] of the nearest of `points` [M, D] for `queries` [N, D]."""
     if not 1 <= k <= len(points):
         raise ValueError(f"k must be between 1 and the number of points {len(points)}, got {k}")
-    found = [torch.cdist(part, points).topk(k, largest=False) for part in queries.split(block)]
+    found = [distances(part, points).topk(k, largest=False) for part in queries.split(block)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 

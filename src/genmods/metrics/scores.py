@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, Figure, Findings, Likelihood, Metric, count_name
+from genmods.metrics.neighbours import distances
 
 
 def inception_score(probabilities: Tensor) -> float:
@@ -26,13 +27,13 @@ def neighbour_distance(points: Tensor, k: int, block: int = 1000) -> Tensor:
     """Distance [N] of each point [N, D] to its k-th nearest other point."""
     if not 1 <= k < len(points):
         raise ValueError(f"k must be between 1 and the number of points - 1 = {len(points) - 1}, got {k}")
-    return torch.cat([torch.cdist(part, points).kthvalue(k + 1, dim=1).values for part in points.split(block)])
+    return torch.cat([distances(part, points).kthvalue(k + 1, dim=1).values for part in points.split(block)])
 
 
 def coverage(points: Tensor, manifold: Tensor, k: int = 3, block: int = 1000) -> float:
     """The part of `points` [N, D] inside the k-neighbour balls of `manifold` [M, D]."""
     radius = neighbour_distance(manifold, k)
-    inside = [(torch.cdist(part, manifold) <= radius).any(dim=1) for part in points.split(block)]
+    inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(block)]
     return float(torch.cat(inside).double().mean())
 
 

@@ -11,9 +11,8 @@ from genmods.recipe.check import OPEN, UNKNOWN, From, Part, allowed, default, fi
 from genmods.recipe.hints import told
 from genmods.recipe.text import Node, RecipeError, marked, read, write
 from genmods.registry import Entry, nearest
-from genmods.table import KINDS
+from genmods.table import KINDS, SECTIONS
 
-SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
 _WHY = {
