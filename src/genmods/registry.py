@@ -172,12 +172,20 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     return decorate
 
 
+_imported: dict[str, None] = {}
+
+
+def imports() -> list[str]:
+    """The options `--import FILE` of the files imported so far, for a command that goes on with their parts."""
+    return [word for path in _imported for word in ("--import", path)]
+
+
 def import_file(path: str | Path) -> None:
     """Run a user's Python file for the sake of its `@register`ed parts; raises UserError where it fails in any way."""
     from importlib.util import module_from_spec, spec_from_file_location
     from zlib import crc32
 
-    path = Path(path)
+    path, given = Path(path), str(path)
     if not path.is_file():
         raise UserError(f"--import: there is no file '{path}'")
     path = path.resolve()
@@ -192,3 +200,4 @@ def import_file(path: str | Path) -> None:
         del sys.modules[name]
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise UserError(f"--import: {path.name}: {' '.join(reason.split())}") from error
+    _imported[given] = None

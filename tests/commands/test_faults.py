@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from genmods import registry
 from genmods.commands import dispatch
 
 GOOD = """\
@@ -252,6 +253,12 @@ def test_faulty_files_of_own_parts(recipe, tmp_path, capsys):
     }.items():
         line = one_line(capsys, "check", "faulty.yaml", "--import", f"{name}.py")
         assert line.startswith("--import: ") and told in line, line
+    (tmp_path / "own parts.py").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_imported", {})
+        for _ in range(2):
+            assert dispatch(["check", "faulty.yaml", "--import", "own parts.py"]) == 0
+        assert registry.imports() == ["--import", "own parts.py"]
 
 
 @pytest.mark.parametrize("arguments", [["check", "faulty.yaml"], ["fit", "--config=faulty.yaml"], ["chekc"]])

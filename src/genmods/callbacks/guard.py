@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,8 +44,16 @@ class FiniteLoss(Callback):
             )
 
 
+class Stopped(SystemExit):
+    """The end of a run that was asked to stop: its folder, and the step of its `last.ckpt`."""
+
+    def __init__(self, status: int, run: Path, step: int) -> None:
+        super().__init__(status)
+        self.run, self.step = run, step
+
+
 class StopOnSignal(Callback):
-    """On SIGTERM or SIGINT finishes the batch, saves `last.ckpt` and exits with status 128 + the signal's number.
+    """On SIGTERM or SIGINT finishes the batch, saves `last.ckpt` and raises `Stopped` with status 128 + its number.
 
     The handlers only set a flag, and replace Lightning's, which call collectives; ranks agree on the flag between
     batches.
@@ -72,13 +79,7 @@ class StopOnSignal(Callback):
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             self.checkpoint.save_last(trainer)
             self._restore()
-            if trainer.is_global_zero:
-                run = run_folder(trainer)
-                options = shlex.join(["--config", str(run / "recipe.yaml"), "--ckpt_path", str(run)])
-                print(
-                    f"stopped at step {trainer.global_step}; to go on: python -m genmods fit {options}", file=sys.stderr
-                )
-            raise SystemExit(128 + (self.received or signal.SIGTERM))
+            raise Stopped(128 + (self.received or signal.SIGTERM), run_folder(trainer), trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()

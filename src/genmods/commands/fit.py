@@ -25,12 +25,17 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(recipe.to_yaml())
         return
     from genmods import execution
+    from genmods.callbacks.guard import Stopped
     from genmods.commands import outcome
 
     if options.command == "fit":
-        folder = execution.fit(recipe, options.ckpt_path, options.quiet)
+        try:
+            folder = execution.fit(recipe, options.ckpt_path, options.quiet)
+        except Stopped as stopped:
+            outcome.how_to_go_on(stopped)
+            raise
         if not options.quiet:
-            outcome.after_fit(folder, options.imports)
+            outcome.after_fit(folder)
         return
     task, result = execution.evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":

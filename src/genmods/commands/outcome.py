@@ -12,7 +12,8 @@ from typing import IO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from genmods import runs
+from genmods import registry, runs
+from genmods.callbacks.guard import Stopped
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.series import read_series
@@ -27,8 +28,8 @@ _NEXT = {
 
 
 @rank_zero_only
-def after_fit(folder: Path, imports: list[str]) -> None:
-    """The block at the end of a training run, on stderr; `imports` are the files of its own parts."""
+def after_fit(folder: Path) -> None:
+    """The block at the end of a training run, on stderr."""
     from genmods import recipe as recipes
 
     series = read_series(folder / "metrics.csv")
@@ -41,8 +42,16 @@ def after_fit(folder: Path, imports: list[str]) -> None:
     if figures:
         lines["figures"] = ", ".join(figures)
     command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
-    lines["next"] = f"python -m genmods {command}" + "".join(f" --import {shlex.quote(path)}" for path in imports)
+    lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
     print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
+
+
+@rank_zero_only
+def how_to_go_on(stopped: Stopped) -> None:
+    """The line, on stderr, with the command that continues a run that was asked to stop."""
+    options = ["--config", str(stopped.run / "recipe.yaml"), "--ckpt_path", str(stopped.run), *registry.imports()]
+    command = shlex.join(["python", "-m", "genmods", "fit", *options])
+    print(f"stopped at step {stopped.step}; to go on: {command}", file=sys.stderr)
 
 
 @rank_zero_only
