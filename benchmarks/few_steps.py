@@ -19,9 +19,10 @@ from common import machine
 
 from genmods import execution, runs
 from genmods.diffusion import Sampler
+from genmods.disk import cache
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import frechet_distance, gaussian_statistics
-from genmods.metrics.statistics import cached_statistics, default_cache
+from genmods.metrics.statistics import cached_statistics
 from genmods.recipe import create
 from genmods.table import BUILTINS
 
@@ -39,7 +40,7 @@ class Judge:
         self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
         key = f"{self.features.name}-{self.levels}"
         embed = lambda: self.features(self.train, self.levels)  # noqa: E731
-        self.reference = cached_statistics(default_cache(), key, self.train, embed)
+        self.reference = cached_statistics(cache("statistics"), key, self.train, embed)
 
     def fid(self, images: torch.Tensor) -> float:
         return round(frechet_distance(gaussian_statistics(self.features(images, self.levels)), self.reference), 4)

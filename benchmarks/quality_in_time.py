@@ -37,10 +37,10 @@ from torch import Tensor
 from genmods import execution, runs
 from genmods.callbacks.ema import EMA, averaged_tensors
 from genmods.diffusion import DDIM
+from genmods.disk import cache
 from genmods.metrics.base import Evidence, Figure
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
-from genmods.metrics.statistics import default_cache
 from genmods.recipe import load
 
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/ddpm.yaml"
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(0)
         with torch.no_grad():
             images = torch.cat([sample(k, min(BATCH, options.n - k)).float() for k in range(0, options.n, BATCH)])
-        shared = {"features": features, "n": options.n, "cache": default_cache()}
+        shared = {"features": features, "n": options.n, "cache": cache("statistics")}
         evidence = Evidence(train=train, test=test, generate=lambda n: images, **shared)
         figure: Figure = FrechetDistance()(evidence).figures[0]
         return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}

@@ -12,7 +12,7 @@ import genmods
 
 ROOT = Path(genmods.__file__).parent
 FLOORS = (
-    ("errors", "keyed", "table", "__init__"),
+    ("errors", "disk", "keyed", "source", "table", "__init__"),
     ("diffusion", "networks", "data", "metrics", "optim", "visual"),
     ("restoration",),
     ("tasks", "callbacks", "tracking", "checkpoint", "training", "report"),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmods.disk import replacing
 from genmods.errors import UserError
 
 _CHECKSUM = "genmods_checksum"
@@ -49,16 +50,10 @@ def digest(value: Any) -> str:
 def save(checkpoint: dict[str, Any], path: str | Path) -> None:
     """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({**checkpoint, _CHECKSUM: digest(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as staged, staged.open("wb") as file:
+        torch.save({**checkpoint, _CHECKSUM: digest(checkpoint)}, file)
+        file.flush()
+        os.fsync(file.fileno())
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:

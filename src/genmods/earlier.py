@@ -11,31 +11,33 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 from genmods import registry, runs
 from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.recipe import From, Part, Recipe, RecipeError, build
+from genmods.table import imported
 
 
-def inject(facts: dict[str, Any], kind: str, run: str) -> Any:
-    """The part of `kind` in the task of the earlier run `run`, with its averaged weights where they fit `facts`."""
-    part, weights = _part(kind, run), _weights(kind, run)
+def inject(facts: dict[str, Any], slot: From) -> Any:
+    """The part of an earlier run that belongs in `slot`, with its averaged weights where they fit `facts`."""
+    checkpoint = runs.read(runs.find_checkpoint(slot.run))
+    part = _part(checkpoint, slot)
     result = build(part, facts)
     if not isinstance(result, nn.Module):
         return result
-    own = result.state_dict()
+    own, weights = result.state_dict(), _weights(checkpoint, slot)
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise UserError(f"{run}: none of its weights fit a {part.entry.name} for this data")
+        raise UserError(f"{slot.run}: none of its weights fit a {part.entry.name} for this data")
     result.load_state_dict(fitting, strict=False)
     if isinstance(result, Network):
         result.prepare = _fitted_already  # type: ignore[method-assign]
     if fresh := [name for name in own if name not in fitting]:
-        print(
-            f"{run}: {len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}", file=sys.stderr
-        )
+        told = f"{len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}"
+        rank_zero_only(print)(f"{slot.run}: {told}", file=sys.stderr)
     return result
 
 
@@ -95,23 +97,30 @@ def parts(part: Part | From) -> Iterator[Any]:
 
 def _settled(value: Any) -> Any:
     if isinstance(value, From):
-        return _part(value.kind, value.run)
+        return _part(runs.read(runs.find_checkpoint(value.run)), value)
     if isinstance(value, dict):
         return {name: _settled(item) for name, item in value.items()}
     return [_settled(item) for item in value] if isinstance(value, list) else value
 
 
-def _part(kind: str, run: str) -> Part:
-    checkpoint = runs.read(runs.find_checkpoint(run))
+def _part(checkpoint: dict[str, Any], slot: From) -> Part:
+    """The part of the checkpoint's task that has the kind of `slot` and, where there is one, its name."""
     task = runs.recipe_of(checkpoint).task
     assert isinstance(task, Part), "a checkpoint's recipe is self-contained"
-    for part in parts(task):
-        if part.kind == kind:
-            return part
-    raise UserError(f"{run}: that run has no {kind}")
+    alike = [(part.path, part) for part in parts(task) if part.kind == slot.kind]
+    if not alike:
+        raise UserError(f"{slot.run}: that run has no {slot.kind}")
+    return _namesake(alike, slot)
 
 
-def _weights(kind: str, run: str) -> dict[str, Any]:
-    module, _, name = registry.KINDS[kind].partition(":")
-    base = getattr(__import__(module, fromlist=[name]), name)
-    return next((part.state_dict() for part in runs.load(run).modules() if isinstance(part, base)), {})
+def _weights(checkpoint: dict[str, Any], slot: From) -> dict[str, Any]:
+    """The weights of that part."""
+    base = imported(registry.KINDS[slot.kind])
+    alike = [(name, part) for name, part in runs.restore(checkpoint).named_modules() if isinstance(part, base)]
+    return _namesake(alike, slot).state_dict() if alike else {}
+
+
+def _namesake(alike: list[tuple[str, Any]], slot: From) -> Any:
+    """Of named things the one with the last name of `slot`, else the first."""
+    name = slot.path.rpartition(".")[2]
+    return next((thing for path, thing in alike if path.rpartition(".")[2] == name), alike[0][1])

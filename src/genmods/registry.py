@@ -7,15 +7,14 @@ entry point is reported with its distribution's name and left out.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from genmods.errors import UserError
-from genmods.table import BUILTINS, KINDS
+from genmods.errors import UserError, nearest
+from genmods.table import BUILTINS, KINDS, imported
 
 T = TypeVar("T", bound=type)
 
@@ -35,16 +34,6 @@ class Entry(NamedTuple):
 
 
 _registered: dict[tuple[str, str], Entry] = {}
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The end of an error line: `; did you mean 'unet'?`, or the choices where none is near."""
-    from difflib import get_close_matches
-
-    known = sorted(choices)
-    if close := get_close_matches(name, known, 1, 0.6) or get_close_matches(name.lower(), known, 1, 0.6):
-        return f"; did you mean '{close[0]}'?"
-    return f"; there is {', '.join(known)}" if known else ""
 
 
 def _known_kind(kind: str) -> None:
@@ -87,7 +76,7 @@ def _entry_points() -> Iterator[Entry]:
 
 def _fault(entry: Entry, other: Entry | None) -> str:
     """Why an entry point is left out, judged without importing it; empty where nothing is wrong."""
-    from genmods.recipe.source import find_class, find_module
+    from genmods.source import find_class, find_module
 
     module, _, name = entry.target.partition(":")
     if entry.kind not in KINDS:
@@ -135,8 +124,8 @@ def find(kind: str, name: str) -> Entry:
 def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
     try:
-        cls = _attribute(entry.target)
-        base = _attribute(KINDS[entry.kind]) if entry.kind in KINDS else object
+        cls = imported(entry.target)
+        base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} needs the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
@@ -145,11 +134,6 @@ def resolve(entry: Entry) -> type:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
     return cls
-
-
-def _attribute(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:

@@ -1,7 +1,11 @@
 """The sections of a recipe and the built-in parts: names in text, so that listing and checking them imports nothing.
 
 `KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class.
+`imported` is what such a text names.
 """
+
+from importlib import import_module
+from typing import Any
 
 SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
 
@@ -197,3 +201,9 @@ BUILTINS: dict[str, dict[str, str]] = {
         "wandb": "genmods.tracking.wandb:WandbRun",
     },
 }
+
+
+def imported(target: str) -> Any:
+    """The object that "module:Class" names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

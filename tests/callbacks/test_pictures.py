@@ -149,7 +149,7 @@ def test_confusion_and_worst_images_of_a_classifier(tmp_path):
 
 
 def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
-    fit(tmp_path, diffusion(), [Evaluation([FrechetDistance(bootstrap=0)], n=50, features=TinyClassifier(), levels=17)])
+    fit(tmp_path, diffusion(), [Evaluation([FrechetDistance(bootstrap=0)], n=50, features=classification(), levels=17)])
     series = read_series(tmp_path / "metrics.csv")
     assert [step for step, _ in series["val/fid_50"]] == [step for step, _ in series["val/loss"]] == [1, 3]
 
@@ -167,7 +167,7 @@ def test_the_likelihood_is_that_of_the_averaged_weights(tmp_path):
 
 
 def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
-    evaluation = Evaluation([FrechetDistance(bootstrap=0)], n=20, features=TinyClassifier(), levels=17)
+    evaluation = Evaluation([FrechetDistance(bootstrap=0)], n=20, features=classification(), levels=17)
     ours, lightnings = RunCheckpoint(monitor="-val/fid_20"), ModelCheckpoint(tmp_path / "theirs", monitor="val/fid_20")
     ours.begin(tmp_path / "ours", {}, None)
     fit(tmp_path, diffusion(), [evaluation, ours, lightnings], enable_checkpointing=True)

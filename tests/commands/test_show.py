@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from genmods.commands import dispatch
-from genmods.recipe.source import settings
+from genmods.source import settings
 from genmods.table import BUILTINS
 
 

@@ -96,11 +96,11 @@ def test_evaluation_has_name_interval_and_floor():
         assert figure.floor is not None
 
 
-@pytest.mark.parametrize(("n", "bootstrap"), [(10, 10), (40, 0), (40, 1)])
-def test_without_two_parts_a_kernel_distance_has_no_interval(n, bootstrap):
+@pytest.mark.parametrize(("n", "blocks"), [(10, 10), (40, 1)])
+def test_without_two_parts_a_kernel_distance_has_no_interval(n, blocks):
     images = torch.rand(2 * n, 1, 3, 3, generator=torch.Generator().manual_seed(7)) * 2 - 1
     evidence = Evidence(train=images[n:], test=None, generate=lambda _: images[:n], features=pixel_features(), n=n)
-    (figure,) = KernelDistance(bootstrap=bootstrap)(evidence).figures
+    (figure,) = KernelDistance(blocks=blocks)(evidence).figures
     assert math.isfinite(figure.value) and figure.low is figure.high is None
 
 

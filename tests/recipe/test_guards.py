@@ -40,6 +40,12 @@ class Base:
             raise ValueError(f"a={self.a}")
 
 @dataclass
+class Free(Base):
+    """Does not."""
+    def __post_init__(self):
+        pass
+
+@dataclass
 class Derived(Base):
     """Inherits the check."""
     b: int = 1
@@ -70,6 +76,7 @@ def module(tmp_path, monkeypatch):
         ("Derived", {"a": -1}, "a=-1"),
         ("Derived", {"b": -1}, "b=-1"),
         ("Derived", {}, None),
+        ("Free", {"a": -1}, None),
     ],
 )
 def test_guards_are_evaluated_where_they_can_be(module, cls, values, told):
@@ -106,3 +113,42 @@ def test_the_message_is_that_of_the_constructor(kind, name, values):
     with pytest.raises(ValueError, match=r".+") as checked:
         create(kind, name, **values)
     assert str(told.value) in str(checked.value)
+
+
+MAY_BE_NEGATIVE = {
+    "bias", "high", "low", "mean", "seed", "value",  # levels and seeds
+    "attention", "fourier",  # counted from the end; exponents
+}  # fmt: skip
+OF_FOREIGN = {"dropout", "num_classes", "sigma_data", "std"}
+"""Settings that a network of another library takes as they are, and those that the data fills."""
+FACTS = {
+    "in_channels": 1,
+    "image_size": 28,
+    "num_classes": 10,
+    "mean": 0.0,
+    "std": 1.0,
+    "sigma_data": 0.5,
+    "levels": 256,
+}
+FUZZED = [
+    (kind, name)
+    for kind in ("network", "augmentation", "metric", "data", "density", "weighting")
+    for name in BUILTINS[kind]
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FUZZED)
+def test_minus_one_is_refused_in_one_line(kind, name):
+    if name in ("diffusers", "timm"):
+        pytest.importorskip(name)
+    known = allowed(registry.find(kind, name))
+    for key, setting in known.items():
+        standard = default(setting)
+        several = isinstance(standard, list | tuple)
+        first = standard[0] if several and standard else standard
+        if isinstance(first, bool) or not isinstance(first, int | float) or key in MAY_BE_NEGATIVE | OF_FOREIGN:
+            continue
+        facts = {fact: value for fact, value in FACTS.items() if fact in known and fact != key}
+        with pytest.raises(ValueError, match=rf"{kind}\.{name}.*: .+"):
+            create(kind, name, **facts, **{key: [-1] if several else -1})
+            pytest.fail(f"{kind} {name} takes {key}=-1")

@@ -83,11 +83,8 @@ def test_facts_are_left_to_the_data_and_then_filled(path):
 def test_the_mean_of_a_noise_density_is_no_fact_of_pixels(path):
     density = changed(path, "--task.density=log_normal")["task"]["density"]
     assert (density["mean"], density["std"]) == (-1.2, 1.2)
-    recipe = load(path, ["--task.density=log_normal", "--callbacks=[{name: evaluation, metrics: [fid]}]"])
-    assert build(recipe.task, {"mean": 0.3, "std": 0.5}).loss.density.mean == -1.2
-    (evaluation,) = recipe.callbacks
-    assert build(evaluation, {"mean": 0.3, "std": 0.5}).mean == 0.3
-    assert recipe.plain()["callbacks"][0]["mean"] == "from data"
+    task = load(path, ["--task.density=log_normal"]).task
+    assert build(task, {"mean": 0.3, "std": 0.5}).loss.density.mean == -1.2
 
 
 def test_latents_have_unit_size_in_every_part_of_the_task(path):
@@ -178,8 +175,8 @@ def test_a_part_of_an_earlier_run_is_injected(path):
     assert recipe.plain()["task"]["network"] == {"from": "runs/first"}
     asked = []
     network = create("network", "unet", width=8, multipliers=[1])
-    task = build(recipe.task, {}, lambda kind, run: asked.append((kind, run)) or network)
-    assert task.denoiser.network is network and asked == [("network", "runs/first")]
+    task = build(recipe.task, {}, lambda slot: asked.append(slot) or network)
+    assert task.denoiser.network is network and asked == [recipe.task.given["network"]]
     with pytest.raises(RecipeError, match="no earlier run"):
         build(recipe.task)
 

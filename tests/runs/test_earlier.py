@@ -1,17 +1,19 @@
 """Parts of earlier runs: `{from: RUN}` in a recipe, `--KEY.from=RUN` on the command line."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
-from small_runs import CNN, DIGITS, SHAPES, TRAINER, classifier, recipe
+from small_runs import CNN, DIFFUSION, DIGITS, SHAPES, TRAINER, classifier, recipe
 
 from genmods import checkpoint as files
-from genmods import execution, runs
+from genmods import earlier, execution, runs
 from genmods.commands import dispatch
 from genmods.data.images import to_float
 from genmods.errors import UserError
-from genmods.recipe import From
+from genmods.metrics.features import classifier_features
+from genmods.recipe import From, build
 from genmods.recipe.text import write
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -143,6 +145,26 @@ def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
     with pytest.raises(UserError, match=r"does not fit this ClassificationTask: .*head\.weight") as error:
         runs.load(tmp_path / "other.ckpt", raw=True)
     assert "\n" not in str(error.value)
+
+
+def test_the_namesake_of_a_slot_is_taken(workplace):
+    networks = {
+        "network": {"name": "generator", "latent": 4, "width": 4, "multipliers": [1]},
+        "discriminator": {"name": "discriminator", "width": 4, "multipliers": [1]},
+    }
+    first = execution.fit(recipe({"name": "gan", "latent": 4, **networks}, name="first"), quiet=True)
+    task = {"name": "gan", "latent": 4, "network": networks["network"], "discriminator": {"from": str(first)}}
+    later = recipe(task)
+    assert same(built(later).discriminator.state_dict(), runs.load(first).discriminator.state_dict())
+    assert earlier.self_contained(later)["task"]["discriminator"]["name"] == "discriminator"
+
+
+def test_a_classifier_judges_samples_as_evaluate_does(digits):
+    evaluation = {"name": "evaluation", "metrics": ["fid"], "features": {"from": str(digits)}}
+    later = recipe(DIFFUSION, callbacks=[evaluation])
+    facts = execution.build_data(later).facts()
+    callback = build(later.callbacks[0], facts, partial(earlier.inject, facts))
+    assert classifier_features(callback.classifier).name == classifier_features(runs.load(digits)).name
 
 
 def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):

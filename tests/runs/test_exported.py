@@ -4,7 +4,7 @@ import torch
 from genmods import checkpoint, earlier, exported, runs
 from genmods.errors import UserError
 from genmods.execution import fit
-from genmods.recipe import from_plain
+from genmods.recipe import From, from_plain
 
 RECIPE = {
     "name": "tiny",
@@ -27,7 +27,7 @@ def test_an_exported_model_is_the_trained_one(tmp_path, monkeypatch):
         torch.testing.assert_close(model(images), runs.load(run, raw=raw)(images), rtol=0, atol=0)
         assert model.class_names == [str(k) for k in range(10)]
     exported.write(runs.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
-    taken = earlier.inject(content["facts"], "network", str(tmp_path / "again.safetensors"))
+    taken = earlier.inject(content["facts"], From("network", str(tmp_path / "again.safetensors"), "", "task.network"))
     torch.testing.assert_close(taken.state_dict(), model.network.state_dict(), rtol=0, atol=0)
 
 

@@ -11,8 +11,8 @@ from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.shared import Every, judged
 from genmods.errors import UserError
 from genmods.metrics.base import Evidence, Metric, likelihoods
-from genmods.metrics.features import Features, classifier_features, pixel_features
-from genmods.networks.base import Network
+from genmods.metrics.features import classifier_features, pixel_features
+from genmods.tasks.base import Task
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
@@ -20,8 +20,8 @@ from genmods.visual.picture import to_picture
 class Evaluation(Callback):
     """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
 
-    `features` is a classifier's network (of images normalised to the data's `mean` and `std`); without one the pixels
-    themselves are compared, which suits very small images only.
+    `features` is a classifier, `{from: RUN}`; without one the pixels themselves are compared, which suits very small
+    images only.
     """
 
     def __init__(
@@ -30,15 +30,13 @@ class Evaluation(Callback):
         n: int = 2000,
         every: int = 1,
         seed: int = 1,
-        features: Network | None = None,
-        mean: float = 0.0,
-        std: float = 1.0,
+        features: Task | None = None,
         levels: int = 256,
     ) -> None:
         if n < 2:
             raise ValueError(f"n must be at least 2, not {n}")
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
-        self.network, self.mean, self.std = features, mean, std
+        self.classifier = features
         self.every = Every(every)
         self._reference: Evidence | None = None
 
@@ -73,11 +71,15 @@ class Evaluation(Callback):
         if self._reference is None:
             splits = trainer.datamodule.splits  # type: ignore[attr-defined]
             test = splits.get("val")
+            classifier, device = self.classifier, str(module.device)
+            features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
             bits, flow_bits = likelihoods(module)
             self._reference = Evidence(
                 train=splits["train"].pixels,
+                train_labels=splits["train"].labels,
                 test=None if test is None else test.pixels,
-                features=self._features(str(module.device)),
+                test_labels=None if test is None else test.labels,
+                features=features,
                 bits=bits,
                 flow_bits=flow_bits,
                 n=self.n,
@@ -88,11 +90,3 @@ class Evaluation(Callback):
             self._reference.__dict__.pop(name, None)
         self._reference.generate = lambda n: samples
         return self._reference
-
-    def _features(self, device: str) -> Features:
-        if self.network is None:
-            return pixel_features()
-        extractor, mean, std = classifier_features(self.network, device=device), self.mean, self.std
-        embed = extractor.function
-        extractor.function = lambda x: embed((x - mean) / std)
-        return extractor

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from genmods.errors import UserError
+from genmods.errors import UserError, nearest
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
@@ -81,8 +81,6 @@ def _dispatch(arguments: list[str]) -> int:
         arguments = [command, *(argument for argument in arguments if argument is not command)]
     command, *rest = arguments
     if command not in COMMANDS:
-        from genmods.registry import nearest
-
         raise UserError(f"genmods: there is no command '{command}'{nearest(command, COMMANDS)}")
     from genmods.commands.parser import execute
 

@@ -100,9 +100,9 @@ def record(
 
 def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progress: Progress) -> Evidence:
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
+    from genmods.disk import cache
     from genmods.execution import build_data, check_data
     from genmods.metrics.base import Evidence, likelihoods
-    from genmods.metrics.statistics import default_cache
     from genmods.runs import recipe_of
 
     make = sampler(task, options.seed, options.batch_size, progress)
@@ -126,7 +126,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
         n=options.n,
         levels=facts["levels"],
         seed=options.seed,
-        cache=default_cache(),
+        cache=cache("statistics"),
     )
 
 

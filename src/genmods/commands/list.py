@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _one(kind: str) -> None:
-    from genmods.recipe.source import summary
+    from genmods.source import summary
 
     entries = registry.entries(kind)
     width = max(map(len, entries), default=0) + 2

@@ -7,7 +7,7 @@ import re
 from importlib import import_module
 from typing import NoReturn
 
-from genmods.errors import UserError
+from genmods.errors import UserError, nearest
 from genmods.table import SECTIONS
 
 
@@ -43,7 +43,6 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
 
 def judge(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
     """Raise UserError at the first argument that is no option and no value of the sections `overrides` of a recipe."""
-    from genmods.registry import nearest
 
     known = [option for action in parser._actions for option in action.option_strings]
     sections = [f"--{section}" for section in overrides]

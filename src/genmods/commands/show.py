@@ -7,8 +7,8 @@ import ast
 
 from genmods import registry
 from genmods.recipe.check import FILLED, UNKNOWN, allowed, default, is_fact
-from genmods.recipe.source import Setting, docstring
 from genmods.recipe.text import Node, plain, write
+from genmods.source import Setting, docstring
 from genmods.table import KINDS
 
 

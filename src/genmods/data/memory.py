@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from genmods.disk import cache
 
 _SMALL = 1 << 28
 
@@ -16,12 +17,12 @@ _SMALL = 1 << 28
 def allocate(shape: tuple[int, ...]) -> Tensor:
     """An uninitialised uint8 tensor; one of more than half of the free memory is mapped from a scratch file.
 
-    The file lies in GENMODS_CACHE (or ~/.cache/genmods) and is unlinked at once: its space is freed with the process.
+    The file lies in the cache folder and is unlinked at once: its space is freed with the process.
     """
     size = math.prod(shape)
     if size <= _SMALL or size <= _free_memory() // 2:
         return torch.empty(shape, dtype=torch.uint8)
-    folder = Path(os.environ.get("GENMODS_CACHE") or "~/.cache/genmods").expanduser()
+    folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(suffix=".uint8", dir=folder)
     os.truncate(descriptor, size)

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from genmods.disk import cache
 from genmods.errors import UserError
 
 
 def home(root: str | None) -> Path:
-    """The folder that downloads go to: `root`, GENMODS_DATA, or ~/.cache/genmods/data."""
-    return Path(root or os.environ.get("GENMODS_DATA") or "~/.cache/genmods/data").expanduser()
+    """The folder that downloads go to: `root`, GENMODS_DATA, or `data` in the cache folder."""
+    return Path(root or os.environ.get("GENMODS_DATA") or cache("data")).expanduser()
 
 
 def candidates(root: str | None, inside: list[str], well_known: list[str]) -> list[Path]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genmods.errors import UserError
-from genmods.metrics.features import Features, to_float
+from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
 
 Likelihood = Callable[[Tensor, Tensor], Tensor]
@@ -89,7 +89,7 @@ class Evidence:
 
     def images(self, what: str) -> Tensor:
         """The images called `what`, float32 in [-1, 1]; raises UserError where there are none."""
-        return to_float(self.need(what), self.levels)
+        return as_float(self.need(what), self.levels)
 
     def need(self, what: str) -> Tensor:
         """The images or labels called `what` as they are; raises UserError where there are none."""

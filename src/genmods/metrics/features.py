@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from genmods.data.images import to_float, to_uint8
 from genmods.errors import UserError
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -28,9 +29,9 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:10]
 
 
-def to_float(images: Tensor, levels: int = 256) -> Tensor:
+def as_float(images: Tensor, levels: int = 256) -> Tensor:
     """Images as float32 in [-1, 1], from uint8 values 0 ... `levels` - 1, or as they are."""
-    return images.float() * (2 / (levels - 1)) - 1 if images.dtype == torch.uint8 else images.float()
+    return to_float(images, levels) if images.dtype == torch.uint8 else images.float()
 
 
 @dataclass
@@ -57,10 +58,10 @@ class Features:
     @torch.no_grad()
     def _run(self, function: Callable[[Tensor], Tensor], images: Tensor, levels: int) -> Tensor:
         batches = images.split(self.batch_size)
-        return torch.cat([function(to_float(batch, levels)).flatten(1).float().cpu() for batch in batches])
+        return torch.cat([function(as_float(batch, levels)).flatten(1).float().cpu() for batch in batches])
 
 
-def classifier_features(classifier: nn.Module, label: str = "classifier", device: str = "cpu") -> Features:
+def classifier_features(classifier: nn.Module, device: str = "cpu") -> Features:
     """The embedding of a classifier before its head: `classifier.features(x)` for x in [-1, 1].
 
     Its class probabilities are `classifier.probabilities(x)` where it has that, else the softmax of its logits. The
@@ -72,7 +73,7 @@ def classifier_features(classifier: nn.Module, label: str = "classifier", device
     classifier.eval().requires_grad_(False).to(device)
     probabilities = getattr(classifier, "probabilities", lambda x: classifier(x).softmax(dim=1))
     return Features(
-        name=f"{label}-{weights_hash(classifier)}",
+        name=f"classifier-{weights_hash(classifier)}",
         function=lambda x: embed(x.to(device)),
         classify=lambda x: probabilities(x.to(device)),
     )
@@ -83,13 +84,13 @@ def pixel_features() -> Features:
     return Features("pixels", lambda x: x.flatten(1))
 
 
-def inception_features(weights: Path | None = None, device: str = "cpu") -> Features:
+def inception_features(device: str = "cpu") -> Features:
     """The Inception network of the published FID figures, 2048 features, from a weights file on this machine.
 
-    Looks for `weights`, then in torch's hub folder; nothing is downloaded. Raises UserError where the file or the
+    Looks for it in torch's hub folder; nothing is downloaded. Raises UserError where the file or the
     package torch-fidelity, which holds the network, is missing.
     """
-    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if not path.is_file():
         raise UserError(f"no Inception weights at {path}: put the file there, or take a classifier's run as features")
     try:
@@ -100,7 +101,6 @@ def inception_features(weights: Path | None = None, device: str = "cpu") -> Feat
         raise UserError("the features 'inception' need the package torch-fidelity") from error
 
     def function(x: Tensor) -> Tensor:
-        pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return network(pixels.expand(-1, 3, -1, -1).to(device))
+        return network(to_uint8(x).expand(-1, 3, -1, -1).to(device))
 
     return Features(f"inception-{weights_hash(network)}", function, batch_size=100)

@@ -29,10 +29,10 @@ def frechet_distance(first: GaussianStatistics, second: GaussianStatistics) -> f
     return float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross)
 
 
-def _kernel_sum(x: Tensor, y: Tensor, block: int = 2000) -> float:
+def _kernel_sum(x: Tensor, y: Tensor) -> float:
     """Sum of the kernel over all pairs, block by block."""
     d = x.shape[1]
-    return sum(float(((a @ y.T) / d + 1).pow(3).sum()) for a in x.split(block))
+    return sum(float(((a @ y.T) / d + 1).pow(3).sum()) for a in x.split(2000))
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
@@ -63,6 +63,10 @@ class FrechetDistance(Metric):
 
     bootstrap: int = 10
 
+    def __post_init__(self) -> None:
+        if self.bootstrap < 0:
+            raise ValueError(f"bootstrap must be at least 0, not {self.bootstrap}")
+
     def __call__(self, evidence: Evidence) -> Findings:
         reference, features = evidence.reference, evidence.sample_features
         value = frechet_distance(gaussian_statistics(features), reference)
@@ -83,10 +87,17 @@ class FrechetDistance(Metric):
 
 @dataclass
 class KernelDistance(Metric):
-    """KID of the samples against at most `references` training images; unbiased, so their number shifts nothing."""
+    """KID of the samples against at most `references` training images; unbiased, so their number shifts nothing.
+
+    The interval is value ± 1.96 standard errors over `blocks` parts of the samples; 1 leaves it out.
+    """
 
     references: int = 10000
-    bootstrap: int = 10
+    blocks: int = 10
+
+    def __post_init__(self) -> None:
+        if self.references < 2 or self.blocks < 1:
+            raise ValueError(f"references={self.references} must be at least 2, blocks={self.blocks} at least 1")
 
     def __call__(self, evidence: Evidence) -> Findings:
         generator = evidence.generator()
@@ -95,7 +106,7 @@ class KernelDistance(Metric):
         features = evidence.sample_features
         value = kernel_distance(features, real)
         low = high = None
-        chunks = features[torch.randperm(len(features), generator=generator)].chunk(max(1, self.bootstrap))
+        chunks = features[torch.randperm(len(features), generator=generator)].chunk(self.blocks)
         parts = [chunk for chunk in chunks if len(chunk) > 1]
         if len(parts) > 1:
             drawn = torch.tensor([kernel_distance(part, real) for part in parts])

@@ -21,11 +21,11 @@ def distances(queries: Tensor, points: Tensor) -> Tensor:
     return torch.cdist(queries - centre, points - centre)
 
 
-def nearest(queries: Tensor, points: Tensor, k: int = 1, block: int = 500) -> tuple[Tensor, Tensor]:
+def nearest(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Ascending distances [N, k] and indices [N, k] of the nearest of `points` [M, D] for `queries` [N, D]."""
     if not 1 <= k <= len(points):
         raise ValueError(f"k must be between 1 and the number of points {len(points)}, got {k}")
-    found = [distances(part, points).topk(k, largest=False) for part in queries.split(block)]
+    found = [distances(part, points).topk(k, largest=False) for part in queries.split(500)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
@@ -39,6 +39,12 @@ class NearestImages(Metric):
     shown: int = 8
     k: int = 4
     threshold: float = 0.01
+
+    def __post_init__(self) -> None:
+        if min(self.shown, self.k) < 1:
+            raise ValueError(f"shown={self.shown} and k={self.k} must be at least 1")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie in (0, 1), not {self.threshold}")
 
     def __call__(self, evidence: Evidence) -> Findings:
         train, samples = evidence.images("train"), evidence.samples
@@ -72,6 +78,10 @@ class NearestNeighbours(Metric):
     """Accuracy on the test images of a vote among the `k` nearest training images in feature space."""
 
     k: int = 20
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}")
 
     def __call__(self, evidence: Evidence) -> Findings:
         labels, answers = evidence.need("train_labels"), evidence.need("test_labels")

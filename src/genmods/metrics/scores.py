@@ -23,17 +23,17 @@ def inception_score(probabilities: Tensor) -> float:
     return float((torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp())
 
 
-def neighbour_distance(points: Tensor, k: int, block: int = 1000) -> Tensor:
+def neighbour_distance(points: Tensor, k: int) -> Tensor:
     """Distance [N] of each point [N, D] to its k-th nearest other point."""
     if not 1 <= k < len(points):
         raise ValueError(f"k must be between 1 and the number of points - 1 = {len(points) - 1}, got {k}")
-    return torch.cat([distances(part, points).kthvalue(k + 1, dim=1).values for part in points.split(block)])
+    return torch.cat([distances(part, points).kthvalue(k + 1, dim=1).values for part in points.split(1000)])
 
 
-def coverage(points: Tensor, manifold: Tensor, k: int = 3, block: int = 1000) -> float:
+def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
     """The part of `points` [N, D] inside the k-neighbour balls of `manifold` [M, D]."""
     radius = neighbour_distance(manifold, k)
-    inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(block)]
+    inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(1000)]
     return float(torch.cat(inside).double().mean())
 
 
@@ -56,10 +56,19 @@ def _real_subset(evidence: Evidence) -> Tensor:
 
 
 @dataclass
-class Precision(Metric):
-    """How much of the samples lies in the manifold of as many training images."""
+class _OfManifold(Metric):
+    """A manifold is the union of balls around points that reach their `k`-th neighbour."""
 
     k: int = 3
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}")
+
+
+@dataclass
+class Precision(_OfManifold):
+    """How much of the samples lies in the manifold of as many training images."""
 
     def __call__(self, evidence: Evidence) -> Findings:
         real, fake = _real_subset(evidence), evidence.sample_features
@@ -69,10 +78,8 @@ class Precision(Metric):
 
 
 @dataclass
-class Recall(Metric):
+class Recall(_OfManifold):
     """How much of as many training images lies in the manifold of the samples."""
-
-    k: int = 3
 
     def __call__(self, evidence: Evidence) -> Findings:
         real, fake = _real_subset(evidence), evidence.sample_features
@@ -104,16 +111,19 @@ class BitsPerDimension(Metric):
     images: int = 10000
     batch_size: int = 100
 
+    def __post_init__(self) -> None:
+        if self.images < 2 or self.batch_size < 1:
+            raise ValueError(f"images={self.images} must be at least 2, batch_size={self.batch_size} at least 1")
+
     def __call__(self, evidence: Evidence) -> Findings:
         return _mean_bits(evidence, "bpd", evidence.bits, self.images, self.batch_size)
 
 
 @dataclass
-class FlowBitsPerDimension(Metric):
+class FlowBitsPerDimension(BitsPerDimension):
     """Bits per dimension by the probability flow, uniformly dequantised, of at most `images` test images."""
 
     images: int = 500
-    batch_size: int = 100
 
     def __call__(self, evidence: Evidence) -> Findings:
         return _mean_bits(evidence, "bpd_ode", evidence.flow_bits, self.images, self.batch_size)

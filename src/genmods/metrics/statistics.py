@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from genmods.disk import replacing
 
 
 class GaussianStatistics(NamedTuple):
@@ -48,13 +49,6 @@ def cached_statistics(
     if path.is_file():
         return GaussianStatistics(*torch.load(path, weights_only=True))
     statistics = gaussian_statistics(features())
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(f".{os.getpid()}")
-    torch.save(tuple(statistics), staged)
-    staged.replace(path)
+    with replacing(path) as staged:
+        torch.save(tuple(statistics), staged)
     return statistics
-
-
-def default_cache() -> Path:
-    """The folder for reference statistics: `$XDG_CACHE_HOME/genmods`, or `~/.cache/genmods`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genmods" / "statistics"

@@ -63,7 +63,9 @@ class ConvNeXt(Network):
         require_classes(num_classes)
         if not widths or len(widths) != len(blocks):
             raise ValueError(f"widths and blocks must be equally long, not {list(widths)} and {list(blocks)}")
-        if kernel % 2 == 0:
+        if min(*widths, *blocks, patch) < 1:
+            raise ValueError(f"widths, blocks and patch={patch} must be at least 1")
+        if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, not {kernel}")
         if image_size // patch >> (len(widths) - 1) < 1:
             raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} stages and patch {patch}")

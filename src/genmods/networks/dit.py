@@ -35,6 +35,8 @@ class DiT(Network):
             raise ValueError(f"width is {width}, heads is {heads}: 4 and the heads must divide the width")
         if depth < 1 or patch < 1:
             raise ValueError(f"depth is {depth}, patch is {patch}: both must be at least 1")
+        if cond_channels < 0:
+            raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
         self.num_classes, self.cond_channels = num_classes, cond_channels
         self.width, self.patch = width, patch
         self.out_channels = in_channels if out_channels is None else out_channels

@@ -50,6 +50,8 @@ class UNet(Network):
             raise ValueError(f"blocks is {blocks}: each level needs at least 1")
         if patch < 1:
             raise ValueError(f"patch is {patch}: it must be at least 1")
+        if heads < 1 or cond_channels < 0:
+            raise ValueError(f"heads={heads} must be at least 1, cond_channels={cond_channels} at least 0")
         if any(not -levels <= level < levels for level in attention):
             raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
         self.num_classes, self.cond_channels, self.patch = num_classes, cond_channels, patch

@@ -40,6 +40,8 @@ class VDM(Network):
         super().__init__()
         if width < 2 or width % 2 or depth < 1:
             raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
+        if cond_channels < 0:
+            raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
         self.num_classes, self.cond_channels = num_classes, cond_channels
         self.fourier = tuple(fourier)
         self.out_channels = in_channels if out_channels is None else out_channels

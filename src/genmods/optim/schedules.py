@@ -24,7 +24,7 @@ class Schedule(LRScheduler):
     a negative `warmup`, or an `end` outside [0, 1].
     """
 
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.0, end: float = 0.0) -> None:
+    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
         if not 1 <= total_steps < math.inf:
             raise ValueError(f"total_steps must be at least 1 and finite, not {total_steps}")
         self.total_steps = int(total_steps)
@@ -62,18 +62,12 @@ class Schedule(LRScheduler):
 class Cosine(Schedule):
     """Warm-up, then half a cosine from 1 to `end` (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
 
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
-        super().__init__(optimizer, total_steps, warmup, end)
-
     def decay(self, progress: float) -> float:
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 class Linear(Schedule):
     """Warm-up, then a straight line from 1 to `end`: the triangle of short runs with `warmup` 0.2."""
-
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
-        super().__init__(optimizer, total_steps, warmup, end)
 
     def decay(self, progress: float) -> float:
         return 1 + (self.end - 1) * progress

@@ -11,20 +11,20 @@ from genmods.errors import UserError
 from genmods.recipe.check import LATE, From, Part, fill
 from genmods.recipe.text import RecipeError, marked
 
-Inject = Callable[[str, str], Any]
+Inject = Callable[[From], Any]
 
 
 def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject | None = None, **extra: Any) -> Any:
     """The object of a part: its given settings, `facts` for those left open, and `extra` arguments.
 
-    Optimizers and schedules become `functools.partial(cls, **settings)`. `inject(kind, run)` supplies `{from: RUN}`.
+    Optimizers and schedules become `functools.partial(cls, **settings)`. `inject(slot)` supplies `{from: RUN}`.
     Raises RecipeError, with file and line, where the class refuses its settings or cannot be imported.
     """
     if isinstance(part, From):
         if inject is None:
             raise RecipeError(part.where, part.path, "no earlier run can be used here")
         try:
-            return inject(part.kind, part.run)
+            return inject(part)
         except UserError as error:
             raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
     facts = facts or {}
@@ -42,7 +42,7 @@ def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject
         return partial(cls, **values, **extra) if part.kind in LATE else cls(**values, **extra)
     except RecipeError:
         raise
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
         raise RecipeError(part.where, part.path, " ".join(str(error).split())) from error
 
 

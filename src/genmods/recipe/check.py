@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from genmods import registry
-from genmods.errors import UserError
+from genmods.errors import UserError, nearest
 from genmods.recipe import guards, hints
-from genmods.recipe.source import Setting, dotted, find_class, lookup, settings
 from genmods.recipe.text import Node, RecipeError, marked, plain
-from genmods.registry import Entry, nearest
+from genmods.registry import Entry
+from genmods.source import Setting, dotted, find_class, lookup, settings
 
 FACTS = ("in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
 """What the data module knows: fills a setting of that name that the recipe leaves open."""

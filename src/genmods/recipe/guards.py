@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from genmods.recipe.source import Found, bases, dotted, find_class
+from genmods.source import Found, bases, dotted, find_class
 
 _FUNCTIONS = {
     f.__name__: f for f in (abs, all, any, bool, float, int, isinstance, len, max, min, set, sorted, str, sum, tuple)
@@ -73,7 +73,7 @@ def _evaluate(expression: ast.expr, values: dict[str, Any]) -> Any:
 
 
 def _of_class(found: Found) -> Iterator[Guard]:
-    """The guards of the constructor, and of the inherited one where there is none or it is called."""
+    """The guards of the constructor, and of the inherited one where there is none or `__post_init__` calls it."""
     assert isinstance(found.value, ast.ClassDef)
     methods = (
         m for m in found.value.body if isinstance(m, ast.FunctionDef) and m.name in ("__init__", "__post_init__")
@@ -81,7 +81,7 @@ def _of_class(found: Found) -> Iterator[Guard]:
     method = next(methods, None)
     if method is not None:
         yield from _of_method(method)
-    if method is None or method.name == "__post_init__":
+    if method is None or (method.name == "__post_init__" and "super().__post_init__()" in ast.unparse(method)):
         for base in bases(found):
             yield from _of_class(base)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from genmods.recipe.source import Module, dotted, lookup
 from genmods.recipe.text import Node, RecipeError, plain
+from genmods.source import Module, dotted, lookup
 from genmods.table import KINDS
 
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "PathLike": str}

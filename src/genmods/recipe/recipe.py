@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from genmods.errors import nearest
 from genmods.recipe import override
 from genmods.recipe.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
 from genmods.recipe.hints import told
 from genmods.recipe.text import Node, RecipeError, marked, read, write
-from genmods.registry import Entry, nearest
+from genmods.registry import Entry
 from genmods.table import KINDS, SECTIONS
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from genmods.errors import nearest
 from genmods.recipe.text import RecipeError
-from genmods.registry import nearest
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from genmods.disk import replacing
 from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
 from genmods.tracking.names import METRICS, documented
 
@@ -66,8 +66,6 @@ def write_report(folders: list[Path], out: Path | None = None) -> Path:
     """
     out = out or folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render([read_run(folder) for folder in folders])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staged = out.with_name(f".{out.name}.{os.getpid()}")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(out)
+    with replacing(out) as staged:
+        staged.write_text(text, encoding="utf-8")
     return out

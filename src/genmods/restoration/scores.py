@@ -62,15 +62,15 @@ class Scores:
             shape = list(images.shape[1:])
             raise UserError(f"the features {self.features.name} do not take an image of shape {shape}") from None
 
-    def summary(self) -> dict[str, tuple[float, float]]:
-        """Mean and standard error of each figure that every row has and that is finite somewhere."""
+    def summary(self) -> dict[str, tuple[float, float, int]]:
+        """Mean, standard error and count of each figure over the rows where it is finite."""
         result = {}
         for name in ("psnr", "ssim", "lpips"):
             values = [row[name] for row in self.rows.values() if math.isfinite(row.get(name, math.nan))]
             if values:
                 column = torch.tensor(values, dtype=torch.float64)
                 error = column.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-                result[name] = (column.mean().item(), error)
+                result[name] = (column.mean().item(), error, len(values))
         return result
 
     def table(self) -> str:
@@ -80,8 +80,10 @@ class Scores:
         lines = [f"{'':<{width}}" + "".join(f"{name:>16}" for name in summary)]
         for name, row in list(self.rows.items())[:20]:
             lines.append(f"{name:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
-        cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error in summary.values())
+        cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error, _ in summary.values())
         lines.append(f"{f'mean of {len(self.rows)}':<{width}}{cells}")
+        if any(count < len(self.rows) for *_, count in summary.values()):
+            lines.append(f"{'of these':<{width}}" + "".join(f"{count:>16}" for *_, count in summary.values()))
         if self.features is not None and len(self.rows) > 1:
             result, truth = (gaussian_statistics(side) for side in torch.stack(self.embedded).unbind(1))
             lines.append(f"FID {frechet_distance(result, truth):.4g}, n {len(self.rows)}, {self.features.name}")

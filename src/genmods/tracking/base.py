@@ -7,13 +7,14 @@ takes the `logbook` of its trainer, which writes into the run folder and to ever
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 from PIL import Image
+
+from genmods.disk import replacing
 
 
 class RunLogger:
@@ -94,7 +95,5 @@ def stand_at(trainer: Trainer, step: int, epoch: int) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, and its folder, so that a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    staged.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    staged.replace(path)
+    with replacing(path) as staged:
+        staged.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from genmods.disk import replacing
 from genmods.tracking.base import RunLogger
 from genmods.tracking.series import Row, read_metrics
 
@@ -91,8 +92,7 @@ class MetricsFile(Logger, RunLogger):
 
     def _rewrite(self, rows: list[Row]) -> None:
         lines = [self._line(dict(zip(self._columns, self._columns, strict=True))), *map(self._line, rows)]
-        staged = self.path.with_name(f".metrics.csv.{os.getpid()}")
-        staged.write_bytes(b"".join(lines))
-        staged.replace(self.path)
+        with replacing(self.path) as staged:
+            staged.write_bytes(b"".join(lines))
         self._row = rows[-1] if rows else {}
         self._offset = sum(map(len, lines)) - len(lines[-1])

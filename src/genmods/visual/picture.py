@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from genmods.data.images import to_uint8
+
 
 def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int = 1) -> Image.Image:
     """A grid of images [N, C, H, W] in [-1, 1], row by row, enlarged by a whole number to stay readable.
@@ -14,7 +16,7 @@ def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int 
     """
     if images.shape[1] not in (1, 3):
         images = images[:, :1]
-    images = ((images.detach().float().cpu().nan_to_num(-1).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    images = to_uint8(images.detach().cpu().nan_to_num(-1))
     count, channels, height, width = images.shape
     scale = scale or max(1, round(56 / max(height, width)))
     images = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)

@@ -6,7 +6,6 @@ seeded by its key and put back afterwards: right, and some thirty times slower t
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.errors import nearest
 
 
 @dataclass
@@ -32,8 +32,7 @@ class TorchVision(Augmentation):
 
         cls = getattr(v2, self.transform, None)
         if not (isinstance(cls, type) and issubclass(cls, v2.Transform)):
-            near = difflib.get_close_matches(self.transform, dir(v2), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(self.transform, dir(v2))
             raise ValueError(f"torchvision.transforms.v2 has no transform {self.transform!r}{hint}")
         try:
             self._transform = cls(**self.settings)

@@ -28,6 +28,8 @@ class Erasing(Augmentation):
     draws: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
         if not 0 < self.area_min <= self.area_max <= 1:
             raise ValueError(f"areas must rise within (0, 1], not {self.area_min} to {self.area_max}")
         if self.ratio_max < 1:
@@ -61,6 +63,12 @@ class CutMix(Augmentation):
     p: float = 0.5
     draws: ClassVar[int] = 5
     mixes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0:
+            raise ValueError(f"alpha must be above 0, not {self.alpha}")
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch["image"], batch["label"]

@@ -20,6 +20,10 @@ class Flip(Augmentation):
     draws: ClassVar[int] = 1
     moves = True
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
+
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         return batch | {"image": mirror(batch["image"], u[:, 0] < self.p)}
 

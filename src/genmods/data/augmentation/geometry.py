@@ -74,6 +74,10 @@ class Rotate(Augmentation):
     degrees: float = 10.0
     draws: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.degrees <= 180:
+            raise ValueError(f"degrees must lie in [0, 180], not {self.degrees}")
+
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         angle = (2 * u[:, 0] - 1) * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)

@@ -24,6 +24,12 @@ class MixUp(Augmentation):
     draws: ClassVar[int] = 3
     mixes: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.alpha <= 0:
+            raise ValueError(f"alpha must be above 0, not {self.alpha}")
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
+
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch["image"], batch["label"]
         chosen, share, place = u.unbind(1)

@@ -43,6 +43,8 @@ class ImageFolder(Source):
     def __post_init__(self) -> None:
         if self.channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1 or 3, or left open, not {self.channels}")
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
         for name, allowed in (("background", ("white", "black")), ("on_error", ("stop", "skip"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(allowed)}, not {getattr(self, name)!r}")

@@ -33,8 +33,15 @@ class Synthetic(Source):
     def __post_init__(self) -> None:
         if self.side < 4:
             raise ValueError(f"side must be at least 4, not {self.side}")
-        if self.classes < 1:
-            raise ValueError(f"classes must be at least 1, not {self.classes}")
+        for name, value, least in (
+            ("train_images", self.train_images, 1),
+            ("test_images", self.test_images, 0),
+            ("channels", self.channels, 1),
+            ("classes", self.classes, 1),
+            ("noise", self.noise, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
 
     def read(self) -> dict[str, Images]:
         sizes = {"train": self.train_images, "test": self.test_images}

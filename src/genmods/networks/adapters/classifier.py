@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -15,12 +14,6 @@ from genmods.networks.base import Network
 
 Scale = tuple[Sequence[float], Sequence[float]]
 AS_GIVEN: Scale = ((1.0,), (0.0,))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint at the closest of `names`, `"; did you mean 'resnet18'?"`, or nothing."""
-    close = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 _reads = ContextVar("reads", default=True)

@@ -98,6 +98,8 @@ def new_unet(
     levels = len(channels)
     if not levels or any(c < 8 or c % 8 for c in channels):
         raise ValueError(f"channels is {tuple(channels)}: each must be a multiple of 8")
+    if blocks < 1:
+        raise ValueError(f"blocks is {blocks}: each level needs at least 1")
     if image_size % 2 ** (levels - 1):
         raise ValueError(f"image_size is {image_size}: {levels} levels ask for a multiple of {2 ** (levels - 1)}")
     if any(not -levels <= level < levels for level in attention):

@@ -6,13 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genmods.errors import UserError
+from genmods.errors import UserError, nearest
 from genmods.networks.adapters.classifier import (
     AS_GIVEN,
     ForeignClassifier,
     input_scale,
     loads_weights,
-    nearest,
     output_layer,
 )
 from genmods.networks.parts import require_classes

@@ -11,8 +11,8 @@ import pytest
 from genmods import registry
 from genmods.recipe import hints
 from genmods.recipe.check import FILLED, UNKNOWN, allowed, default
-from genmods.recipe.source import docstring, find_class, settings
 from genmods.recipe.text import Node
+from genmods.source import docstring, find_class, settings
 from genmods.table import BUILTINS
 
 PARTS = [(kind, name) for kind, parts in BUILTINS.items() for name in parts]
