@@ -59,7 +59,12 @@ def self_contained(recipe: Recipe) -> dict[str, Any]:
 
 def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
     """The recipe with which the run in the checkpoint `state` goes on: parts `{from: RUN}` of its task are those that
-    the checkpoint settled, for the earlier run may be gone by now."""
+    the checkpoint settled, for the earlier run may be gone by now.
+
+    Raises RecipeError or UserError where its task or optimizer is another one, or its end lies behind the run.
+    """
+    if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < state["global_step"]:
+        raise UserError(f"trainer.max_steps is {end}, and the run to go on with is at step {state['global_step']}")
     run = runs.recipe_of(state, "optimizer")
     for before, now in ((run.task, recipe.task), (run.optimizer, recipe.optimizer)):
         if isinstance(now, Part) and isinstance(before, Part) and now.entry != before.entry:

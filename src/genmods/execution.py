@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from genmods import checkpoint as files
 from genmods import earlier, logs, registry, runs
 from genmods.calibration import calibrate
-from genmods.callbacks.ema import EMA
+from genmods.callbacks.ema import find_ema
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.splits import shuffled
@@ -58,7 +58,6 @@ def place(recipe: Recipe, ckpt_path: str | None, prefer: str) -> Iterator[Place]
 def build_data(recipe: Recipe) -> ImageData:
     """The data module of a recipe, with its order and augmentation from the recipe's seed."""
     data: ImageData = build(recipe.data)
-    data.seed = recipe.seed
     return data
 
 
@@ -88,36 +87,18 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
 
 def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     state = files.load(at.checkpoint) if at.checkpoint else {}
-    if state:
-        recipe = earlier.continued(recipe, state)
-        if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < state["global_step"]:
-            raise UserError(f"trainer.max_steps is {end}, and the run to go on with is at step {state['global_step']}")
+    recipe = earlier.continued(recipe, state) if state else recipe
     data = build_data(recipe)
     facts = data.facts()
     task = build_task(recipe, facts)
-    if state:
-        task.load_state_dict(state["state_dict"])  # what does not fit is refused before the run is touched
-        task.trained_with = build(runs.recipe_of(state, "optimizer").optimizer)
     loggers = logs.build_loggers(recipe, state)
-    contents = {
-        "recipe": earlier.self_contained(recipe),
-        "facts": facts,
-        "data_hash": data.hash,
-        "run_ids": {logger.name: getattr(logger, "run_id", None) for logger in loggers},
-    }
-    settings = dict(recipe.trainer.given)
-    if quiet:
-        settings["enable_progress_bar"] = False
     callbacks = [build(part, facts, partial(earlier.inject, facts)) for part in recipe.callbacks]
-    if at.checkpoint is None:
+    if not state:
         task.warm_start(_examples(data))
-    trainer = make_trainer(at.folder, task, settings, callbacks, loggers, contents)
+    settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
+    trainer = make_trainer(at.folder, task, settings, callbacks, loggers, _contents(recipe, data, loggers))
     if state:
-        data.trainer = trainer
-        data.check_continued(state.get(type(data).__qualname__, {}))
-        for callback in callbacks:
-            if isinstance(callback, EMA):
-                callback.on_load_checkpoint(trainer, task, state)
+        _refuse_unlike(state, trainer, task, data)
     try:
         logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
         with refusals_in_one_line():
@@ -126,6 +107,26 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
             calibrate(at.folder / "checkpoints", data, trainer)
     finally:
         logs.close(loggers)
+
+
+def _contents(recipe: Recipe, data: ImageData, loggers: list[Any]) -> dict[str, Any]:
+    """What every checkpoint holds beside Lightning's own."""
+    return {
+        "recipe": earlier.self_contained(recipe),
+        "facts": data.facts(),
+        "data_hash": data.hash,
+        "run_ids": {logger.name: getattr(logger, "run_id", None) for logger in loggers},
+    }
+
+
+def _refuse_unlike(state: dict[str, Any], trainer: Trainer, task: Task, data: ImageData) -> None:
+    """Raises UserError where the run in the checkpoint `state` cannot go on so, before anything of it is touched."""
+    task.load_state_dict(state["state_dict"])
+    task.trained_with = build(runs.recipe_of(state, "optimizer").optimizer)
+    data.trainer = trainer
+    data.check_continued(state.get(type(data).__qualname__, {}))
+    if ema := find_ema(trainer):
+        ema.on_load_checkpoint(trainer, task, state)
 
 
 def _examples(data: ImageData) -> Tensor:

@@ -1,12 +1,14 @@
 """Counter-based random numbers: pure functions of a key, so that nothing random has a state to save.
 
 Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) on int64 tensors: row i of a
-result depends on `keys[i]` and `stream` alone, not on the batch it stands in, the device or the number of workers.
+result depends on `keys[i]` and `stream` alone, not on the batch it stands in or the number of workers; nor on the
+device, up to the last bits of a logarithm and a cosine.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,15 +19,20 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
+@lru_cache
+def _constants(device: torch.device, ndim: int) -> tuple[Tensor, Tensor]:
+    """The multipliers [2, ...] and what is added to the key in each round [10, 2, ...], copied to a device once."""
+    ones = [1] * ndim
+    multipliers, weyl = (torch.tensor(pair, device=device).view(2, *ones) for pair in (_MULTIPLIERS, _WEYL))
+    return multipliers, torch.arange(10, device=device).view(10, 1, *ones) * weyl
+
+
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
     """Philox 4x32-10: four 32-bit words (in int64) from four counter words and two key words of one shape [...]."""
     c0, c1, c2, c3 = counter
-    ones, device = [1] * c0.ndim, c0.device
-    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(2, *ones)
-    weyl = torch.tensor(_WEYL, device=device).view(2, *ones)
+    multipliers, bumps = _constants(c0.device, c0.ndim)
     even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
-    rounds = torch.arange(10, device=device).view(10, 1, *ones)
-    for k in ((torch.stack(key) + rounds * weyl) & _MASK).unbind():
+    for k in ((torch.stack(key) + bumps) & _MASK).unbind():
         product = (even * multipliers).flip(0)  # wraps around 2^64, whose bits are all there
         even, odd = (product >> 32).bitwise_xor_(odd).bitwise_xor_(k).bitwise_and_(_MASK), product
     odd = odd & _MASK
@@ -55,11 +62,6 @@ def normal(keys: Tensor, size: int, stream: int = 0) -> Tensor:
     radius = ((words[:, :half] + 1).float() * 2.0**-24).log().mul(-2).sqrt()
     angle = words[:, half:].float() * (2.0**-23 * math.pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :size]
-
-
-def integers(keys: Tensor, size: int, high: int, stream: int = 0) -> Tensor:
-    """Uniform integers int64 [B, size] in [0, high), `high` <= 2^31, row i a function of `keys[i]` and `stream`."""
-    return (_words(keys, size, stream) * high) >> 32
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from test_pictures import classification, fit, names
 
 from genmods import create
 from genmods.callbacks.compile import Compile
+from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.diffusion import Cosine, V
 from genmods.tasks.diffusion import DiffusionTask
 
@@ -46,3 +48,10 @@ def test_network_is_compiled_in_place(graphs):
     torch.testing.assert_close(*losses)
     for a, b in zip(eager.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_maps_of_a_compiled_network_are_seen_at_each_validation(tmp_path, graphs):
+    task = classification()
+    fit(tmp_path, task, [Compile(), FeatureMaps()])
+    assert names(tmp_path) == ["features_000002.png", "features_000004.png"]
+    assert graphs and task.network._compiled_call_impl is not None

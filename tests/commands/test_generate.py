@@ -185,10 +185,10 @@ def test_a_worse_model_is_moved_away_from(tmp_path, company):
         (["--worse", "worse"], "worse: a DiffusionTask that does not fit the model"),
         (["--ckpt_path", "labelled", "--worse", "cosine"], "cosine: a DiffusionTask that does not fit the model"),
         (["--guidance", "3"], "--guidance: the model knows no labels"),
-        (["--threshold", "0"], "quantile=0.0"),
+        (["--threshold", "0"], "--threshold 0.0: a quantile lies in (0, 1]"),
         (["--ckpt_path", "latents", "--threshold", "0.9"], "--threshold: it takes pixels"),
-        (["--interval", "3", "1"], "an interval of"),
-        (["--threshold", "2"], "quantile=2.0"),
+        (["--interval", "3", "1"], "--interval 3.0 1.0: of sigma/alpha, 0 <= LO < HI"),
+        (["--threshold", "2"], "--threshold 2.0: "),
         (["--label", "coat"], "the model's classes are none"),
     ],
 )

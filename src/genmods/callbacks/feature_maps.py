@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
 from genmods.callbacks.shared import Every
+from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
@@ -27,6 +28,7 @@ class FeatureMaps(Callback):
         self._handles: list[RemovableHandle] = []
         self._seen: list[Tensor] = []
         self._due = False
+        self._compiled: dict[nn.Module, Any] = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = self.every.due(trainer) and trainer.is_global_zero
@@ -35,6 +37,8 @@ class FeatureMaps(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._due and batch_idx == 0:
+            for network in outermost_networks(pl_module):  # a compiled one does not see the hooks
+                self._compiled[network], network._compiled_call_impl = network._compiled_call_impl, None
             convolutions = [layer for layer in pl_module.modules() if isinstance(layer, nn.Conv2d)]
             self._handles = [layer.register_forward_hook(self._keep) for layer in convolutions]
 
@@ -46,6 +50,8 @@ class FeatureMaps(Callback):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        for network, compiled in self._compiled.items():
+            network._compiled_call_impl = compiled
         maps, self._seen = self._seen, []
         if maps:
             chosen = torch.linspace(0, len(maps) - 1, min(self.layers, len(maps))).round().int().tolist()

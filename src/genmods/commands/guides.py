@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from genmods.errors import UserError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genmods.diffusion import Denoise, NoiseProcess
+    from genmods.networks.base import Condition
     from genmods.tasks.diffusion import DiffusionTask
 
 SETTINGS = ("guidance", "classifier", "worse", "interval", "threshold")
@@ -31,40 +33,46 @@ def guide(task: DiffusionTask, options: argparse.Namespace) -> Any:
 
     Without --guidance the weight is 1, or 2 for autoguidance; classifier-free guidance of weight 1 is none.
     """
-    import torch
+    _refuse(task, options)
+    other = companion(task, options) if options.classifier or options.worse else None
+    weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0
+    return partial(_guided, task, options, other, weight)
 
-    from genmods.diffusion import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
 
-    if options.guidance is not None and not math.isfinite(options.guidance):
-        raise UserError(f"--guidance {options.guidance}: a weight is a finite number")
+def _refuse(task: DiffusionTask, options: argparse.Namespace) -> None:
+    weight, quantile = options.guidance, options.threshold
+    if weight is not None and not math.isfinite(weight):
+        raise UserError(f"--guidance {weight}: a weight is a finite number")
     if options.classifier and options.worse:
         raise UserError("--classifier and --worse: only one of them can guide")
     for name in ("classifier", "threshold"):
         if getattr(options, name) is not None and task.codec is not None:
             raise UserError(f"--{name}: it takes pixels, and this model diffuses latents")
-    other: Any = companion(task, options) if options.classifier or options.worse else None
-    if options.guidance is not None and other is None and task.conditioning != "class":
+    if weight is not None and not (options.classifier or options.worse) and task.conditioning != "class":
         raise UserError("--guidance: the model knows no labels; name a --classifier or a --worse run that guides it")
-    weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0
+    lo, hi = options.interval or (0.0, math.inf)
+    if not 0 <= lo < hi:
+        raise UserError(f"--interval {lo} {hi}: of sigma/alpha, 0 <= LO < HI")
+    if quantile is not None and not 0 < quantile <= 1:
+        raise UserError(f"--threshold {quantile}: a quantile lies in (0, 1]")
 
-    def denoise(cond: dict[str, Tensor], labels: Tensor) -> Denoise:
-        plain = task.denoise(cond)
-        guided: Denoise
-        if options.classifier:
-            guided = ClassifierGuidance(plain, task.process, CleanClassifier(plain, other, labels), weight)
-        elif options.worse:
-            guided = Autoguidance(plain, other.denoise(cond), weight)
-        else:
-            guided = task.denoise(cond, weight)
-        if options.interval:
-            guided = Interval(guided, plain, task.process, *options.interval)
-        return guided if options.threshold is None else Threshold(guided, task.process, options.threshold)
 
-    try:
-        denoise({}, torch.empty(0))
-    except ValueError as error:
-        raise UserError(f"--interval, --threshold: {error}") from None
-    return denoise
+def _guided(
+    task: DiffusionTask, options: argparse.Namespace, other: Any, weight: float, cond: Condition, labels: Tensor
+) -> Denoise:
+    from genmods.diffusion import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
+
+    plain = task.denoise(cond)
+    guided: Denoise
+    if options.classifier:
+        guided = ClassifierGuidance(plain, task.process, CleanClassifier(plain, other, labels), weight)
+    elif options.worse:
+        guided = Autoguidance(plain, other.denoise(cond), weight)
+    else:
+        guided = task.denoise(cond, weight)
+    if options.interval:
+        guided = Interval(guided, plain, task.process, *options.interval)
+    return guided if options.threshold is None else Threshold(guided, task.process, options.threshold)
 
 
 def companion(task: DiffusionTask, options: argparse.Namespace) -> Any:

@@ -29,7 +29,7 @@ class ImageData(LightningDataModule):
     `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
     A val or test split that the source does not bring is taken from its training images: `val_fraction` and
     `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
-    `seed` sets the order and the augmentation (a recipe's own seed where it is left open).
+    `seed` sets the order and the augmentation; it is that of a recipe.
     `limit` keeps so many images of each split, for quick tries.
     """
 
@@ -42,7 +42,7 @@ class ImageData(LightningDataModule):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         num_workers: int = 0,
-        seed: int | None = None,
+        seed: int = 0,
         split_seed: int = 0,
         limit: int | None = None,
     ):
@@ -63,7 +63,7 @@ class ImageData(LightningDataModule):
         self.image_size = image_size
         self.fractions = {"test": test_fraction, "val": val_fraction}
         self.num_workers = num_workers
-        self.seed = seed or 0
+        self.seed = seed
         self.split_seed = split_seed
         self.limit = limit
 

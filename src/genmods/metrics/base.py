@@ -35,11 +35,6 @@ class Figure:
     floor: float | None = None
     note: str = ""
 
-    def __str__(self) -> str:
-        interval = "" if self.low is None or self.high is None else f" [{self.low:.4g}, {self.high:.4g}]"
-        floor = "" if self.floor is None else f" (floor {self.floor:.4g})"
-        return f"{self.name} {self.value:.4g}{interval}{floor}"
-
 
 @dataclass
 class Findings:

@@ -31,8 +31,8 @@ class Colour(Augmentation):
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        spread = torch.tensor([self.brightness, self.contrast, self.saturation], device=u.device)
-        brightness, contrast, saturation = (1 + spread * (2 * u - 1)).unbind(1)
+        spreads = self.brightness, self.contrast, self.saturation
+        brightness, contrast, saturation = (1 + s * (2 * v - 1) for s, v in zip(spreads, u.unbind(1), strict=True))
         images = (batch["image"] + 1) / 2
         images = (images * broadcast(brightness)).clamp_(0, 1)
         mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
@@ -46,4 +46,5 @@ def _grey(images: Tensor) -> Tensor:
     """Luma [B, 1, H, W] of RGB images, the plain mean over channels of others."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    return torch.einsum("bchw,c->bhw", images, images.new_tensor(_LUMA))[:, None]
+    red, green, blue = images.split(1, dim=1)
+    return (_LUMA[0] * red).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])

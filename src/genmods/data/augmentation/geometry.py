@@ -32,7 +32,7 @@ class Shift(Augmentation):
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, pad = batch["image"], self.pixels
         if self.padding == "reflect":
-            rows, columns = (_reflected(length, pad).to(images.device) for length in images.shape[-2:])
+            rows, columns = (_reflected(length, pad, images.device) for length in images.shape[-2:])
             padded = images.index_select(2, rows).index_select(3, columns)
         else:
             padded = F.pad(images, [pad] * 4, value=-1 if images.is_floating_point() else 0)
@@ -100,11 +100,11 @@ def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
     return runs.index_select(0, start.view(-1)).view(batch, channels, height, width)
 
 
-def _reflected(length: int, pad: int) -> Tensor:
+def _reflected(length: int, pad: int, device: torch.device) -> Tensor:
     """Positions 0 ... length - 1 with `pad` more on either side, reflected without repeating the border."""
     if pad >= length:
         raise ValueError(f"an image of {length} pixels cannot be reflected by {pad}")
-    return length - 1 - (length - 1 - torch.arange(-pad, length + pad).abs()).abs()
+    return length - 1 - (length - 1 - torch.arange(-pad, length + pad, device=device).abs()).abs()
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Learned(VariancePreserving):
     def _gamma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """γ(t) and dγ/dt."""
         value, rate = self._monotone(t)
-        (first, last), _ = self._monotone(torch.tensor([0.0, 1.0]).to(t))
+        (first, last), _ = self._monotone(torch.arange(2, dtype=t.dtype, device=t.device))
         start, end = self.ends.to(t)
         scale = (end - start) / (last - first)
         return start + scale * (value - first), scale * rate
