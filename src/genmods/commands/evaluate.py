@@ -134,10 +134,12 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
     from genmods import runs
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.tasks.classification import ClassificationTask
+    from genmods.tasks.image import ImageTask
 
     device = inference.device()
     if choice is None:
-        return classifier_features(task, device=device) if callable(getattr(task, "features", None)) else None
+        return classifier_features(task, device=device) if isinstance(task, ClassificationTask) else None
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
@@ -147,6 +149,8 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     if None not in (judged, shown) and judged != shown:
         raise UserError(f"--features {choice}: it sees images of {judged} channels, and these have {shown}")
     features = classifier_features(classifier, device=device)
+    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
+        features.classify = None  # what it says is not one class an image
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features
 
