@@ -29,9 +29,11 @@ from genmods.networks.base import Network
 from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
+from genmods.tracking.base import Logbook
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.names import TABLES
 from genmods.tracking.series import read_series
+from genmods.visual.picture import to_picture
 
 
 class TinyDenoiser(Network):
@@ -115,8 +117,6 @@ def test_drawing_changes_nothing_in_the_training(tmp_path):
 
 
 def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
-    from genmods.visual.picture import to_picture
-
     task = diffusion()
     fit(tmp_path, task, [SampleGrid(n=4, seed=3)])
     expected = to_picture(task.sample(4, seed=3), 2)
@@ -146,6 +146,22 @@ def test_confusion_and_worst_images_of_a_classifier(tmp_path):
     content = json.loads((tmp_path / "confusion.json").read_text())
     assert content["counts"] == task.confusion_counts.tolist() and content["step"] == 4
     assert names(tmp_path) == ["features_000002.png", "features_000004.png", "worst_000002.png", "worst_000004.png"]
+
+
+def test_the_worst_images_are_those_of_the_answers_that_count(tmp_path, monkeypatch):
+    """The figures average over all views of an image; here many a single view is answered otherwise."""
+    torch.manual_seed(0)
+    task, tables = ClassificationTask(TinyClassifier(), augment_test="flip_shift", image_size=8), {}
+    monkeypatch.setattr(Logbook, "rows", lambda self, key, columns, rows: tables.update({key: rows}))
+    data = fit(tmp_path, task, [Mistakes(shown=100)]).datamodule
+    scores, labels, index = task.answered
+    losses = torch.nn.functional.nll_loss(scores, labels, reduction="none")
+    order = losses.argsort(descending=True)[:100].tolist()
+    for (image, true, said, loss), i in zip(tables["val/worst"], order, strict=True):
+        assert (true, said) == (str(int(labels[i])), str(int(scores[i].argmax())))
+        assert loss == pytest.approx(float(losses[i]))
+        shown = to_float(data.splits["val"].pixels[index[i]], data.source.levels)
+        assert image.tobytes() == to_picture(shown[None], 1).tobytes()
 
 
 def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
