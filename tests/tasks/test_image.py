@@ -45,6 +45,14 @@ def test_a_network_that_does_not_fit_is_refused_when_built(task):
         task(UNet(width=8, multipliers=(1,)), **settings(task))
 
 
+def test_what_was_in_eval_mode_stays_so():
+    network = FastCNN(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
+    network.blocks[0].norms.eval()  # a frozen norm
+    before = {name: part.training for name, part in network.named_modules()}
+    ClassificationTask(network, num_classes=3, image_size=8)
+    assert {name: part.training for name, part in network.named_modules()} == before and network.training
+
+
 def test_logits_are_one_a_class_and_targets_are_any_number():
     with pytest.raises(ValueError, match=r"FastCNN gives \[3\] for an image, not 4 logits"):
         make(MultilabelTask, num_classes=4)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
+from genmods.networks.base import evaluating
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -44,15 +45,7 @@ def judged(trainer: Trainer, module: LightningModule, averaged: bool = True) -> 
     The generators are put back afterwards, so that looking changes nothing in the training.
     """
     ema = find_ema(trainer)
-    modes = {part: part.training for part in module.modules()}
-    with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []), torch.no_grad():
-        module.eval()
-        try:
-            if ema is None:
-                yield
-            else:
-                with ema.weights(module, averaged):
-                    yield
-        finally:
-            for part, training in modes.items():
-                part.training = training
+    weights = nullcontext() if ema is None else ema.weights(module, averaged)
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), evaluating(module), weights:
+        yield

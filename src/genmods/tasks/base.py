@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from genmods import keyed
 from genmods.errors import UserError
+from genmods.networks.base import evaluating
 from genmods.optim.groups import parameter_groups
 
 Batch = dict[str, Tensor]
@@ -108,13 +109,9 @@ def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
     """
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             return functional_call(network, meta, inputs).shape
     except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None
-    finally:
-        network.train(training)
