@@ -1,6 +1,7 @@
 """Pictures and tables of diffusion and classification tasks, drawn while they train."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from genmods.callbacks.evaluation import Evaluation
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
-from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_table
+from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_shared, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
@@ -25,10 +26,12 @@ from genmods.diffusion.processes.preserving import Cosine
 from genmods.errors import UserError
 from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
+from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
+from genmods.tasks.vae import VAETask
 from genmods.tracking.base import Logbook
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.names import TABLES
@@ -121,6 +124,15 @@ def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
     fit(tmp_path, task, [SampleGrid(n=4, seed=3)])
     expected = to_picture(task.sample(4, seed=3), 2)
     assert Image.open(tmp_path / "samples" / "step_000004.png").tobytes() == expected.tobytes()
+
+
+def test_ranks_share_the_samples_of_any_task_that_makes_them():
+    task, parts = VAETask(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8).eval(), []
+    task.all_gather = lambda part: parts.append(part) or part[None]
+    for rank in range(2):
+        sample_shared(SimpleNamespace(world_size=2, global_rank=rank), task, 5, seed=3)
+    assert [len(part) for part in parts] == [3, 3]
+    torch.testing.assert_close(torch.cat(parts)[:5], task.sample(5, seed=3), atol=1e-5, rtol=0)
 
 
 def test_loss_by_noise_is_the_mean_of_each_bin(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from genmods.errors import UserError
 from genmods.networks.fast_cnn import FastCNN, whitening
 from genmods.networks.unet import UNet
 from genmods.tasks.classification import ClassificationTask
@@ -51,6 +52,14 @@ def test_what_was_in_eval_mode_stays_so():
     before = {name: part.training for name, part in network.named_modules()}
     ClassificationTask(network, num_classes=3, image_size=8)
     assert {name: part.training for name, part in network.named_modules()} == before and network.training
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_generates_nothing_and_says_so(task):
+    made = make(task, **settings(task))
+    assert not made.generates and made.likelihoods() == (None, None)
+    with pytest.raises(UserError, match=f"a {task.__name__} generates no images"):
+        made.sample(1)
 
 
 def test_logits_are_one_a_class_and_targets_are_any_number():

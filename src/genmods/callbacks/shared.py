@@ -9,7 +9,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
+from genmods.errors import UserError
 from genmods.networks.base import evaluating
+from genmods.tasks.base import Task
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -21,6 +23,12 @@ def is_log_step(trainer: Trainer) -> bool:
     """Whether Lightning writes a row after the present training batch."""
     interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % interval == 0
+
+
+def require_samples(callback: str, module: LightningModule) -> None:
+    """Raises UserError where `module` is no task that generates images, which `callback` needs."""
+    if not (isinstance(module, Task) and module.generates):
+        raise UserError(f"the callback {callback} needs a task that samples; {type(module).__name__} does not")
 
 
 class Every:

@@ -6,7 +6,7 @@ Each strip is a grid: a row an image, a column a noise level or a stage.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,11 +15,9 @@ from torch import Tensor
 from genmods.callbacks.shared import Every, judged
 from genmods.diffusion import Estimate, NoiseProcess, noise_stream
 from genmods.errors import UserError
+from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
-
-if TYPE_CHECKING:
-    from genmods.tasks.diffusion import DiffusionTask
 
 
 class Strip(Callback):
@@ -36,7 +34,7 @@ class Strip(Callback):
         self.labels: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not hasattr(pl_module, "denoiser"):
+        if not isinstance(pl_module, DiffusionTask):
             raise UserError(f"{type(self).__name__} needs a diffusion task, not {type(pl_module).__name__}")
 
     def on_validation_batch_start(
@@ -146,7 +144,7 @@ class InpaintStrip(Strip):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if getattr(pl_module, "codec", None) is not None:
+        if pl_module.codec is not None:
             raise UserError("InpaintStrip needs a model of pixels, not of latents")
 
     def columns(self, task: DiffusionTask) -> list[Tensor]:

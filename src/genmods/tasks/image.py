@@ -14,9 +14,11 @@ from genmods.tasks.base import Task, dry_run
 class ImageTask(Task):
     """Trains `network` on images [B, C, H, W] in [-1, 1] that are normalised with `mean` and `std`.
 
-    `image_shape` is [C, H, W]. Raises ValueError where the network does not give `outputs` numbers for such an image
+    Raises ValueError where the network does not give `outputs` numbers for such an image
     (None: any number of them).
     """
+
+    labelled = True
 
     def __init__(
         self, network: Network, outputs: int | None, in_channels: int, image_size: int, mean: float, std: float
