@@ -1,6 +1,7 @@
 """Pictures and tables of diffusion and classification tasks, drawn while they train."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -204,6 +205,23 @@ def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
     assert float(lightnings.best_model_score) == pytest.approx(best, rel=1e-5)
 
 
+def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_model():
+    task, strip, asked = diffusion().eval(), DenoiseStrip(sigmas=(0.01, 50.0)), []
+    strip.images, strip.labels = torch.rand(3, 1, 8, 8) * 2 - 1, torch.tensor([0, 4, 9])
+    denoise, told = task.denoise, []
+
+    def watched(cond):
+        told.append(cond)
+        return lambda x, t: asked.append(task.process.log_snr(t)) or denoise(cond)(x, t)
+
+    task.denoise = watched
+    with torch.no_grad():
+        assert len(strip.columns(task)) == 5
+    highest, level = task.process.log_snr_range[1], -2 * math.log(2 * 50 / 255)
+    torch.testing.assert_close(torch.stack(asked), torch.tensor([[highest] * 3, [level] * 3]).double())
+    assert [list(cond) for cond in told] == [["label"]] and torch.equal(told[0]["label"], strip.labels)
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "ddpm"])
 def test_function_evaluations_are_counted(sampler):
     task = diffusion()
@@ -232,6 +250,11 @@ def test_bad_settings_are_refused():
         lambda: Mistakes(shown=0),
         lambda: FeatureMaps(layers=0),
         lambda: DiffusionStrip(images=0),
+        lambda: DiffusionStrip(stages=0),
+        lambda: DenoiseStrip(sigmas=()),
+        lambda: DenoiseStrip(sigmas=(25.0, 0.0)),
+        lambda: InpaintStrip(copies=0),
+        lambda: InpaintStrip(steps=0),
         lambda: Evaluation([], n=1),
     ):
         with pytest.raises(ValueError):
