@@ -174,8 +174,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
 def check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises UserError where a trained model cannot judge images with the facts `now`."""
-    labelled = hasattr(task, "class_names") and getattr(task, "conditioning", "class") == "class"
-    for name in ("in_channels", "class_names") if labelled else ("in_channels",):
+    for name in ("in_channels", "class_names") if task.labelled else ("in_channels",):
         if before[name] and now[name] != before[name]:
             raise UserError(f"the model was trained on data with {name} {before[name]}; this data has {now[name]}")
 

@@ -1,6 +1,8 @@
 """Pictures and tables of diffusion and classification tasks, drawn while they train."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from genmods.callbacks.evaluation import Evaluation
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
-from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_table
+from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_shared, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
@@ -25,13 +27,17 @@ from genmods.diffusion.processes.preserving import Cosine
 from genmods.errors import UserError
 from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
+from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
+from genmods.tasks.vae import VAETask
+from genmods.tracking.base import Logbook
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.names import TABLES
 from genmods.tracking.series import read_series
+from genmods.visual.picture import to_picture
 
 
 class TinyDenoiser(Network):
@@ -115,12 +121,19 @@ def test_drawing_changes_nothing_in_the_training(tmp_path):
 
 
 def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
-    from genmods.visual.picture import to_picture
-
     task = diffusion()
     fit(tmp_path, task, [SampleGrid(n=4, seed=3)])
     expected = to_picture(task.sample(4, seed=3), 2)
     assert Image.open(tmp_path / "samples" / "step_000004.png").tobytes() == expected.tobytes()
+
+
+def test_ranks_share_the_samples_of_any_task_that_makes_them():
+    task, parts = VAETask(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8).eval(), []
+    task.all_gather = lambda part: parts.append(part) or part[None]
+    for rank in range(2):
+        sample_shared(SimpleNamespace(world_size=2, global_rank=rank), task, 5, seed=3)
+    assert [len(part) for part in parts] == [3, 3]
+    torch.testing.assert_close(torch.cat(parts)[:5], task.sample(5, seed=3), atol=1e-5, rtol=0)
 
 
 def test_loss_by_noise_is_the_mean_of_each_bin(tmp_path):
@@ -146,6 +159,22 @@ def test_confusion_and_worst_images_of_a_classifier(tmp_path):
     content = json.loads((tmp_path / "confusion.json").read_text())
     assert content["counts"] == task.confusion_counts.tolist() and content["step"] == 4
     assert names(tmp_path) == ["features_000002.png", "features_000004.png", "worst_000002.png", "worst_000004.png"]
+
+
+def test_the_worst_images_are_those_of_the_answers_that_count(tmp_path, monkeypatch):
+    """The figures average over all views of an image; here many a single view is answered otherwise."""
+    torch.manual_seed(0)
+    task, tables = ClassificationTask(TinyClassifier(), augment_test="flip_shift", image_size=8), {}
+    monkeypatch.setattr(Logbook, "rows", lambda self, key, columns, rows: tables.update({key: rows}))
+    data = fit(tmp_path, task, [Mistakes(shown=100)]).datamodule
+    scores, labels, index = task.answered
+    losses = torch.nn.functional.nll_loss(scores, labels, reduction="none")
+    order = losses.argsort(descending=True)[:100].tolist()
+    for (image, true, said, loss), i in zip(tables["val/worst"], order, strict=True):
+        assert (true, said) == (str(int(labels[i])), str(int(scores[i].argmax())))
+        assert loss == pytest.approx(float(losses[i]))
+        shown = to_float(data.splits["val"].pixels[index[i]], data.source.levels)
+        assert image.tobytes() == to_picture(shown[None], 1).tobytes()
 
 
 def test_metrics_of_samples_stand_beside_the_validation(tmp_path):
@@ -176,6 +205,23 @@ def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
     assert float(lightnings.best_model_score) == pytest.approx(best, rel=1e-5)
 
 
+def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_model():
+    task, strip, asked = diffusion().eval(), DenoiseStrip(sigmas=(0.01, 50.0)), []
+    strip.images, strip.labels = torch.rand(3, 1, 8, 8) * 2 - 1, torch.tensor([0, 4, 9])
+    denoise, told = task.denoise, []
+
+    def watched(cond):
+        told.append(cond)
+        return lambda x, t: asked.append(task.process.log_snr(t)) or denoise(cond)(x, t)
+
+    task.denoise = watched
+    with torch.no_grad():
+        assert len(strip.columns(task)) == 5
+    highest, level = task.process.log_snr_range[1], -2 * math.log(2 * 50 / 255)
+    torch.testing.assert_close(torch.stack(asked), torch.tensor([[highest] * 3, [level] * 3]).double())
+    assert [list(cond) for cond in told] == [["label"]] and torch.equal(told[0]["label"], strip.labels)
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "ddpm"])
 def test_function_evaluations_are_counted(sampler):
     task = diffusion()
@@ -204,6 +250,11 @@ def test_bad_settings_are_refused():
         lambda: Mistakes(shown=0),
         lambda: FeatureMaps(layers=0),
         lambda: DiffusionStrip(images=0),
+        lambda: DiffusionStrip(stages=0),
+        lambda: DenoiseStrip(sigmas=()),
+        lambda: DenoiseStrip(sigmas=(25.0, 0.0)),
+        lambda: InpaintStrip(copies=0),
+        lambda: InpaintStrip(steps=0),
         lambda: Evaluation([], n=1),
     ):
         with pytest.raises(ValueError):

@@ -1,4 +1,6 @@
-"""What `test` of a restoration leaves in its run folder: figures in the metrics file, a picture, a report."""
+"""What an evaluation of a restoration leaves in its run folder: figures in the metrics file, a picture, a report."""
+
+import json
 
 import pytest
 from PIL import Image
@@ -34,6 +36,23 @@ def test_a_restoration_is_a_run_of_its_own(root, operator):
     assert dispatch(["test", "--config", f"{operator}.yaml", "--quiet"]) == 0
     (run,) = (root / "runs" / operator).iterdir()
     assert {"test/psnr", "test/ssim"} <= set(read_series(run / "metrics.csv"))
-    with Image.open(run / "samples" / "restored_000001.png") as picture:
+    with Image.open(run / "samples" / "test_restored_000001.png") as picture:
         assert picture.size[0] > picture.size[1]
-    assert "restored" in (run / "report.html").read_text() and (run / "recipe.yaml").is_file()
+    assert "test_restored" in (run / "report.html").read_text() and (run / "recipe.yaml").is_file()
+
+
+def test_validation_images_stand_under_their_own_name_and_are_restored_once(root, monkeypatch):
+    from genmods.tasks.restoration import RestorationTask
+    from genmods.tracking.base import Logbook
+
+    calls, tables, restored = [], {}, RestorationTask.restored
+    monkeypatch.setattr(RestorationTask, "restored", lambda *parts: calls.append(len(parts[1])) or restored(*parts))
+    monkeypatch.setattr(Logbook, "rows", lambda self, key, columns, rows: tables.update({key: rows}))
+    (root / "seen.yaml").write_text(RESTORATION.replace("OPERATOR", "box"))
+    assert dispatch(["validate", "--config", "seen.yaml", "--quiet", "--data.limit=10"]) == 0
+    (run,) = (root / "runs/seen").iterdir()
+    figures = json.loads((run / "validate.json").read_text())
+    assert set(figures) == {"val/psnr", "val/ssim"} <= set(read_series(run / "metrics.csv"))
+    assert "test/psnr" not in read_series(run / "metrics.csv") and (run / "samples/val_restored_000001.png").is_file()
+    (rows,) = tables.values()
+    assert list(tables) == ["val/restored"] and len(rows) == 8 and sum(calls) == 10

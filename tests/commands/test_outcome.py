@@ -1,15 +1,16 @@
 """What a command says at its end."""
 
-from types import SimpleNamespace
-
 import torch
 
 from genmods.commands import outcome
+from genmods.networks.cnn import CNN
+from genmods.tasks.classification import ClassificationTask
 
 
 def test_table_by_class(capsys):
     counts = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-    task = SimpleNamespace(confusion_counts=counts, class_names=["coat", "shoe", "bag"])
+    task = ClassificationTask(CNN(["linear 4"], num_classes=3), num_classes=3, class_names=["coat", "shoe", "bag"])
+    task.confusion_counts = counts
     outcome.figures(task, {"test/acc": 5 / 6})
     figure, _, header, *rows = capsys.readouterr().out.splitlines()
     assert figure.split() == ["test/acc", "0.833333"]

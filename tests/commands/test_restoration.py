@@ -23,6 +23,7 @@ class Model:
     """What a trained diffusion task has, over smooth Gaussian images of `channels` x 8 x 8."""
 
     device, conditioning, codec, num_classes, class_names = torch.device("cpu"), "class", None, 2, ["coat", "shoe"]
+    labelled = True
 
     def __init__(self, channels=1):
         place = torch.arange(8, dtype=torch.float64)

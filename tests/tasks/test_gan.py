@@ -126,6 +126,7 @@ def test_no_loss_has_a_gradient_in_the_other_player():
 def test_a_sample_depends_on_its_seed_and_number_alone():
     images = game().sample(10, seed=3, batch_size=3)
     torch.testing.assert_close(images, game().sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images[6:], game().sample(4, seed=3, first=6), atol=1e-5, rtol=0)
     assert images.shape == (10, 1, 8, 8) and not torch.allclose(images, game().sample(10, seed=4))
 
 

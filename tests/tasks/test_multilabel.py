@@ -73,7 +73,7 @@ def test_one_class_an_image_is_one_clear_line():
 def test_a_network_learns_to_name_the_shapes():
     torch.manual_seed(0)
     network = CNN(["conv 16", "pool 2", "conv 32", "pool 2", "linear 32"], in_channels=3, image_size=16, num_classes=4)
-    task, images = MultilabelTask(network, num_classes=4), data()
+    task, images = MultilabelTask(network, num_classes=4, in_channels=3, image_size=16), data()
     task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
     trainer(max_epochs=12).fit(task, images)
     (figures,) = trainer().test(task, images, verbose=False)

@@ -74,7 +74,7 @@ def test_the_huber_loss_is_quadratic_below_delta_and_linear_above_it():
 def test_a_network_learns_the_place_of_a_shape():
     torch.manual_seed(0)
     network = CNN(["conv 8", "pool 2", "conv 16", "linear 32"], in_channels=3, image_size=16, num_classes=3)
-    task, images = learner(network), data()
+    task, images = learner(network, in_channels=3, image_size=16), data()
     (before,) = trainer().test(task, images, verbose=False)
     trainer(max_epochs=20).fit(task, images)
     (after,) = trainer().test(task, images, verbose=False)

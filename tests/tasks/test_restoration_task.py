@@ -29,7 +29,7 @@ trainer: {max_steps: 2, enable_progress_bar: false, accelerator: cpu}
 class Model(torch.nn.Module):
     """White Gaussian images, as a trained diffusion task."""
 
-    conditioning, num_classes, image_shape = "none", 0, (1, 8, 8)
+    conditioning, codec, num_classes, image_shape = "none", None, 0, (1, 8, 8)
 
     def __init__(self):
         super().__init__()

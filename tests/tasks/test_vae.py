@@ -77,6 +77,10 @@ def test_a_sample_depends_on_its_seed_and_number_alone():
     images = task.sample(10, seed=3, batch_size=3)
     torch.testing.assert_close(images, task.sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
     torch.testing.assert_close(images[:4], task.sample(4, seed=3), atol=1e-5, rtol=0)
+    told = []
+    late = task.sample(4, seed=3, batch_size=3, first=6, progress=lambda *counts: told.append(counts))
+    torch.testing.assert_close(images[6:], late, atol=1e-5, rtol=0)
+    assert told == [(1, 2), (2, 2)]
     assert images.shape == (10, 1, 8, 8) and images.abs().max() <= 1
     assert not torch.allclose(images, task.sample(10, seed=4))
 

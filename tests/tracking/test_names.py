@@ -35,7 +35,7 @@ def test_directions():
         ("val/fid_2k", "val/fid_N"),
         ("noise/loss_07", "noise/loss_K"),
         ("test/acc", "val/acc"),
-        ("test/ssim", "test/ssim"),
+        ("test/ssim", "val/ssim"),
     ],
 )
 def test_a_logged_name_belongs_to_a_row(name, row):

@@ -22,11 +22,17 @@ from genmods.tracking.base import logbook
 
 @dataclass
 class Shown:
-    """Image i [C, H, W] in [-1, 1], converted when it is asked for."""
+    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, converted when it is asked for."""
 
     pixels: Tensor
     index: Tensor
     levels: int
+
+    @classmethod
+    def of(cls, trainer: Trainer, split: str, index: Tensor) -> Shown:
+        """The images number `index` (int64 [N]) of a split of the trainer's data."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        return cls(data.splits[split].pixels, index, data.source.levels)
 
     def __getitem__(self, i: int) -> Tensor:
         return to_float(self.pixels[self.index[i]], self.levels)
@@ -48,10 +54,9 @@ class ClassReport(Callback):
         from genmods.visual.classes import confusion_matrix, reliability_diagram, worst_mistakes
         from genmods.visual.style import as_image  # matplotlib, which a fit does not need
 
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         scores, labels, index = task.answered
         probabilities, temperature = task.calibrated(scores), float(task.temperature)
-        shown = Shown(data.splits[split].pixels, index, data.source.levels)
+        shown = Shown.of(trainer, split, index)
         tables = {"before": reliability(scores.exp(), labels)}
         if temperature != 1:
             tables[f"after, T = {temperature:.2f}"] = reliability(probabilities, labels)

@@ -4,13 +4,14 @@ computes.
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.sample_grid import sample_shared, sample_table
-from genmods.callbacks.shared import Every, judged
-from genmods.errors import UserError
-from genmods.metrics.base import Evidence, Metric, likelihoods
+from genmods.callbacks.shared import Every, judged, require_samples
+from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import classifier_features, pixel_features
 from genmods.tasks.base import Task
 from genmods.tracking.base import logbook
@@ -41,8 +42,7 @@ class Evaluation(Callback):
         self._reference: Evidence | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not callable(getattr(pl_module, "sample", None)):
-            raise UserError(f"the callback evaluation needs a task that samples; {type(pl_module).__name__} does not")
+        require_samples("evaluation", pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer):
@@ -54,26 +54,26 @@ class Evaluation(Callback):
                 figures = self._judge(trainer, pl_module, samples)
         pl_module.log_dict(trainer.strategy.broadcast(figures), sync_dist=True)
 
-    def _judge(self, trainer: Trainer, module: LightningModule, samples: Tensor) -> dict[str, float]:
+    def _judge(self, trainer: Trainer, task: Any, samples: Tensor) -> dict[str, float]:
         """The figures by name; the samples and the metrics' pictures go to the loggers."""
         book = logbook(trainer)
-        book.rows(*sample_table(module, samples, book.step + 1, self.seed))
+        book.rows(*sample_table(task, samples, book.step + 1, self.seed))
         figures: dict[str, float] = {}
         for metric in self.metrics:
-            findings = metric(self._evidence(trainer, module, samples))
+            findings = metric(self._evidence(trainer, task, samples))
             figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
             for name, images in findings.pictures.items():
                 book.picture(name, to_picture(images, columns=5))
         return figures
 
-    def _evidence(self, trainer: Trainer, module: LightningModule, samples: Tensor) -> Evidence:
+    def _evidence(self, trainer: Trainer, task: Any, samples: Tensor) -> Evidence:
         """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
             splits = trainer.datamodule.splits  # type: ignore[attr-defined]
             test = splits.get("val")
-            classifier, device = self.classifier, str(module.device)
+            classifier, device = self.classifier, str(task.device)
             features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
-            bits, flow_bits = likelihoods(module)
+            bits, flow_bits = task.likelihoods()
             self._reference = Evidence(
                 train=splits["train"].pixels,
                 train_labels=splits["train"].labels,

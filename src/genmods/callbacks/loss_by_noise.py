@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genmods.callbacks.shared import is_validating_a_fit
 from genmods.errors import UserError
+from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook, write_json
 
 
@@ -28,7 +29,7 @@ class LossByNoise(Callback):
         self._sums: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not hasattr(pl_module, "last_loss"):
+        if not isinstance(pl_module, DiffusionTask):
             raise UserError(f"the callback loss_by_noise needs a diffusion task, not {type(pl_module).__name__}")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

@@ -12,16 +12,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
-from genmods.callbacks.shared import Every, judged
-from genmods.errors import UserError
+from genmods.callbacks.shared import Every, judged, require_samples
+from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
-    """`n` samples [n, C, H, W] of the task, on every rank; a diffusion task's are made in parts by all ranks."""
-    task: Any = module
-    if trainer.world_size == 1 or not hasattr(task, "denoiser"):
+def sample_shared(trainer: Trainer, task: Any, n: int, seed: int) -> Tensor:
+    """`n` samples [n, C, H, W] of the task, on every rank, made in parts by all ranks."""
+    if trainer.world_size == 1:
         return task.sample(n, seed=seed)
     share = -(-n // trainer.world_size)
     first = trainer.global_rank * share
@@ -31,7 +30,7 @@ def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) 
 
 def evaluations(task: Any) -> int:
     """How often a diffusion task calls its network for a sample (NFE), counted; 1 for other tasks."""
-    if not hasattr(task, "denoiser"):
+    if not isinstance(task, DiffusionTask):
         return 1
     calls: list[None] = []
     handle = task.denoiser.network.register_forward_pre_hook(lambda *_: calls.append(None))
@@ -44,8 +43,8 @@ def evaluations(task: Any) -> int:
 
 def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
     """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
-    names = list(task.class_names) if getattr(task, "conditioning", None) == "class" else []
-    method = type(task.sampler).__name__ if hasattr(task, "sampler") else type(task).__name__
+    names = task.class_names if task.labelled else []
+    method = type(task.sampler if isinstance(task, DiffusionTask) else task).__name__
     calls = evaluations(task)
     rows = [
         [step, seed, i, names[i % len(names)] if names else "", method, calls, to_picture(image[None], 1)]
@@ -70,8 +69,7 @@ class SampleGrid(Callback):
         self.every = Every(every)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not callable(getattr(pl_module, "sample", None)):
-            raise UserError(f"the callback sample_grid needs a task that samples; {type(pl_module).__name__} does not")
+        require_samples("sample_grid", pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer):

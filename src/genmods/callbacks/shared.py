@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
+from genmods.errors import UserError
+from genmods.networks.base import evaluating
+from genmods.tasks.base import Task
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -20,6 +23,12 @@ def is_log_step(trainer: Trainer) -> bool:
     """Whether Lightning writes a row after the present training batch."""
     interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % interval == 0
+
+
+def require_samples(callback: str, module: LightningModule) -> None:
+    """Raises UserError where `module` is no task that generates images, which `callback` needs."""
+    if not (isinstance(module, Task) and module.generates):
+        raise UserError(f"the callback {callback} needs a task that samples; {type(module).__name__} does not")
 
 
 class Every:
@@ -44,15 +53,7 @@ def judged(trainer: Trainer, module: LightningModule, averaged: bool = True) -> 
     The generators are put back afterwards, so that looking changes nothing in the training.
     """
     ema = find_ema(trainer)
-    modes = {part: part.training for part in module.modules()}
-    with torch.random.fork_rng(devices=[module.device] if module.device.type == "cuda" else []), torch.no_grad():
-        module.eval()
-        try:
-            if ema is None:
-                yield
-            else:
-                with ema.weights(module, averaged):
-                    yield
-        finally:
-            for part, training in modes.items():
-                part.training = training
+    weights = nullcontext() if ema is None else ema.weights(module, averaged)
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), evaluating(module), weights:
+        yield

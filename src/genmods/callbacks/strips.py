@@ -6,20 +6,22 @@ Each strip is a grid: a row an image, a column a noise level or a stage.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.shared import Every, judged
-from genmods.diffusion import Estimate, NoiseProcess, noise_stream
+from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
 from genmods.errors import UserError
+from genmods.restoration.denoising import mmse
+from genmods.restoration.methods.base import Measurement
+from genmods.restoration.methods.ddnm import DDNM
+from genmods.restoration.operators.masks import BoxMask
+from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
-
-if TYPE_CHECKING:
-    from genmods.tasks.diffusion import DiffusionTask
 
 
 class Strip(Callback):
@@ -36,7 +38,7 @@ class Strip(Callback):
         self.labels: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not hasattr(pl_module, "denoiser"):
+        if not isinstance(pl_module, DiffusionTask):
             raise UserError(f"{type(self).__name__} needs a diffusion task, not {type(pl_module).__name__}")
 
     def on_validation_batch_start(
@@ -44,7 +46,8 @@ class Strip(Callback):
     ) -> None:
         if self.images is None:
             self.images = batch["image"][: self.count].clone()
-            self.labels = batch["label"][: self.count].clone() if "label" in batch else None
+            unknown = torch.full_like(batch["index"], -1)
+            self.labels = batch.get("label", unknown)[: self.count].clone()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer) or self.images is None or not trainer.is_global_zero:
@@ -58,19 +61,15 @@ class Strip(Callback):
         """The columns of the strip, each [B, C, H, W] in [-1, 1]."""
         raise NotImplementedError
 
-    def condition(self, task: DiffusionTask) -> dict[str, Tensor]:
-        """What the network is told of the images: their classes, or that all of the image is unknown."""
-        assert self.images is not None
-        if task.conditioning == "class" and self.labels is not None:
-            return {"label": self.labels}
-        if task.conditioning == "mask":
-            unknown = torch.zeros_like(self.images[:, :1])
-            return {"image": torch.cat([unknown, torch.zeros_like(self.images)], dim=1)}
-        return {}
+    def denoise(self, task: DiffusionTask) -> Denoise:
+        """The denoiser that is told the classes of the images, or that all of the image is unknown."""
+        assert self.labels is not None
+        return task.denoise(task.told(self.labels))
 
-    def noise(self, task: DiffusionTask, like: Tensor) -> Tensor:
-        """The same noise each time."""
-        return noise_stream(self.seed, torch.arange(len(like)), tuple(like.shape[1:]), task.device)(-1)
+
+def _stream(like: Tensor, seed: int) -> NoiseStream:
+    """The noise of as many samples as `like` [B, ...], the same each time."""
+    return noise_stream(seed, torch.arange(len(like)), tuple(like.shape[1:]), like.device)
 
 
 class DiffusionStrip(Strip):
@@ -80,19 +79,21 @@ class DiffusionStrip(Strip):
 
     def __init__(self, images: int = 4, every: int = 1, seed: int = 0, stages: int = 6) -> None:
         super().__init__(images, every, seed)
+        if stages < 1:
+            raise ValueError(f"stages must be at least 1, not {stages}")
         self.stages = stages
 
     def columns(self, task: DiffusionTask) -> list[Tensor]:
         assert self.images is not None
         x0 = task.encode(self.images)
-        eps, process = self.noise(task, x0), task.process
+        eps, process = _stream(x0, self.seed)(-1), task.process
         forward = []
         for t in torch.linspace(process.t_min, process.t_max, self.stages, device=x0.device):
             forward.append(task.decode(_unit(process.diffuse(x0, eps, t.expand(len(x0))), process, t[None])))
         return forward + self._reverse(task, x0)
 
     def _reverse(self, task: DiffusionTask, like: Tensor) -> list[Tensor]:
-        denoise, process = task.denoise(self.condition(task)), task.process
+        denoise, process = self.denoise(task), task.process
         seen: list[Tensor] = []
 
         def watched(x: Tensor, t: Tensor) -> Estimate:
@@ -100,7 +101,7 @@ class DiffusionStrip(Strip):
             seen.append(estimate.x0)
             return estimate
 
-        noise = noise_stream(self.seed, torch.arange(len(like)), tuple(like.shape[1:]), task.device)
+        noise = _stream(like, self.seed)
         last = task.sampler.sample(watched, process, process.prior_std * noise(-1), noise)
         chosen = torch.linspace(0, len(seen) - 1, self.stages - 1).round().int().tolist()
         return [task.decode(seen[i]) for i in chosen] + [task.decode(last)]
@@ -120,18 +121,19 @@ class DenoiseStrip(Strip):
         self, images: int = 4, every: int = 1, seed: int = 0, sigmas: tuple[float, ...] = (25.0, 50.0, 100.0)
     ) -> None:
         super().__init__(images, every, seed)
+        if not sigmas or min(sigmas) <= 0:
+            raise ValueError(f"sigmas must be numbers above 0, not {list(sigmas)}")
         self.sigmas = tuple(sigmas)
 
     def columns(self, task: DiffusionTask) -> list[Tensor]:
         assert self.images is not None
         x0 = task.encode(self.images)
-        eps = self.noise(task, x0)
-        denoise, process = task.denoise(self.condition(task)), task.process
+        eps, denoise = _stream(x0, self.seed)(-1), self.denoise(task)
         columns = [self.images]
         for sigma in self.sigmas:
-            ratio = torch.tensor(2 * sigma / 255, device=x0.device)
-            t = process.time((-2 * ratio.log()).expand(len(x0))).clamp(process.t_min, process.t_max).to(x0)
-            columns += [task.decode(x0 + ratio * eps), task.decode(denoise(process.diffuse(x0, eps, t), t).x0)]
+            level = torch.full((len(x0),), 2 * sigma / 255, device=x0.device)
+            noisy = x0 + 2 * sigma / 255 * eps
+            columns += [task.decode(noisy), task.decode(mmse(denoise, task.process, noisy, level))]
         return columns
 
 
@@ -142,25 +144,23 @@ class InpaintStrip(Strip):
 
     def __init__(self, images: int = 4, every: int = 1, seed: int = 0, steps: int = 20, copies: int = 3) -> None:
         super().__init__(images, every, seed)
+        if min(steps, copies) < 1:
+            raise ValueError(f"steps={steps} and copies={copies} must be at least 1")
         self.steps, self.copies = steps, copies
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if getattr(pl_module, "codec", None) is not None:
+        if pl_module.codec is not None:
             raise UserError("InpaintStrip needs a model of pixels, not of latents")
 
     def columns(self, task: DiffusionTask) -> list[Tensor]:
-        from genmods.restoration.methods.base import Measurement
-        from genmods.restoration.methods.ddnm import DDNM
-        from genmods.restoration.operators.masks import BoxMask
-
         images, operator = self.images, BoxMask()
         assert images is not None
         measured = operator(images)
-        denoise, process = task.denoise(self.condition(task)), task.process
+        denoise, process = self.denoise(task), task.process
         columns = [images, measured]
         for copy in range(self.copies):
-            noise = noise_stream(self.seed + copy, torch.arange(len(images)), tuple(images.shape[1:]), task.device)
+            noise = _stream(images, self.seed + copy)
             start = process.prior_std * noise(-1)
             measurement = Measurement(operator, measured)
             columns.append(DDNM(steps=self.steps).sample(denoise, process, measurement, start, noise).clamp(-1, 1))

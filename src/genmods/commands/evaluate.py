@@ -102,7 +102,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
     from genmods.disk import cache
     from genmods.execution import build_data, check_data
-    from genmods.metrics.base import Evidence, likelihoods
+    from genmods.metrics.base import Evidence
     from genmods.runs import recipe_of
 
     make = sampler(task, options.seed, options.batch_size, progress)
@@ -111,7 +111,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
     check_data(task, state["facts"], facts)
     if make and (side := state["facts"]["image_size"]) != (now := facts["image_size"]):
         raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
-    bits, flow_bits = likelihoods(task)
+    bits, flow_bits = task.likelihoods()
     train, test = data.splits["train"], data.splits.get("test")
     return Evidence(
         train=train.pixels,
@@ -134,30 +134,32 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
     from genmods import runs
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.tasks.classification import ClassificationTask
+    from genmods.tasks.image import ImageTask
 
     device = inference.device()
     if choice is None:
-        return classifier_features(task, device=device) if callable(getattr(task, "features", None)) else None
+        return classifier_features(task, device=device) if isinstance(task, ClassificationTask) else None
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
         return inception_features(device=device)
-    classifier: Any = runs.load(choice)
-    judged, shown = (getattr(model, "image_shape", (None,))[0] for model in (classifier, task))
-    if None not in (judged, shown) and judged != shown:
-        raise UserError(f"--features {choice}: it sees images of {judged} channels, and these have {shown}")
+    classifier = runs.load(choice)
+    judged, shown = classifier.image_shape, task.image_shape
+    if judged and shown and judged[0] != shown[0]:
+        raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
     features = classifier_features(classifier, device=device)
+    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
+        features.classify = None  # what it says is not one class an image
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features
 
 
 def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
     """The task's samples; None for a task that makes none."""
-    make: Any = getattr(task, "sample", None)
-    if make is None:
+    if not task.generates:
         return None
-    settings = {"progress": progress} if hasattr(task, "denoiser") else {}
-    return lambda n: make(n, seed=seed, batch_size=batch_size, **settings).cpu()
+    return lambda n: task.sample(n, seed=seed, batch_size=batch_size, progress=progress).cpu()
 
 
 def table(figures: list[Figure], file: Any) -> None:

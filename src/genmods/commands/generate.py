@@ -41,14 +41,12 @@ def run(options: argparse.Namespace) -> None:
     from genmods import runs
 
     task: Any = runs.load(options.ckpt_path, options.raw)
-    if not callable(getattr(task, "sample", None)):
+    if not task.generates:
         raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} generates no images")
     task = inference.placed(task, options)
     settings = {"seed": options.seed, "batch_size": options.batch_size, **diffusion_settings(task, options)}
     with progress_bar(options.quiet) as bar:
-        if "sampler" in settings:
-            settings["progress"] = bar
-        images = task.sample(options.n, **settings).cpu()
+        images = task.sample(options.n, progress=bar, **settings).cpu()
     write(images, options.out, settings.get("labels"))
     print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
 
@@ -73,7 +71,7 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
 
 def class_number(task: Any, label: str, judged: bool = False) -> int:
     """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
-    names = task.class_names if judged or getattr(task, "conditioning", "class") == "class" else []
+    names = task.class_names if judged or task.labelled else []
     if label in names:
         return names.index(label)
     if label.isdigit() and int(label) < len(names):

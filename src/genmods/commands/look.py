@@ -63,12 +63,13 @@ def run(options: argparse.Namespace) -> None:
 def watched(task: Any, options: argparse.Namespace) -> Any:
     """The network of a task; UserError where it sees no images, or not in a way known here."""
     from genmods.tasks.diffusion import DiffusionTask
+    from genmods.tasks.image import ImageTask
 
     if options.sigma <= 0:
         raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
     if isinstance(task, DiffusionTask):
         return task.denoiser.network
-    if not hasattr(task, "mean"):
+    if not isinstance(task, ImageTask):
         raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} cannot be looked at")
     return task.network
 
@@ -94,7 +95,7 @@ def seen(task: Any, image: Tensor, label: Tensor | None, sigma: float) -> tuple[
     from genmods.tasks.diffusion import DiffusionTask
 
     if not isinstance(task, DiffusionTask):
-        return image, ((image[None] - task.mean) / task.std,)
+        return image, (task.normalised(image[None]),)
     x0 = task.encode(image[None])
     level = torch.tensor([2 * sigma / 255])
     noisy = x0 + level * keyed.normal(keyed.fold(0)[None], x0.numel()).view_as(x0)

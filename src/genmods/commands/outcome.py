@@ -59,10 +59,10 @@ def figures(task: Task, values: dict[str, float]) -> None:
     """The figures of an evaluation, and for a classifier a table by class, on stdout."""
     for name, value in values.items():
         print(f"{name:<24}{value:.6g}")
-    counts = getattr(task, "confusion_counts", None)
-    if counts is not None:
+    if isinstance(task, ClassificationTask):
+        counts = task.confusion_counts
         print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'accuracy':>10}")
-        for k, name in enumerate(task.class_names):  # type: ignore[arg-type]
+        for k, name in enumerate(task.class_names):
             total, correct = int(counts[k].sum()), int(counts[k, k])
             share = f"{correct / total:.4f}" if total else "-"
             print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
@@ -74,12 +74,11 @@ def predicted(task: Task, batches: list[dict[str, Tensor]], file: IO[str]) -> No
     for batch in batches:
         values = batch["probabilities"] if "probabilities" in batch else batch["targets"]
         rows += zip(map(str, batch["index"].tolist()), values.tolist(), strict=True)
-    names: list[str] = task.class_names  # type: ignore[assignment]
     if isinstance(task, ClassificationTask):
-        predictions(rows, file, names)
+        predictions(rows, file, task.class_names)
         return
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", *(names or range(len(rows[0][1])))])
+    writer.writerow(["image", *(task.class_names or range(len(rows[0][1])))])
     writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,14 +138,3 @@ class Evidence:
     def generator(self) -> torch.Generator:
         """A fresh generator of this evaluation's seed, for bootstraps and subsets."""
         return torch.Generator().manual_seed(self.seed)
-
-
-def likelihoods(task: Any) -> tuple[Likelihood | None, Likelihood | None]:
-    """The bound and the flow of a diffusion model of pixels, as `Evidence` takes them; None for other tasks."""
-    if not hasattr(task, "bits") or task.codec is not None:
-        return None, None
-    device = task.device
-    return (
-        lambda images, indices: task.bits(images.to(device), indices.to(device)).total.detach().cpu(),
-        lambda images, indices: task.flow_bits(images.to(device), indices.to(device)).cpu(),
-    )

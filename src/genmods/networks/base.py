@@ -1,6 +1,9 @@
-"""The base class of every network, and what a network is called with."""
+"""The base class of every network, what a network is called with, and the mode in which it is looked at."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -31,3 +34,15 @@ def outermost_networks(module: nn.Module) -> list[Network]:
     if isinstance(module, Network):
         return [module]
     return [network for child in module.children() for network in outermost_networks(child)]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block every part of `module` is in eval mode; afterwards each is in its own mode again."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -17,7 +17,7 @@ from torch import Tensor
 from genmods import keyed
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.noise import noise_stream
-from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.process import NoiseProcess, per_sample, precise
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.corruption import Corruption, SaltAndPepper
@@ -36,7 +36,7 @@ CONDITION = 10.0
 def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
     """The times [B] at which a process has the noise-to-signal ratio `sigma` [B], within its range."""
     low, high = process.log_snr_range
-    return process.time((-2 * sigma.double().log()).clamp(low, high))
+    return process.time((-2 * precise(sigma).log()).clamp(low, high))
 
 
 def mmse(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tensor) -> Tensor:

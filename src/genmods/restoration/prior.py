@@ -39,11 +39,11 @@ class Prior:
             return cls(process, lambda cond: denoise)
         if not hasattr(model, "denoiser"):
             raise UserError(f"restoration needs a diffusion model, and this is a {type(model).__name__}")
-        if getattr(model, "codec", None) is not None:
+        if model.codec is not None:
             raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
-        conditioning = getattr(model, "conditioning", "none")
-        classes = model.num_classes if conditioning == "class" else 0
-        return cls(model.denoiser.process, model.denoise, tuple(model.image_shape), classes, conditioning == "mask")
+        classes = model.num_classes if model.conditioning == "class" else 0
+        sees_masks = model.conditioning == "mask"
+        return cls(model.denoiser.process, model.denoise, tuple(model.image_shape), classes, sees_masks)
 
     def denoise(self, images: Tensor, label: Tensor | None = None, known: Tensor | None = None) -> Denoise:
         """The denoiser for images shaped as `images` [B, C, H, W], with labels int64 [B] (-1: none); by tiles for other

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -19,7 +19,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from genmods import keyed
 from genmods.errors import UserError
+from genmods.networks.base import evaluating
 from genmods.optim.groups import parameter_groups
+
+if TYPE_CHECKING:
+    from genmods.diffusion import Progress
+    from genmods.metrics.base import Likelihood
 
 Batch = dict[str, Tensor]
 
@@ -40,6 +45,11 @@ class Task(LightningModule):
     trainable: bool = True
     """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
     seed: int = 0
+    class_names: list[str] = []
+    labelled: bool = False
+    """Whether the model tells the classes of its data apart: answers with them, or makes images of each."""
+    image_shape: tuple[int, int, int] | None = None
+    """Shape [C, H, W] of the images that go in or come out, where there is one."""
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.groups())
@@ -79,6 +89,24 @@ class Task(LightningModule):
     def warm_start(self, images: Tensor) -> None:
         """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
 
+    def sample(
+        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+    ) -> Tensor:
+        """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
+
+        `progress(done, total)` is called as they are made. Raises UserError where the task generates nothing.
+        """
+        raise UserError(f"a {type(self).__name__} generates no images")
+
+    @property
+    def generates(self) -> bool:
+        """Whether the task has a `sample` of its own."""
+        return type(self).sample is not Task.sample
+
+    def likelihoods(self) -> tuple[Likelihood | None, Likelihood | None]:
+        """A bound on the likelihood and that of the probability flow, as `Evidence` takes them; None: there is none."""
+        return None, None
+
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Raises UserError, with the first difference, where the tensors are not those of this task."""
         try:
@@ -101,6 +129,19 @@ class Task(LightningModule):
         )
 
 
+def in_batches(
+    make: Callable[[Tensor], Tensor], indices: Tensor, batch_size: int, progress: Progress | None = None
+) -> Tensor:
+    """The images [n, C, H, W] that `make` makes of numbers `indices` [n], `batch_size` at a time, within [-1, 1]."""
+    images: list[Tensor] = []
+    batches = indices.split(batch_size)
+    for done, batch in enumerate(batches, start=1):
+        images.append(make(batch).clamp(-1, 1).float())
+        if progress:
+            progress(done, len(batches))
+    return torch.cat(images)
+
+
 def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
     """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
 
@@ -108,13 +149,9 @@ def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
     """
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             return functional_call(network, meta, inputs).shape
     except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None
-    finally:
-        network.train(training)

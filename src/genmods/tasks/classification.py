@@ -18,7 +18,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task, dry_run
+from genmods.tasks.base import Batch
+from genmods.tasks.image import ImageTask
 
 
 class Answers(Metric):
@@ -45,11 +46,11 @@ class Answers(Metric):
         return scores[order], labels[order], index[order]
 
 
-class ClassificationTask(Task):
+class ClassificationTask(ImageTask):
     """Trains a classifier by cross-entropy and reports accuracy, in all and by class, and calibration.
 
-    The images [B, C, H, W] in [-1, 1] are normalised with the data's `mean` and `std`. `class_weights` has one positive
-    number a class. `augment_test` averages the probabilities over flipped, or flipped and shifted, copies of an image.
+    `class_weights` has one positive number a class. `augment_test` averages the probabilities over flipped, or flipped
+    and shifted, copies of an image.
     `loss` and `ece` of an evaluation are told before the temperature, `ece_calibrated` after it, once training is over.
     Raises ValueError where the network does not give one logit a class.
     """
@@ -71,7 +72,6 @@ class ClassificationTask(Task):
         std: float = 1.0,
         class_names: list[str] | None = None,
     ) -> None:
-        super().__init__()
         if num_classes < 2:
             raise ValueError(
                 f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes"
@@ -80,30 +80,18 @@ class ClassificationTask(Task):
             raise ValueError(f"class_weights must be {num_classes} positive numbers, one a class, not {class_weights}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
-        self.network = network.to(memory_format=torch.channels_last)  # a CPU is 1.2 to 1.7 times as fast
+        super().__init__(network, num_classes, in_channels, image_size, mean, std)
         self.label_smoothing = label_smoothing
         self.augment_test = augment_test
-        self.mean, self.std = mean, std
-        self.image_shape = (in_channels, image_size, image_size)
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
         self.register_buffer("temperature", torch.ones(()))
-        shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
-        if shape != (2, num_classes):
-            raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {num_classes} logits")
         self.confusion, self.answers = MulticlassConfusionMatrix(num_classes), Answers()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run that goes on makes the temperature of its last end stale."""
         super().on_load_checkpoint(checkpoint)
         set_temperature(checkpoint, 1.0)
-
-    def warm_start(self, images: Tensor) -> None:
-        self.network.prepare((images - self.mean) / self.std)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of `images` [B, C, H, W] in [-1, 1]."""
-        return self.network((images - self.mean) / self.std)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
@@ -118,10 +106,6 @@ class ClassificationTask(Task):
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
         return self.calibrated(self.scores(images))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
-        return self.network.features((images - self.mean) / self.std)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = F.cross_entropy(

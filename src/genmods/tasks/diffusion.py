@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ from genmods.errors import UserError
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
 
+if TYPE_CHECKING:
+    from genmods.metrics.base import Likelihood
+
 Guide = Callable[[Condition, Tensor], Denoise]
 """(condition, labels int64 [B]) -> the denoiser of a batch."""
 
@@ -46,6 +49,9 @@ class DiffusionTask(Task):
     A model of pixels that trains with the weighting `elbo` is judged by its likelihood: `val/bpd` chooses `best.ckpt`.
     Raises ValueError where the network does not return what the prediction needs for images of the data's shape.
     """
+
+    image_shape: tuple[int, int, int]
+    latent_scale: Tensor
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class DiffusionTask(Task):
         self.loss = DiffusionLoss(density, weighting)
         self.sampler = sampler or UniPC(steps=16)
         self.conditioning = conditioning if num_classes or conditioning != "class" else "none"
+        self.labelled = self.conditioning == "class"
         self.label_drop = label_drop
         self.codec = codec.requires_grad_(False) if codec else None
         self.measures_scale = codec is not None and latent_scale is None
@@ -88,8 +95,6 @@ class DiffusionTask(Task):
             raise ValueError("the likelihood that `elbo` is judged by is without a label: set label_drop above 0")
         self.monitor = "-val/bpd" if self.by_likelihood else None
         self._check(network)
-
-    latent_scale: Tensor
 
     def _check(self, network: Network) -> None:
         image = torch.empty(2, *self.image_shape, device="meta")
@@ -183,6 +188,14 @@ class DiffusionTask(Task):
     def flow_bits(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         """Bits per dimension [B] of `images` by the probability flow of that model; see `genmods.diffusion.ode`."""
         return ode(self._unconditional(images), self.process, images, self.levels, steps=32, indices=indices)
+
+    def likelihoods(self) -> tuple[Likelihood | None, Likelihood | None]:
+        if self.codec is not None:
+            return super().likelihoods()
+        return (
+            lambda images, indices: self.bits(images.to(self.device), indices.to(self.device)).total.detach().cpu(),
+            lambda images, indices: self.flow_bits(images.to(self.device), indices.to(self.device)).cpu(),
+        )
 
     def _unconditional(self, images: Tensor) -> Denoise:
         return self.denoise(self.told(torch.full((len(images),), -1, device=self.device)))

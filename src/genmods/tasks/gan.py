@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods import keyed
+from genmods.diffusion import Progress
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task, dry_run
+from genmods.tasks.base import Batch, Task, dry_run, in_batches
 
 
 class GANTask(Task):
@@ -75,9 +76,12 @@ class GANTask(Task):
         self.log_mean("val/margin", margin, batch)
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> Tensor:
-        """`n` images [n, C, H, W] in [-1, 1]; image i depends on `seed` and i alone."""
-        images = []
-        for indices in torch.arange(n, device=self.device).split(batch_size):
-            images.append(self.network(keyed.normal(keyed.fold(seed, indices), self.latent)).clamp(-1, 1).float())
-        return torch.cat(images)
+    def sample(
+        self, n: int, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+    ) -> Tensor:
+        """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
+
+        def made(indices: Tensor) -> Tensor:
+            return self.network(keyed.normal(keyed.fold(seed, indices), self.latent))
+
+        return in_batches(made, torch.arange(first, first + n, device=self.device), batch_size, progress)

@@ -8,11 +8,15 @@ from torchmetrics.classification import MultilabelAveragePrecision
 
 from genmods.errors import UserError
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch
+from genmods.tasks.image import ImageTask
 
 
-class MultilabelTask(Task):
-    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision."""
+class MultilabelTask(ImageTask):
+    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision.
+
+    Raises ValueError where the network does not give one logit a class.
+    """
 
     monitor = "val/map"
 
@@ -20,19 +24,15 @@ class MultilabelTask(Task):
         self,
         network: Network,
         num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 28,
         mean: float = 0.0,
         std: float = 1.0,
         class_names: list[str] | None = None,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.mean, self.std = mean, std
+        super().__init__(network, num_classes, in_channels, image_size, mean, std)
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.precision = MultilabelAveragePrecision(num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of `images` [B, C, H, W] in [-1, 1]."""
-        return self.network((images - self.mean) / self.std)
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""

@@ -10,10 +10,11 @@ from torchmetrics import MeanAbsoluteError, R2Score
 
 from genmods.errors import UserError
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch
+from genmods.tasks.image import ImageTask
 
 
-class RegressionTask(Task):
+class RegressionTask(ImageTask):
     """Trains a network with one output a target: `label` is float [B, K], or [B] for a single target.
 
     `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K, and
@@ -27,20 +28,16 @@ class RegressionTask(Task):
         network: Network,
         loss: Literal["mse", "huber"] = "mse",
         delta: float = 1.0,
+        in_channels: int = 1,
+        image_size: int = 28,
         mean: float = 0.0,
         std: float = 1.0,
         class_names: list[str] | None = None,
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, None, in_channels, image_size, mean, std)
         self.loss, self.delta = loss, delta
-        self.mean, self.std = mean, std
         self.class_names = class_names or []
         self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Predicted targets [B, K] of `images` [B, C, H, W] in [-1, 1]."""
-        return self.network((images - self.mean) / self.std)
 
     def _error(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
         target = batch["label"].float().view(len(batch["image"]), -1)

@@ -13,6 +13,8 @@ from genmods.restoration.operators import Identity, Mask, Operator
 from genmods.restoration.restore import restore
 from genmods.tasks.base import Batch, Task
 
+SHOWN = 8
+
 
 class RestorationTask(Task):
     """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
@@ -24,6 +26,8 @@ class RestorationTask(Task):
     """
 
     trainable = False
+    first: list[tuple[Tensor, ...]]
+    """The first `SHOWN` results of an evaluation: number, clean image, what was measured, restored image, PSNR."""
 
     def __init__(
         self,
@@ -62,14 +66,25 @@ class RestorationTask(Task):
             y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.seed, label, numbers
         ).mean(0)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, label = batch["image"], batch["label"] if self.use_label else None
-        with torch.no_grad():
-            restored = self.restored(self.degrade(images, batch["index"]), batch["index"], label)
-        hole = None
-        if isinstance(self.operator, Mask):
-            hole = ~self.operator.known(images)
-        self.log_mean("test/psnr", psnr(restored, images, hole).mean(), batch, progress=True)
-        self.log_mean("test/ssim", ssim(restored, images, hole).mean(), batch)
+    def on_validation_epoch_start(self) -> None:
+        self.first = []
 
-    validation_step = test_step
+    on_test_epoch_start = on_validation_epoch_start
+
+    def _score(self, batch: Batch, stage: str) -> None:
+        images, index = batch["image"], batch["index"]
+        with torch.no_grad():
+            measured = self.degrade(images, index)
+            restored = self.restored(measured, index, batch["label"] if self.use_label else None)
+        hole = ~self.operator.known(images) if isinstance(self.operator, Mask) else None
+        fidelity = psnr(restored, images, hole)
+        self.log_mean(f"{stage}/psnr", fidelity.mean(), batch, progress=True)
+        self.log_mean(f"{stage}/ssim", ssim(restored, images, hole).mean(), batch)
+        left = SHOWN - len(self.first)
+        self.first += zip(*(part[:left] for part in (index, images, measured, restored, fidelity)), strict=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score(batch, "test")

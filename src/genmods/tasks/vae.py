@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from genmods import keyed
+from genmods.diffusion import Progress
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Batch, Task, in_batches
 
 
 class VAETask(Task):
@@ -21,6 +22,7 @@ class VAETask(Task):
 
     monitor = "-val/loss"
     network: Any
+    image_shape: tuple[int, int, int]
 
     def __init__(
         self, network: Network, beta: float = 1.0, sigma: float = 0.2, in_channels: int = 1, image_size: int = 28
@@ -60,12 +62,16 @@ class VAETask(Task):
         self._loss(batch, "test")
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> Tensor:
-        """`n` images [n, C, H, W] in [-1, 1], decoded from z ~ N(0, I); image i depends on `seed` and i alone."""
+    def sample(
+        self, n: int, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+    ) -> Tensor:
+        """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1], decoded from z ~ N(0, I); i depends on
+        `seed` and i alone.
+        """
         example = torch.zeros(1, *self.image_shape, device=self.device)
         shape = self.network.encode(example)[0].shape[1:]
-        images = []
-        for indices in torch.arange(n, device=self.device).split(batch_size):
-            z = keyed.normal(keyed.fold(seed, indices), shape.numel()).view(-1, *shape)
-            images.append(self.network.decode(z).clamp(-1, 1).float())
-        return torch.cat(images)
+
+        def decoded(indices: Tensor) -> Tensor:
+            return self.network.decode(keyed.normal(keyed.fold(seed, indices), shape.numel()).view(-1, *shape))
+
+        return in_batches(decoded, torch.arange(first, first + n, device=self.device), batch_size, progress)

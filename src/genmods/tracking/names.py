@@ -36,8 +36,8 @@ METRICS: dict[str, str] = {
     "val/kl": "divergence of an autoencoder's latents from the prior",
     "val/margin": "how much more real than generated a GAN's discriminator finds validation images",
     "noise/loss_K": "training loss in bin K of log-SNR, low noise first",
-    "test/psnr": "peak signal-to-noise ratio of restored test images, dB; in the hole alone where there is one",
-    "test/ssim": "structural similarity of restored test images",
+    "val/psnr": "peak signal-to-noise ratio of restored validation images, dB; in the hole alone where there is one",
+    "val/ssim": "structural similarity of restored validation images",
     "test/NAME": "any `val/NAME` on the test images, by `test`; any metric of `evaluate`",
 }
 
@@ -50,7 +50,7 @@ PICTURES: dict[str, str] = {
     "samples/nearest": "samples beside their nearest training images",
     "samples/denoise": "clean, noisy and denoised images",
     "samples/inpaint": "clean, masked and inpainted images",
-    "samples/restored": "clean, measured and restored test images, by `test` of a restoration",
+    "samples/test_restored": "clean, measured and restored test images of a restoration; `val_...` by `validate`",
     "samples/test_confusion": "confusion matrix of the test images; `val_...` by `validate`",
     "samples/test_worst": "the most certain mistakes on the test images",
     "samples/test_reliability": "accuracy against confidence, before and after the temperature",
@@ -60,7 +60,7 @@ TABLES: dict[str, str] = {
     "samples/table": "samples of an evaluation: step, seed, number, class, sampler, NFE, image",
     "val/confusion": "counts of validation images by true class and answer",
     "val/worst": "the validation images with the largest loss: image, true class, answer, loss",
-    "test/restored": "test images of a restoration: clean, measured, restored, PSNR",
+    "test/restored": "test images of a restoration: number, clean, measured, restored, PSNR; `val/...` by `validate`",
 }
 
 _BETTER_HIGH = ("acc", "map", "r2", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from genmods.networks.base import evaluating
 
 _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.ModuleList)
 
@@ -21,18 +21,6 @@ class Step:
     module: nn.Module
     in_shape: tuple[int, ...]
     output: Tensor
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put every part of `network` in eval mode, and back into its own mode afterwards."""
-    modes = {part: part.training for part in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def trace(network: nn.Module, *inputs: Any) -> list[Step]:

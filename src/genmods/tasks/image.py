@@ -1,0 +1,48 @@
+"""The base of tasks around one network that makes numbers of an image: it sees images normalised with the data's
+statistics.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genmods.networks.base import Network
+from genmods.tasks.base import Task, dry_run
+
+
+class ImageTask(Task):
+    """Trains `network` on images [B, C, H, W] in [-1, 1] that are normalised with `mean` and `std`.
+
+    Raises ValueError where the network does not give `outputs` numbers for such an image
+    (None: any number of them).
+    """
+
+    labelled = True
+
+    def __init__(
+        self, network: Network, outputs: int | None, in_channels: int, image_size: int, mean: float, std: float
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # a CPU is 1.2 to 1.7 times as fast
+        self.mean, self.std = mean, std
+        self.image_shape = (in_channels, image_size, image_size)
+        shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
+        if len(shape) != 2 or shape[0] != 2 or outputs not in (None, shape[1]):
+            wanted = "a row of numbers" if outputs is None else f"{outputs} logits"
+            raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {wanted}")
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """`images` [B, C, H, W] in [-1, 1] as the network sees them."""
+        return (images - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The network's numbers [B, K] for `images` [B, C, H, W] in [-1, 1]."""
+        return self.network(self.normalised(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
+        return self.network.features(self.normalised(images))
+
+    def warm_start(self, images: Tensor) -> None:
+        self.network.prepare(self.normalised(images))

@@ -1,0 +1,74 @@
+"""What the tasks around one network of images share: normalised inputs, a warm start, and refusals when built."""
+
+import pytest
+import torch
+
+from genmods.errors import UserError
+from genmods.networks.fast_cnn import FastCNN, whitening
+from genmods.networks.unet import UNet
+from genmods.tasks.classification import ClassificationTask
+from genmods.tasks.multilabel import MultilabelTask
+from genmods.tasks.regression import RegressionTask
+
+TASKS = [ClassificationTask, MultilabelTask, RegressionTask]
+
+
+def make(task, **settings):
+    torch.manual_seed(0)
+    network = FastCNN(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
+    return task(network, image_size=8, mean=0.2, std=0.5, **settings)
+
+
+def settings(task):
+    return {} if task is RegressionTask else {"num_classes": 3}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_network_is_prepared_with_normalised_images(task):
+    made, images = make(task, **settings(task)), torch.rand(20, 1, 8, 8)
+    made.warm_start(images)
+    torch.testing.assert_close(made.network.whiten.weight, whitening((images - 0.2) / 0.5, 2)[0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_outputs_and_embeddings_are_those_of_normalised_images(task):
+    made, images = make(task, **settings(task)).eval(), torch.rand(5, 1, 8, 8)
+    inputs = (images - 0.2) / 0.5
+    torch.testing.assert_close(made(images), made.network(inputs))
+    torch.testing.assert_close(made.features(images), made.network.features(inputs))
+    assert made.image_shape == (1, 8, 8)
+    assert made.network.blocks[0].convs[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_network_that_does_not_fit_is_refused_when_built(task):
+    with pytest.raises(ValueError, match="UNet does not fit this task"):
+        task(UNet(width=8, multipliers=(1,)), **settings(task))
+
+
+def test_what_was_in_eval_mode_stays_so():
+    network = FastCNN(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
+    network.blocks[0].norms.eval()  # a frozen norm
+    before = {name: part.training for name, part in network.named_modules()}
+    ClassificationTask(network, num_classes=3, image_size=8)
+    assert {name: part.training for name, part in network.named_modules()} == before and network.training
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_generates_nothing_and_says_so(task):
+    made = make(task, **settings(task))
+    assert not made.generates and made.likelihoods() == (None, None)
+    with pytest.raises(UserError, match=f"a {task.__name__} generates no images"):
+        made.sample(1)
+
+
+def test_logits_are_one_a_class_and_targets_are_any_number():
+    with pytest.raises(ValueError, match=r"FastCNN gives \[3\] for an image, not 4 logits"):
+        make(MultilabelTask, num_classes=4)
+
+    class Maps(FastCNN):
+        def forward(self, x):
+            return self.whiten(x)
+
+    with pytest.raises(ValueError, match="not a row of numbers"):
+        RegressionTask(Maps(widths=(4,), image_size=8), image_size=8)
