@@ -10,6 +10,7 @@ from genmods.callbacks.compile import Compile
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.diffusion import Cosine, V
 from genmods.tasks.diffusion import DiffusionTask
+from genmods.tasks.gan import GANTask
 
 
 @pytest.fixture
@@ -55,3 +56,13 @@ def test_the_maps_of_a_compiled_network_are_seen_at_each_validation(tmp_path, gr
     fit(tmp_path, task, [Compile(), FeatureMaps()])
     assert names(tmp_path) == ["features_000002.png", "features_000004.png"]
     assert graphs and task.network._compiled_call_impl is not None
+
+
+def test_a_network_that_is_differentiated_twice_stays_as_it_is(graphs):
+    shapes = {"width": 4, "multipliers": [1]}
+    generator = create("network", "generator", latent=4, image_size=8, **shapes)
+    for gamma, compiled in ((1.0, False), (0.0, True)):
+        gan = GANTask(generator, create("network", "discriminator", **shapes), latent=4, gamma=gamma, image_size=8)
+        Compile().setup(None, gan, "fit")
+        assert gan.network._compiled_call_impl is not None
+        assert (gan.discriminator._compiled_call_impl is not None) == compiled

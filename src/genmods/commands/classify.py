@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
+from genmods.commands.files import readable
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +54,3 @@ def run(options: argparse.Namespace) -> None:
         print(f"{len(rows)} images classified in {options.out}")
     if broken:
         raise UserError("\n".join(broken))
-
-
-def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) -> tuple[list[str], list[Tensor]]:
-    """Names and images [C, H, W] in [-1, 1] of the files that can be read, brought to `shape` as the images of a folder
-    are for training; a line for each other one is added to `broken`."""
-    from genmods.data.decoding import decode_files
-    from genmods.data.images import to_float
-
-    channels, side, _ = shape
-    pixels, good, lines = decode_files(paths, side, channels, "white", max_pixels=80_000_000)
-    broken += lines
-    return [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine], list(to_float(pixels[good]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
+from genmods.commands.progress import ProgressBar
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from genmods.diffusion import Progress
     from genmods.metrics.base import Evidence, Figure, Findings
-    from genmods.metrics.features import Features
     from genmods.tasks.base import Task
 
 
@@ -33,12 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE.json", help="where to write, by default evaluation.json in the run folder"
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     inference.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     from genmods import runs
-    from genmods.commands.generate import progress_bar
     from genmods.recipe import create
 
     if options.n < 2:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed, "data": options.overrides}
     findings: list[Findings] = []
     try:
-        with progress_bar(quiet=False, what="evaluating") as bar:
+        with ProgressBar(options.quiet, "evaluating") as bar:
             evidence = gather(task, state, options, bar)
             settings["features"] = evidence.features.name if evidence.features else None
             for metric in metrics.values():
@@ -119,7 +119,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
         test=None if test is None else test.pixels,
         test_labels=None if test is None else test.labels,
         generate=make,
-        features=find_features(options.features, task),
+        features=inference.find_features(options.features, task),
         bits=bits,
         flow_bits=flow_bits,
         progress=progress,
@@ -130,36 +130,20 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
     )
 
 
-def find_features(choice: str | None, task: Task) -> Features | None:
-    """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
-    from genmods import runs
-    from genmods.metrics.features import classifier_features, inception_features, pixel_features
-    from genmods.tasks.classification import ClassificationTask
-    from genmods.tasks.image import ImageTask
-
-    device = inference.device()
-    if choice is None:
-        return classifier_features(task, device=device) if isinstance(task, ClassificationTask) else None
-    if choice == "pixels":
-        return pixel_features()
-    if choice == "inception":
-        return inception_features(device=device)
-    classifier = runs.load(choice)
-    judged, shown = classifier.image_shape, task.image_shape
-    if judged and shown and judged[0] != shown[0]:
-        raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
-    features = classifier_features(classifier, device=device)
-    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
-        features.classify = None  # what it says is not one class an image
-    print(f"features {features.name} of {choice}", file=sys.stderr)
-    return features
-
-
 def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
-    """The task's samples; None for a task that makes none."""
-    if not task.generates:
-        return None
-    return lambda n: task.sample(n, seed=seed, batch_size=batch_size, progress=progress).cpu()
+    """The task's samples, on the CPU as they are made; None for a task that makes none."""
+    import torch
+
+    from genmods.diffusion import part_of
+
+    def samples(n: int) -> Tensor:
+        starts, parts = range(0, n, batch_size), []
+        for number, first in enumerate(starts):
+            count, report = min(batch_size, n - first), part_of(progress, number, len(starts))
+            parts.append(task.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
+        return torch.cat(parts)
+
+    return samples if task.generates else None
 
 
 def table(figures: list[Figure], file: Any) -> None:

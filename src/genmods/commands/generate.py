@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from genmods.commands import guides, inference
+from genmods.commands.files import folder
+from genmods.commands.progress import ProgressBar
 from genmods.errors import UserError
 
 
@@ -26,15 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     guides.arguments(parser)
 
 
-def folder(text: str) -> Path:
-    """An option: a folder to write to, which need not be there yet."""
-    path = Path(text)
-    for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
-            raise argparse.ArgumentTypeError(f"{place} is a file, not a folder")
-    return path
-
-
 def run(options: argparse.Namespace) -> None:
     if options.n < 1 or options.batch_size < 1:
         raise UserError(f"--n {options.n}, --batch_size {options.batch_size}: both must be at least 1")
@@ -45,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} generates no images")
     task = inference.placed(task, options)
     settings = {"seed": options.seed, "batch_size": options.batch_size, **diffusion_settings(task, options)}
-    with progress_bar(options.quiet) as bar:
+    with ProgressBar(options.quiet) as bar:
         images = task.sample(options.n, progress=bar, **settings).cpu()
     write(images, options.out, settings.get("labels"))
     print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
@@ -64,19 +57,9 @@ def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]
         return {}
     labels = None
     if options.label is not None:
-        labels = torch.full((options.n,), class_number(task, options.label, bool(options.classifier)))
+        labels = torch.full((options.n,), inference.class_number(task, options.label, bool(options.classifier)))
     chosen = sampler(task, options.sampler, options.steps)
     return {"labels": labels, "guide": guides.guide(task, options), "sampler": chosen}
-
-
-def class_number(task: Any, label: str, judged: bool = False) -> int:
-    """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
-    names = task.class_names if judged or task.labelled else []
-    if label in names:
-        return names.index(label)
-    if label.isdigit() and int(label) < len(names):
-        return int(label)
-    raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
 
 
 def sampler(task: Any, name: str | None, steps: int | None) -> Any:
@@ -113,26 +96,3 @@ def write(images: Any, folder: Path, labels: Any) -> None:
     if labels is not None:
         arrays["labels"] = labels.numpy()
     np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)
-
-
-class progress_bar:
-    """A rich bar of `what` that is called with (done, total); silent when `quiet` or where there is no terminal."""
-
-    def __init__(self, quiet: bool, what: str = "sampling") -> None:
-        import sys
-
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
-        self._task = self._bar.add_task(what, total=None)
-
-    def __enter__(self) -> progress_bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)

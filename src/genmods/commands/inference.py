@@ -1,9 +1,16 @@
-"""Which trained model works in a command, where, and how precisely."""
+"""Which trained model works in a command, where, and how precisely; what of it an option names."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
+
+from genmods.errors import UserError
+
+if TYPE_CHECKING:
+    from genmods.metrics.features import Features
+    from genmods.tasks.base import Task
 
 
 def checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -32,3 +39,38 @@ def placed(task: Any, options: argparse.Namespace) -> Any:
         for network in outermost_networks(task):
             network.forward = torch.autocast(device(), torch.bfloat16)(network.forward)
     return task.to(device())
+
+
+def class_number(task: Any, label: str, judged: bool = False) -> int:
+    """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
+    names = task.class_names if judged or task.labelled else []
+    if label in names:
+        return names.index(label)
+    if label.isdigit() and int(label) < len(names):
+        return int(label)
+    raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
+
+
+def find_features(choice: str | None, task: Task) -> Features | None:
+    """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
+    from genmods import runs
+    from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.tasks.classification import ClassificationTask
+    from genmods.tasks.image import ImageTask
+
+    place = device()
+    if choice is None:
+        return classifier_features(task, device=place) if isinstance(task, ClassificationTask) else None
+    if choice == "pixels":
+        return pixel_features()
+    if choice == "inception":
+        return inception_features(device=place)
+    classifier = runs.load(choice)
+    judged, shown = classifier.image_shape, task.image_shape
+    if judged and shown and judged[0] != shown[0]:
+        raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
+    features = classifier_features(classifier, device=place)
+    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
+        features.classify = None  # what it says is not one class an image
+    print(f"features {features.name} of {choice}", file=sys.stderr)
+    return features

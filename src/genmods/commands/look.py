@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
+from genmods.commands.files import readable
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from genmods import runs
-    from genmods.commands.classify import readable
     from genmods.data.files import find_images
     from genmods.tasks.classification import ClassificationTask
     from genmods.visual.gradcam import grad_cam
@@ -78,9 +78,7 @@ def class_label(task: Any, label: str | None) -> Tensor | None:
     """`--label` as int64 [1]; UserError where the task has no such class."""
     import torch
 
-    from genmods.commands.generate import class_number
-
-    return None if label is None else torch.tensor([class_number(task, label)])
+    return None if label is None else torch.tensor([inference.class_number(task, label)])
 
 
 def seen(task: Any, image: Tensor, label: Tensor | None, sigma: float) -> tuple[Tensor, tuple]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.commands import inference
-from genmods.commands.generate import class_number, folder, progress_bar
+from genmods.commands.files import folder
+from genmods.commands.progress import ProgressBar
 from genmods.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Session:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
         self.model = inference.placed(self.model, options).requires_grad_(False)
         self.channels: int = self.model.image_shape[0]
-        self.class_number = None if options.label is None else class_number(self.model, options.label)
+        self.class_number = None if options.label is None else inference.class_number(self.model, options.label)
 
     def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
         """The settings that every restoration of the batch `y` takes."""
@@ -150,13 +151,12 @@ class Session:
 
     def process(self, restorer: Restorer) -> None:
         """Restore the files, print the table, and end with UserError where some could not be done."""
-        from genmods.commands.evaluate import find_features
         from genmods.restoration.folder import restore_files
         from genmods.restoration.scores import Scores
 
         options, started = self.options, time.perf_counter()
-        scores = Scores(find_features(options.features, self.model))
-        with progress_bar(options.quiet, "restoring") as bar:
+        scores = Scores(inference.find_features(options.features, self.model))
+        with ProgressBar(options.quiet, "restoring") as bar:
             bad = restore_files(
                 options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
             )

@@ -51,6 +51,11 @@ class Task(LightningModule):
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the images that go in or come out, where there is one."""
 
+    @property
+    def differentiated_twice(self) -> tuple[nn.Module, ...]:
+        """Networks whose loss has a gradient in it; `torch.compile` cannot take those."""
+        return ()
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.groups())
         if self.schedule is None:

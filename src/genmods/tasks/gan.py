@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmods import keyed
 from genmods.diffusion import Progress
@@ -74,6 +74,10 @@ class GANTask(Task):
         fake = self.network(keyed.normal(keyed.fold(self.seed, batch["index"]), self.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
         self.log_mean("val/margin", margin, batch)
+
+    @property
+    def differentiated_twice(self) -> tuple[nn.Module, ...]:
+        return (self.discriminator,) if self.gamma > 0 else ()
 
     @torch.no_grad()
     def sample(

@@ -1,0 +1,26 @@
+"""The bar of a command that works for a while."""
+
+from __future__ import annotations
+
+import sys
+
+
+class ProgressBar:
+    """A rich bar of `what` that is called with (done, total); silent when `quiet` or where there is no terminal."""
+
+    def __init__(self, quiet: bool, what: str = "sampling") -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
+        self._task = self._bar.add_task(what, total=None)
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
