@@ -23,7 +23,6 @@ from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Progress, Run, Sampler
-from genmods.diffusion.samplers.ddim import posterior_variance
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.operators import Operator
 
@@ -116,11 +115,11 @@ class Stepping(Method):
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
-        return advance(run, run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
+        return run.advance(run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
 
     def fresh(self, run: Run, i: int) -> float:
         """v, the standard deviation of the noise that step `i` adds."""
-        return self.eta * math.sqrt(posterior_variance(run, i)) if run.sigma[i + 1] > 0 else 0.0
+        return self.eta * math.sqrt(run.posterior_variance(i))
 
     def times(self, process: NoiseProcess) -> Tensor:
         """The time grid, float64."""
@@ -147,12 +146,6 @@ class _Path(Sampler):
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         return self.method.step(run, self.measurement, x, i)
-
-
-def advance(run: Run, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
-    """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` of standard deviation `std`."""
-    keep = math.sqrt(max(0.0, run.sigma[i + 1] ** 2 - std**2))
-    return run.alpha[i + 1] * estimate.x0 + keep * estimate.eps + std * z.to(estimate.x0)
 
 
 def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping, advance
+from genmods.restoration.methods.base import Measurement, Stepping
 from genmods.restoration.operators import reciprocal
 
 
@@ -43,4 +43,4 @@ class DiffPIR(Stepping):
         solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(e + damping))
         x0 = x0 + operator.adjoint(solved)
         estimate = Estimate(x0, (x - run.alpha[i] * x0) / run.sigma[i])
-        return advance(run, estimate, i, self.fresh(run, i), run.noise(i))
+        return run.advance(estimate, i, self.fresh(run, i), run.noise(i))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping, advance, gradient
+from genmods.restoration.methods.base import Measurement, Stepping, gradient
 from genmods.restoration.operators import reciprocal
 
 
@@ -30,4 +30,4 @@ class DPS(Stepping):
         norm = per_sample(residual.flatten(1).norm(dim=1), x)
         descent = vjp(measurement.operator.adjoint(residual)) * reciprocal(norm)
         scale = self.zeta * (run.alpha[i] ** 2 + run.sigma[i] ** 2)
-        return advance(run, estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent
+        return run.advance(estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent
