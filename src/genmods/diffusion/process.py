@@ -93,6 +93,12 @@ class NoiseProcess(nn.Module):
         check_times(t, x0)
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
 
+    def tweedie(self, t: Tensor) -> Tensor:
+        """σ²/α, what turns the slope ∂x0/∂x_t into Cov[x0 | x_t] and the score's gain into x0's (Tweedie's formula); 0
+        where no signal is left (α = 0), where the slope is 0 and the formula does not tell."""
+        alpha = self.alpha(t)
+        return torch.where(alpha > 0, self.sigma(t) ** 2 / alpha, 0.0)
+
     def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Times [B] from `t_low` to `t_max` at the shares `u` in [0, 1] of a likelihood's integral, and the fall of the
         log-SNR per share there [B]: uniform in the log-SNR, where the error of ε is bounded."""

@@ -161,15 +161,7 @@ def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable
 
 
 def moments(denoise: Denoise, process: NoiseProcess, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula; 0 where no signal is left
-    (α = 0), where J is 0 and the formula does not tell."""
+    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula."""
     estimate, vjp = gradient(denoise, x, t)
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    scale = per_sample(torch.where(alpha > 0, sigma**2 / alpha, 0.0), x)
+    scale = per_sample(process.tweedie(t), x)
     return estimate.x0, lambda v: scale * vjp(v)
-
-
-def consistent(process: NoiseProcess, x: Tensor, t: Tensor, x0: Tensor) -> Estimate:
-    """The estimate `x0` with the ε that x_t = α x0 + σ ε implies."""
-    alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
-    return Estimate(x0, (x - alpha * x0) / sigma)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import consistent
 from genmods.diffusion.samplers.base import Run
 from genmods.restoration.methods.base import Measurement, Stepping
 from genmods.restoration.operators import reciprocal
@@ -42,5 +42,5 @@ class DiffPIR(Stepping):
         damping = self.trust * (measurement.sigma_y / run.ratio[i]) ** 2
         solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(e + damping))
         x0 = x0 + operator.adjoint(solved)
-        estimate = Estimate(x0, (x - run.alpha[i] * x0) / run.sigma[i])
+        estimate = consistent(run.process, x, x0, run.grid[i].expand(len(x)))
         return run.advance(estimate, i, self.fresh(run, i), run.noise(i))
