@@ -1,14 +1,16 @@
+from dataclasses import fields
 from importlib import import_module
 
 import pytest
 import torch
 from gaussians import ar1, divergence, law
 
+from genmods.diffusion.grids import Uniform
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
 from genmods.diffusion.samplers import DDIM
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.methods import Guidance, Measurement, Stepping
+from genmods.restoration.methods import Ancestral, Guidance, Measurement
 from genmods.restoration.methods.ddnm import DDNM
 from genmods.restoration.methods.ddnm_plus import DDNMPlus
 from genmods.restoration.methods.diffpir import DiffPIR
@@ -143,6 +145,13 @@ def test_the_share_of_fresh_noise_is_a_share():
         DiffPIR(zeta=2.0)
 
 
+def test_no_setting_is_without_effect():
+    """Proximal steps take no `eta`, and a grid beside a sampler would not be used."""
+    assert "eta" not in {one.name for one in fields(DiffPIR)}
+    with pytest.raises(ValueError, match="a grid of its own"):
+        PiGDM(grid=Uniform(), sampler=DDIM())
+
+
 def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
     root = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cov = root @ root.T + torch.eye(5)
@@ -152,7 +161,7 @@ def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
     assert torch.allclose(update(lambda v: v @ cov, Identity(), 0.3, b, 20), exact, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", [Guidance(steps=1000), Stepping(steps=1000)], ids=["guidance", "stepping"])
+@pytest.mark.parametrize("method", [Guidance(steps=1000), Ancestral(steps=1000)], ids=["guidance", "ancestral"])
 def test_the_unguided_draw_from_the_prior(method):
     slope, cov = law(method, ar1(2, 0.9), Linear(steps=1000), Identity())
     assert slope.abs().max() == 0

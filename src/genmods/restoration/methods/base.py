@@ -1,10 +1,11 @@
 """A method draws images from p(x0 | y), y = A x0 + σ_y n, with a denoiser that knows p(x0) alone.
 
 There are two ways. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior, which
-any sampler may follow. A `Stepping` method changes how x at one time becomes x at the next; unchanged, that is DDIM's
-step with noise `eta`,
+any sampler may follow. A `Stepping` method changes how x at one time becomes x at the next; unchanged, that is
 
-    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   v² = η² σ_s² (1 - SNR_t/SNR_s),   z ~ N(0, I).
+    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   z ~ N(0, I),
+
+and an `Ancestral` one takes DDIM's v² = η² σ_s² (1 - SNR_t/SNR_s).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Guidance(Method):
     A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE on
     the grid `angle`, whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16
     pixels, exact covariance) their variance in the hole is 1.07 of the true one after 20 steps and 1.002 after 100,
-    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use.
+    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use, and for a grid
+    beside a sampler.
     """
 
     needs_eps: ClassVar[bool] = False
@@ -76,6 +78,8 @@ class Guidance(Method):
     sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
+        if self.sampler is not None and self.grid is not None:
+            raise ValueError("the sampler has a grid of its own: give the grid to the sampler, not to the method")
         if self.sampler is not None and self.needs_eps and not self.sampler.uses_eps:
             raise ValueError(f"{type(self).__name__} needs a sampler that steps with ε as given, such as ddim")
 
@@ -102,16 +106,7 @@ class Guidance(Method):
 
 @dataclass
 class Stepping(Method):
-    """A method that makes its own steps; `eta` is their noise: 0 deterministic, 1 ancestral.
-
-    Raises ValueError for an `eta` outside [0, 1].
-    """
-
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+    """A method that makes its own steps."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
@@ -119,7 +114,7 @@ class Stepping(Method):
 
     def fresh(self, run: Run, i: int) -> float:
         """v, the standard deviation of the noise that step `i` adds."""
-        return self.eta * math.sqrt(run.posterior_variance(i))
+        raise NotImplementedError
 
     def times(self, process: NoiseProcess) -> Tensor:
         """The time grid, float64."""
@@ -135,6 +130,24 @@ class Stepping(Method):
         progress: Progress | None = None,
     ) -> Tensor:
         return _Path(self, measurement)(denoise, process, x, self.times(process), noise, progress)
+
+
+@dataclass
+class Ancestral(Stepping):
+    """A method that makes DDIM's steps, of noise `eta`: 0 deterministic, 1 ancestral; as it stands it draws from the
+    prior.
+
+    Raises ValueError for an `eta` outside [0, 1].
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+
+    def fresh(self, run: Run, i: int) -> float:
+        return self.eta * math.sqrt(run.posterior_variance(i))
 
 
 class _Path(Sampler):

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping
+from genmods.restoration.methods.base import Ancestral, Measurement
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DDNMPlus(Stepping):
+class DDNMPlus(Ancestral):
     """Null-space projection that knows the noise of the measurement; for any noise level."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:

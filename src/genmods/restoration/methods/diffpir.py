@@ -21,7 +21,7 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DiffPIR(Stepping):
-    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`.
+    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise.
 
     Raises ValueError for a `zeta` outside [0, 1].
     """
@@ -30,7 +30,6 @@ class DiffPIR(Stepping):
     zeta: float = 0.3
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 0 <= self.zeta <= 1:
             raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping, gradient
+from genmods.restoration.methods.base import Ancestral, Measurement, gradient
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DPS(Stepping):
+class DPS(Ancestral):
     """Gradient guidance of strength `zeta`, one gradient a call; made for many steps (1,000 in the paper)."""
 
     zeta: float = 1.0
