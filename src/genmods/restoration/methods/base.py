@@ -43,10 +43,17 @@ class Measurement:
 
 @dataclass
 class Method:
-    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None)."""
+    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None).
+
+    Raises ValueError for less than one step.
+    """
 
     steps: int = 20
     grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: a method takes at least 1 step")
 
     def sample(
         self,
@@ -78,6 +85,7 @@ class Guidance(Method):
     sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sampler is not None and self.grid is not None:
             raise ValueError("the sampler has a grid of its own: give the grid to the sampler, not to the method")
         if self.sampler is not None and self.needs_eps and not self.sampler.uses_eps:
@@ -143,6 +151,7 @@ class Ancestral(Stepping):
     eta: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
 

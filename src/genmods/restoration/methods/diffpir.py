@@ -23,13 +23,16 @@ from genmods.restoration.operators import reciprocal
 class DiffPIR(Stepping):
     """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise.
 
-    Raises ValueError for a `zeta` outside [0, 1].
+    Raises ValueError for a negative `trust` and a `zeta` outside [0, 1].
     """
 
     trust: float = 7.0
     zeta: float = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trust < 0:
+            raise ValueError(f"trust={self.trust}: must not be negative")
         if not 0 <= self.zeta <= 1:
             raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
 

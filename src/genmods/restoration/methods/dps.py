@@ -24,6 +24,11 @@ class DPS(Ancestral):
 
     zeta: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.zeta < 0:
+            raise ValueError(f"zeta={self.zeta}: must not be negative")
+
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         estimate, vjp = gradient(run.denoise, x, run.grid[i].expand(len(x)))
         residual = measurement.residual(estimate.x0)

@@ -26,6 +26,11 @@ class PiGDM(Guidance):
 
     prior_std: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prior_std <= 0:
+            raise ValueError(f"prior_std={self.prior_std}: must be above 0")
+
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         operator, noise = measurement.operator, measurement.sigma_y**2
 
