@@ -22,9 +22,9 @@ from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
-from genmods.restoration.operators import Diagonal, Mask
+from genmods.restoration.operators import Diagonal, Identity, Mask
 from genmods.restoration.prior import Prior
-from genmods.restoration.restore import check_images, draws, restore
+from genmods.restoration.restore import check_images, check_range, draws, restore
 
 SMALLEST = 1e-3
 """Noise below this (an eighth of a grey level of 256) is none."""
@@ -66,16 +66,30 @@ def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tens
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     """The standard deviation [B] of white noise in `y` [B, C, H, W] on [-1, 1], by wavelets, then by the model."""
     prior = Prior.of(model)
+    y = prior.typed(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
     return refine_sigma(prior.denoise(y, label), prior.process, y, sigma)
 
 
 @torch.no_grad()
 def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1]."""
+    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1].
+
+    `model` and the type of the result are those of `restore`.
+    """
+    levels, prior = _checked(y, sigma), Prior.of(model)
+    return _mean(prior.typed(y), prior, levels, label)
+
+
+def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
+    """The noise levels [B]; raises UserError for images and levels that are none."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
     check_images(y, float(levels.min()))
-    prior = Prior.of(model)
+    check_range(y, Identity(), float(levels.max()))
+    return levels
+
+
+def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tensor:
     estimate = mmse(prior.denoise(y, label), prior.process, y, levels.clamp_min(SMALLEST))
     return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
 
@@ -97,9 +111,8 @@ def denoise_samples(
     The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down; other
     arguments as in `restore`. Images of different noise levels are done one level after the other.
     """
-    levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
-    check_images(y, float(levels.min()))
-    prior, process = Prior.of(model), Prior.of(model).process
+    levels, prior = _checked(y, sigma), Prior.of(model)
+    y, process = prior.typed(y), prior.process
     sampler = sampler or DPMpp2MSDE(steps=20)
     result = y.expand(samples, *y.shape).clone()
     for level in levels[levels >= SMALLEST].unique():
@@ -130,7 +143,8 @@ def corruption_level(y: Tensor, model: Any, corruption: Corruption, label: Tenso
     def level(x: Tensor) -> Tensor:
         return corruption.std(x).square().flatten(1).mean(1).sqrt()
 
-    return level(denoise(y, model, level(y.clamp(-1, 1)), label))
+    prior = Prior.of(model)
+    return level(_mean(prior.typed(y), prior, level(y.clamp(-1, 1)), label))
 
 
 @torch.no_grad()
@@ -152,12 +166,14 @@ def denoise_corruption(
     speckle, by its root mean square: whitened, the few steps of the guidance's solver would not resolve it.
     """
     check_images(y)
+    prior = Prior.of(model)
+    y = prior.typed(y)
     settings: dict[str, Any] = {"samples": samples, "steps": steps, "seed": seed}
     settings |= {"label": label, "numbers": numbers, "batch_size": batch_size}
     if isinstance(corruption, SaltAndPepper):
         known = ~impulses(y)
         return restore(y * known, Mask(known), model, **settings)
-    estimate = denoise(y, model, corruption_level(y, model, corruption, label), label)
+    estimate = _mean(y, prior, corruption_level(y, prior, corruption, label), label)
     std = corruption.std(estimate)
     black, white = (corruption.std(torch.full_like(y[:1], value)).mean() for value in (-1.0, 1.0))
     if not 1.01 < white / black < CONDITION:

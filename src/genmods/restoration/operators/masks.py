@@ -71,6 +71,12 @@ class Mask(Diagonal):
         """The known pixels, bool, broadcastable to `like` [B, C, H, W]."""
         return self.weight(like) > 0
 
+    def clean(self, y: Tensor) -> Tensor:
+        return torch.where(self.known(y), y, 0)
+
+    def restore_known(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(self.known(y), y, x)
+
 
 class ShapedMask(Mask):
     """A mask that is drawn for the size of the image it meets."""
