@@ -5,7 +5,8 @@ For x ~ N(m, C) and y = A x + σ_y n the posterior is Gaussian,
     E[x | y] = m + K (y - A m),   Cov[x | y] = C - K A C,   K = C Aᵀ (A C Aᵀ + σ_y² I)⁻¹,
 
 which is linear MMSE estimation (the Wiener filter with the full covariance) and the oracle that diffusion methods are
-measured against: the denoiser of the posterior, given to any sampler, is the exact conditional method.
+measured against, in the tests and in `benchmarks/restoration.py`: the denoiser of the posterior, given to any sampler,
+is the exact conditional method. `restore` takes a pair (gaussian.denoise(process), process) for a model.
 """
 
 from __future__ import annotations
