@@ -10,7 +10,7 @@ from PIL import Image
 
 from genmods import runs
 from genmods.commands import dispatch
-from genmods.commands.restoration_io import part
+from genmods.commands.restoration_io import part, sampling_method
 from genmods.data.files import Picture, read_image, write_image
 from genmods.diffusion import Cosine
 from genmods.restoration.folder import names
@@ -211,6 +211,12 @@ def test_operators_change_the_size(tmp_path):
     settings = ("--operator", "gaussian_blur:sigma=0.6", "--operator", "average:factor=2", "--steps", "4")
     assert call("restore", tmp_path / "small.png", tmp_path / "out", *settings, "--method", "mmps:iterations=1") == 0
     assert np.array(Image.open(tmp_path / "out/small.png")).shape == (8, 12, 3)
+
+
+def test_steps_reach_the_method_or_its_sampler():
+    assert sampling_method("mmps", 7).steps == 7 and sampling_method("mmps:steps=9", 7).steps == 9
+    assert sampling_method("pigdm:sampler=ddim", 7).sampler.steps == 7
+    assert sampling_method("pigdm:sampler={name: ddim, steps: 9}", 7).sampler.steps == 9
 
 
 def test_colourisation(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction, per_sample
+from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction, consistent, per_sample
 from genmods.table import BUILTINS
 
 
@@ -39,8 +39,7 @@ class Oracle:
 
     def __call__(self, x: Tensor, t: Tensor) -> Estimate:
         alpha, sigma = per_sample(self.process.alpha(t), x), per_sample(self.process.sigma(t), x)
-        x0 = self.mean(x, alpha, sigma)
-        return Estimate(x0, (x - alpha * x0) / sigma)
+        return consistent(self.process, x, self.mean(x, alpha, sigma), t)
 
 
 @dataclass

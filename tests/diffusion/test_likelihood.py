@@ -196,7 +196,7 @@ def test_hutchinson_variance():
         return Estimate(torch.zeros_like(x), x @ matrix)
 
     x = torch.zeros(count, 3, dtype=torch.float64)
-    flow = _Flow(denoise, process, _probes(0, torch.arange(count), x, 1))
+    flow = _Flow(denoise, process, _probes(torch.arange(count), x, 1))
     _, divergence = flow.velocity(x, 0.0)
     scale = -0.5  # dσ/dlog-SNR at σ = 1
     off = matrix.square().sum() - matrix.diagonal().square().sum()

@@ -36,6 +36,15 @@ def test_time_inverts_log_snr(process):
 
 
 @each
+def test_ended_early_it_is_the_same_process(process):
+    t, last = inner(process), process.t_max
+    ended = process.until(t[100].item())
+    assert ended.log_snr_range == (pytest.approx(process.log_snr(t[100]).item()), process.log_snr_range[1])
+    assert torch.equal(ended.sigma(t), process.sigma(t)) and ended.schedule(4)[0] == pytest.approx(t[100].item())
+    assert process.t_max == last
+
+
+@each
 def test_ends(process):
     ends = torch.tensor([process.t_min, process.t_low, process.t_max], dtype=torch.float64)
     alpha, sigma = process.alpha(ends), process.sigma(ends)

@@ -4,9 +4,19 @@ import pytest
 import torch
 from test_restore import draw, prior
 
-from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
+from genmods.diffusion import consistent, per_sample
+from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified, Sigmoid, VarianceExploding
+from genmods.diffusion.samplers import DPMpp2MSDE
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
-from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, impulses, refine_sigma
+from genmods.restoration.denoising import (
+    denoise,
+    denoise_corruption,
+    denoise_samples,
+    grid_below,
+    impulses,
+    matching_time,
+    refine_sigma,
+)
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Identity
@@ -34,6 +44,39 @@ def test_samples_err_twice_as_much_as_the_mean():
     ratio = (draws - truth).square().mean() / (mean - truth).square().mean()
     assert abs(10 * math.log10(ratio) - 3.01) < 0.3
     assert (draws.mean(0) - mean).square().mean() < 0.1 * (mean - truth).square().mean()
+
+
+@pytest.mark.parametrize(
+    "process", [Cosine(), Linear(), Linear(steps=1000), Sigmoid(), EDM(), VarianceExploding(), Rectified()],
+    ids=["cosine", "linear", "linear-1000", "sigmoid", "edm", "variance_exploding", "rectified"],
+)  # fmt: skip
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.5, 1.5])
+def test_draws_spread_as_the_posterior_does(process, sigma):
+    """x ~ N(0, c²): a draw is c²/(c² + σ²) y + Σ g_i z_i with Σ g_i² = c² σ²/(c² + σ²), found from one run over unit
+    vectors; and no call is at a time that the network has not learned."""
+    units, sampler, asked = torch.eye(21, dtype=torch.float64), DPMpp2MSDE(20), []
+    t = matching_time(process, torch.tensor([sigma], dtype=torch.float64))
+    grid = grid_below(process, sampler, t.item())
+    for c in (0.05, 0.3, 1.0):
+
+        def denoise(x, t, c=c):
+            asked.append(t[0].item())
+            alpha, s = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
+            return consistent(process, x, alpha * c**2 / (alpha**2 * c**2 + s**2) * x, t)
+
+        draws = sampler(denoise, process, process.alpha(t) * units[:, -1:], grid, lambda i: units[:, i : i + 1])
+        share = c**2 / (c**2 + sigma**2)
+        assert abs(draws[-1].item() / share - 1) < 2e-3
+        assert abs(draws[:-1].square().sum().item() / (share * sigma**2) - 1) < 0.1
+    assert min(asked) >= process.t_low * (1 - 1e-9) and len(asked) == 60
+
+
+@pytest.mark.parametrize("process", [Cosine(), EDM(), VarianceExploding(0.0005)])
+def test_the_least_noise_takes_one_step(process):
+    x = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
+    gaussian = Gaussian(torch.zeros(1, 2, 2, dtype=torch.float64), torch.eye(4, dtype=torch.float64))
+    model = (gaussian.denoise(process), process)
+    assert (denoise_samples(x, model, 1e-3, samples=2) - x).abs().max() < 1e-5
 
 
 def test_no_noise_changes_nothing():

@@ -3,10 +3,22 @@ from importlib import import_module
 import pytest
 import torch
 
+from genmods.diffusion import consistent
 from genmods.diffusion.processes import EDM, Cosine
 from genmods.errors import UserError
+from genmods.restoration.corruption import PoissonNoise
+from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.operators import BoxMask, Compose, GaussianBlur, Greyscale, Identity, Mask
+from genmods.restoration.operators import (
+    BoxMask,
+    Compose,
+    Diagonal,
+    GaussianBlur,
+    Greyscale,
+    Identity,
+    KernelBlur,
+    Mask,
+)
 from genmods.restoration.restore import restore
 from genmods.table import BUILTINS
 
@@ -96,6 +108,22 @@ class Model:
         return prior(1).denoise(self.process)
 
 
+class Weights(Model):
+    """A task whose network has weights in float32 and does not take anything else."""
+
+    dtype = torch.float32
+
+    def denoise(self, cond):
+        network = torch.nn.Conv2d(1, 1, 1).requires_grad_(False)
+        torch.nn.init.constant_(network.weight, 0.5)
+        torch.nn.init.zeros_(network.bias)
+
+        def denoised(x, t):
+            return consistent(self.process, x, network(x), t)
+
+        return denoised
+
+
 def test_labels_and_masks_reach_the_model():
     x = draw(prior(1), 2)
     model = Model()
@@ -121,6 +149,10 @@ def test_labels_and_masks_reach_the_model():
         (lambda x, m: restore(x, Identity(), m, samples=0), "at least 1"),
         (lambda x, m: restore(x * float("nan"), Identity(), m), "not finite"),
         (lambda x, m: restore(x[0], Identity(), m), "float batch"),
+        (lambda x, m: restore((x + 1) * 127.5, BoxMask(), m), r"lie on \[-1, 1\], and these have the value"),
+        (lambda x, m: restore((x + 1) * 127.5, GaussianBlur(0.5), m, sigma_y=0.1), r"lie on \[-1, 1\]"),
+        (lambda x, m: denoise((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
+        (lambda x, m: denoise_samples((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: restore((x * 9).byte(), Identity(), m), "float batch"),
         (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "10 classes"),
         (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
@@ -143,6 +175,34 @@ def test_restores_where_no_gradients_are_kept():
     with torch.inference_mode():
         found = restore(operator(truth), operator, model, "mmps", steps=4)
     torch.testing.assert_close(found, expected)
+
+
+def test_measurements_beyond_the_range_of_images():
+    """Noise and an operator that enlarges take y out of [-1, 1]; such measurements are restored."""
+    gaussian = prior(1)
+    model, truth = (gaussian.denoise(Cosine()), Cosine()), draw(gaussian, 2)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    weights = Diagonal(torch.tensor([50.0]).view(1, 1, 1))
+    sharpened = KernelBlur([-1.0, 2.1, -1.0, -1.0, 2.1, -1.0, -1.0, 2.1, -1.0])
+    for y, operator, sigma_y in (
+        (truth + 3 * noise, Identity(), 3.0), (weights(truth) + noise, weights, 1.0), (sharpened(truth), sharpened, 0.0)
+    ):  # fmt: skip
+        assert y.abs().max() > 3
+        assert restore(y, operator, model, sigma_y=sigma_y, steps=2).isfinite().all()
+
+
+def test_images_take_the_type_of_the_model():
+    """Float64 images of a float32 network: what it gives for them in float32."""
+    model = Weights()
+    x = draw(prior(1), 2)
+    for call in (
+        lambda y: restore(y, BoxMask(), model, steps=2), lambda y: denoise(y, model, 0.1),
+        lambda y: denoise_samples(y, model, 0.1, 2), lambda y: denoise_corruption(y, model, PoissonNoise(), 2, 2),
+        lambda y: noise_level(y, model),
+    ):  # fmt: skip
+        found = call(x.double())
+        assert torch.equal(found, call(x))
+        assert found.dtype in (torch.float32, torch.float64)
 
 
 def test_a_mask_is_true_or_false():

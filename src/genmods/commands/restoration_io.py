@@ -46,19 +46,39 @@ def method_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="auto", metavar="NAME[:KEY=VALUE,...]", help=help_text)
 
 
-def part(kind: str, text: str, **settings: Any) -> Any:
-    """A registered part from NAME or NAME:KEY=VALUE,KEY=VALUE, values as in a recipe; `settings` hold unless it says
-    else."""
-    from genmods.recipe import create
+def _read_part(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the settings in NAME or NAME:KEY=VALUE,KEY=VALUE, values as in a recipe."""
     from genmods.recipe.text import parse, plain
 
+    settings: dict[str, Any] = {}
     name, _, rest = text.partition(":")
     for pair in filter(None, re.split(r",(?=\w+=)", rest)):
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"{kind} {text}: after the colon come settings, KEY=VALUE,KEY=VALUE")
         settings[key] = plain(parse(value, f"{kind} {text}", marks=False))
+    return name, settings
+
+
+def part(kind: str, text: str) -> Any:
+    """The registered part that `text` says."""
+    from genmods.recipe import create
+
+    name, settings = _read_part(kind, text)
     return create(kind, name, **settings)
+
+
+def sampling_method(text: str, steps: int) -> Any:
+    """The method that `text` says; it, or the sampler that it names, takes `steps` unless the text says else."""
+    from genmods.recipe import create
+
+    name, settings = _read_part("method", text)
+    sampler = settings.get("sampler")
+    if sampler is None:
+        settings = {"steps": steps} | settings
+    else:
+        settings["sampler"] = {"steps": steps} | (sampler if isinstance(sampler, dict) else {"name": sampler})
+    return create("method", name, **settings)
 
 
 def noise_std(text: str) -> float | None:
@@ -137,7 +157,7 @@ class Session:
         options = self.options
         method = options.method
         if method != "auto":
-            method = part("method", method, **({} if "sampler" in method else {"steps": options.steps}))
+            method = sampling_method(method, options.steps)
         settings = {"samples": options.samples, "steps": options.steps}
         levels = sigma.repeat_interleave(len(y) // len(sigma))
 

@@ -18,7 +18,7 @@ from genmods.diffusion.guidance import (
 from genmods.diffusion.likelihood import Bits, ode, vlb
 from genmods.diffusion.loss import DiffusionLoss, Loss
 from genmods.diffusion.noise import Noise, NoiseStream, noise_stream
-from genmods.diffusion.prediction import X0, Eps, Estimate, Karras, Prediction, V
+from genmods.diffusion.prediction import X0, Eps, Estimate, Karras, Prediction, V, consistent
 from genmods.diffusion.prediction import Flow as FlowPrediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, per_sample
 from genmods.diffusion.processes import (
@@ -99,6 +99,7 @@ __all__ = [
     "VarianceExploding",
     "VariancePreserving",
     "Weighting",
+    "consistent",
     "noise_stream",
     "ode",
     "part_of",

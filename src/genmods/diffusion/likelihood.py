@@ -27,6 +27,8 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.keyed import fold, uniform
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+SEED = 0
+"""Of all times and noise here: a likelihood is a measurement, the same whenever it is taken."""
 
 
 class Bits(NamedTuple):
@@ -44,29 +46,26 @@ def vlb(
     x0: Tensor,
     levels: int = 256,
     draws: int | None = 16,
-    steps: int | None = None,
-    seed: int = 0,
     indices: Tensor | None = None,
 ) -> Bits:
     """The variational bound of images `x0` [B, ...] on [-1, 1] with `levels` grey levels; differentiable.
 
-    A discrete process is bounded over its own levels, a continuous one in continuous time, or over `steps` steps
-    uniform in t where given. The diffusion term takes `draws` times an image, evenly spread, from a start that moves on
-    by the golden ratio from one index to the next: a low-discrepancy sequence over the images too. None visits every
-    step once. Times and noise of image i depend on (`seed`, `indices[i]`), by default its place in the batch.
+    A discrete process is bounded over its own levels, a continuous one in continuous time. The diffusion term takes
+    `draws` times an image, evenly spread, from a start that moves on by the golden ratio from one index to the next: a
+    low-discrepancy sequence over the images too. None visits every noise level once. Times and noise of image i depend
+    on `indices[i]` alone, by default its place in the batch.
     """
     _check_levels(levels)
     if draws is not None and draws < 1:
-        raise ValueError(f"draws={draws}: must be at least 1, or None for every step")
+        raise ValueError(f"draws={draws}: must be at least 1, or None for every noise level")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices
-    noise = noise_stream(seed, indices, tuple(x0.shape[1:]), x0.device)
-    grid = process.times if steps is None else torch.linspace(process.t_low, process.t_max, steps + 1).double()
+    noise, grid = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device), process.times
     if grid is None and draws is None:
-        raise ValueError("draws=None visits every step, and a continuous process has none: give draws or steps")
+        raise ValueError("draws=None visits every noise level, and a continuous process has none: give draws")
     count = len(grid) - 1 if draws is None and grid is not None else draws or 1
     start = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     if draws is not None:
-        start += uniform(fold(seed, -2)[None], 1).item() + GOLDEN * indices.double()
+        start += uniform(fold(SEED, -2)[None], 1).item() + GOLDEN * indices.double()
     diffusion = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     for k in range(count):
         u = (start + k / count) % 1
@@ -128,7 +127,6 @@ def ode(
     levels: int | None = 256,
     steps: int = 64,
     probes: int | None = 1,
-    seed: int = 0,
     indices: Tensor | None = None,
 ) -> Tensor:
     """Bits per dimension [B] of `x0` [B, ...] by the probability flow, from `t_low` to `t_max`.
@@ -136,7 +134,7 @@ def ode(
     Images are dequantised with uniform noise of one bin; `levels` None says that the data are continuous already, and
     returns -log2 of their density per dimension. The flow takes `steps` Runge-Kutta steps of fourth order uniform in
     the log-SNR, four calls each. The divergence is Hutchinson's estimate with `probes` Rademacher vectors, or exact
-    where None, at one backward pass a dimension. The noise of image i depends on (`seed`, `indices[i]`).
+    where None, at one backward pass a dimension. The noise of image i depends on `indices[i]` alone.
     """
     if steps < 1 or (probes is not None and probes < 1):
         raise ValueError(f"steps={steps}, probes={probes}: must be at least 1 (probes None: exact)")
@@ -145,12 +143,12 @@ def ode(
     if levels is not None:
         _check_levels(levels)
         width = 2 / (levels - 1)
-        x0 = x0 + width * (uniform(fold(seed, indices, -2), size).view_as(x0).to(x0) - 0.5)
+        x0 = x0 + width * (uniform(fold(SEED, indices, -2), size).view_as(x0).to(x0) - 0.5)
     first = torch.full((len(x0),), process.t_low, dtype=torch.float64, device=x0.device)
     x, log_det = per_sample(process.alpha(first), x0) * x0, size * process.alpha(first).log()
     low, high = process.log_snr_range
     h = (low - high) / steps
-    flow = _Flow(denoise, process, _probes(seed, indices, x0, probes))
+    flow = _Flow(denoise, process, _probes(indices, x0, probes))
     for k in range(steps):
         x, change = flow.step(x, high + k * h, h)
         log_det = log_det + change
@@ -159,12 +157,12 @@ def ode(
     return -(log_prior + log_det) / (size * math.log(2)) - math.log2(width)
 
 
-def _probes(seed: int, indices: Tensor, x0: Tensor, probes: int | None) -> list[Tensor]:
+def _probes(indices: Tensor, x0: Tensor, probes: int | None) -> list[Tensor]:
     """Rademacher vectors like `x0`, or without a number the unit vectors, whose quadratic forms add up to the trace."""
     if probes is None:
         basis = torch.eye(x0[0].numel(), dtype=x0.dtype, device=x0.device)
         return [unit.view_as(x0[0]).expand_as(x0) for unit in basis]
-    signs = (uniform(fold(seed, indices, k), x0[0].numel()).view_as(x0).to(x0) for k in range(probes))
+    signs = (uniform(fold(SEED, indices, k), x0[0].numel()).view_as(x0).to(x0) for k in range(probes))
     return [torch.where(sign < 0.5, -1.0, 1.0).to(x0) / math.sqrt(probes) for sign in signs]
 
 

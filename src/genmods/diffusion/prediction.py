@@ -29,6 +29,12 @@ class Estimate(NamedTuple):
     var: Tensor | None = None
 
 
+def consistent(process: NoiseProcess, x_t: Tensor, x0: Tensor, t: Tensor) -> Estimate:
+    """The estimate `x0` [B, ...] with the noise that it implies in `x_t` [B, ...] at `t` [B], ε = (x_t - α x0)/σ."""
+    alpha, sigma = per_sample(process.alpha(t), x_t), per_sample(process.sigma(t), x_t)
+    return Estimate(x0, (x_t - alpha * x0) / sigma)
+
+
 class Prediction:
     """The registry kind `prediction`: the coefficients (a, b) of the target a x0 + b ε."""
 

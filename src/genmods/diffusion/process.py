@@ -9,6 +9,8 @@ inverse `time(log_snr)`. Coefficients are float64, of the shape of `t`, and are 
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -93,11 +95,23 @@ class NoiseProcess(nn.Module):
         check_times(t, x0)
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
 
+    def tweedie(self, t: Tensor) -> Tensor:
+        """σ²/α, the factor in Tweedie's formulas: Cov[x0 | x_t] = σ²/α ∂E[x0 | x_t]/∂x_t, and x0 moves by σ²/α times a
+        change of the score. 0 where no signal is left (α = 0): x_t tells nothing of x0 there."""
+        alpha = self.alpha(t)
+        return torch.where(alpha > 0, self.sigma(t) ** 2 / alpha, 0.0)
+
     def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Times [B] from `t_low` to `t_max` at the shares `u` in [0, 1] of a likelihood's integral, and the fall of the
         log-SNR per share there [B]: uniform in the log-SNR, where the error of ε is bounded."""
         low, high = self.log_snr_range
         return self.time(high - (high - low) * u), torch.full_like(u, high - low)
+
+    def until(self, t: float) -> NoiseProcess:
+        """This process, ended at the time `t`: what a sampler that starts there sees."""
+        ended = copy(self)
+        ended.t_max = t
+        return ended
 
     def schedule(self, steps: int) -> Tensor:
         """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t, as a rule."""

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from genmods import keyed
 from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.grids import Karras
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample, precise
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
-from genmods.restoration.operators import Diagonal, Mask
+from genmods.restoration.operators import Diagonal, Identity, Mask
 from genmods.restoration.prior import Prior
-from genmods.restoration.restore import check_images, draws, restore
+from genmods.restoration.restore import check_images, check_range, draws, restore
 
 SMALLEST = 1e-3
 """Noise below this (an eighth of a grey level of 256) is none."""
@@ -66,18 +67,46 @@ def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tens
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     """The standard deviation [B] of white noise in `y` [B, C, H, W] on [-1, 1], by wavelets, then by the model."""
     prior = Prior.of(model)
+    y = prior.typed(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
     return refine_sigma(prior.denoise(y, label), prior.process, y, sigma)
 
 
 @torch.no_grad()
 def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1]."""
+    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1].
+
+    `model` and the type of the result are those of `restore`.
+    """
+    levels, prior = _checked(y, sigma), Prior.of(model)
+    return _mean(prior.typed(y), prior, levels, label)
+
+
+def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
+    """The noise levels [B]; raises UserError for images and levels that are none."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
     check_images(y, float(levels.min()))
-    prior = Prior.of(model)
+    check_range(y, Identity(), float(levels.max()))
+    return levels
+
+
+def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tensor:
     estimate = mmse(prior.denoise(y, label), prior.process, y, levels.clamp_min(SMALLEST))
     return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
+
+
+def grid_below(process: NoiseProcess, sampler: Sampler, t: float) -> Tensor:
+    """The grid of a sampler that starts at the time `t`, float64 [steps + 1]; one step from the least noisy time.
+
+    A sampler without a grid takes Karras', which serves every process alike: on Gaussian data of standard deviations
+    0.05, 0.3 and 1 with noise of 0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the
+    continuous processes, where their own grids, scaled to start at `t`, miss it by up to 81 %.
+    """
+    ended = process.until(t)
+    low, high = ended.log_snr_range
+    if high - low < 1e-6:
+        return torch.tensor([t, process.t_min], dtype=torch.float64)
+    return (sampler.grid or sampler.own_grid or Karras())(ended, sampler.steps)
 
 
 @torch.no_grad()
@@ -94,19 +123,18 @@ def denoise_samples(
 ) -> Tensor:
     """Draws from p(x | y) for white noise: [samples, B, C, H, W].
 
-    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down; other
-    arguments as in `restore`. Images of different noise levels are done one level after the other.
+    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down, on its own
+    grid or that of `grid_below`; other arguments as in `restore`. Images of different noise levels are done one level
+    after the other.
     """
-    levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
-    check_images(y, float(levels.min()))
-    prior, process = Prior.of(model), Prior.of(model).process
+    levels, prior = _checked(y, sigma), Prior.of(model)
+    y, process = prior.typed(y), prior.process
     sampler = sampler or DPMpp2MSDE(steps=20)
     result = y.expand(samples, *y.shape).clone()
     for level in levels[levels >= SMALLEST].unique():
         members = (levels == level).nonzero().flatten().cpu()
         t = matching_time(process, level[None])
-        share = (t.item() - process.t_min) / (process.t_max - process.t_min)
-        grid = process.t_min + (sampler.times(process) - process.t_min) * share
+        grid = grid_below(process, sampler, t.item())
         for rows, copies in draws(len(members), samples, batch_size):
             rows = members[rows]
             start = process.alpha(t).to(y) * y[rows.to(y.device)]
@@ -130,7 +158,8 @@ def corruption_level(y: Tensor, model: Any, corruption: Corruption, label: Tenso
     def level(x: Tensor) -> Tensor:
         return corruption.std(x).square().flatten(1).mean(1).sqrt()
 
-    return level(denoise(y, model, level(y.clamp(-1, 1)), label))
+    prior = Prior.of(model)
+    return level(_mean(prior.typed(y), prior, level(y.clamp(-1, 1)), label))
 
 
 @torch.no_grad()
@@ -152,12 +181,14 @@ def denoise_corruption(
     speckle, by its root mean square: whitened, the few steps of the guidance's solver would not resolve it.
     """
     check_images(y)
+    prior = Prior.of(model)
+    y = prior.typed(y)
     settings: dict[str, Any] = {"samples": samples, "steps": steps, "seed": seed}
     settings |= {"label": label, "numbers": numbers, "batch_size": batch_size}
     if isinstance(corruption, SaltAndPepper):
         known = ~impulses(y)
         return restore(y * known, Mask(known), model, **settings)
-    estimate = denoise(y, model, corruption_level(y, model, corruption, label), label)
+    estimate = _mean(y, prior, corruption_level(y, prior, corruption, label), label)
     std = corruption.std(estimate)
     black, white = (corruption.std(torch.full_like(y[:1], value)).mean() for value in (-1.0, 1.0))
     if not 1.01 < white / black < CONDITION:

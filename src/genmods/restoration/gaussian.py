@@ -5,7 +5,8 @@ For x ~ N(m, C) and y = A x + σ_y n the posterior is Gaussian,
     E[x | y] = m + K (y - A m),   Cov[x | y] = C - K A C,   K = C Aᵀ (A C Aᵀ + σ_y² I)⁻¹,
 
 which is linear MMSE estimation (the Wiener filter with the full covariance) and the oracle that diffusion methods are
-measured against: the denoiser of the posterior, given to any sampler, is the exact conditional method.
+measured against, in the tests and in `benchmarks/restoration.py`: the denoiser of the posterior, given to any sampler,
+is the exact conditional method. `restore` takes a pair (gaussian.denoise(process), process) for a model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess
 from genmods.restoration.operators import Operator
 
@@ -43,13 +44,12 @@ class Gaussian:
         values, vectors = self._spectrum
 
         def exact(x: Tensor, t: Tensor) -> Estimate:
-            alpha, sigma = (c.to(x)[:, None] for c in (process.alpha(t), process.sigma(t)))
+            alpha, sigma = process.alpha(t).to(x)[:, None], process.sigma(t).to(x)[:, None]
             mean = self.mean.flatten().to(x)
             gain = alpha * values.to(x) / (alpha**2 * values.to(x) + sigma**2)
             offset = (x.flatten(1) - alpha * mean) @ vectors.to(x)
             x0 = mean + (gain * offset) @ vectors.to(x).T
-            eps = (x.flatten(1) - alpha * x0) / sigma
-            return Estimate(x0.view_as(x), eps.view_as(x))
+            return consistent(process, x, x0.view_as(x), t)
 
         return exact
 

@@ -20,7 +20,7 @@ class Prior:
     """`bind(cond)` is the denoiser under a condition; `shape` [C, H, W] that of the training images, if known.
 
     `classes` is the number of labels (0: none); `sees_masks` says that the network was trained with masks as a
-    condition.
+    condition; `dtype` is the type of its weights, None where any will do.
     """
 
     process: NoiseProcess
@@ -28,6 +28,7 @@ class Prior:
     shape: tuple[int, int, int] | None = None
     classes: int = 0
     sees_masks: bool = False
+    dtype: torch.dtype | None = None
 
     @classmethod
     def of(cls, model: Any) -> Prior:
@@ -42,8 +43,12 @@ class Prior:
         if model.codec is not None:
             raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
         classes = model.num_classes if model.conditioning == "class" else 0
-        sees_masks = model.conditioning == "mask"
-        return cls(model.denoiser.process, model.denoise, tuple(model.image_shape), classes, sees_masks)
+        shape, sees_masks = tuple(model.image_shape), model.conditioning == "mask"
+        return cls(model.denoiser.process, model.denoise, shape, classes, sees_masks, model.dtype)
+
+    def typed(self, y: Tensor) -> Tensor:
+        """`y` in the type of the model."""
+        return y if self.dtype is None else y.to(self.dtype)
 
     def denoise(self, images: Tensor, label: Tensor | None = None, known: Tensor | None = None) -> Denoise:
         """The denoiser for images shaped as `images` [B, C, H, W], with labels int64 [B] (-1: none); by tiles for other

@@ -50,6 +50,33 @@ def check_images(y: Tensor, sigma: float = 0.0) -> None:
         raise UserError(f"a noise level is a number >= 0, not {sigma}")
 
 
+def check_range(y: Tensor, operator: Operator, sigma: float) -> None:
+    """Raises UserError for measurements `y` [B, ...] that images on [-1, 1] do not give, such as those of 0 to 255.
+
+    Measurement i is at most Σ_j |A_ij| for such images, the row being Aᵀ e_i; twice that and 8 `sigma` are let through.
+    """
+    largest = y.abs().argmax()
+    row = operator.adjoint(torch.zeros_like(y).flatten().index_fill(0, largest, 1).view_as(y))
+    if y.abs().max() > 2 * row.abs().sum() + 8 * sigma:
+        raise UserError(f"images lie on [-1, 1], and these have the value {y.flatten()[largest].item():.4g}")
+
+
+def _check(
+    y: Tensor, operator: Operator, prior: Prior, sigma_y: float, label: Tensor | None, numbers: Tensor | None
+) -> None:
+    """Raises UserError unless the measurement, the operator, the model and what comes with each image fit together."""
+    check_images(y, sigma_y)
+    shape = operator(operator.adjoint(y)).shape
+    if shape != y.shape:
+        raise UserError(f"the operator measures {list(shape[1:])} and was given {list(y.shape[1:])}")
+    check_range(y, operator, sigma_y)
+    for name, one_each in (("label", label), ("numbers", numbers)):
+        if one_each is not None and one_each.shape != y.shape[:1]:
+            raise UserError(f"{name}: one for each of {len(y)} images, not of shape {list(one_each.shape)}")
+    if prior.sees_masks and not isinstance(operator, Mask):
+        raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
+
+
 @torch.inference_mode(False)
 @torch.no_grad()
 def restore(
@@ -73,21 +100,16 @@ def restore(
     (denoise, process): denoise(x_t, t) -> Estimate. `method` is a method or its name, which then takes `steps`
     network calls; `auto` is what `choose` says. `label` int64 [B] conditions a model that knows
     classes. Sample k of image i depends on `seed`, k and its number alone (`numbers` int64 [B], or i). With a mask
-    and without noise the known pixels are those of `y`. Raises UserError for what does not fit together.
+    and without noise the known pixels are those of `y`. The result has the type of the task's weights, to which `y` is
+    converted, or that of `y` for a pair. Raises UserError for what does not fit together.
     """
     if y.is_inference():  # of a loop that makes tensors of which no gradient can be taken
         y, label = y.clone(), None if label is None else label.clone()
-    if isinstance(operator, Mask):
-        y = torch.where(operator.known(y), y, 0)
-    check_images(y, sigma_y)
     if samples < 1 or batch_size < 1:
         raise UserError(f"samples={samples}, batch_size={batch_size}: at least 1")
-    for name, one_each in (("label", label), ("numbers", numbers)):
-        if one_each is not None and one_each.shape != y.shape[:1]:
-            raise UserError(f"{name}: one for each of {len(y)} images, not of shape {list(one_each.shape)}")
-    prior = Prior.of(model)
-    if prior.sees_masks and not isinstance(operator, Mask):
-        raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
+    prior, y = Prior.of(model), operator.clean(y)
+    _check(y, operator, prior, sigma_y, label, numbers)
+    y = prior.typed(y)
     if isinstance(method, str):
         conditional = prior.sees_masks and method == "auto"
         method = Guidance(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
@@ -95,22 +117,29 @@ def restore(
     chunks = draws(len(y), samples, batch_size)
     for place, (rows, copies) in enumerate(chunks):
         measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
-        like = measurement.operator.adjoint(measurement.y)
-        shape = measurement.operator(like).shape
-        if shape != measurement.y.shape:
-            raise UserError(f"the operator measures {list(shape[1:])} and was given {list(y.shape[1:])}")
         keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
-        noise = noise_stream(seed, keys, tuple(like.shape[1:]), y.device)
-        known = _seen(measurement, like) if prior.sees_masks else None
-        denoise = prior.denoise(like, None if label is None else label[rows.to(label.device)], known)
-        start = prior.process.prior_std * noise(-1).to(y)
-        report = part_of(progress, place, len(chunks))
-        results.append(method.sample(denoise, prior.process, measurement, start, noise, report))
+        of_rows = None if label is None else label[rows.to(label.device)]
+        results.append(_batch(prior, method, measurement, of_rows, seed, keys, part_of(progress, place, len(chunks))))
     restored = torch.cat(results).clamp(-1, 1)
     restored = restored.view(samples, len(y), *restored.shape[1:])
-    if isinstance(operator, Mask) and sigma_y == 0:
-        restored = torch.where(operator.known(y), y, restored)
-    return restored
+    return operator.restore_known(restored, y) if sigma_y == 0 else restored
+
+
+def _batch(
+    prior: Prior,
+    method: Method,
+    measurement: Measurement,
+    label: Tensor | None,
+    seed: int,
+    keys: Tensor,
+    progress: Progress | None,
+) -> Tensor:
+    """One draw for each row of a measurement, from `seed` and the row's key."""
+    like = measurement.operator.adjoint(measurement.y)
+    known = _seen(measurement, like) if prior.sees_masks else None
+    denoise, noise = prior.denoise(like, label, known), noise_stream(seed, keys, tuple(like.shape[1:]), like.device)
+    start = prior.process.prior_std * noise(-1).to(like)
+    return method.sample(denoise, prior.process, measurement, start, noise, progress)
 
 
 def draws(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:

@@ -33,9 +33,8 @@ class ClassifierGuidance:
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.log_prob(x, t).sum(), x)
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-        gain = per_sample(torch.where(alpha > 0, sigma**2 / alpha, 0.0), x_t)
-        eps = estimate.eps - self.weight * per_sample(sigma, x_t) * gradient
+        gain, sigma = per_sample(self.process.tweedie(t), x_t), per_sample(self.process.sigma(t), x_t)
+        eps = estimate.eps - self.weight * sigma * gradient
         return estimate._replace(x0=estimate.x0 + self.weight * gain * gradient, eps=eps)
 
 

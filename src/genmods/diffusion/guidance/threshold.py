@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess, per_sample
 
 
@@ -35,5 +35,4 @@ class Threshold:
             extent = estimate.x0.flatten(1).abs().float().quantile(self.quantile, dim=1).clamp(min=1)
             extent = per_sample(extent, x_t)
             x0 = estimate.x0.clamp(-extent, extent) / extent
-        alpha, sigma = per_sample(self.process.alpha(t), x_t), per_sample(self.process.sigma(t), x_t)
-        return estimate._replace(x0=x0, eps=(x_t - alpha * x0) / sigma)
+        return consistent(self.process, x_t, x0, t)._replace(var=estimate.var)

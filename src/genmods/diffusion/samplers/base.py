@@ -6,6 +6,7 @@ as λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from genmods.diffusion.grids import Grid
 from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
+from genmods.diffusion.variance import bounds
 
 MEMORY = 3
 """How many past grid points a run remembers."""
@@ -59,6 +61,24 @@ class Run:
     def place(self, estimate: Estimate, i: int) -> Tensor:
         """α x0 + σ ε at grid point `i`: the deterministic first-order step (DDIM)."""
         return self.alpha[i] * estimate.x0 + self.sigma[i] * estimate.eps
+
+    def variances(self, i: int) -> tuple[float, float]:
+        """(β̃, β), the smallest and the largest variance of the step from grid point `i`."""
+        return bounds(self.alpha[i], self.sigma[i], self.alpha[i + 1], self.sigma[i + 1])
+
+    def posterior_variance(self, i: int) -> float:
+        """β̃, the variance of q(x_s | x_t, x0) from grid point `i` to the next."""
+        return self.variances(i)[0]
+
+    def kept(self, i: int, std: float) -> float:
+        """√(σ_s² - std²), the part of the old noise in x at grid point i + 1, beside fresh noise of `std`."""
+        return math.sqrt(max(0.0, self.sigma[i + 1] ** 2 - std**2))
+
+    def advance(self, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
+        """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` [B, ...] of standard deviation `std`:
+        α_s x0 + √(σ_s² - std²) ε + std z."""
+        mean = self.alpha[i + 1] * estimate.x0 + self.kept(i, std) * estimate.eps
+        return mean + std * z.to(estimate.x0)
 
 
 @dataclass

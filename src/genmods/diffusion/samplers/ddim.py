@@ -15,11 +15,6 @@ from torch import Tensor
 from genmods.diffusion.samplers.base import Run, Sampler
 
 
-def posterior_variance(run: Run, i: int) -> float:
-    """The variance σ_s² (1 - SNR_t/SNR_s) of q(x_s | x_t, x0), from grid point `i` to the next."""
-    return run.sigma[i + 1] ** 2 * -math.expm1(2 * (run.lam[i] - run.lam[i + 1]))
-
-
 @dataclass
 class DDIM(Sampler):
     """DDIM with noise `eta` in [0, 1]: 0 is deterministic, 1 ancestral."""
@@ -33,8 +28,5 @@ class DDIM(Sampler):
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         estimate = run.estimate(x, i)
-        variance = self.eta**2 * posterior_variance(run, i)
-        if variance == 0:
-            return run.place(estimate, i + 1)
-        mean = run.alpha[i + 1] * estimate.x0 + math.sqrt(run.sigma[i + 1] ** 2 - variance) * estimate.eps
-        return mean + math.sqrt(variance) * run.noise(i).to(x)
+        std = self.eta * math.sqrt(run.posterior_variance(i))
+        return run.advance(estimate, i, std, run.noise(i)) if std > 0 else run.place(estimate, i + 1)

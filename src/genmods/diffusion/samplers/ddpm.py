@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from genmods.diffusion.samplers.base import Run, Sampler
-from genmods.diffusion.variance import bounds, interpolate
+from genmods.diffusion.variance import interpolate
 
 
 @dataclass
@@ -34,8 +34,7 @@ class DDPM(Sampler):
         estimate = run.estimate(x, i)
         if run.sigma[i + 1] == 0:
             return run.place(estimate, i + 1)
-        small, large = bounds(run.alpha[i], run.sigma[i], run.alpha[i + 1], run.sigma[i + 1])
-        mean = run.alpha[i + 1] * estimate.x0 + math.sqrt(run.sigma[i + 1] ** 2 - small) * estimate.eps
+        small, large = run.variances(i)
         fraction = {"small": 0.0, "large": 1.0}[self.variance] if estimate.var is None else estimate.var
-        std = interpolate(small, large, fraction) ** 0.5
-        return mean + std * run.noise(i).to(x)
+        stretch = interpolate(1.0, large / small, fraction) ** 0.5
+        return run.advance(estimate, i, math.sqrt(small), stretch * run.noise(i).to(x))

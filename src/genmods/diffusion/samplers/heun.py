@@ -32,6 +32,12 @@ class Euler(Sampler):
         super().__post_init__()
         if self.churn < 0:
             raise ValueError(f"churn={self.churn}: must not be negative")
+        if self.churn_min < 0 or (self.churn_max is not None and self.churn_max < self.churn_min):
+            raise ValueError(
+                f"churn_min={self.churn_min}, churn_max={self.churn_max}: must be 0 <= churn_min <= churn_max"
+            )
+        if self.churn_noise < 0:
+            raise ValueError(f"churn_noise={self.churn_noise}: must not be negative")
 
     def raised(self, run: Run, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
         """x, its time (0-d) and its s after the churn at grid point `i`."""

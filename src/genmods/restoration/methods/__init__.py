@@ -1,5 +1,5 @@
 """Methods: samplers of images given a measurement."""
 
-from genmods.restoration.methods.base import Guidance, Measurement, Method, Stepping
+from genmods.restoration.methods.base import Ancestral, Guidance, Measurement, Method, Stepping
 
-__all__ = ["Guidance", "Measurement", "Method", "Stepping"]
+__all__ = ["Ancestral", "Guidance", "Measurement", "Method", "Stepping"]

@@ -1,10 +1,11 @@
 """A method draws images from p(x0 | y), y = A x0 + σ_y n, with a denoiser that knows p(x0) alone.
 
 There are two ways. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior, which
-any sampler may follow. A `Stepping` method changes how x at one time becomes x at the next; unchanged, that is DDIM's
-step with noise `eta`,
+any sampler may follow. A `Stepping` method changes how x at one time becomes x at the next; unchanged, that is
 
-    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   v² = η² σ_s² (1 - SNR_t/SNR_s),   z ~ N(0, I).
+    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   z ~ N(0, I),
+
+and an `Ancestral` one takes DDIM's v² = η² σ_s² (1 - SNR_t/SNR_s).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Progress, Run, Sampler
-from genmods.diffusion.samplers.ddim import posterior_variance
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.operators import Operator
 
@@ -43,10 +43,17 @@ class Measurement:
 
 @dataclass
 class Method:
-    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None)."""
+    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None).
+
+    Raises ValueError for less than one step.
+    """
 
     steps: int = 20
     grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: a method takes at least 1 step")
 
     def sample(
         self,
@@ -68,7 +75,8 @@ class Guidance(Method):
     A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE on
     the grid `angle`, whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16
     pixels, exact covariance) their variance in the hole is 1.07 of the true one after 20 steps and 1.002 after 100,
-    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use.
+    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use, and for a grid
+    beside a sampler.
     """
 
     needs_eps: ClassVar[bool] = False
@@ -77,6 +85,9 @@ class Guidance(Method):
     sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampler is not None and self.grid is not None:
+            raise ValueError("the sampler has a grid of its own: give the grid to the sampler, not to the method")
         if self.sampler is not None and self.needs_eps and not self.sampler.uses_eps:
             raise ValueError(f"{type(self).__name__} needs a sampler that steps with ε as given, such as ddim")
 
@@ -103,24 +114,15 @@ class Guidance(Method):
 
 @dataclass
 class Stepping(Method):
-    """A method that makes its own steps; `eta` is their noise: 0 deterministic, 1 ancestral.
-
-    Raises ValueError for an `eta` outside [0, 1].
-    """
-
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+    """A method that makes its own steps."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
-        return advance(run, run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
+        return run.advance(run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
 
     def fresh(self, run: Run, i: int) -> float:
         """v, the standard deviation of the noise that step `i` adds."""
-        return self.eta * math.sqrt(posterior_variance(run, i)) if run.sigma[i + 1] > 0 else 0.0
+        raise NotImplementedError
 
     def times(self, process: NoiseProcess) -> Tensor:
         """The time grid, float64."""
@@ -138,6 +140,25 @@ class Stepping(Method):
         return _Path(self, measurement)(denoise, process, x, self.times(process), noise, progress)
 
 
+@dataclass
+class Ancestral(Stepping):
+    """A method that makes DDIM's steps, of noise `eta`: 0 deterministic, 1 ancestral; as it stands it draws from the
+    prior.
+
+    Raises ValueError for an `eta` outside [0, 1].
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+
+    def fresh(self, run: Run, i: int) -> float:
+        return self.eta * math.sqrt(run.posterior_variance(i))
+
+
 class _Path(Sampler):
     """A stepping method on its way to a measurement, as a sampler."""
 
@@ -147,12 +168,6 @@ class _Path(Sampler):
 
     def step(self, run: Run, x: Tensor, i: int) -> Tensor:
         return self.method.step(run, self.measurement, x, i)
-
-
-def advance(run: Run, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
-    """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` of standard deviation `std`."""
-    keep = math.sqrt(max(0.0, run.sigma[i + 1] ** 2 - std**2))
-    return run.alpha[i + 1] * estimate.x0 + keep * estimate.eps + std * z.to(estimate.x0)
 
 
 def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
@@ -168,15 +183,7 @@ def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable
 
 
 def moments(denoise: Denoise, process: NoiseProcess, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula; 0 where no signal is left
-    (α = 0), where J is 0 and the formula does not tell."""
+    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula."""
     estimate, vjp = gradient(denoise, x, t)
-    alpha, sigma = process.alpha(t), process.sigma(t)
-    scale = per_sample(torch.where(alpha > 0, sigma**2 / alpha, 0.0), x)
+    scale = per_sample(process.tweedie(t), x)
     return estimate.x0, lambda v: scale * vjp(v)
-
-
-def consistent(process: NoiseProcess, x: Tensor, t: Tensor, x0: Tensor) -> Estimate:
-    """The estimate `x0` with the ε that x_t = α x0 + σ ε implies."""
-    alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
-    return Estimate(x0, (x - alpha * x0) / sigma)

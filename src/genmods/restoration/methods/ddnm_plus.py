@@ -13,18 +13,17 @@ The paper lets γ fall off as σ_s d/(α_s σ_y) and so counts the same noise ag
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping
+from genmods.restoration.methods.base import Ancestral, Measurement
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DDNMPlus(Stepping):
+class DDNMPlus(Ancestral):
     """Null-space projection that knows the noise of the measurement; for any noise level."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
@@ -39,5 +38,5 @@ class DDNMPlus(Stepping):
             return (1 - trusted(e) * (carried * reciprocal(e.sqrt() * sigma)) ** 2).clamp(min=0).sqrt()
 
         solved = operator.spectral(measurement.residual(estimate.x0), lambda e: trusted(e) * reciprocal(e))
-        noise = math.sqrt(max(0.0, sigma**2 - std**2)) * estimate.eps + std * run.noise(i).to(x)
+        noise = run.kept(i, std) * estimate.eps + std * run.noise(i).to(x)
         return run.alpha[i + 1] * (estimate.x0 + operator.adjoint(solved)) + operator.filter(noise, room)

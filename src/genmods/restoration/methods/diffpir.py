@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import consistent
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping, advance
+from genmods.restoration.methods.base import Measurement, Stepping
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
 class DiffPIR(Stepping):
-    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise in place of `eta`.
+    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise.
 
-    Raises ValueError for a `zeta` outside [0, 1].
+    Raises ValueError for a negative `trust` and a `zeta` outside [0, 1].
     """
 
     trust: float = 7.0
@@ -31,6 +31,8 @@ class DiffPIR(Stepping):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.trust < 0:
+            raise ValueError(f"trust={self.trust}: must not be negative")
         if not 0 <= self.zeta <= 1:
             raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
 
@@ -42,5 +44,5 @@ class DiffPIR(Stepping):
         damping = self.trust * (measurement.sigma_y / run.ratio[i]) ** 2
         solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(e + damping))
         x0 = x0 + operator.adjoint(solved)
-        estimate = Estimate(x0, (x - run.alpha[i] * x0) / run.sigma[i])
-        return advance(run, estimate, i, self.fresh(run, i), run.noise(i))
+        estimate = consistent(run.process, x, x0, run.grid[i].expand(len(x)))
+        return run.advance(estimate, i, self.fresh(run, i), run.noise(i))

@@ -14,15 +14,20 @@ from torch import Tensor
 
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping, advance, gradient
+from genmods.restoration.methods.base import Ancestral, Measurement, gradient
 from genmods.restoration.operators import reciprocal
 
 
 @dataclass
-class DPS(Stepping):
+class DPS(Ancestral):
     """Gradient guidance of strength `zeta`, one gradient a call; made for many steps (1,000 in the paper)."""
 
     zeta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.zeta < 0:
+            raise ValueError(f"zeta={self.zeta}: must not be negative")
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         estimate, vjp = gradient(run.denoise, x, run.grid[i].expand(len(x)))
@@ -30,4 +35,4 @@ class DPS(Stepping):
         norm = per_sample(residual.flatten(1).norm(dim=1), x)
         descent = vjp(measurement.operator.adjoint(residual)) * reciprocal(norm)
         scale = self.zeta * (run.alpha[i] ** 2 + run.sigma[i] ** 2)
-        return advance(run, estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent
+        return run.advance(estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.restoration.methods.base import Guidance, Measurement, consistent, moments
+from genmods.restoration.methods.base import Guidance, Measurement, moments
 from genmods.restoration.operators import Operator, reciprocal
 
 
@@ -64,6 +64,6 @@ class MMPS(Guidance):
         def guided(x: Tensor, t: Tensor) -> Estimate:
             x0, cov = moments(denoise, process, x, t)
             x0 = x0 + update(cov, operator, noise, measurement.residual(x0), self.iterations)
-            return consistent(process, x, t, x0)
+            return consistent(process, x, x0, t)
 
         return guided

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.restoration.methods.base import Guidance, Measurement, consistent, moments
+from genmods.restoration.methods.base import Guidance, Measurement, moments
 from genmods.restoration.operators import reciprocal
 
 
@@ -26,6 +26,11 @@ class PiGDM(Guidance):
 
     prior_std: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prior_std <= 0:
+            raise ValueError(f"prior_std={self.prior_std}: must be above 0")
+
     def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
         operator, noise = measurement.operator, measurement.sigma_y**2
 
@@ -34,6 +39,6 @@ class PiGDM(Guidance):
             alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
             r2 = (self.prior_std * sigma) ** 2 / ((self.prior_std * alpha) ** 2 + sigma**2)
             solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(r2 * e + noise))
-            return consistent(process, x, t, x0 + cov(operator.adjoint(solved)))
+            return consistent(process, x, x0 + cov(operator.adjoint(solved)), t)
 
         return guided

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.samplers.base import Run
-from genmods.restoration.methods.base import Measurement, Stepping
+from genmods.restoration.methods.base import Ancestral, Measurement
 
 
 @dataclass
-class Replacement(Stepping):
+class Replacement(Ancestral):
     """Overwrites the known part of x_t before each step; for measurements without noise."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:

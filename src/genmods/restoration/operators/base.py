@@ -54,6 +54,14 @@ class Operator(ABC):
         """V g(S²) Vᵀ x for `g` with g(0) = 1, which leaves alone what A does not see."""
         return x + self.adjoint(self.spectral(self.forward(x), lambda s: (g(s) - 1) * reciprocal(s)))
 
+    def clean(self, y: Tensor) -> Tensor:
+        """`y` without what the operator does not measure, which a user may have left in it."""
+        return y
+
+    def restore_known(self, x: Tensor, y: Tensor) -> Tensor:
+        """Images `x` [..., C, H, W] with those pixels that `y` holds as they are."""
+        return x
+
     def rows(self, indices: Tensor) -> Operator:
         """The operator of the images `indices` of a batch; the same one unless each image has its own."""
         return self

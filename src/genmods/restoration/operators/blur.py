@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +16,20 @@ from torch import Tensor
 
 from genmods.restoration.operators.base import Operator, Spectrum
 
+BINOMIAL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
+
 
 class Blur(Operator):
-    """Circular convolution of each channel with `kernel()`, which sums to 1 and is centred."""
+    """Circular convolution of each channel with `kernel()`, which sums to 1 and is centred.
+
+    Raises ValueError for a `cutoff` outside [0, 1).
+    """
 
     cutoff: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cutoff < 1:
+            raise ValueError(f"cutoff={self.cutoff}: must lie in [0, 1), the gains of a blur")
 
     @abstractmethod
     def kernel(self) -> Tensor:
@@ -58,6 +68,7 @@ class GaussianBlur(Blur):
     cutoff: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sigma <= 0:
             raise ValueError(f"a Gaussian blur has sigma > 0 pixels, not {self.sigma}")
 
@@ -76,6 +87,7 @@ class MotionBlur(Blur):
     cutoff: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.length < 1:
             raise ValueError(f"a motion blur is at least 1 pixel long, not {self.length}")
 
@@ -98,12 +110,20 @@ class KernelBlur(Blur):
     columns: int = 3
     cutoff: float = 1e-3
 
-    def kernel(self) -> Tensor:
-        weights = [1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0] if self.weights is None else self.weights
-        rows = len(weights) // self.columns
-        if rows * self.columns != len(weights) or rows % 2 == 0 or self.columns % 2 == 0:
-            raise ValueError(f"{len(weights)} weights in rows of {self.columns} are no kernel with odd sides")
-        kernel = torch.tensor(weights, dtype=torch.float64).view(rows, self.columns)
-        if kernel.sum().abs() < 1e-12:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns < 1 or self.columns % 2 == 0:
+            raise ValueError(f"columns={self.columns}: a blur kernel has odd sides")
+        count = len(self._weights)
+        if count % (2 * self.columns) != self.columns:
+            raise ValueError(f"{count} weights in rows of {self.columns} are no kernel with odd sides")
+        if abs(sum(self._weights)) < 1e-12:
             raise ValueError("the weights of a blur kernel sum to 0; they are divided by their sum")
+
+    @property
+    def _weights(self) -> Sequence[float]:
+        return BINOMIAL if self.weights is None else self.weights
+
+    def kernel(self) -> Tensor:
+        kernel = torch.tensor(self._weights, dtype=torch.float64).view(-1, self.columns)
         return kernel / kernel.sum()

@@ -71,6 +71,12 @@ class Mask(Diagonal):
         """The known pixels, bool, broadcastable to `like` [B, C, H, W]."""
         return self.weight(like) > 0
 
+    def clean(self, y: Tensor) -> Tensor:
+        return torch.where(self.known(y), y, 0)
+
+    def restore_known(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(self.known(y), y, x)
+
 
 class ShapedMask(Mask):
     """A mask that is drawn for the size of the image it meets."""
@@ -96,6 +102,13 @@ class BoxMask(ShapedMask):
     width: int | None = None
     height: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("x", self.x, 0), ("y", self.y, 0), ("width", self.width, 1), ("height", self.height, 1)
+        ):  # fmt: skip
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value}: a box has {name} >= {least} pixels")
+
     def hole(self, height: int, width: int) -> Tensor:
         w = width // 2 if self.width is None else self.width
         h = height // 2 if self.height is None else self.height
@@ -116,6 +129,10 @@ class HalfMask(ShapedMask):
 
     side: Literal["left", "right", "top", "bottom"] = "right"
 
+    def __post_init__(self) -> None:
+        if self.side not in ("left", "right", "top", "bottom"):
+            raise ValueError(f"side {self.side!r} is none of left, right, top, bottom")
+
     def hole(self, height: int, width: int) -> Tensor:
         rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
         inside = {
@@ -124,8 +141,6 @@ class HalfMask(ShapedMask):
             "top": rows < height // 2,
             "bottom": rows >= height - height // 2,
         }
-        if self.side not in inside:
-            raise ValueError(f"side {self.side!r} is none of left, right, top, bottom")
         return inside[self.side].expand(height, width)
 
 
