@@ -1,5 +1,7 @@
 """Every registered process: rates against autograd, the inverse, the ends, and the published schedules."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from oracles import built_in, processes
@@ -60,6 +62,7 @@ def test_moving_keeps_the_precision(process):
     t = inner(process)
     before = process.log_snr(t)
     process.bfloat16()
+    assert all(tensor.device.type == "meta" for tensor in deepcopy(process).to("meta").float().state_dict().values())
     torch.testing.assert_close(process.log_snr(t), before, rtol=0, atol=0)
 
 

@@ -68,6 +68,24 @@ def test_filter_is_a_spectral_filter(operator):
     assert torch.allclose(x - unseen, operator.pinv(operator(x)), rtol=0, atol=1e-9)
 
 
+def test_what_an_operator_knows_of_a_size_is_worked_out_once():
+    class Counted(GaussianBlur):
+        made = 0
+
+        def kernel(self):
+            self.made += 1
+            return super().kernel()
+
+    blur, x = Counted(0.8), images()
+    with torch.inference_mode():
+        blur(x)
+    for _ in range(2):
+        torch.testing.assert_close(blur(x), GaussianBlur(0.8)(x))
+        torch.testing.assert_close(blur(x[..., :5].float()), GaussianBlur(0.8)(x[..., :5].float()))
+    assert blur.made == 2
+    blur(x.requires_grad_()).sum().backward()  # what was kept in inference mode may be part of a gradient
+
+
 def test_rows_select_the_mask_of_each_image():
     known = torch.rand(5, 1, 12, 6) > 0.5
     x = torch.randn(5, 3, 12, 6)

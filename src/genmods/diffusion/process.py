@@ -119,5 +119,9 @@ class NoiseProcess(nn.Module):
 
     def _apply(self, fn, recurse=True):
         """Moves between devices, but keeps its precision: `model.bfloat16()` must not round a schedule."""
-        device = fn(torch.empty(0)).device
-        return super()._apply(lambda tensor: tensor if device.type == "mps" else tensor.to(device), recurse)
+
+        def moved(tensor: Tensor) -> Tensor:
+            device = fn(tensor.new_empty(0, dtype=torch.float32)).device
+            return tensor if device.type == "mps" else tensor.to(device)
+
+        return super()._apply(moved, recurse)

@@ -44,7 +44,7 @@ class Prior:
             raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
         classes = model.num_classes if model.conditioning == "class" else 0
         shape, sees_masks = tuple(model.image_shape), model.conditioning == "mask"
-        return cls(model.denoiser.process, model.denoise, shape, classes, sees_masks, model.dtype)
+        return cls(model.denoiser.process, model.denoise, shape, classes, sees_masks, getattr(model, "dtype", None))
 
     def typed(self, y: Tensor) -> Tensor:
         """`y` in the type of the model."""

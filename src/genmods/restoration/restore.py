@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from genmods.errors import UserError
 from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.operators import Blur, Compose, Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 
 def choose(operator: Operator, sigma_y: float) -> str:
@@ -36,8 +35,7 @@ def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> M
     name = choose(operator, sigma_y) if name == "auto" else name
     if name not in BUILTINS["method"]:
         raise UserError(f"no method is called {name!r}; there are auto, {', '.join(BUILTINS['method'])}")
-    module, cls = BUILTINS["method"][name].split(":")
-    return getattr(import_module(module), cls)(steps=steps)
+    return imported(BUILTINS["method"][name])(steps=steps)
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:

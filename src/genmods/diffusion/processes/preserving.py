@@ -60,20 +60,27 @@ class VariancePreserving(NoiseProcess):
             )
         return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
+    def _integral(self, t: Tensor) -> Tensor:
+        return self.integral(precise(t)) if self.knots is None else self._interpolated(precise(t))[0]
+
     def _integral_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
         t = precise(t)
-        if self.knots is None:
-            return self.integral(t), self.rate(t)
+        return (self.integral(t), self.rate(t)) if self.knots is None else self._interpolated(t)
+
+    def _interpolated(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """B and β of the discrete process."""
+        assert self.knots is not None
         knots, steps = self.knots.to(t.device), len(self.knots) - 1
         left = (t * steps - 1e-9).ceil().long().sub(1).clamp(0, steps - 1)
-        rate = (knots[left + 1] - knots[left]) * steps
-        return knots[left] + rate / steps * (t * steps - left), rate
+        start = knots.take(left)
+        rate = (knots.take(left + 1) - start) * steps
+        return start + rate / steps * (t * steps - left), rate
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self._integral_rate(t)[0] / 2)
+        return torch.exp(-self._integral(t) / 2)
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self._integral_rate(t)[0]))
+        return torch.sqrt(-torch.expm1(-self._integral(t)))
 
     def alpha_rate(self, t: Tensor) -> Tensor:
         integral, rate = self._integral_rate(t)
@@ -84,7 +91,7 @@ class VariancePreserving(NoiseProcess):
         return rate / 2 * torch.exp(-integral) / torch.sqrt(-torch.expm1(-integral))
 
     def log_snr(self, t: Tensor) -> Tensor:
-        integral = self._integral_rate(t)[0]
+        integral = self._integral(t)
         return -integral - torch.log(-torch.expm1(-integral))
 
     def log_snr_rate(self, t: Tensor) -> Tensor:
@@ -97,7 +104,8 @@ class VariancePreserving(NoiseProcess):
             return self.inverse(integral)
         knots, steps = self.knots.to(integral.device), len(self.knots) - 1
         left = torch.searchsorted(knots, integral).sub(1).clamp(0, steps - 1)
-        return (left + (integral - knots[left]) / (knots[left + 1] - knots[left])) / steps
+        start = knots.take(left)
+        return (left + (integral - start) / (knots.take(left + 1) - start)) / steps
 
 
 class Linear(VariancePreserving):

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 Spectrum = Callable[[Tensor], Tensor]
 
 
@@ -26,6 +29,21 @@ def reciprocal(value: Tensor) -> Tensor:
     """1/value elementwise, and 0 where value is 0: the pseudo-inverse of a number."""
     zero = value == 0
     return torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, value))
+
+
+def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
+    """A method of an operator and of images `like` [..., H, W], carried out once for each size, type and device."""
+
+    @wraps(make)
+    def remembered(self: Any, like: Tensor) -> T:
+        known = self.__dict__.setdefault("_known", {})
+        key = make.__name__, like.shape[-2:], like.dtype, like.device
+        if key not in known:
+            with torch.inference_mode(False):  # it may be part of a gradient later
+                known[key] = make(self, like)
+        return known[key]
+
+    return remembered
 
 
 class Operator(ABC):

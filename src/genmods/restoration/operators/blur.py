@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.restoration.operators.base import Operator, Spectrum
+from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 BINOMIAL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
 
@@ -35,6 +35,7 @@ class Blur(Operator):
     def kernel(self) -> Tensor:
         """The kernel, float64 [h, w] with odd sides."""
 
+    @once_a_size
     def transfer(self, like: Tensor) -> Tensor:
         """The gain k̂ of each frequency of images `like` [B, C, H, W], complex [H, W // 2 + 1]."""
         height, width = like.shape[-2:]

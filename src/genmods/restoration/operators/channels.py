@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from genmods.restoration.operators.base import Operator, Spectrum
+from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -18,13 +17,17 @@ class Greyscale(Operator):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
             raise ValueError(f"greyscale takes images of 3 channels, not {x.shape[1]}")
-        return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        return (x * self._luma(x)).sum(1, keepdim=True)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return y * y.new_tensor(LUMA)[:, None, None]
+        return y * self._luma(y)
+
+    @once_a_size
+    def _luma(self, like: Tensor) -> Tensor:
+        return like.new_tensor(LUMA)[:, None, None]
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
-        return f(torch.tensor(LUMA, dtype=torch.float64).square().sum().to(y)) * y
+        return f(self._luma(y).square().sum()) * y
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.restoration.operators.base import Operator, Spectrum
+from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
 @dataclass
@@ -33,16 +33,27 @@ class Downsample(Operator):
             raise ValueError(
                 f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has sides that {self.factor} does not divide"
             )
-        rows, columns = (self.matrix(size).to(x) for size in x.shape[-2:])
+        rows, columns = self._sides(x[..., :: self.factor, :: self.factor])
         return rows @ x @ columns.T
 
     def adjoint(self, y: Tensor) -> Tensor:
-        rows, columns = (self.matrix(size * self.factor).to(y) for size in y.shape[-2:])
+        rows, columns = self._sides(y)
         return rows.T @ y @ columns
 
-    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+    @once_a_size
+    def _sides(self, y: Tensor) -> list[Tensor]:
+        """D for the height and for the width of measurements `y`."""
+        return [self.matrix(size * self.factor).to(y) for size in y.shape[-2:]]
+
+    @once_a_size
+    def _spectra(self, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Eigenvalues and eigenvectors of D Dᵀ for the height and for the width of measurements `y`."""
         matrices = (self.matrix(size * self.factor) for size in y.shape[-2:])
-        (a, p), (b, q) = (tuple(t.to(y) for t in torch.linalg.eigh(d @ d.T)) for d in matrices)
+        found = (torch.linalg.eigh(d @ d.T) for d in matrices)
+        return [(values.to(y), vectors.to(y)) for values, vectors in found]
+
+    def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
+        (a, p), (b, q) = self._spectra(y)
         return p @ (f(torch.outer(a, b)) * (p.T @ y @ q)) @ q.T
 
 

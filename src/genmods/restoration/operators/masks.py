@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genmods import keyed
-from genmods.restoration.operators.base import Operator, Spectrum
+from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
 class Diagonal(Operator):
@@ -81,6 +81,7 @@ class Mask(Diagonal):
 class ShapedMask(Mask):
     """A mask that is drawn for the size of the image it meets."""
 
+    @once_a_size
     def weight(self, like: Tensor) -> Tensor:
         height, width = like.shape[-2:]
         return (~self.hole(height, width)).to(like)
