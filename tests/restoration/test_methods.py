@@ -113,7 +113,7 @@ def test_noisy_measurements(sigma_y):
         assert divergence(prior, slope, cov, Mask(known), sigma_y) < limit
 
 
-@pytest.mark.parametrize(("steps", "tolerance"), [(20, 0.08), (100, 0.003)])
+@pytest.mark.parametrize(("steps", "tolerance"), [(20, 0.12), (100, 0.015)])
 def test_draws_spread_as_the_posterior_does(steps, tolerance):
     """The variance in a hole, over the true one: by the second-order solver of the reverse SDE, and by ancestral steps,
     which leave out that x0 is uncertain."""
@@ -127,7 +127,7 @@ def test_draws_spread_as_the_posterior_does(steps, tolerance):
         return (law(method, prior, process, operator)[1][hole][:, hole].trace() / exact).item()
 
     assert ratio(MMPS(steps=steps, iterations=16)) == pytest.approx(1, abs=tolerance)
-    assert ratio(MMPS(iterations=16, sampler=DDIM(steps=steps, eta=1.0))) < 1 - 2 * tolerance
+    assert ratio(MMPS(iterations=16, sampler=DDIM(steps=steps, eta=1.0))) < 1 - 1.5 * tolerance
 
 
 def test_repaint_comes_closer_than_replacement():

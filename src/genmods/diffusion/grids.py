@@ -85,15 +85,18 @@ class Karras(Grid):
 
 @dataclass(frozen=True)
 class Angle(Grid):
-    """Uniform in √φ, φ = atan(σ/α): few steps in the noise, more the nearer the data, for every process alike.
+    """Nearly uniform in φ = atan(σ/α), and denser close to the data, for every process alike.
 
-    The last time before the data stands at φ_max/N² for N steps, as far as the process goes. For the cosine process
-    the grid is nearly `Quadratic`.
+    With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = 0.85. Of 20 steps uniform in φ the last one begins at ten
+    grey levels of noise and takes what is finer for its mean; uniform in √φ leaves the noise too few.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         noisy, clean = (math.atan(math.exp(-log_snr / 2)) for log_snr in process.log_snr_range)
-        last = noisy / steps**2
-        points = steps if last > clean else _points(process, steps)
-        root = torch.linspace(noisy**0.5, max(last, clean) ** 0.5, points, dtype=torch.float64)
-        return _ending(process, -2 * root.square().tan().log(), steps)
+        w, least = 0.85, clean / noisy
+        last, points = w * least + (1 - w) * least**0.5, _points(process, steps)
+        if last < 1 / steps:
+            last, points = 1 / steps, steps
+        even = torch.linspace(1, last, points, dtype=torch.float64)
+        root = (torch.sqrt((1 - w) ** 2 + 4 * w * even) - (1 - w)) / (2 * w)
+        return _ending(process, -2 * (noisy * root.square()).tan().log(), steps)
