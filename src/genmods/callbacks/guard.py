@@ -44,6 +44,9 @@ class FiniteLoss(Callback):
             )
 
 
+_ASKED = 10
+
+
 class Stopped(SystemExit):
     """The end of a run that was asked to stop: its folder, and the step of its `last.ckpt`."""
 
@@ -55,8 +58,8 @@ class Stopped(SystemExit):
 class StopOnSignal(Callback):
     """On SIGTERM or SIGINT finishes the batch, saves `last.ckpt` and raises `Stopped` with status 128 + its number.
 
-    The handlers only set a flag, and replace Lightning's, which call collectives; ranks agree on the flag between
-    batches.
+    The handlers only set a flag, and replace Lightning's, which call collectives; several ranks agree on the flag
+    after every tenth step, since asking makes them wait for each other.
     """
 
     def __init__(self, checkpoint: RunCheckpoint) -> None:
@@ -75,6 +78,8 @@ class StopOnSignal(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.fit_loop._should_accumulate():  # gradients are not saved
+            return
+        if trainer.world_size > 1 and trainer.global_step % _ASKED:
             return
         if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
             self.checkpoint.save_last(trainer)

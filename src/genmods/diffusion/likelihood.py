@@ -58,7 +58,7 @@ def vlb(
     _check_levels(levels)
     if draws is not None and draws < 1:
         raise ValueError(f"draws={draws}: must be at least 1, or None for every noise level")
-    indices = torch.arange(len(x0), device=x0.device) if indices is None else indices
+    indices = torch.arange(len(x0), device=x0.device) if indices is None else indices.to(x0.device)
     noise, grid = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device), process.times
     if grid is None and draws is None:
         raise ValueError("draws=None visits every noise level, and a continuous process has none: give draws")

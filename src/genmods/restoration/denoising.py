@@ -128,6 +128,7 @@ def denoise_samples(
     after the other.
     """
     levels, prior = _checked(y, sigma), Prior.of(model)
+    numbers = None if numbers is None else numbers.cpu()
     y, process = prior.typed(y), prior.process
     sampler = sampler or DPMpp2MSDE(steps=20)
     result = y.expand(samples, *y.shape).clone()

@@ -106,6 +106,7 @@ def restore(
     if samples < 1 or batch_size < 1:
         raise UserError(f"samples={samples}, batch_size={batch_size}: at least 1")
     prior, y = Prior.of(model), operator.clean(y)
+    numbers = None if numbers is None else numbers.cpu()
     _check(y, operator, prior, sigma_y, label, numbers)
     y = prior.typed(y)
     if isinstance(method, str):

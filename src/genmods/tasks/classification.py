@@ -96,8 +96,8 @@ class ClassificationTask(ImageTask):
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, the mean over views."""
-        logits = torch.stack([self(view) for view in views(images, self.augment_test)])
-        return logits.float().log_softmax(-1).logsumexp(0) - math.log(len(logits))
+        scores = torch.stack([self(view).float().log_softmax(-1) for view in views(images, self.augment_test)])
+        return scores.logsumexp(0) - math.log(len(scores))
 
     def calibrated(self, scores: Tensor) -> Tensor:
         """Probabilities [B, K] of `scores` [B, K]."""
