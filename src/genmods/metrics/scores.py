@@ -8,6 +8,7 @@ points that reach their k-th neighbour.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,42 +51,47 @@ class InceptionScore(Metric):
         return Findings([Figure(f"is_{count_name(len(evidence.samples))}", value, floor=floor)])
 
 
-def _real_subset(evidence: Evidence) -> Tensor:
-    order = torch.randperm(len(evidence.train_features), generator=evidence.generator())
-    return evidence.train_features[order[: len(evidence.sample_features)]]
-
-
 @dataclass
-class _OfManifold(Metric):
-    """A manifold is the union of balls around points that reach their `k`-th neighbour."""
+class OfManifold(Metric):
+    """A share of one set of features in the other's manifold, whose balls reach the `k`-th neighbours."""
 
     k: int = 3
+    name: ClassVar[str]
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}")
 
+    def share(self, real: Tensor, fake: Tensor) -> float:
+        """The figure for features [N, D] of as many training images as there are samples [N, D]."""
+        raise NotImplementedError
+
+    def __call__(self, evidence: Evidence) -> Findings:
+        fake, test = evidence.sample_features, evidence.floor_features
+        order = torch.randperm(len(evidence.train_features), generator=evidence.generator())
+        real = evidence.train_features[order[: len(fake)]]
+        floor = None if test is None else self.share(real, test)
+        return Findings([Figure(f"{self.name}_{count_name(len(fake))}", self.share(real, fake), floor=floor)])
+
 
 @dataclass
-class Precision(_OfManifold):
+class Precision(OfManifold):
     """How much of the samples lies in the manifold of as many training images."""
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        real, fake = _real_subset(evidence), evidence.sample_features
-        test = evidence.floor_features
-        floor = None if test is None else coverage(test, real, self.k)
-        return Findings([Figure(f"precision_{count_name(len(fake))}", coverage(fake, real, self.k), floor=floor)])
+    name: ClassVar[str] = "precision"
+
+    def share(self, real: Tensor, fake: Tensor) -> float:
+        return coverage(fake, real, self.k)
 
 
 @dataclass
-class Recall(_OfManifold):
+class Recall(OfManifold):
     """How much of as many training images lies in the manifold of the samples."""
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        real, fake = _real_subset(evidence), evidence.sample_features
-        test = evidence.floor_features
-        floor = None if test is None else coverage(real, test, self.k)
-        return Findings([Figure(f"recall_{count_name(len(fake))}", coverage(real, fake, self.k), floor=floor)])
+    name: ClassVar[str] = "recall"
+
+    def share(self, real: Tensor, fake: Tensor) -> float:
+        return coverage(real, fake, self.k)
 
 
 def _mean_bits(evidence: Evidence, name: str, bits: Likelihood | None, count: int, batch_size: int) -> Findings:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.data.augmentation.base import Augmentation, Batch
-from genmods.data.augmentation.mix import partners, symmetric_beta
+from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 
 
 @dataclass
@@ -52,23 +52,15 @@ class Erasing(Augmentation):
 
 
 @dataclass
-class CutMix(Augmentation):
+class CutMix(Mixing):
     """Puts a rectangle of another image of the batch into each, labels weighted by pixels (Yun et al. 2019).
 
     The other's share is Beta(`alpha`, `alpha`) distributed before the rectangle, centred anywhere, is cut off at the
     border; the label has the share that is left, exactly. Applied to a sample with probability `p`.
     """
 
-    alpha: float = 1.0
     p: float = 0.5
     draws: ClassVar[int] = 5
-    mixes: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0:
-            raise ValueError(f"alpha must be above 0, not {self.alpha}")
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch["image"], batch["label"]

@@ -13,15 +13,14 @@ from genmods.data.augmentation.base import Augmentation, Batch, broadcast
 
 
 @dataclass
-class MixUp(Augmentation):
-    """Blends each image and its label with another of the batch, its share Beta(`alpha`, `alpha`) (Zhang et al. 2017).
+class Mixing(Augmentation):
+    """Mixes a share of another image of the batch into each with probability `p`, the share Beta(`alpha`, `alpha`).
 
-    Applied to a sample with probability `p`.
+    Raises ValueError unless `alpha` is above 0 and `p` lies in [0, 1].
     """
 
-    alpha: float = 0.2
+    alpha: float = 1.0
     p: float = 1.0
-    draws: ClassVar[int] = 3
     mixes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -29,6 +28,17 @@ class MixUp(Augmentation):
             raise ValueError(f"alpha must be above 0, not {self.alpha}")
         if not 0 <= self.p <= 1:
             raise ValueError(f"p is a probability in [0, 1], not {self.p}")
+
+
+@dataclass
+class MixUp(Mixing):
+    """Blends each image and its label with another of the batch, its share Beta(`alpha`, `alpha`) (Zhang et al. 2017).
+
+    Applied to a sample with probability `p`.
+    """
+
+    alpha: float = 0.2
+    draws: ClassVar[int] = 3
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch["image"], batch["label"]
