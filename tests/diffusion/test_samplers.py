@@ -77,7 +77,7 @@ def test_a_known_image_is_reached(process, name):
     point = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
     noise = noise_stream(0, torch.arange(5), (2,))
     for grid in (None, *(cls() for cls in GRIDS.values())):
-        sampler = SAMPLERS[name](steps=12, grid=grid)
+        sampler = SAMPLERS[name](steps=40, grid=grid)
         x = process.prior_std * noise(-1).double()
         found = sampler.sample(Atoms(process, point), process, x, noise)
         spread = 4 * process.sigma(torch.tensor([process.t_min])).item()
