@@ -96,7 +96,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     if not state:
         task.warm_start(_examples(data))
     settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
-    trainer = make_trainer(at.folder, task, settings, callbacks, loggers, _contents(recipe, data, loggers))
+    trainer = make_trainer(at.folder, task, settings, callbacks, loggers, _contents(recipe, facts, data, loggers))
     if state:
         _refuse_unlike(state, trainer, task, data)
     try:
@@ -109,11 +109,11 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         logs.close(loggers)
 
 
-def _contents(recipe: Recipe, data: ImageData, loggers: list[Any]) -> dict[str, Any]:
+def _contents(recipe: Recipe, facts: dict[str, Any], data: ImageData, loggers: list[Any]) -> dict[str, Any]:
     """What every checkpoint holds beside Lightning's own."""
     return {
         "recipe": earlier.self_contained(recipe),
-        "facts": data.facts(),
+        "facts": facts,
         "data_hash": data.hash,
         "run_ids": {logger.name: getattr(logger, "run_id", None) for logger in loggers},
     }

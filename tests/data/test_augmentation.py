@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
 import torch
 
@@ -17,14 +15,13 @@ from genmods.data.module import ImageData, augmented
 from genmods.data.sources.synthetic import Synthetic
 from genmods.errors import UserError
 from genmods.keyed import fold, uniform
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 NAMES = sorted(BUILTINS["augmentation"])
 
 
 def make(name: str):
-    module, cls = BUILTINS["augmentation"][name].split(":")
-    return getattr(import_module(module), cls)()
+    return imported(BUILTINS["augmentation"][name])()
 
 
 def batch(n: int = 64, channels: int = 3, side: int = 12, same: bool = False, classes: int = 5) -> dict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from genmods.data.sources.digits import Digits
 from genmods.data.sources.mnist import MNIST, FashionMNIST
 from genmods.data.sources.synthetic import Synthetic
 from genmods.errors import UserError
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -45,8 +44,7 @@ def no_data(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(BUILTINS["data"]))
 def test_reads_or_says_in_one_line_what_is_missing(name, no_data):
-    module, cls = BUILTINS["data"][name].split(":")
-    source = getattr(import_module(module), cls)()
+    source = imported(BUILTINS["data"][name])()
     try:
         splits = source.read()
     except UserError as error:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction, consistent, per_sample
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 
 def built_in(kind: str, name: str):
-    module, _, attribute = BUILTINS[kind][name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return imported(BUILTINS[kind][name])
 
 
 def processes() -> dict[str, NoiseProcess]:

@@ -1,18 +1,15 @@
 """Every registered network with an embedding, discriminators apart, is a classifier and is tested here on arrival."""
 
-import importlib
-
 import pytest
 import torch
 
 from genmods.networks.base import Network
 from genmods.optim.groups import parameter_groups
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 
 def load(name):
-    module, _, attribute = BUILTINS["network"][name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return imported(BUILTINS["network"][name])
 
 
 EMBEDS = [name for name in BUILTINS["network"] if load(name).features is not Network.features]

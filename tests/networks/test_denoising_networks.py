@@ -1,12 +1,10 @@
 """What every denoising network promises, for each registered one."""
 
-import importlib
-
 import pytest
 import torch
 from torch import nn
 
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 SMALL = {
     "unet": {"width": 8, "multipliers": (1, 2), "blocks": 1},
@@ -27,11 +25,10 @@ def build(name, live=True, **settings):
     """A small network; `live` draws the layers that start at zero, which would hide what lies in front of them."""
     if name not in SMALL:
         pytest.fail(f"the network {name!r} is new: give small settings in SMALL, or name it in OTHERS")
-    module, _, cls = BUILTINS["network"][name].partition(":")
     torch.manual_seed(0)
     if name == "diffusers":
         pytest.importorskip("diffusers")
-    network = getattr(importlib.import_module(module), cls)(**{**SMALL[name], **settings})
+    network = imported(BUILTINS["network"][name])(**{**SMALL[name], **settings})
     for p in network.parameters():
         if live and not p.any():
             nn.init.normal_(p, std=0.1)

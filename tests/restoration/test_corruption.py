@@ -1,16 +1,13 @@
-from importlib import import_module
-
 import pytest
 import torch
 
 from genmods.restoration.corruption import GaussianNoise, Jpeg, PoissonNoise, SaltAndPepper, SpeckleNoise
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 
 def registered():
     for name, path in BUILTINS["corruption"].items():
-        module, cls = path.split(":")
-        yield pytest.param(getattr(import_module(module), cls)(), id=name)
+        yield pytest.param(imported(path)(), id=name)
 
 
 @pytest.mark.parametrize("corruption", registered())

@@ -1,5 +1,4 @@
 from dataclasses import fields
-from importlib import import_module
 
 import pytest
 import torch
@@ -19,15 +18,14 @@ from genmods.restoration.methods.pigdm import PiGDM
 from genmods.restoration.methods.repaint import RePaint
 from genmods.restoration.methods.replacement import Replacement
 from genmods.restoration.operators import Average, BoxMask, GaussianBlur, Identity, Mask
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 FIRST = Mask(torch.tensor([[True, False]]))
 
 
 def registered():
     for name, path in BUILTINS["method"].items():
-        module, cls = path.split(":")
-        yield pytest.param(getattr(import_module(module), cls), id=name)
+        yield pytest.param(imported(path), id=name)
 
 
 def pair_law(name):

@@ -1,5 +1,3 @@
-from importlib import import_module
-
 import pytest
 import torch
 
@@ -20,7 +18,7 @@ from genmods.restoration.operators import (
     Mask,
 )
 from genmods.restoration.restore import restore
-from genmods.table import BUILTINS
+from genmods.table import BUILTINS, imported
 
 
 def prior(channels=3, size=8):
@@ -38,8 +36,7 @@ def draw(gaussian, n, seed=0):
 
 
 def made(kind, name):
-    module, cls = BUILTINS[kind][name].split(":")
-    return getattr(import_module(module), cls)()
+    return imported(BUILTINS[kind][name])()
 
 
 @pytest.mark.parametrize("name", BUILTINS["operator"])

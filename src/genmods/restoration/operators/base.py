@@ -32,16 +32,16 @@ def reciprocal(value: Tensor) -> Tensor:
 
 
 def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
-    """A method of an operator and of images `like` [..., H, W], carried out once for each size, type and device."""
+    """A method of an operator and of images `like` [..., H, W], carried out anew where size, type or device change."""
 
     @wraps(make)
     def remembered(self: Any, like: Tensor) -> T:
         known = self.__dict__.setdefault("_known", {})
-        key = make.__name__, like.shape[-2:], like.dtype, like.device
-        if key not in known:
+        key = like.shape[-2:], like.dtype, like.device
+        if known.get(make.__name__, (None,))[0] != key:
             with torch.inference_mode(False):  # it may be part of a gradient later
-                known[key] = make(self, like)
-        return known[key]
+                known[make.__name__] = key, make(self, like)
+        return known[make.__name__][1]
 
     return remembered
 
