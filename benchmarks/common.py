@@ -1,4 +1,7 @@
-"""Timing that holds on a shared machine: the candidates take turns within one run, and medians are compared."""
+"""Timing that holds on a shared machine: the candidates take turns within one run, and medians are compared.
+
+`python benchmarks/common.py` prints the machine, as it is in each benchmark's JSON.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,17 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+"""Environment variables that keep the CPU libraries from instruction sets which the processor has."""
+PACKAGES = ("lightning", "diffusers", "timm")
 
 
 def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
@@ -57,23 +67,46 @@ def ratio(slower: list[float], faster: list[float]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What ran the benchmark: processor, threads, load, versions, and the graphics processor where there is one."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    flags: list[str] = []
-    if cpuinfo.exists():
-        lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
-        fields = {key.strip(): value.strip() for key, _, value in lines}
-        model = fields.get("model name", model)
-        flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in fields.get("flags", "").split()]
+    """Processor, instruction sets and their limits, threads, load, versions, and the GPU where there is one."""
     return {
-        "processor": model,
-        "flags": flags,
+        **processor(),
+        "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "load": [round(x, 2) for x in os.getloadavg()],
         "python": platform.python_version(),
         "torch": torch.__version__,
+        **{name: metadata.version(name) for name in PACKAGES if find_spec(name)},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        **gpu(),
+    }
+
+
+def processor() -> dict[str, Any]:
+    """The processor's name, the instruction sets of `FLAGS` that it has, and the cores that this process may use."""
+    name, flags = platform.processor() or platform.machine(), set()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+        fields = {key.strip(): value.strip() for key, _, value in lines}
+        name, flags = fields.get("model name", name), set(fields.get("flags", "").split())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": name, "flags": [flag for flag in FLAGS if flag in flags], "cores": cores}
+
+
+def gpu() -> dict[str, Any]:
+    """What a CUDA device is; empty without one."""
+    if not torch.cuda.is_available():
+        return {}
+    found = torch.cuda.get_device_properties(0)
+    return {
+        "gpu": {
+            "compute_capability": f"{found.major}.{found.minor}",
+            "multiprocessors": found.multi_processor_count,
+            "memory_GiB": round(found.total_memory / 2**30, 1),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
     }
 
 
@@ -84,3 +117,7 @@ def report(result: dict[str, Any], out: Path | None) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    print(json.dumps(machine(), indent=1))

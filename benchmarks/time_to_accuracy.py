@@ -17,97 +17,24 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import bare_trainer, report
-from lightning.pytorch import Callback, Trainer
+from common import report
+from race import Race, ours
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
-from genmods.data.images import Images, to_float
-from genmods.execution import build_data, build_task
+from genmods.data.images import Images
+from genmods.execution import build_data
 from genmods.recipe import load
 
 MEAN, STD = 0.286, 0.353  # of Fashion-MNIST on [0, 1], as tutorials quote them
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/fast.yaml"
-
-
-@dataclass
-class Race:
-    """One run against the clock: `seconds` of training so far and the accuracy after each epoch."""
-
-    test: Images
-    target: float
-    cap: float
-    seconds: float = 0.0
-    accuracies: list[float] = field(default_factory=list)
-    _since: float = 0.0
-
-    def start(self) -> None:
-        self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-    def late(self) -> bool:
-        return self.seconds + time.perf_counter() - self._since > self.cap
-
-    def judge(self, answer: Callable[[Tensor], Tensor]) -> bool:
-        """Tests `answer`, images in [-1, 1] to scores, off the clock; whether the race is over."""
-        self.pause()
-        with torch.no_grad():
-            right = [
-                answer(to_float(pixels)).argmax(1) == labels
-                for pixels, labels in zip(self.test.pixels.split(500), self.test.labels.split(500), strict=True)
-            ]
-        self.accuracies.append(round(100 * float(torch.cat(right).float().mean()), 2))
-        self.start()
-        return self.arrived or self.late()
-
-    @property
-    def arrived(self) -> bool:
-        return bool(self.accuracies) and self.accuracies[-1] >= self.target and self.seconds <= self.cap
-
-    def result(self) -> dict[str, Any]:
-        return {
-            "seconds": round(self.seconds if self.arrived else self.cap, 1),
-            "arrived": self.arrived,
-            "accuracies": self.accuracies,
-        }
-
-
-class Judge(Callback):
-    """Ends a Trainer's run when the race is over."""
-
-    def __init__(self, race: Race):
-        self.race = race
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        trainer.should_stop = trainer.should_stop or self.race.late()
-
-    def on_train_epoch_end(self, trainer: Trainer, task: Any) -> None:
-        task.eval()
-        with trainer.precision_plugin.forward_context():
-            trainer.should_stop = self.race.judge(task.probabilities)
-        task.train()
-
-
-def ours(race: Race, seed: int) -> None:
-    recipe = load(RECIPE, [f"--seed={seed}", "--data.val_fraction=0"])
-    data = build_data(recipe)
-    facts = data.facts()
-    task = build_task(recipe, facts)
-    trainer = bare_trainer(recipe.trainer.given, Judge(race))
-    race.start()
-    task.warm_start(to_float(data.splits["train"].pixels[:5000]))
-    trainer.fit(task, data)
 
 
 class PerSample(Dataset):
@@ -200,7 +127,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     splits = build_data(load(RECIPE, ["--data.val_fraction=0"])).splits
     runs: dict[str, Callable[[Race, int], None]] = {
-        "ours": ours,
+        "ours": lambda race, seed: ours(race, load(RECIPE, [f"--seed={seed}", "--data.val_fraction=0"])),
         "tutorial": lambda race, seed: tutorial(race, splits["train"]),
         "timm": lambda race, seed: timm(race, splits["train"], args.timm_epochs),
     }
