@@ -1,4 +1,4 @@
-"""Checks of the project: `nox -s tests`, `nox -s lint`, `nox -s build`, `nox -s browser`, `nox -s bench`."""
+"""Checks of the project: `nox -s tests`, `nox -s lint`; `nox -l` lists all of them."""
 
 import glob
 import shutil
@@ -9,12 +9,30 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+# Many tests start processes that import torch: without bytecode on disk each of them compiles it again.
+SUITE = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", *WORKERS, *session.posargs, env=SUITE)
+
+
+@nox.session(name="tests-all", python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """The test suite on every Python of pyproject.toml."""
+    tests.func(session)
+
+
+@nox.session(python=PYTHONS[0], venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The test suite with the lowest versions that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    session.run("pytest", *WORKERS, *session.posargs, env=SUITE)
 
 
 @nox.session
