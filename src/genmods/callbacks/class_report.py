@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
 from torch import Tensor
 
 from genmods.data.images import to_float
@@ -51,6 +50,8 @@ class ClassReport(Callback):
     def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:
         if not isinstance(task, ClassificationTask) or not trainer.is_global_zero:
             return
+        from PIL import Image
+
         from genmods.visual.classes import confusion_matrix, reliability_diagram, worst_mistakes
         from genmods.visual.style import as_image  # matplotlib, which a fit does not need
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genmods.callbacks.shared import is_validating_a_fit
 from genmods.callbacks.throughput import batch_size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS = 30.0
 
@@ -42,6 +43,9 @@ class TrainingProgress(ProgressBar):
         self._first = trainer.global_step
         self._start = self._mark = self._said = time.perf_counter()
         if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
             columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(file=sys.stderr), expand=True)
             self._bar.start()

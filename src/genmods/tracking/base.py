@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
-from PIL import Image
 
 from genmods.disk import replacing
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class RunLogger:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from PIL import Image
 from torch import Tensor
 
 from genmods.data.images import to_uint8
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int = 1) -> Image.Image:
@@ -14,6 +18,8 @@ def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int 
 
     C is 1 or 3; of other counts the first channel is shown.
     """
+    from PIL import Image
+
     if images.shape[1] not in (1, 3):
         images = images[:, :1]
     images = to_uint8(images.detach().cpu().nan_to_num(-1))
