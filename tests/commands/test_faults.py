@@ -269,7 +269,7 @@ def test_the_process_exits_with_status_2_and_imports_nothing_heavy(arguments, re
     for start in (["-m", "genmods"], ["-c", code]):
         env = {**os.environ, "COLUMNS": "40"}
         result = subprocess.run(
-            [sys.executable, *start, *arguments], capture_output=True, text=True, env=env, timeout=60
+            [sys.executable, *start, *arguments], capture_output=True, text=True, env=env, timeout=300
         )
         assert result.returncode == 2
         assert result.stdout == "" and result.stderr.count("\n") == 1, result.stderr

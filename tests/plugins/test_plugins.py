@@ -35,7 +35,7 @@ print(type(task.denoiser.network).__name__, task.sampler.steps, data.facts()["im
 
 def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=120)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=300)
 
 
 def genmods(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -74,4 +74,4 @@ def test_the_public_names_exist():
 def test_listing_imports_no_part():
     code = "import sys; from genmods import registry as r; from genmods.table import KINDS; [r.names(k) for k in KINDS]"
     code += "; assert not [m for m in sys.modules if m.startswith('genmods.networks') or m == 'torch']"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0

@@ -74,7 +74,7 @@ def weights(folder: Path) -> tuple[str, str]:
 
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen, step: int) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         for path in folder.glob("runs/*/*/checkpoints/last.ckpt"):
@@ -105,7 +105,7 @@ def test_stopped_and_continued_is_uninterrupted(whole, other, number, status):
     process = start(other)
     wait_for_checkpoint(other, process, 4)
     process.send_signal(number)
-    _, told = process.communicate(timeout=100)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == status
     well = number == signal.SIGTERM
     assert (only_run(other) / "timing.json").is_file() == ("--ckpt_path runs/" in told) == well

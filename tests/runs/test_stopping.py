@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from genmods import checkpoint as files
+from genmods.commands import dispatch
 
 PARTS = '''
 import torch
@@ -37,14 +38,15 @@ callbacks: [{name: checkpoint, every_n_steps: 2}]
 """
 
 
-def genmods(folder: Path, *arguments: str, timeout: int = 200) -> subprocess.CompletedProcess:
+def genmods(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """A command in a process started for it, for what a process alone shows: its own parts, a traceback, two ranks."""
     return subprocess.run(
         [sys.executable, "-m", "genmods", *arguments],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=300,
     )
 
 
@@ -62,12 +64,12 @@ def test_a_loss_that_is_nan_stops_the_run_and_overwrites_nothing(tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in saved["state_dict"].values())
 
 
-def test_a_network_that_does_not_fit_its_task_is_refused_before_training(tmp_path):
+def test_a_network_that_does_not_fit_its_task_is_refused_before_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("network: exploding", "network: unet"))
-    done = genmods(tmp_path, "fit", "--config", "recipe.yaml")
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "UNet does not fit this task" in done.stderr
+    assert dispatch(["fit", "--config", "recipe.yaml"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "UNet does not fit this task" in line
 
 
 def test_two_processes_train_one_run(tmp_path):
@@ -82,22 +84,24 @@ def test_two_processes_train_one_run(tmp_path):
     assert "val/acc" in rows[0]
 
 
-def test_a_missing_run_to_continue_is_one_line(tmp_path):
+def test_a_missing_run_to_continue_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("exploding", "cnn"))
-    done = genmods(tmp_path, "fit", "--config", "recipe.yaml", "--ckpt_path", "last")
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines() == [
+    assert dispatch(["fit", "--config", "recipe.yaml", "--ckpt_path", "last"]) == 2
+    assert capsys.readouterr().err.strip().splitlines() == [
         "--ckpt_path last: there is no run of 'recipe' with a checkpoint under runs/recipe"
     ]
 
 
-def test_predictions_and_figures_of_a_run(tmp_path):
+def test_predictions_and_figures_of_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("exploding", "{name: cnn, layers: ['conv 8', 'avgpool']}"))
-    assert genmods(tmp_path, "fit", "--config", "recipe.yaml", "--quiet").returncode == 0
-    tested = genmods(tmp_path, "test", "--config", "recipe.yaml", "--quiet")
-    assert tested.returncode == 0, tested.stderr
-    assert "test/acc" in tested.stdout and tested.stdout.count("\n") >= 12
-    predicted = genmods(tmp_path, "predict", "--config", "recipe.yaml", "--quiet")
-    lines = predicted.stdout.strip().splitlines()
+    assert dispatch(["fit", "--config", "recipe.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert dispatch(["test", "--config", "recipe.yaml", "--quiet"]) == 0
+    tested = capsys.readouterr().out
+    assert "test/acc" in tested and tested.count("\n") >= 12
+    assert dispatch(["predict", "--config", "recipe.yaml", "--quiet"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0] == "image,class,probability," + ",".join(map(str, range(10)))
     assert len(lines) == 181

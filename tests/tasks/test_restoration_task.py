@@ -82,7 +82,7 @@ def test_two_processes_find_what_one_does(tmp_path, monkeypatch):
     command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     before = set(Path("runs").rglob("test.json"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     (found,) = set(Path("runs").rglob("test.json")) - before
     together = json.loads(found.read_text())
