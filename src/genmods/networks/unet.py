@@ -68,6 +68,7 @@ class UNet(Network):
 
         self.levels = level(0)
         self.head = Head(channels[0], self.out_channels * patch**2)
+        self.to(memory_format=torch.channels_last)  # filters as the images are, or each call would convert them
 
     def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
@@ -102,7 +103,7 @@ class Level(nn.Module):
             skips.append(h)
         if self.inner:
             coarse = self.inner(self.shrink(h), embedding)
-            h = self.stretch(F.interpolate(coarse, size=h.shape[2:]))
+            h = F.interpolate(self.stretch(coarse), size=h.shape[2:])
         for stage in self.up:
             h = stage(torch.cat([h, skips.pop()], dim=1) if self.inner else h, embedding)
         return h
