@@ -12,7 +12,7 @@ import genmods
 
 ROOT = Path(genmods.__file__).parent
 FLOORS = (
-    ("errors", "disk", "keyed", "source", "table", "__init__"),
+    ("errors", "disk", "keyed", "devices", "precision", "source", "table", "__init__"),
     ("diffusion", "networks", "data", "metrics", "optim", "visual"),
     ("restoration",),
     ("tasks", "callbacks", "tracking", "checkpoint", "training", "report"),

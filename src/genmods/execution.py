@@ -19,6 +19,7 @@ from genmods import checkpoint as files
 from genmods import earlier, logs, registry, runs
 from genmods.calibration import calibrate
 from genmods.callbacks.ema import find_ema
+from genmods.callbacks.precision import settle
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.splits import shuffled
@@ -99,8 +100,9 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
     trainer = make_trainer(at.folder, task, settings, callbacks, loggers, _contents(recipe, facts, data, loggers))
     if state:
         _refuse_unlike(state, trainer, task, data)
+    settle(trainer, settings["precision"], state.get("precision"), quiet)
     try:
-        logs.begin(at.folder, recipe, loggers, data, state.get("global_step"))
+        logs.begin(at.folder, recipe, loggers, data, state.get("global_step"), trainer.precision)
         with refusals_in_one_line():
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         if isinstance(task, ClassificationTask) and "val" in data.splits:
@@ -159,10 +161,15 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
         if stage == "predict":
             settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-            found = make_trainer(at.folder, task, settings, [], [], {}).predict(task, data)
+        loggers = [] if stage == "predict" else logs.reopened_loggers(recipe, state)
+        trainer = make_trainer(at.folder, task, settings, [], loggers, {})
+        settle(trainer, settings["precision"], state.get("precision"), quiet)
+        if stage == "predict":
+            found = trainer.predict(task, data)
         else:
-            with logs.opened(at.folder, recipe, state, data) as loggers:
-                trainer = make_trainer(at.folder, task, settings, [], loggers, {})
+            if not state:
+                logs.begin(at.folder, recipe, loggers, data, None, trainer.precision)
+            with logs.opened(at.folder, state, loggers):
                 stand_at(trainer, logs.step_of(state), state.get("epoch", 0))
                 (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
                 if found:

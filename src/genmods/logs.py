@@ -32,12 +32,27 @@ def build_loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
     return loggers
 
 
+def reopened_loggers(recipe: Recipe, state: dict[str, Any]) -> list[Any]:
+    """The loggers of an evaluation: those of the run that wrote the checkpoint `state`, where `recipe` still has them.
+
+    Without a checkpoint they are those of the recipe. An exported model has none.
+    """
+    loggers = build_loggers(recipe, state)
+    if not state:
+        return loggers
+    known = {"csv", *state["run_ids"]} if "run_ids" in state else set()
+    return [logger for logger in loggers if logger.name in known]
+
+
 @rank_zero_only
-def begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None) -> None:
-    """Make the run folder with its recipe and environment, and start the loggers; `step` is where a run is resumed."""
+def begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None, precision: str) -> None:
+    """Make the run folder with its recipe and environment, and start the loggers.
+
+    `step` is where a run is resumed, and `precision` what the recipe's was resolved to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-    environment = describe()
+    environment = {**describe(), "precision": precision}
     write_json(folder / "environment.json", environment)
     config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
     for logger in _ours(loggers):
@@ -66,22 +81,12 @@ def recipe_of(state: dict[str, Any]) -> Recipe:
 
 
 @contextmanager
-def opened(folder: Path, recipe: Recipe, state: dict[str, Any], data: ImageData | None = None) -> Iterator[list[Any]]:
-    """The loggers for an evaluation in `folder`, closed afterwards, and the report brought up to date.
-
-    Those of the run that wrote the checkpoint `state` are opened again, where `recipe` still has them: a run is logged
-    where it was logged before. Without a checkpoint the evaluation, of `data`, is a run of its own. An exported model
-    has no loggers.
-    """
-    loggers = build_loggers(recipe, state)
+def opened(folder: Path, state: dict[str, Any], loggers: list[Any]) -> Iterator[None]:
+    """The `reopened_loggers` write into the run in `folder` again, are closed afterwards, and the report is updated."""
     if state:
-        known = {"csv", *state["run_ids"]} if "run_ids" in state else set()
-        loggers = [logger for logger in loggers if logger.name in known]
         _begin_again(folder, state, loggers)
-    elif data is not None:
-        begin(folder, recipe, loggers, data, None)
     try:
-        yield loggers
+        yield
     finally:
         _finish(folder, loggers)
 

@@ -19,10 +19,12 @@ from genmods.callbacks.class_report import ClassReport
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.callbacks.norms import Norms
+from genmods.callbacks.precision import SamePrecision
 from genmods.callbacks.progress import TrainingProgress
 from genmods.callbacks.restoration_report import RestorationReport
 from genmods.callbacks.throughput import Throughput
 from genmods.errors import UserError
+from genmods.precision import FULL
 from genmods.report.callback import Report
 from genmods.tasks.base import Task
 
@@ -41,9 +43,11 @@ def make_trainer(
     """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
 
     Throughput, norms, a progress bar and the reports are always there. EMA comes first, so that whatever runs after a
-    batch sees its update; checkpoints come last.
+    batch sees its update; checkpoints come last. The precision `auto` is float32 until `callbacks.precision.settle`.
     """
     _silence()
+    if settings["precision"] == "auto":
+        settings = settings | {"precision": FULL}
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     checkpoint.begin(folder / "checkpoints", contents, task.monitor)
     callbacks = [*callbacks, *_standard(callbacks, settings)]
@@ -54,7 +58,7 @@ def make_trainer(
             **{**settings, **FIXED},
             default_root_dir=folder,
             logger=loggers or False,
-            callbacks=[*averages, *others, FiniteLoss(), StopOnSignal(checkpoint), checkpoint],
+            callbacks=[*averages, *others, FiniteLoss(), SamePrecision(), StopOnSignal(checkpoint), checkpoint],
             plugins=[AtomicCheckpointIO()],
         )
 

@@ -19,8 +19,8 @@ def task():
 
 
 def test_networks_run_in_bfloat16():
-    exact = inference.placed(task(), argparse.Namespace(bf16=False))
-    reduced = inference.placed(task(), argparse.Namespace(bf16=True))
+    exact = inference.placed(task(), argparse.Namespace(precision="32"))
+    reduced = inference.placed(task(), argparse.Namespace(precision="bf16"))
     seen = []
     (network,) = outermost_networks(reduced)
     network.stem.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))

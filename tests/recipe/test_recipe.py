@@ -193,9 +193,13 @@ def test_parts_are_created_in_python():
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64", "transformer-engine"])
 def test_weights_stay_in_float32(path, precision):
-    with pytest.raises(RecipeError, match=rf"trainer.precision: expected one of 32, .*, bf16-mixed, got {precision}"):
+    with pytest.raises(
+        RecipeError, match=rf"trainer.precision: expected one of auto, .*, bf16-mixed, got .*{precision}"
+    ):
         load(path, [f"--trainer.precision={precision}"])
     assert changed(path, "--trainer.precision=bf16-mixed")["trainer"]["precision"] == "bf16-mixed"
+    assert changed(path, "--trainer.precision=32")["trainer"]["precision"] == "32"
+    assert changed(path)["trainer"]["precision"] == "auto"
 
 
 @pytest.mark.parametrize(

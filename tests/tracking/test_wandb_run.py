@@ -215,9 +215,8 @@ def test_an_evaluation_uploads_no_checkpoint_again(tmp_path, monkeypatch):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
     logger = WandbRun(mode="offline")
-    monkeypatch.setattr(logs, "build_loggers", lambda *_: [logger])
     state = {"recipe": RECIPE, "run_ids": {logger.name: logger.run_id}, "global_step": 3}
-    with logs.opened(tmp_path, None, state):
+    with logs.opened(tmp_path, state, [logger]):
         logger.log_metrics({"test/acc": 0.5}, step=2)
         logger.finalize("success")
     assert not [r for r in read_records(run_files(tmp_path)[0]) if r.WhichOneof("record_type") == "artifact"]

@@ -72,7 +72,7 @@ class RunCheckpoint(Checkpoint):
             self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint.update(self.contents)
+        checkpoint.update(self.contents | {"precision": trainer.precision})
 
     def save_last(self, trainer: Trainer) -> None:
         self._save(trainer, self.last_path)

@@ -86,7 +86,8 @@ def record(
     from genmods.visual.picture import to_picture
 
     folder = runs.run_folder(path)
-    with logs.opened(folder, logs.recipe_of(state), state) as loggers:
+    loggers = logs.reopened_loggers(logs.recipe_of(state), state)
+    with logs.opened(folder, state, loggers):
         book = Logbook(folder, loggers, logs.step_of(state))
         book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
         results = [out]

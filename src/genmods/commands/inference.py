@@ -19,26 +19,26 @@ def checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bf16", action="store_true", help="the networks in bfloat16, as in mixed-precision training")
-
-
-def device() -> str:
-    """The GPU where there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    told = "of the networks: 32 (default: the same results on every machine), bf16, or auto, the faster one here"
+    parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=told)
 
 
 def placed(task: Any, options: argparse.Namespace) -> Any:
-    """`task` on its device, each of its networks under autocast where that was asked for."""
+    """`task` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
     import torch
 
+    from genmods.devices import default_device
     from genmods.networks.base import outermost_networks
+    from genmods.precision import BFLOAT16, resolve
 
-    if options.bf16:
+    device = default_device()
+    choice = resolve(options.precision, device)
+    if options.precision != "32":
+        print(f"precision {choice}", file=sys.stderr)
+    if choice.value == BFLOAT16:
         for network in outermost_networks(task):
-            network.forward = torch.autocast(device(), torch.bfloat16)(network.forward)
-    return task.to(device())
+            network.forward = torch.autocast(device.type, torch.bfloat16)(network.forward)
+    return task.to(device)
 
 
 def class_number(task: Any, label: str, judged: bool = False) -> int:
@@ -54,11 +54,12 @@ def class_number(task: Any, label: str, judged: bool = False) -> int:
 def find_features(choice: str | None, task: Task) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
     from genmods import runs
+    from genmods.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
     from genmods.tasks.classification import ClassificationTask
     from genmods.tasks.image import ImageTask
 
-    place = device()
+    place = default_device()
     if choice is None:
         return classifier_features(task, device=place) if isinstance(task, ClassificationTask) else None
     if choice == "pixels":

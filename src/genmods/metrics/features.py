@@ -61,7 +61,7 @@ class Features:
         return torch.cat([function(as_float(batch, levels)).flatten(1).float().cpu() for batch in batches])
 
 
-def classifier_features(classifier: nn.Module, device: str = "cpu") -> Features:
+def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu") -> Features:
     """The embedding of a classifier before its head: `classifier.features(x)` for x in [-1, 1].
 
     Its class probabilities are `classifier.probabilities(x)` where it has that, else the softmax of its logits. The
@@ -84,7 +84,7 @@ def pixel_features() -> Features:
     return Features("pixels", lambda x: x.flatten(1))
 
 
-def inception_features(device: str = "cpu") -> Features:
+def inception_features(device: torch.device | str = "cpu") -> Features:
     """The Inception network of the published FID figures, 2048 features, from a weights file on this machine.
 
     Looks for it in torch's hub folder; nothing is downloaded. Raises UserError where the file or the

@@ -24,14 +24,14 @@ _WHY = {
     "plugins": "genmods saves checkpoints in its own way",
     "use_distributed_sampler": "it is off, the data module shares the samples out",
 }
-STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False}
+STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False, "precision": "auto"}
 """Trainer settings that differ from Lightning's where a recipe is silent."""
 LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 1}
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
 """The least value of Trainer settings, which Lightning itself would tell late or not at all."""
-PRECISIONS = ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
-"""Those that keep weights, their averages and images in float32."""
+PRECISIONS = ("auto", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
+"""Those that keep weights, their averages and images in float32; `auto` is resolved when a run begins."""
 
 
 class Recipe:
@@ -129,15 +129,16 @@ def _trainer(node: Node) -> Part:
         if key in _WHY:
             raise RecipeError(item.where, f"trainer.{key}", f"is not set here: {_WHY[key]}")
     given = {**marked(STANDARD, node.where).value, **given}
+    precision = given.pop("precision")
+    if str(precision.value) not in PRECISIONS:
+        among = ", ".join(PRECISIONS)
+        raise RecipeError(precision.where, "trainer.precision", f"expected one of {among}, got {told(precision.value)}")
     result = fill(TRAINER, given, node.where, "trainer")
+    result.given["precision"] = str(precision.value)
     for key, least in LEAST.items():
         value = result.given.get(key)
         if isinstance(value, int | float) and value < least:
             raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
-    precision = result.given.get("precision")
-    if precision is not None and str(precision) not in PRECISIONS:
-        among = ", ".join(PRECISIONS)
-        raise RecipeError(given["precision"].where, "trainer.precision", f"expected one of {among}, got {precision}")
     return result
 
 

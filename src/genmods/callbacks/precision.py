@@ -1,0 +1,42 @@
+"""The Trainer's part of `genmods.precision`: rank 0 settles the precision before the run begins, the others follow."""
+
+from __future__ import annotations
+
+import sys
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods.precision import FULL, resolve
+
+
+@rank_zero_only
+def settle(trainer: Trainer, asked: str, kept: str | None, quiet: bool) -> None:
+    """Give the Trainer the precision that `asked` resolves to, and print it with the reason on stderr.
+
+    Args:
+        trainer: Made with the precision `asked`, with float32 for `auto`.
+        asked: `trainer.precision` of the recipe.
+        kept: The precision of the checkpoint that the run starts from, or None.
+        quiet: Print nothing, unless this device does not compute in the precision `kept`.
+    """
+    choice = resolve(asked, trainer.strategy.root_device, kept)
+    if asked == "auto":
+        use(trainer, choice.value)
+    if not quiet or (asked == "auto" and choice.value != (kept or choice.value)):
+        print(f"precision {choice}", file=sys.stderr)
+
+
+def use(trainer: Trainer, precision: str) -> None:
+    """Change the Trainer's precision, `32-true`, `bf16-mixed` or `16-mixed`, before its run begins."""
+    if precision != trainer.precision:
+        plugin = Precision() if precision == FULL else MixedPrecision(precision, trainer.strategy.root_device.type)  # type: ignore[arg-type]
+        trainer.strategy.precision_plugin = plugin
+
+
+class SamePrecision(Callback):
+    """Every rank computes in the precision of rank 0."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        use(trainer, trainer.strategy.broadcast(trainer.precision))

@@ -1,0 +1,152 @@
+"""The precision of a run: bfloat16 where the device computes it natively and faster than float32, else float32.
+
+Weights, their averages and images are float32 in every precision; "mixed" is autocast around the networks. A run
+resolves `auto` once, when it begins. Its checkpoints hold the result, which later commands take without a measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+FULL, BFLOAT16, HALF = "32-true", "bf16-mixed", "16-mixed"
+NAMES = {"32": FULL, "16": HALF, "bf16": BFLOAT16}
+"""Short name -> the name in checkpoints and of Lightning."""
+
+GAIN = 1.2
+"""bfloat16 is taken where it is at least this many times as fast as float32."""
+
+SHAPES = {"cpu": ((64, 32, 8), (16, 64, 16))}
+LARGE = ((64, 128, 32),)
+"""Batch size, channels and side of the measured convolutions; those of a CPU are too small to fill a GPU."""
+
+ROUNDS, WARM_UP = 5, 2
+
+
+class Choice(NamedTuple):
+    """A resolved precision, `32-true`, `bf16-mixed` or `16-mixed`, and the reason for it."""
+
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.reason})"
+
+
+def resolve(asked: str, device: torch.device, kept: str | None = None) -> Choice:
+    """The precision on `device` of a run that asks for `asked`: `auto`, or a name that decides.
+
+    Args:
+        asked: `auto`, `32`, `16` or `bf16`, or a name of `NAMES`' values.
+        device: Where the run computes.
+        kept: The precision of the checkpoint that the run starts from. `auto` keeps it where the device computes it.
+
+    Returns:
+        The precision and the reason; nothing is measured unless `asked` is `auto` and `kept` is None.
+    """
+    if asked != "auto":
+        value = NAMES.get(asked, asked)
+        return Choice(value, "as set" if computes(value, device) else f"as set; {device.type} only emulates it")
+    if kept is not None:
+        if computes(kept, device):
+            return Choice(kept, "that of the checkpoint")
+        return Choice(FULL, f"the checkpoint has {kept}, which {device.type} does not compute natively")
+    return measured(device)
+
+
+def measured(device: torch.device) -> Choice:
+    """bfloat16 where `device` computes it natively and at least `GAIN` times as fast as float32, else float32."""
+    if not computes(BFLOAT16, device):
+        return Choice(FULL, f"{device.type} does not compute bfloat16 natively")
+    gain = bfloat16_gain(device)
+    if gain is None:
+        return Choice(FULL, f"bfloat16 convolutions fail on {device.type}")
+    return Choice(BFLOAT16 if gain >= GAIN else FULL, f"bfloat16 is {gain:.1f} times as fast as float32")
+
+
+def computes(precision: str, device: torch.device) -> bool:
+    """Whether `device` computes natively in `precision`, a value of `NAMES`."""
+    if precision == BFLOAT16:
+        return native_bfloat16(device)
+    return precision == FULL or device.type != "cpu"
+
+
+@lru_cache
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether `device` has units for bfloat16, and torch's libraries use them; emulation does not count.
+
+    Metal does not say whether a GPU has them or emulates: with the type, `bfloat16_gain` decides there.
+    """
+    if device.type == "cpu":
+        return _cpu_bfloat16()
+    if device.type == "cuda":
+        return bool(torch.version.hip) or torch.cuda.get_device_properties(device).major >= 8
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    return device.type == "xpu" and torch.xpu.is_bf16_supported(including_emulation=False)
+
+
+def _cpu_bfloat16() -> bool:
+    """oneDNN tells what it may use (ONEDNN_MAX_CPU_ISA limits it), on x86 with an emulation that AVX-512 makes."""
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_avx512_bf16_supported()
+
+
+def bfloat16_gain(device: torch.device) -> float | None:
+    """How many times as fast a convolution, forward and backward, is in bfloat16 as in float32; None where it fails.
+
+    Both types take turns, and medians are compared. On a CPU they are seconds of one thread's processor time, which
+    other work on the machine hardly changes.
+    """
+    try:
+        with _one_thread():
+            pairs = [_medians(_convolution(device, *shape), device) for shape in SHAPES.get(device.type, LARGE)]
+    except Exception:  # whatever the device does not implement
+        return None
+    return sum(full for full, _ in pairs) / sum(reduced for _, reduced in pairs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _convolution(device: torch.device, batch: int, channels: int, side: int) -> Callable[[bool], None]:
+    """A training pass of a 3 x 3 convolution, in bfloat16 where its argument says so; it draws no random number."""
+    x = torch.ones(batch, channels, side, side, dtype=torch.float32, device=device)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.full((channels, channels, 3, 3), 0.01, dtype=torch.float32, device=device, requires_grad=True)
+
+    def run(reduced: bool) -> None:
+        with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+            out = F.conv2d(x, weight, padding=1)
+        torch.autograd.grad(out, (x, weight), out.detach())[1].sum().item()  # reading a number waits for a GPU
+
+    return run
+
+
+def _medians(run: Callable[[bool], None], device: torch.device) -> tuple[float, float]:
+    """Median seconds of `run(False)` and `run(True)`, called in turns."""
+    clock = time.thread_time if device.type == "cpu" and os.name == "posix" else time.perf_counter  # else too coarse
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(WARM_UP + ROUNDS):
+        for reduced in (False, True):
+            start = clock()
+            run(reduced)
+            seconds[reduced].append(clock() - start)
+    return statistics.median(seconds[False][WARM_UP:]), statistics.median(seconds[True][WARM_UP:])

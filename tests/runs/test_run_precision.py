@@ -1,0 +1,73 @@
+"""The precision of a run: resolved when it begins, printed, written down, and kept when it goes on."""
+
+import json
+
+import pytest
+from small_runs import CNN, classifier
+
+from genmods import checkpoint as files
+from genmods import execution, precision
+from genmods.tracking.csv import MetricsFile
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes this a machine with native bfloat16 or without, `gain` times as fast as float32; None: not to be measured."""
+
+    def make(native=True, gain=None):
+        monkeypatch.setattr(precision, "native_bfloat16", lambda device: native)
+        fail = lambda device: pytest.fail("measured")  # noqa: E731
+        monkeypatch.setattr(precision, "bfloat16_gain", fail if gain is None else lambda device: gain)
+
+    return make
+
+
+def fit(steps=1, asked="auto", **place):
+    given = classifier(CNN, name="precise", trainer={"max_steps": steps, "precision": asked, "accelerator": "cpu"})
+    run = execution.fit(given, **place)
+    return run, files.load(run / "checkpoints/last.ckpt")["precision"]
+
+
+def test_a_run_writes_down_what_it_resolved(machine, capsys, monkeypatch):
+    configs = []
+    begin = MetricsFile.begin
+    monkeypatch.setattr(MetricsFile, "begin", lambda self, *args: (configs.append(args[1]), begin(self, *args)))
+    machine(gain=3.0)
+    run, resolved = fit()
+    assert resolved == "bf16-mixed"
+    assert "precision bf16-mixed (bfloat16 is 3.0 times as fast as float32)\n" in capsys.readouterr().err
+    assert json.loads((run / "environment.json").read_text())["precision"] == "bf16-mixed"
+    assert configs[0]["environment"]["precision"] == "bf16-mixed" and configs[0]["trainer"]["precision"] == "auto"
+    assert '"precision":"bf16-mixed"' in (run / "report.html").read_text().replace(": ", ":")
+    assert "precision: auto" in (run / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize(("gain", "resolved"), [(3.0, "bf16-mixed"), (0.5, "32-true")])
+def test_a_run_that_goes_on_keeps_its_precision_unmeasured(machine, capsys, gain, resolved):
+    machine(gain=gain)
+    run, first = fit()
+    machine()
+    again = fit(2, ckpt_path=str(run))
+    assert (first, again) == (resolved, (run, resolved))
+    assert f"precision {resolved} (that of the checkpoint)\n" in capsys.readouterr().err
+    execution.evaluate(classifier(CNN, name="precise"), "test", str(run))
+    assert f"precision {resolved} (that of the checkpoint)\n" in capsys.readouterr().err
+
+
+def test_without_the_units_a_run_goes_on_in_float32_and_says_so(machine, capsys):
+    machine(gain=3.0)
+    run, _ = fit(quiet=True)
+    assert capsys.readouterr().err == ""
+    machine(native=False)
+    assert fit(2, ckpt_path=str(run), quiet=True)[1] == "32-true"
+    expected = "precision 32-true (the checkpoint has bf16-mixed, which cpu does not compute natively)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_what_the_recipe_sets_is_not_measured(machine):
+    machine()
+    run, resolved = fit(asked="bf16")
+    assert resolved == "bf16-mixed"
+    assert fit(2, asked="32", ckpt_path=str(run))[1] == "32-true"

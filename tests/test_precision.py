@@ -1,0 +1,105 @@
+"""bfloat16 is taken where the device has it and it is measured to be faster; a device is never made to emulate it."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from genmods import precision
+from genmods.devices import default_device
+from genmods.precision import resolve
+from genmods.recipe import load
+from genmods.recipe.shipped import shipped
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A device whose bfloat16 is native or not, and takes so many times as long as a float32 one, or raises."""
+
+    def make(native=True, seconds=1.0, fails=False, delays=()):
+        now, delay = [0.0], iter(delays)
+
+        def convolution(*_):
+            def run(reduced):
+                if reduced and fails:
+                    raise NotImplementedError("no kernel")
+                now[0] += (seconds if reduced else 1.0) + next(delay, 0.0)
+
+            return run
+
+        monkeypatch.setattr(precision, "native_bfloat16", lambda device: native)
+        monkeypatch.setattr(precision, "_convolution", convolution)
+        monkeypatch.setattr(time, "thread_time", lambda: now[0])
+        monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+        return CPU
+
+    return make
+
+
+@pytest.mark.parametrize(("seconds", "value"), [(0.4, "bf16-mixed"), (0.83, "bf16-mixed"), (0.84, "32-true")])
+def test_native_bfloat16_must_be_faster(device, seconds, value):
+    choice = resolve("auto", device(seconds=seconds))
+    assert choice.value == value
+    assert f"{1 / seconds:.1f} times as fast" in choice.reason
+
+
+def test_an_outlier_does_not_decide(device):
+    warm_up, disturbed = [50.0, 0.0, 50.0, 0.0], [9.0, 0.0, 0.0, 0.0, 9.0]
+    assert precision.bfloat16_gain(device(seconds=0.5, delays=[*warm_up, *disturbed])) == pytest.approx(2)
+
+
+def test_without_the_units_nothing_is_measured(device, monkeypatch):
+    place = device(native=False, seconds=0.1)
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda device: pytest.fail("measured"))
+    assert resolve("auto", place).value == "32-true"
+
+
+def test_a_try_that_raises_is_no_bfloat16(device):
+    choice = resolve("auto", device(fails=True))
+    assert choice.value == "32-true" and "fail" in choice.reason
+
+
+def test_a_checkpoint_keeps_its_precision_where_the_device_computes_it(device, monkeypatch):
+    place = device(seconds=9.0)
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda device: pytest.fail("measured"))
+    assert resolve("auto", place, "bf16-mixed").value == "bf16-mixed"
+    assert resolve("auto", place, "32-true").value == "32-true"
+    assert resolve("32", place, "bf16-mixed").value == "32-true"
+    assert resolve("auto", device(native=False), "bf16-mixed") == (
+        "32-true",
+        "the checkpoint has bf16-mixed, which cpu does not compute natively",
+    )
+    assert resolve("auto", place, "16-mixed").value == "32-true"
+
+
+def test_a_precision_that_is_set_is_taken(device):
+    assert resolve("bf16", device(native=False)) == ("bf16-mixed", "as set; cpu only emulates it")
+    assert resolve("bf16-mixed", device(seconds=9.0)) == ("bf16-mixed", "as set")
+    assert resolve("32", device(seconds=0.1)).value == "32-true"
+
+
+def test_the_probe_runs_here_and_changes_nothing():
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    gain = precision.bfloat16_gain(default_device())
+    assert gain is None or gain > 0
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+def test_a_cpu_limited_to_avx2_takes_float32():
+    limits = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    code = "import torch; from genmods.precision import resolve; print(resolve('auto', torch.device('cpu')).value)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | limits, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "32-true", done.stderr
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_shipped_recipes_leave_it_to_the_machine(name):
+    assert load(name).trainer.given["precision"] == "auto"
