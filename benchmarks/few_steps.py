@@ -18,6 +18,7 @@ import torch
 from common import machine
 
 from genmods import execution, runs
+from genmods.commands import inference
 from genmods.diffusion import Sampler
 from genmods.disk import cache
 from genmods.metrics.features import classifier_features
@@ -33,10 +34,10 @@ STEPS = [2, 4, 8, 16, 32, 64]
 class Judge:
     """A model and the FID of its samples; labels go through the classes in turn."""
 
-    def __init__(self, ckpt_path: str, features: str, n: int, bf16: bool):
-        self.task: Any = runs.load(ckpt_path).to("cuda" if torch.cuda.is_available() else "cpu")
-        self.features, self.n, self.bf16 = classifier_features(runs.load(features)), n, bf16
-        data = execution.build_data(runs.recipe_of(runs.read(runs.find_checkpoint(ckpt_path))))
+    def __init__(self, options: argparse.Namespace):
+        self.task: Any = inference.placed(runs.load(options.ckpt_path), options)
+        self.features, self.n = classifier_features(runs.load(options.features), self.task.device), options.n
+        data = execution.build_data(runs.recipe_of(runs.read(runs.find_checkpoint(options.ckpt_path))))
         self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
         key = f"{self.features.name}-{self.levels}"
         embed = lambda: self.features(self.train, self.levels)  # noqa: E731
@@ -46,13 +47,12 @@ class Judge:
         return round(frechet_distance(gaussian_statistics(self.features(images, self.levels)), self.reference), 4)
 
     def sampled(self, sampler: Sampler) -> float:
-        with torch.autocast(self.task.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.fid(self.task.sample(self.n, sampler=sampler, batch_size=500).cpu())
+        return self.fid(self.task.sample(self.n, sampler=sampler, batch_size=500).cpu())
 
 
 def measure(options: argparse.Namespace) -> None:
-    judge = Judge(options.ckpt_path, options.features, options.n, options.bf16)
-    settings = {"n": options.n, "features": judge.features.name, "bf16": options.bf16}
+    judge = Judge(options)
+    settings = {"n": options.n, "features": judge.features.name, "precision": options.precision}
     floor = {"floor": judge.fid(judge.test[: options.n]), "floor_n": min(options.n, len(judge.test))}
     result: dict[str, Any] = {"what": options.title, **settings, **floor, "fid": {}}
     if options.out.exists():
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="*", choices=SAMPLERS, default=SAMPLERS, metavar="NAME")
     parser.add_argument("--steps", nargs="*", type=int, default=STEPS)
     parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--bf16", action="store_true", help="the network under bfloat16 autocast")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the network")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("bench/few_steps.json"))
     options = parser.parse_args()

@@ -22,6 +22,7 @@ from genmods.callbacks.checkpoint import RunCheckpoint
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.norms import Norms
+from genmods.callbacks.precision import settle
 from genmods.callbacks.throughput import Throughput
 from genmods.recipe import load
 from genmods.training import make_trainer
@@ -75,8 +76,10 @@ def main() -> None:
     }
     callbacks = [EMA(), LossByNoise(), turns, RunCheckpoint(every_n_steps=settings["max_steps"])]
     with tempfile.TemporaryDirectory() as folder:
-        logs.begin(Path(folder), recipe, loggers, data, None)
-        make_trainer(Path(folder), task, settings, callbacks, loggers, {}).fit(task, data)
+        trainer = make_trainer(Path(folder), task, settings, callbacks, loggers, {})
+        settle(trainer, settings["precision"], None, quiet=True)
+        logs.begin(Path(folder), recipe, loggers, data, None, trainer.precision)
+        trainer.fit(task, data)
         for logger in loggers:
             logger.close()
     tracked, plain = (turns.seconds[on][1:] for on in (True, False))  # the first turns warm up

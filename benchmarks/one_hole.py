@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genmods.data.sources.mnist import FashionMNIST
 from genmods.optim.schedules import Cosine
+from genmods.precision import BFLOAT16, resolve
 from restoration import MASKS, figures
 
 
@@ -42,9 +43,10 @@ def train(x: Tensor, y: Tensor, steps: int, batch: int = 256) -> nn.Sequential:
     net = perceptron(x.shape[1], y.shape[1])
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = Cosine(optimizer, steps, warmup=200)
+    reduced = resolve("auto", torch.device("cpu")).value == BFLOAT16
     for _ in range(steps):
         rows = torch.randint(len(x), (batch,))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
             loss = (net(x[rows]) - y[rows]).square().mean()
         optimizer.zero_grad()
         loss.backward()

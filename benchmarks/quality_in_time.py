@@ -25,6 +25,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ from torch import Tensor
 from genmods import execution, runs
 from genmods.callbacks.ema import EMA, averaged_tensors
 from genmods.diffusion import DDIM
-from genmods.disk import cache
+from genmods.disk import cache as cache_folder
 from genmods.metrics.base import Evidence, Figure
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
+from genmods.precision import BFLOAT16, resolve
 from genmods.recipe import load
 
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/ddpm.yaml"
@@ -68,6 +70,12 @@ class Watch(Callback):
         self.kept[round(self.clock.seconds, 1)] = copy.deepcopy(self.ema.shadows[0])
 
 
+@cache
+def precision() -> str:
+    """Ours, in training and in sampling: what `auto` comes to on this CPU."""
+    return resolve("auto", torch.device("cpu")).value
+
+
 @dataclass
 class Ours:
     """The recipe, with another network by `network`: overrides."""
@@ -88,7 +96,7 @@ class Ours:
             tensor.data = weights[name]
 
         def sample(first: int, n: int) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision() == BFLOAT16):
                 return task.sample(n, sampler=DDIM(50), first=first)
 
         return sample
@@ -102,9 +110,9 @@ class Ours:
         ema = EMA((0.999,))
         watch = Watch(Clock(limit), ema, limit / 10)
         silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        kept = ("max_steps", "precision", "gradient_clip_val")
+        kept = ("max_steps", "gradient_clip_val")
         settings = {name: value for name, value in recipe.trainer.given.items() if name in kept}
-        shared = {"limit_val_batches": 0, "use_distributed_sampler": False}
+        shared = {"limit_val_batches": 0, "use_distributed_sampler": False, "precision": precision()}
         trainer = Trainer(**settings, **silent, **shared, callbacks=[ema, watch])
         trainer.fit(task, data)
         watch.clock.stop()
@@ -153,7 +161,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(0)
         with torch.no_grad():
             images = torch.cat([sample(k, min(BATCH, options.n - k)).float() for k in range(0, options.n, BATCH)])
-        shared = {"features": features, "n": options.n, "cache": cache("statistics")}
+        shared = {"features": features, "n": options.n, "cache": cache_folder("statistics")}
         evidence = Evidence(train=train, test=test, generate=lambda n: images, **shared)
         figure: Figure = FrechetDistance()(evidence).figures[0]
         return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}

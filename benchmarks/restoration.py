@@ -84,7 +84,7 @@ class Bench:
         model: Any = (self.linear.denoise(process), process)
         if options.ckpt_path != "gaussian":
             model = runs.load(options.ckpt_path).requires_grad_(False)
-            if options.bf16:
+            if options.precision == "bf16":
                 model.denoiser.network.forward = torch.autocast("cpu", torch.bfloat16)(model.denoiser.network.forward)
         self.prior = Prior.of(model)
         if options.classifier is None:
@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="calls of a draw whose calibration is measured")
     parser.add_argument("--dps", type=int, nargs="*", default=[100, 1000], help="calls of deepinv's DPS")
     parser.add_argument("--match", default="", help="only rows whose `group, case, name` fits this regular expression")
-    parser.add_argument("--bf16", action="store_true", help="run the network, for every method, in bfloat16")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the network, for every method")
     parser.add_argument("--only", nargs="*", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--out", type=Path, default=Path("restoration.json"))
     bench = Bench(parser.parse_args())

@@ -17,6 +17,7 @@ from common import alternate, ratio, report, summary
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
 from training_step import OURS, PATCHED, SAME_SHAPE
 
+from genmods.devices import default_device
 from genmods.diffusion import DDIM, Cosine, Denoiser, V, noise_stream
 from genmods.networks.unet import UNet
 
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device().type
     shared = (arguments.images, arguments.steps, device)
     samples = {
         "ours": ours(OURS, True, *shared),

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
+from genmods.devices import default_device
 from genmods.diffusion import Cosine, Denoiser, DiffusionLoss, V
 from genmods.networks.unet import UNet
 
@@ -108,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device().type
     images = torch.rand(arguments.batch, 1, SIZE, SIZE, device=device) * 2 - 1
     trainings = [
         ours("ours", OURS, True, device),

@@ -19,12 +19,11 @@ from genmods.callbacks.class_report import ClassReport
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.guard import FiniteLoss, StopOnSignal
 from genmods.callbacks.norms import Norms
-from genmods.callbacks.precision import SamePrecision
+from genmods.callbacks.precision import SamePrecision, unsettled
 from genmods.callbacks.progress import TrainingProgress
 from genmods.callbacks.restoration_report import RestorationReport
 from genmods.callbacks.throughput import Throughput
 from genmods.errors import UserError
-from genmods.precision import FULL
 from genmods.report.callback import Report
 from genmods.tasks.base import Task
 
@@ -46,8 +45,6 @@ def make_trainer(
     batch sees its update; checkpoints come last. The precision `auto` is float32 until `callbacks.precision.settle`.
     """
     _silence()
-    if settings["precision"] == "auto":
-        settings = settings | {"precision": FULL}
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     checkpoint.begin(folder / "checkpoints", contents, task.monitor)
     callbacks = [*callbacks, *_standard(callbacks, settings)]
@@ -55,7 +52,7 @@ def make_trainer(
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
     with refusals_in_one_line():
         return Trainer(
-            **{**settings, **FIXED},
+            **{**settings, **FIXED, "precision": unsettled(settings["precision"])},
             default_root_dir=folder,
             logger=loggers or False,
             callbacks=[*averages, *others, FiniteLoss(), SamePrecision(), StopOnSignal(checkpoint), checkpoint],

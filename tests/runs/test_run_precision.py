@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Makes this a machine with native bfloat16 or without, `gain` times as fast as float32; None: not to be measured."""
+    """Makes this a machine with native bfloat16 or without, `gain` times as fast as float32; None: not measured."""
 
     def make(native=True, gain=None):
         monkeypatch.setattr(precision, "native_bfloat16", lambda device: native)

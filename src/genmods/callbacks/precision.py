@@ -8,7 +8,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.precision import FULL, resolve
+from genmods.precision import FULL, NAMES, resolve
+
+
+def unsettled(asked: str) -> str:
+    """The precision with which a Trainer is made, before `settle`."""
+    return FULL if asked == "auto" else NAMES.get(asked, asked)
 
 
 @rank_zero_only
@@ -16,7 +21,7 @@ def settle(trainer: Trainer, asked: str, kept: str | None, quiet: bool) -> None:
     """Give the Trainer the precision that `asked` resolves to, and print it with the reason on stderr.
 
     Args:
-        trainer: Made with the precision `asked`, with float32 for `auto`.
+        trainer: Made with the precision `unsettled(asked)`.
         asked: `trainer.precision` of the recipe.
         kept: The precision of the checkpoint that the run starts from, or None.
         quiet: Print nothing, unless this device does not compute in the precision `kept`.
