@@ -1,9 +1,8 @@
 """The metrics file: one row a step, new columns, resume, torn lines."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from toys import fit
@@ -80,16 +79,19 @@ def test_a_fit_writes_every_step_it_should(tmp_path):
     assert [step for step, _ in series["val/loss"]] == [3, 7, 11]
 
 
+def log_and_be_killed(folder):
+    logger = started(folder)
+    for step in range(50):
+        logger.log_metrics({"a": step}, step=step)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_killed_process_loses_nothing_it_logged(tmp_path):
-    code = (
-        "import os, pathlib, signal, sys; from genmods.tracking.csv import MetricsFile\n"
-        "logger = MetricsFile(); logger.begin(pathlib.Path(sys.argv[1]), {})\n"
-        "for step in range(50): logger.log_metrics({'a': step}, step=step)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
-    assert result.returncode == -signal.SIGKILL
+    process = multiprocessing.get_context("fork").Process(target=log_and_be_killed, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert len(read_metrics(tmp_path / "metrics.csv")) == 50
 
 
