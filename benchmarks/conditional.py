@@ -15,12 +15,12 @@ import time
 
 import torch
 
-from genmods import runs
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.metrics.fidelity import psnr
 from genmods.restoration.operators import BoxMask, HalfMask, RandomMask
 from genmods.restoration.restore import restore
+from genmods.runs import folders
 
 MASKS = {"centre 4x4": BoxMask(), "right half": HalfMask(), "random 50 %": RandomMask(0.5)}
 
@@ -36,7 +36,7 @@ def main() -> None:
     for case, mask in MASKS.items():
         hole = ~mask.known(x[:1]).expand(1, 1, *x.shape[2:])
         for run in options.run:
-            model, started = runs.load(run).requires_grad_(False), time.process_time()
+            model, started = folders.load(run).requires_grad_(False), time.process_time()
             draws = restore(x, mask, model, samples=16)
             seconds = (time.process_time() - started) / draws.shape[:2].numel()
             cells = [psnr(result, x, hole) for result in (draws.mean(0), draws[0])]

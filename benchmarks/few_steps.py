@@ -17,15 +17,16 @@ from typing import Any
 import torch
 from common import machine
 
-from genmods import execution, runs
-from genmods.commands import inference
+from genmods.cli import model_options
+from genmods.config.build import create
+from genmods.config.builtins import BUILTINS
+from genmods.core.atomic import cache
 from genmods.diffusion import Sampler
-from genmods.disk import cache
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import frechet_distance, gaussian_statistics
 from genmods.metrics.statistics import cached_statistics
-from genmods.recipe import create
-from genmods.table import BUILTINS
+from genmods.runs import folders
+from genmods.runs.fit import build_data
 
 SAMPLERS = [name for name, path in BUILTINS["sampler"].items() if path.startswith("genmods.diffusion")]
 STEPS = [2, 4, 8, 16, 32, 64]
@@ -35,9 +36,9 @@ class Judge:
     """A model and the FID of its samples; labels go through the classes in turn."""
 
     def __init__(self, options: argparse.Namespace):
-        self.task: Any = inference.placed(runs.load(options.ckpt_path), options)
-        self.features, self.n = classifier_features(runs.load(options.features), self.task.device), options.n
-        data = execution.build_data(runs.recipe_of(runs.read(runs.find_checkpoint(options.ckpt_path))))
+        self.task: Any = model_options.placed(folders.load(options.ckpt_path), options)
+        self.features, self.n = classifier_features(folders.load(options.features), self.task.device), options.n
+        data = build_data(folders.recipe_of(folders.read(folders.find_checkpoint(options.ckpt_path))))
         self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
         key = f"{self.features.name}-{self.levels}"
         embed = lambda: self.features(self.train, self.levels)  # noqa: E731

@@ -19,13 +19,13 @@ from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from genmods.config.recipe import load
 from genmods.data.augmentation.boxes import Erasing
 from genmods.data.augmentation.flips import Flip
 from genmods.data.augmentation.geometry import Shift
 from genmods.data.images import Images, Source
 from genmods.data.module import ImageData, augmented
-from genmods.execution import build_data, build_task
-from genmods.recipe import load
+from genmods.runs.fit import build_data, build_task
 
 SHAPES = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}
 

@@ -17,15 +17,16 @@ import torch
 from common import ratio, report, summary, synchronise
 from lightning.pytorch import Callback
 
-from genmods import execution, logs
 from genmods.callbacks.checkpoint import RunCheckpoint
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import settle
 from genmods.callbacks.throughput import Throughput
-from genmods.recipe import load
-from genmods.training import make_trainer
+from genmods.config.recipe import load
+from genmods.runs import loggers as logs
+from genmods.runs.fit import build_data, build_task
+from genmods.runs.trainer import make_trainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "fashion_mnist" / "ddpm.yaml"
 TRACKING = (Norms, Throughput, LossByNoise)
@@ -64,9 +65,9 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     torch.set_num_threads(options.threads)
     recipe = load(RECIPE, ["--logger.mode=offline", *overrides])
-    data = execution.build_data(recipe)
+    data = build_data(recipe)
     facts = data.facts()
-    task = execution.build_task(recipe, facts)
+    task = build_task(recipe, facts)
     turns, loggers = Turns(options.interval), logs.build_loggers(recipe, {})
     settings = recipe.trainer.given | {
         "max_steps": 2 * (options.rounds + 1) * options.interval + 1,

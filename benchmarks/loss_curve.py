@@ -16,8 +16,8 @@ import torch
 from common import report
 from lightning.pytorch import Callback, Trainer
 
-from genmods import execution
-from genmods.recipe import load
+from genmods.config.recipe import load
+from genmods.runs.fit import build_data, build_task
 
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/ddpm.yaml"
 SEEDS = (7, 8, 9)
@@ -34,8 +34,8 @@ class Losses(Callback):
 def curve(seed: int, precision: str, steps: int, parts: int = 10) -> torch.Tensor:
     """The mean loss [parts] of each part of a training."""
     recipe = load(str(RECIPE), [f"--seed={seed}", f"--schedule.warmup={steps // 10}"])
-    data = execution.build_data(recipe)
-    task = execution.build_task(recipe, data.facts())
+    data = build_data(recipe)
+    task = build_task(recipe, data.facts())
     losses = Losses()
     silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     settings = {"precision": precision, "max_steps": steps, "limit_val_batches": 0, "gradient_clip_val": 1.0}

@@ -35,15 +35,16 @@ from lightning.pytorch import Callback, Trainer
 from quality_peers import Clock, Contender, Diffusers, Lucidrains, Sample, Trained, Weights
 from torch import Tensor
 
-from genmods import execution, runs
 from genmods.callbacks.ema import EMA, averaged_tensors
+from genmods.config.recipe import load
+from genmods.core.atomic import cache as cache_folder
 from genmods.diffusion import DDIM
-from genmods.disk import cache as cache_folder
 from genmods.metrics.base import Evidence, Figure
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
 from genmods.precision import BFLOAT16, resolve
-from genmods.recipe import load
+from genmods.runs import folders
+from genmods.runs.fit import build_data, build_task
 
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/ddpm.yaml"
 BATCH = 50
@@ -91,7 +92,7 @@ class Ours:
 
     def sampler(self, weights: Weights) -> Sample:
         recipe = load(str(RECIPE), list(self.network))
-        task: Any = execution.build_task(recipe, execution.build_data(recipe).facts()).eval()
+        task: Any = build_task(recipe, build_data(recipe).facts()).eval()
         for name, tensor in averaged_tensors(task).items():
             tensor.data = weights[name]
 
@@ -103,10 +104,10 @@ class Ours:
 
     def fitted(self, steps: int, limit: float) -> tuple[int, Watch]:
         """The recipe trained for so many steps: how many it came to, and what was kept."""
-        fit = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
-        recipe = load(str(RECIPE), [*fit, *self.network])
-        data = execution.build_data(recipe)
-        task: Any = execution.build_task(recipe, data.facts())
+        overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
+        recipe = load(str(RECIPE), [*overrides, *self.network])
+        data = build_data(recipe)
+        task: Any = build_task(recipe, data.facts())
         ema = EMA((0.999,))
         watch = Watch(Clock(limit), ema, limit / 10)
         silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
@@ -151,10 +152,10 @@ def begin(options: argparse.Namespace, features: str) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    features = classifier_features(runs.load(options.features))
+    features = classifier_features(folders.load(options.features))
     print(f"features {features.name}", flush=True)
     result = begin(options, features.name)
-    data = execution.build_data(load(str(RECIPE), []))
+    data = build_data(load(str(RECIPE), []))
     train, test = data.splits["train"].pixels, data.splits["test"].pixels
 
     def fid(sample: Sample) -> dict[str, float | None]:

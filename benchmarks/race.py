@@ -12,9 +12,9 @@ from common import bare_trainer, synchronise
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
+from genmods.config.recipe import Recipe
 from genmods.data.images import Images, to_float
-from genmods.execution import build_data, build_task
-from genmods.recipe import Recipe
+from genmods.runs.fit import build_data, build_task
 from genmods.tasks.base import Task
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from genmods import checkpoint as files
-from genmods import execution, runs
+from genmods.core import checkpoint as files
 from genmods.data.images import to_float
+from genmods.runs import folders
+from genmods.runs.fit import build_data
 
 
 def main() -> None:
@@ -21,12 +22,12 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    model, classifier = runs.load(options.ckpt_path), runs.load(options.classifier)
+    model, classifier = folders.load(options.ckpt_path), folders.load(options.classifier)
     labels = torch.arange(options.n) % model.num_classes
     samples = model.sample(options.n, labels=labels, seed=1)
     recognised = classifier.probabilities(samples).argmax(1) == labels
-    recipe = runs.recipe_of(files.load(runs.find_checkpoint(options.ckpt_path)))
-    data = execution.build_data(recipe)
+    recipe = folders.recipe_of(files.load(folders.find_checkpoint(options.ckpt_path)))
+    data = build_data(recipe)
     train = data.splits["train"]
     real = to_float(train.pixels, model.levels)
     ratios = []

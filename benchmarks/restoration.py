@@ -24,7 +24,7 @@ import torch
 from common import machine
 from torch import Tensor
 
-from genmods import runs
+from genmods.config.builtins import BUILTINS
 from genmods.data.sources.mnist import FashionMNIST
 from genmods.diffusion import Cosine
 from genmods.metrics.features import Features, classifier_features, pixel_features
@@ -46,7 +46,7 @@ from genmods.restoration.operators import (
 )
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import named_method, restore
-from genmods.table import BUILTINS
+from genmods.runs import folders
 
 MASKS: dict[str, Mask] = {
     "centre 14x14": BoxMask(),
@@ -83,14 +83,14 @@ class Bench:
         process = Cosine()
         model: Any = (self.linear.denoise(process), process)
         if options.ckpt_path != "gaussian":
-            model = runs.load(options.ckpt_path).requires_grad_(False)
+            model = folders.load(options.ckpt_path).requires_grad_(False)
             if options.precision == "bf16":
                 model.denoiser.network.forward = torch.autocast("cpu", torch.bfloat16)(model.denoiser.network.forward)
         self.prior = Prior.of(model)
         if options.classifier is None:
             self.features: Features = pixel_features()
         else:
-            self.features = classifier_features(runs.load(options.classifier))
+            self.features = classifier_features(folders.load(options.classifier))
         self.rows: list[dict[str, Any]] = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
 
     def fid(self, images: Tensor) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genmods.commands import dispatch
+from genmods.cli import dispatch
 from genmods.data.files import Picture, read_image, write_image
 from genmods.data.sources.mnist import FashionMNIST
 from genmods.restoration.corruption import GaussianNoise

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
+from genmods.config.recipe import load
 from genmods.data.images import Images
-from genmods.execution import build_data
-from genmods.recipe import load
+from genmods.runs.fit import build_data
 
 MEAN, STD = 0.286, 0.353  # of Fashion-MNIST on [0, 1], as tutorials quote them
 RECIPE = Path(__file__).parents[1] / "recipes/fashion_mnist/fast.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,26 @@ import genmods
 
 ROOT = Path(genmods.__file__).parent
 FLOORS = (
-    ("errors", "disk", "keyed", "devices", "precision", "source", "table", "__init__"),
-    ("diffusion", "networks", "data", "metrics", "optim", "visual"),
-    ("restoration",),
-    ("tasks", "callbacks", "tracking", "checkpoint", "training", "report"),
-    ("registry", "recipe", "runs", "earlier", "exported", "calibration", "logs", "execution"),
-    ("commands", "__main__"),
+    ("__init__", "core"),
+    ("config", "data", "diffusion", "networks", "optim", "tracking"),
+    ("metrics", "report", "restoration"),
+    ("tasks", "visual"),
+    ("callbacks",),
+    ("runs",),
+    ("cli",),
+    ("__main__",),
 )
+WITHOUT_LIGHTNING = {"core", "config", "diffusion", "networks", "optim", "metrics", "report", "restoration", "visual"}
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
-FILES = sorted(ROOT.rglob("*.py"))
+FILES = {
+    ".".join(["genmods", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
 
 
-def package(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def package(module: str) -> str:
+    """The package or module of the root that a module belongs to."""
+    return [*module.split("."), "__init__"][1]
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
@@ -33,34 +41,38 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            inside = ["genmods", *path.relative_to(ROOT).parts[: -node.level]] if node.level else []
-            name = ".".join([*inside, *([node.module] if node.module else [])])
-            yield from ((node.lineno, f"{name}.{alias.name}") for alias in node.names)
+            assert not node.level, f"{path}:{node.lineno}: a relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield node.lineno, inner if inner in FILES else str(node.module)
 
 
-def of_genmods(name: str) -> str | None:
-    """The package or module of genmods that an import reaches."""
-    head, _, rest = name.partition(".")
-    first = rest.partition(".")[0]
-    if head != "genmods":
-        return None
-    return first if first in FLOOR else "__init__"
+def of_genmods(module: str) -> list[tuple[int, str]]:
+    """Line and name of the modules of genmods that a module imports."""
+    return [(line, name) for line, name in imported(FILES[module]) if name.partition(".")[0] == "genmods"]
 
 
 def test_every_package_has_a_floor():
-    assert {package(path) for path in FILES} <= set(FLOOR)
+    assert {package(module) for module in FILES} == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_point_down(path):
-    own = package(path)
-    for line, name in imported(path):
-        reached = of_genmods(name)
-        assert reached is None or FLOOR[reached] <= FLOOR[own], f"{path}:{line} imports {name}, which is above"
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_down(module):
+    own = package(module)
+    for line, name in of_genmods(module):
+        below = FLOOR[package(name)] < FLOOR[own] or package(name) == own
+        assert below, f"{FILES[module]}:{line} imports {name}, which is not below"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_lightning_stays_above(path):
-    allowed = FLOOR[package(path)] >= 3 or package(path) == "data"
-    for line, name in imported(path):
-        assert allowed or name.partition(".")[0] not in ("lightning", "lightning_utilities"), f"{path}:{line}: {name}"
+def test_no_module_imports_itself_on_a_detour():
+    try:
+        TopologicalSorter({module: {name for _, name in of_genmods(module)} for module in FILES}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if package(module) in WITHOUT_LIGHTNING])
+def test_libraries_need_no_trainer(module):
+    for line, name in imported(FILES[module]):
+        found = name.partition(".")[0] in ("lightning", "lightning_utilities")
+        assert not found, f"{FILES[module]}:{line}: {name}"

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from genmods import precision
+from genmods.config.recipe import load
+from genmods.config.shipped import shipped
 from genmods.devices import default_device
 from genmods.precision import resolve
-from genmods.recipe import load
-from genmods.recipe.shipped import shipped
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ packages `genmods.diffusion`, `networks`, `data`, `metrics` and `restoration` wo
 __version__ = "0.1.0"
 __all__ = ["__version__", "create", "load", "register"]
 
-_PUBLIC = {"create": "genmods.recipe", "load": "genmods.runs", "register": "genmods.registry"}
+_PUBLIC = {"create": "genmods.config.build", "load": "genmods.runs.folders", "register": "genmods.config.registry"}
 
 
 def __getattr__(name: str) -> object:

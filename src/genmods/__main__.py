@@ -9,7 +9,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] in ("", os
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    from genmods.commands import dispatch
+    from genmods.cli import dispatch
 
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for tensors, fewer page faults
     return dispatch(sys.argv[1:])

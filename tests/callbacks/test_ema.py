@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from genmods.callbacks.ema import EMA, apply_average, averaged_tensors, find_ema
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 
 
 class Toy(LightningModule):

@@ -8,9 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch.utils.data import DataLoader, TensorDataset
 
 from genmods.callbacks.norms import Norms, total_norm
+from genmods.callbacks.report import Report
 from genmods.callbacks.shared import Every, judged
 from genmods.callbacks.throughput import Throughput, batch_size
-from genmods.report.callback import Report
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.series import read_series
 from genmods.visual.picture import to_picture

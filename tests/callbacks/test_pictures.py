@@ -18,18 +18,18 @@ from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
 from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_shared, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
+from genmods.config.build import create
+from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIM
 from genmods.diffusion.prediction import V
-from genmods.diffusion.processes.preserving import Cosine
-from genmods.errors import UserError
+from genmods.diffusion.processes.variance_preserving import Cosine
 from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
-from genmods.recipe import create
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tasks.vae import VAETask

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from genmods.commands import dispatch
+from genmods.cli import dispatch
 from genmods.tracking.series import read_series
 
 DIFFUSION = """

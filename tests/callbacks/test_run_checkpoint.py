@@ -5,9 +5,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from genmods import checkpoint as files
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
-from genmods.callbacks.guard import StopOnSignal
+from genmods.callbacks.stopping import StopOnSignal
+from genmods.core import checkpoint as files
 
 
 class Scored(LightningModule):

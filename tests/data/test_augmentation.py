@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
+from genmods.core.errors import UserError
+from genmods.core.random import fold, uniform
 from genmods.data.augmentation.adapter import TorchVision
 from genmods.data.augmentation.boxes import CutMix, Erasing
 from genmods.data.augmentation.flips import AlternatingFlip, Flip
@@ -13,9 +16,6 @@ from genmods.data.augmentation.mix import MixUp, partners, symmetric_beta
 from genmods.data.images import Images, to_float
 from genmods.data.module import ImageData, augmented
 from genmods.data.sources.synthetic import Synthetic
-from genmods.errors import UserError
-from genmods.keyed import fold, uniform
-from genmods.table import BUILTINS, imported
 
 NAMES = sorted(BUILTINS["augmentation"])
 

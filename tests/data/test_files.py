@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from genmods.core.errors import UserError
 from genmods.data.files import Picture, find_images, read_image, write_image
-from genmods.errors import UserError
 
 
 def picture(channels: int, bits: int, alpha: bool) -> Picture:

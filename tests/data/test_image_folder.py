@@ -14,12 +14,12 @@ import tifffile
 import torch
 from PIL import Image
 
-from genmods.commands import dispatch
+from genmods.cli import dispatch
+from genmods.core.errors import UserError
 from genmods.data.files import Picture, read_image, write_image
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.image_folder import ImageFolder
-from genmods.errors import UserError
 
 
 def noise(seed: int, width: int = 20, height: int = 20, mode: str = "RGB") -> Image.Image:

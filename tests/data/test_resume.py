@@ -8,9 +8,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
-from genmods.errors import UserError
 
 BATCHES, EPOCHS = 5, 3
 

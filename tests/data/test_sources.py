@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
+from genmods.core.errors import UserError
 from genmods.data.idx import read_idx
 from genmods.data.images import Images, to_float, to_uint8
 from genmods.data.module import ImageData, statistics
@@ -18,8 +20,6 @@ from genmods.data.sources.cifar import CIFAR10
 from genmods.data.sources.digits import Digits
 from genmods.data.sources.mnist import MNIST, FashionMNIST
 from genmods.data.sources.synthetic import Synthetic
-from genmods.errors import UserError
-from genmods.table import BUILTINS, imported
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -181,7 +181,7 @@ def test_images_of_the_wrong_kind_are_refused():
 
 
 def test_a_tensor_too_large_for_memory_is_mapped(monkeypatch, tmp_path):
-    import genmods.data.memory as memory
+    import genmods.data.allocation as memory
 
     monkeypatch.setattr(memory, "_SMALL", 10)
     monkeypatch.setattr(memory, "_free_memory", lambda: 100)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from oracles import Gaussian
 from torch import nn
 
 from genmods.diffusion import (
@@ -18,6 +17,7 @@ from genmods.diffusion import (
     Rectified,
     Threshold,
 )
+from support.oracles import Gaussian
 
 X = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 T = torch.tensor([0.1, 0.4, 0.7, 1.0], dtype=torch.float64)

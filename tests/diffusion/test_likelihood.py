@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import Atoms, Gaussian, Mixture, processes
 
 from genmods.diffusion import EDM, Estimate, Learned, Linear, ode, vlb
 from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction
 from genmods.metrics.fidelity import psnr
+from support.oracles import Atoms, Gaussian, Mixture, processes
 
 PROCESSES = processes()
 each = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())

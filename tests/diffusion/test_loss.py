@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from oracles import Gaussian, Network, built_in, processes
 from torch import nn
 
+from genmods.config.builtins import BUILTINS
 from genmods.diffusion import EDM, Cosine, Denoiser, DiffusionLoss, Eps, Karras, Linear, LogNormal, LowDiscrepancy, V
 from genmods.diffusion.densities import Uniform
 from genmods.diffusion.weightings import EDM2, Elbo, Level, MinSNR, Sigmoid, Simple
-from genmods.table import BUILTINS
+from support.oracles import Gaussian, Network, built_in, processes
 
 PROCESSES = processes()
 DENSITIES = {name: built_in("density", name)() for name in BUILTINS["density"]}

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from oracles import Mixture
 
 from genmods.diffusion import DDIM, DDPM, EDM, DPMpp2M, DPMpp2MSDE, DPMpp3M, Euler, Heun, Linear, UniPC
+from support.oracles import Mixture
 
 diffusers = pytest.importorskip("diffusers")
 STEPS, TOLERANCE = 20, 2e-5

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from oracles import built_in, processes
 from torch import nn
 
+from genmods.config.builtins import BUILTINS
 from genmods.diffusion import Denoiser, Eps, Estimate, Karras, Linear, Rectified, V
 from genmods.diffusion.prediction import Prediction
-from genmods.table import BUILTINS
+from support.oracles import built_in, processes
 
 PROCESSES = processes()
 PAIRS = [(p, q) for p in PROCESSES for q in BUILTINS["prediction"] if (p, q) != ("rectified", "eps")]

@@ -4,10 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
-from oracles import built_in, processes
 
+from genmods.config.builtins import BUILTINS
 from genmods.diffusion import Cosine, Learned, Linear, NoiseProcess, Rectified
-from genmods.table import BUILTINS
+from support.oracles import built_in, processes
 
 PROCESSES = processes()
 each = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())

@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 import torch
-from oracles import Atoms, Gaussian
 from test_samplers import NONE, ORDERS, each_process
 
 from genmods.diffusion import EDM, UniPC
+from support.oracles import Atoms, Gaussian
 
 
 def limit(solve, order, steps=64):

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from oracles import Atoms, Gaussian, Mixture, Network, built_in, processes
 from torch import nn
 
+from genmods.config.builtins import BUILTINS
 from genmods.diffusion import DDIM, DDPM, EDM, Denoiser, Heun, Linear, Rectified, UniPC, noise_stream
 from genmods.diffusion.guidance import Autoguidance, ClassifierFree, Interval, Threshold
 from genmods.diffusion.samplers import DPMpp2M, DPMpp2MSDE, DPMpp3M, Euler, Flow
-from genmods.table import BUILTINS
+from support.oracles import Atoms, Gaussian, Mixture, Network, built_in, processes
 
 PROCESSES = processes()
 SAMPLERS = {

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.metrics.calibration import expected_calibration_error, fit_temperature, reliability
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.metrics.base import Evidence, count_name
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
 from genmods.metrics.neighbours import (

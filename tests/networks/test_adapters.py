@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from genmods import runs
-from genmods.errors import UserError
+from genmods.config.build import build
+from genmods.config.recipe import from_plain
+from genmods.core.errors import UserError
 from genmods.networks.adapters.timm import TimmNetwork
 from genmods.networks.adapters.torchvision import TorchvisionNetwork, adapt_channels
-from genmods.recipe import build, from_plain
+from genmods.runs import folders
 
 TORCHVISION = {
     "alexnet": 64,
@@ -144,7 +145,7 @@ def test_a_checkpoint_needs_no_pretrained_weights(monkeypatch):
     facts = {"in_channels": 1, "image_size": 32, "num_classes": 10, "mean": -0.4, "std": 0.7}
     saved = build(from_plain(plain).task, facts).state_dict()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: pytest.fail("read"))
-    task = runs.restore({"recipe": {"name": "x", "seed": 0, **plain}, "facts": facts, "state_dict": saved})
+    task = folders.restore({"recipe": {"name": "x", "seed": 0, **plain}, "facts": facts, "state_dict": saved})
     assert all(torch.equal(saved[name], value) for name, value in task.state_dict().items())
 
 

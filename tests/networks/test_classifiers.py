@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
 from genmods.networks.base import Network
 from genmods.optim.groups import parameter_groups
-from genmods.table import BUILTINS, imported
 
 
 def load(name):

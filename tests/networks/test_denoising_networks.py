@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmods.table import BUILTINS, imported
+from genmods.config.builtins import BUILTINS, imported
 
 SMALL = {
     "unet": {"width": 8, "multipliers": (1, 2), "blocks": 1},

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.networks.adapters.diffusers import DiffusersUNet
 
 SMALL = {"image_size": 8, "channels": (8, 16), "blocks": 1}

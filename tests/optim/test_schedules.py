@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS
 from genmods.optim.schedules import Constant, Cosine, Linear
-from genmods.table import BUILTINS
 
 
 def rates(kind, total=100, base=(1.0, 0.5), **settings):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
-from installing import install
+from support.installing import install
 
 RECIPE = """
 task:
@@ -25,8 +24,9 @@ trainer: {max_steps: 1}
 """
 USE = """
 import sys
-from genmods.errors import UserError
-from genmods.recipe import build, load
+from genmods.core.errors import UserError
+from genmods.config.build import build
+from genmods.config.recipe import load
 for overrides in sys.argv[2:]:
     try:
         recipe = load(sys.argv[1], overrides.split())

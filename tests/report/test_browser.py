@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from chromium import Browser
 from test_page import make_run
 
 from genmods.report.page import write_report
+from support.chromium import Browser
 
 pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (apt-get install chromium)")
 SECTIONS = {"curves", "samples", "noise", "features", "evaluation", "recipe", "environment"}

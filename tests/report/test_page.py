@@ -6,7 +6,7 @@ import re
 import pytest
 from PIL import Image
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.report.folder import differences, find_runs, flatten, pictures, read_run, thin
 from genmods.report.page import render, write_report
 from genmods.tracking.base import write_json

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
 from genmods.restoration.corruption import GaussianNoise, Jpeg, PoissonNoise, SaltAndPepper, SpeckleNoise
-from genmods.table import BUILTINS, imported
 
 
 def registered():

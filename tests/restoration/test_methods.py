@@ -2,8 +2,8 @@ from dataclasses import fields
 
 import pytest
 import torch
-from gaussians import ar1, divergence, law
 
+from genmods.config.builtins import BUILTINS, imported
 from genmods.diffusion.grids import Uniform
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
@@ -18,7 +18,7 @@ from genmods.restoration.methods.pigdm import PiGDM
 from genmods.restoration.methods.repaint import RePaint
 from genmods.restoration.methods.replacement import Replacement
 from genmods.restoration.operators import Average, BoxMask, GaussianBlur, Identity, Mask
-from genmods.table import BUILTINS, imported
+from support.gaussians import ar1, divergence, law
 
 FIRST = Mask(torch.tensor([[True, False]]))
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
 from genmods.restoration.operators import (
     Average,
     Bicubic,
@@ -14,7 +15,6 @@ from genmods.restoration.operators import (
     RandomMask,
     StripeMask,
 )
-from genmods.table import BUILTINS, imported
 
 
 def registered():

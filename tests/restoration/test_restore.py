@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from genmods.config.builtins import BUILTINS, imported
+from genmods.core.errors import UserError
 from genmods.diffusion import consistent
 from genmods.diffusion.processes import EDM, Cosine
-from genmods.errors import UserError
 from genmods.restoration.corruption import PoissonNoise
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
@@ -18,7 +19,6 @@ from genmods.restoration.operators import (
     Mask,
 )
 from genmods.restoration.restore import restore
-from genmods.table import BUILTINS, imported
 
 
 def prior(channels=3, size=8):

@@ -1,9 +1,9 @@
 """A working folder for the runs of a test module, and one run in it."""
 
 import pytest
-from small_runs import CNN, classifier
 
-from genmods import execution
+from genmods.runs.fit import fit
+from support.small_runs import CNN, classifier
 
 
 @pytest.fixture(scope="module")
@@ -16,4 +16,4 @@ def workplace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def digits(workplace):
     """A classifier of digits, with averaged weights that are not the raw ones."""
-    return execution.fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)
+    return fit(classifier(CNN, name="digits", callbacks=[{"name": "ema", "decays": [0.9]}]), quiet=True)

@@ -1,13 +1,14 @@
 """A finished run that goes on with a changed recipe: what takes effect, what is refused, and what stays."""
 
 import pytest
-from small_runs import CNN, DIFFUSION, SHAPES, classifier, recipe
 
-from genmods import checkpoint as files
-from genmods import execution
-from genmods.commands import dispatch
-from genmods.errors import UserError
+from genmods.cli import dispatch
+from genmods.core import checkpoint as files
+from genmods.core.errors import UserError
+from genmods.runs.evaluate import evaluate
+from genmods.runs.fit import fit
 from genmods.tracking.series import read_series
+from support.small_runs import CNN, DIFFUSION, SHAPES, classifier, recipe
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -32,21 +33,21 @@ def test_a_run_of_another_task_or_optimizer_is_not_continued(digits, change, tol
     before = (digits / "recipe.yaml").read_bytes()
     parts = {"task": {"name": "classification", "network": CNN}} | change
     with pytest.raises(UserError, match=rf"the run to go on with has {told}"):
-        execution.fit(recipe(**parts, name="digits"), ckpt_path=str(digits), quiet=True)
+        fit(recipe(**parts, name="digits"), ckpt_path=str(digits), quiet=True)
     assert (digits / "recipe.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("schedule", [None, {"name": "cosine", "warmup": 0}])
 def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
-    def fit(steps, lr, decay, **place):
+    def fitted(steps, lr, decay, **place):
         optimizer, trainer = {"name": "adamw", "lr": lr, "weight_decay": decay}, {"max_steps": steps}
         changes = {"optimizer": optimizer, "schedule": schedule, "trainer": trainer}
-        run = execution.fit(classifier(CNN, name="changed", **changes), quiet=True, **place)
+        run = fit(classifier(CNN, name="changed", **changes), quiet=True, **place)
         (state,) = files.load(run / "checkpoints/last.ckpt")["optimizer_states"]
         return run, state
 
-    run, first = fit(2, 1e-3, 0.1)
-    _, second = fit(4, 1e-2, 0.2, ckpt_path=str(run))
+    run, first = fitted(2, 1e-3, 0.1)
+    _, second = fitted(4, 1e-2, 0.2, ckpt_path=str(run))
     assert {group["weight_decay"] for group in first["param_groups"]} == {0.0, 0.1}
     assert {group["weight_decay"] for group in second["param_groups"]} == {0.0, 0.2}
     assert {group["lr"] for group in second["param_groups"]} == {0.0 if schedule else 1e-2}
@@ -54,28 +55,28 @@ def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
 
 
 def test_another_monitor_begins_a_new_best(workplace):
-    def fit(steps, monitor, **place):
+    def fitted(steps, monitor, **place):
         checkpoint = {"name": "checkpoint", "monitor": monitor}
         changes = {"callbacks": [checkpoint], "trainer": {"max_steps": steps, "val_check_interval": 1}}
-        run = execution.fit(classifier(CNN, name="monitored", **changes), quiet=True, **place)
+        run = fit(classifier(CNN, name="monitored", **changes), quiet=True, **place)
         return run, files.load(run / "checkpoints/best.ckpt")
 
-    run, first = fit(1, "val/loss")
-    _, second = fit(2, "-val/loss", ckpt_path=str(run))
+    run, first = fitted(1, "val/loss")
+    _, second = fitted(2, "-val/loss", ckpt_path=str(run))
     assert (first["global_step"], second["global_step"]) == (1, 2)
 
 
 def test_a_run_is_not_continued_to_a_step_behind_it(digits):
     with pytest.raises(UserError, match=r"max_steps is 1, and the run to go on with is at step 2"):
-        execution.fit(classifier(CNN, name="digits", trainer={"max_steps": 1}), ckpt_path=str(digits), quiet=True)
+        fit(classifier(CNN, name="digits", trainer={"max_steps": 1}), ckpt_path=str(digits), quiet=True)
 
 
 def test_validate_finds_the_figure_of_the_fit_again(workplace):
     network = {"name": "unet", "width": 8, "multipliers": [1], "blocks": 1, "attention": []}
     given = recipe({**DIFFUSION, "network": network}, name="noisy")
-    run = execution.fit(given, quiet=True)
+    run = fit(given, quiet=True)
     found = read_series(run / "metrics.csv")["val/loss"][-1][1]
-    _, figures = execution.evaluate(given, "validate", str(run), quiet=True)
+    _, figures = evaluate(given, "validate", str(run), quiet=True)
     assert figures["val/loss"] == pytest.approx(found, rel=1e-5)
 
 
@@ -83,12 +84,12 @@ def test_validate_finds_the_figure_of_the_fit_again(workplace):
 def test_a_model_does_not_judge_other_data(digits, name):
     other = SHAPES | ({"channels": 3} if name == "in_channels" else {})
     with pytest.raises(UserError, match=rf"trained on data with {name} .*; this data has "):
-        execution.evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
+        evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
 
 
 def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits, capsys):
     given = recipe({"name": "classification", "network": CNN, "augment_test": "flip_shift"}, name="digits")
-    execution.evaluate(given, "test", str(digits), quiet=True)
+    evaluate(given, "test", str(digits), quiet=True)
     assert "the model is that of the checkpoint; task.augment_test of" in capsys.readouterr().err
 
 
@@ -103,5 +104,5 @@ def test_a_refused_continuation_leaves_the_run_as_it_was(digits, changes, told):
     before = {path: path.read_bytes() for path in digits.iterdir() if path.is_file()}
     averaged = {"callbacks": [{"name": "ema", "decays": [0.9]}], "trainer": {"max_steps": 4}}
     with pytest.raises(UserError, match=told):
-        execution.fit(classifier(CNN, name="digits", **(averaged | changes)), ckpt_path=str(digits), quiet=True)
+        fit(classifier(CNN, name="digits", **(averaged | changes)), ckpt_path=str(digits), quiet=True)
     assert {path: path.read_bytes() for path in digits.iterdir() if path.is_file()} == before

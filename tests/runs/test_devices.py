@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from genmods import checkpoint as files
-from genmods.recipe.shipped import shipped
+from genmods.config.shipped import shipped
+from genmods.core import checkpoint as files
 
 SMALL = ["--data.limit=32", "--data.batch_size=8", "--trainer.max_steps=2", "--callbacks=[]", "--logger=null"]
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp_fork"]
@@ -16,7 +16,7 @@ TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=d
 RECIPES = ["cnn", "ddpm", "gan", "likelihood", "vae"]
 FITS = """
 import sys
-from genmods.commands import dispatch
+from genmods.cli import dispatch
 for recipe in sys.argv[1].split(","):
     assert dispatch(["fit", "--config", recipe, *sys.argv[2:]]) == 0, recipe
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmods import checkpoint as files
-from genmods.commands import dispatch
+from genmods.cli import dispatch
+from genmods.core import checkpoint as files
 
 CLASSIFICATION = """
 name: digits_cnn

@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from small_runs import CNN, classifier
 
-from genmods import checkpoint as files
-from genmods import execution, precision
+from genmods import precision
+from genmods.core import checkpoint as files
+from genmods.runs.evaluate import evaluate
+from genmods.runs.fit import fit
 from genmods.tracking.csv import MetricsFile
+from support.small_runs import CNN, classifier
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -24,9 +26,9 @@ def machine(monkeypatch):
     return make
 
 
-def fit(steps=1, asked="auto", **place):
+def fitted(steps=1, asked="auto", **place):
     given = classifier(CNN, name="precise", trainer={"max_steps": steps, "precision": asked, "accelerator": "cpu"})
-    run = execution.fit(given, **place)
+    run = fit(given, **place)
     return run, files.load(run / "checkpoints/last.ckpt")["precision"]
 
 
@@ -35,7 +37,7 @@ def test_a_run_writes_down_what_it_resolved(machine, capsys, monkeypatch):
     begin = MetricsFile.begin
     monkeypatch.setattr(MetricsFile, "begin", lambda self, *args: (configs.append(args[1]), begin(self, *args)))
     machine(gain=3.0)
-    run, resolved = fit()
+    run, resolved = fitted()
     assert resolved == "bf16-mixed"
     assert "precision bf16-mixed (bfloat16 is 3.0 times as fast as float32)\n" in capsys.readouterr().err
     assert json.loads((run / "environment.json").read_text())["precision"] == "bf16-mixed"
@@ -47,27 +49,27 @@ def test_a_run_writes_down_what_it_resolved(machine, capsys, monkeypatch):
 @pytest.mark.parametrize(("gain", "resolved"), [(3.0, "bf16-mixed"), (0.5, "32-true")])
 def test_a_run_that_goes_on_keeps_its_precision_unmeasured(machine, capsys, gain, resolved):
     machine(gain=gain)
-    run, first = fit()
+    run, first = fitted()
     machine()
-    again = fit(2, ckpt_path=str(run))
+    again = fitted(2, ckpt_path=str(run))
     assert (first, again) == (resolved, (run, resolved))
     assert f"precision {resolved} (that of the checkpoint)\n" in capsys.readouterr().err
-    execution.evaluate(classifier(CNN, name="precise"), "test", str(run))
+    evaluate(classifier(CNN, name="precise"), "test", str(run))
     assert f"precision {resolved} (that of the checkpoint)\n" in capsys.readouterr().err
 
 
 def test_without_the_units_a_run_goes_on_in_float32_and_says_so(machine, capsys):
     machine(gain=3.0)
-    run, _ = fit(quiet=True)
+    run, _ = fitted(quiet=True)
     assert capsys.readouterr().err == ""
     machine(native=False)
-    assert fit(2, ckpt_path=str(run), quiet=True)[1] == "32-true"
+    assert fitted(2, ckpt_path=str(run), quiet=True)[1] == "32-true"
     expected = "precision 32-true (the checkpoint has bf16-mixed, which cpu does not compute natively)\n"
     assert capsys.readouterr().err == expected
 
 
 def test_what_the_recipe_sets_is_not_measured(machine):
     machine()
-    run, resolved = fit(asked="bf16")
+    run, resolved = fitted(asked="bf16")
     assert resolved == "bf16-mixed"
-    assert fit(2, asked="32", ckpt_path=str(run))[1] == "32-true"
+    assert fitted(2, asked="32", ckpt_path=str(run))[1] == "32-true"

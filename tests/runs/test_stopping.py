@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from genmods import checkpoint as files
-from genmods.commands import dispatch
+from genmods.cli import dispatch
+from genmods.core import checkpoint as files
 
 PARTS = '''
 import torch

@@ -6,11 +6,14 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods import execution, logs, runs
-from genmods.commands import dispatch
-from genmods.errors import UserError
-from genmods.recipe import load
-from genmods.training import refusals_in_one_line
+from genmods.cli import dispatch
+from genmods.config.recipe import load
+from genmods.core.errors import UserError
+from genmods.runs import folders
+from genmods.runs import loggers as logs
+from genmods.runs.evaluate import evaluate
+from genmods.runs.fit import fit
+from genmods.runs.trainer import refusals_in_one_line
 
 CLASSIFICATION = """
 task: {name: classification, network: {name: cnn, layers: ["conv 2", "avgpool"]}}
@@ -39,7 +42,7 @@ def test_refused_settings(tmp_path, monkeypatch, capsys, override, line):
 
 def test_runs_of_one_second_have_folders_of_their_own_and_an_empty_one_goes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with runs.new_folder("a") as first, runs.new_folder("a") as second, runs.new_folder("a") as third:
+    with folders.new_folder("a") as first, folders.new_folder("a") as second, folders.new_folder("a") as third:
         assert len({first, second, third}) == 3 and all(folder.is_dir() for folder in (first, second, third))
         (second / "recipe.yaml").write_text("")
     assert list(Path("runs/a").iterdir()) == [second]
@@ -48,7 +51,7 @@ def test_runs_of_one_second_have_folders_of_their_own_and_an_empty_one_goes(tmp_
 def test_only_rank_zero_makes_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    with runs.new_folder("a") as folder:
+    with folders.new_folder("a") as folder:
         assert not folder.exists()
 
 
@@ -58,8 +61,8 @@ def test_a_logger_of_lightning_is_one_among_ours(tmp_path, monkeypatch):
     ours = logs.build_loggers
     monkeypatch.setattr(logs, "build_loggers", lambda *given: [*ours(*given), CSVLogger("elsewhere")])
     recipe = load(Path("recipe.yaml"), ["--logger=null"])
-    run = execution.fit(recipe, quiet=True)
-    execution.evaluate(recipe, "test", None, quiet=True)
+    run = fit(recipe, quiet=True)
+    evaluate(recipe, "test", None, quiet=True)
     assert "test/acc" in (run / "metrics.csv").read_text() and list(Path("elsewhere").rglob("metrics.csv"))
 
 

@@ -5,7 +5,7 @@ import torch
 from genmods.data.images import Images
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
-from genmods.execution import _examples
+from genmods.runs.fit import _examples
 
 
 class Sorted(Synthetic):

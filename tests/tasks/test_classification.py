@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from fitting import trainer
 from torch import nn
 
 from genmods.data.augmentation.mix import MixUp
@@ -16,6 +15,7 @@ from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.classification import Answers, ClassificationTask, views
+from support.fitting import trainer
 
 
 class Linear(Network):

@@ -5,27 +5,28 @@ from functools import partial
 
 import pytest
 import torch
-from fitting import trainer
 from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from genmods.config.build import create
+from genmods.config.builtins import BUILTINS
+from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIM
+from genmods.diffusion.masking import masked
 from genmods.diffusion.prediction import Eps, V
 from genmods.diffusion.processes import Cosine, Learned
 from genmods.diffusion.weightings import Elbo
-from genmods.errors import UserError
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.networks.unet import UNet
-from genmods.recipe import create
 from genmods.restoration.operators import BoxMask
 from genmods.restoration.restore import restore
-from genmods.table import BUILTINS
-from genmods.tasks.diffusion import DiffusionTask, masked
+from genmods.tasks.diffusion import DiffusionTask
+from support.fitting import trainer
 
 SIDE = 6
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.networks.fast_cnn import FastCNN, whitening
 from genmods.networks.unet import UNet
 from genmods.tasks.classification import ClassificationTask

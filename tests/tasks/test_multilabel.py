@@ -5,15 +5,15 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from fitting import trainer
 from torch import nn
 
+from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
-from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.multilabel import MultilabelTask
+from support.fitting import trainer
 
 
 class Corner(Network):

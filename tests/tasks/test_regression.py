@@ -4,15 +4,15 @@ from functools import partial
 
 import pytest
 import torch
-from fitting import trainer
 from torch import nn
 
+from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
-from genmods.errors import UserError
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.regression import RegressionTask
+from support.fitting import trainer
 
 
 class Constant(Network):

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmods import execution
+from genmods.config.recipe import load
+from genmods.config.shipped import shipped
 from genmods.diffusion import Cosine
-from genmods.recipe import load
-from genmods.recipe.shipped import shipped
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.methods.mmps import MMPS
 from genmods.restoration.operators import BoxMask, Identity
+from genmods.runs.evaluate import evaluate
+from genmods.runs.fit import fit
 from genmods.tasks.restoration import RestorationTask
 
 PRIOR = """
@@ -73,11 +74,11 @@ def test_a_method_has_steps_of_its_own():
 def test_two_processes_find_what_one_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("prior.yaml").write_text(PRIOR)
-    run = execution.fit(load(Path("prior.yaml")), quiet=True)
+    run = fit(load(Path("prior.yaml")), quiet=True)
     recipe = shipped()["inpaint"]
     settings = [f"--task.model.from={run}", "--data.limit=14", "--data.batch_size=4", "--trainer.accelerator=cpu"]
     settings += ["--task.samples=2", "--task.steps=3"]
-    _, alone = execution.evaluate(load(recipe, settings), "test", None, quiet=True)
+    _, alone = evaluate(load(recipe, settings), "test", None, quiet=True)
     command = [sys.executable, "-m", "genmods", "test", "--config", str(recipe), *settings]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     before = set(Path("runs").rglob("test.json"))

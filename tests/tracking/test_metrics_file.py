@@ -5,12 +5,12 @@ import os
 import signal
 
 import pytest
-from toys import fit
 
-from genmods.logs import build_loggers
-from genmods.recipe import from_plain
+from genmods.config.recipe import from_plain
+from genmods.runs.loggers import build_loggers
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.series import read_metrics, read_series
+from support.toys import fit
 
 
 def started(folder, **settings):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genmods import recipe as recipes
+from genmods.config import recipe as recipes
 from genmods.metrics.base import count_name
 from genmods.tracking.wandb import WandbRun
 

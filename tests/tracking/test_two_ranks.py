@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageChops
-from toys import history, run_files
+
+from support.toys import history, run_files
 
 sys.path.append(str(Path(__file__).parents[1] / "callbacks"))
 from test_pictures import diffusion
@@ -20,11 +21,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
-sys.path[:0] = [sys.argv[2], sys.argv[3]]
+sys.path[:0] = sys.argv[2:]
 import torch
 from lightning.pytorch import Trainer
 from test_pictures import diffusion
-from toys import *
+from support.toys import *
 
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.loss_by_noise import LossByNoise
@@ -34,7 +35,7 @@ from genmods.callbacks.strips import DiffusionStrip
 from genmods.callbacks.throughput import Throughput
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
-from genmods.report.callback import Report
+from genmods.callbacks.report import Report
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.wandb import WandbRun
 
@@ -68,10 +69,10 @@ if task.global_rank == 0:
 def test_two_ranks_write_one_run(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "SLURM_"))}
     environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(tmp_path / "none")}
-    command = [sys.executable, str(script), str(tmp_path / "run"), str(here), str(here.parent / "callbacks")]
+    command = [sys.executable, str(script), str(tmp_path / "run"), str(here), str(here / "callbacks")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     (path,) = run_files(tmp_path / "run")

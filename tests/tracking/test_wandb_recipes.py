@@ -7,13 +7,13 @@ import os
 import pytest
 import yaml
 from PIL import Image
-from toys import config, history, read_records, run_files
 
-from genmods import execution
-from genmods import recipe as recipes
-from genmods.recipe.shipped import shipped
+from genmods.config import recipe as recipes
+from genmods.config.shipped import shipped
+from genmods.runs.fit import fit
 from genmods.tracking.names import METRICS, PICTURES, TABLES, direction, documented
 from genmods.tracking.series import read_series
+from support.toys import config, history, read_records, run_files
 
 SHORT = ["--trainer.max_steps=8", "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=4"]
 SHORT += ["--trainer.log_every_n_steps=2", "--trainer.accelerator=cpu", "--data.limit=96", "--data.batch_size=32"]
@@ -46,10 +46,10 @@ class Run:
     def __init__(self, name, root):
         self.name = name
         recipe = recipes.load(shipped()[name], [*SHORT, *RECIPES[name]])
-        self.folder = execution.fit(recipe, quiet=True)
+        self.folder = fit(recipe, quiet=True)
         self.recipe = yaml.safe_load((self.folder / "recipe.yaml").read_text())
         longer = recipes.load(shipped()[name], [*SHORT, *RECIPES[name], "--trainer.max_steps=16"])
-        assert execution.fit(longer, str(self.folder), quiet=True) == self.folder
+        assert fit(longer, str(self.folder), quiet=True) == self.folder
         self.files = run_files(self.folder)
         self.first, self.second = (history(file) for file in self.files)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
-from genmods import logs, runs
-from genmods.errors import UserError
+from genmods.core.errors import UserError
+from genmods.runs import folders
+from genmods.runs import loggers as logs
 from genmods.tracking.base import logbook
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.wandb import WandbRun, remove_superseded
+from support.toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
 RECIPE = {"seed": 7, "task": {"name": "diffusion", "network": {"name": "unet", "width": 32}}, "data": {"hash": "abc"}}
 
@@ -162,11 +163,11 @@ def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
 
     monkeypatch.setattr(wandb, "Api", Api)
     monkeypatch.chdir(tmp_path)
-    path = runs.find_checkpoint("wandb:me/genmods/model-abc:best")
+    path = folders.find_checkpoint("wandb:me/genmods/model-abc:best")
     assert path == Path("runs/wandb/model-abc-best/model.ckpt") and path.read_bytes() == b"weights"
-    assert runs.find_checkpoint(Path("wandb:me/genmods/model-abc:best")) == path
+    assert folders.find_checkpoint(Path("wandb:me/genmods/model-abc:best")) == path
     with pytest.raises(UserError, match="there is no me/genmods/model-none:best"):
-        runs.find_checkpoint("wandb:me/genmods/model-none:best")
+        folders.find_checkpoint("wandb:me/genmods/model-none:best")
 
 
 def test_an_online_run_uploads_best_and_last_and_removes_what_they_replace(tmp_path, monkeypatch):

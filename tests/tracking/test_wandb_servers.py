@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from toys import history, run_files
 
 from genmods.tracking.probe import api_key, why_unreachable
 from genmods.tracking.series import read_series
+from support.toys import history, run_files
 
 
 class Server:
@@ -74,12 +74,12 @@ def silent():
 def train_against(url, folder, key="k" * 40):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")} | {
         "NETRC": str(folder / "none"),
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "OMP_NUM_THREADS": "1",
     }
     environment |= {"WANDB_BASE_URL": url} if url else {}
     environment |= {"WANDB_API_KEY": key} if key else {}
-    command = [sys.executable, str(Path(__file__).parent / "toys.py"), str(folder)]
+    command = [sys.executable, "-m", "support.toys", str(folder)]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
     )

@@ -11,12 +11,12 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from genmods import checkpoint as files
-from genmods.errors import UserError
+from genmods.core import checkpoint as files
+from genmods.core.errors import UserError
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's door to `genmods.checkpoint`: atomic, checksummed, plain data only."""
+    """Lightning's door to `genmods.core.checkpoint`: atomic, checksummed, plain data only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         files.save(checkpoint, path)

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 
 
 def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:

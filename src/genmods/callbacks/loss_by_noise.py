@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.shared import is_validating_a_fit
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook, write_json
 

@@ -11,7 +11,7 @@ from torch.nn.functional import nll_loss
 
 from genmods.callbacks.class_report import Shown
 from genmods.callbacks.shared import is_validating_a_fit
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.base import logbook, write_json
 from genmods.visual.picture import to_picture

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.networks.base import evaluating
 from genmods.tasks.base import Task
 

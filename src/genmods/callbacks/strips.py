@@ -13,8 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.shared import Every, judged
+from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
-from genmods.errors import UserError
 from genmods.restoration.denoising import mmse
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.ddnm import DDNM

@@ -17,9 +17,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from genmods.core.errors import UserError
+from genmods.data.allocation import allocate
 from genmods.data.files import decode, open_image, plain_mode
-from genmods.data.memory import allocate
-from genmods.errors import UserError
 
 
 class Decoded(NamedTuple):

@@ -18,8 +18,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from genmods.data import deep
-from genmods.errors import UserError
+from genmods.core.errors import UserError
+from genmods.data import png16
 
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
@@ -93,12 +93,12 @@ def read_image(path: str | Path) -> Picture:
     """
     opened = open_image(path)
     icc = None if opened.mode in ("CMYK", "LAB") else opened.info.get("icc_profile")
-    if opened.format == "PNG" and opened.mode not in _DEEP_MODES and deep.png_depth(path) == 16:
+    if opened.format == "PNG" and opened.mode not in _DEEP_MODES and png16.png_depth(path) == 16:
         with _naming(path):
-            pixels = _upright(deep.read_png(path), opened)
+            pixels = _upright(png16.read_png(path), opened)
     elif opened.format == "TIFF" and opened.mode in ("RGB", "RGBA") and 16 in opened.tag_v2.get(_BITS_PER_SAMPLE, ()):  # type: ignore[attr-defined]
         with _naming(path):
-            pixels = _upright(deep.read_tiff(path), opened)
+            pixels = _upright(png16.read_tiff(path), opened)
     else:
         pixels = np.asarray(decode(opened, path))
     bits = 8 * pixels.dtype.itemsize
@@ -122,10 +122,10 @@ def write_image(path: str | Path, picture: Picture) -> None:
     pixels = pixels.astype(np.uint16 if picture.bits == 16 else np.uint8)
     suffix = path.suffix.lower()
     if picture.bits == 16 and suffix == ".png":
-        deep.write_png(path, pixels, picture.icc)
+        png16.write_png(path, pixels, picture.icc)
         return
     if picture.bits == 16 and suffix in (".tif", ".tiff") and pixels.shape[2] != 2:
-        deep.write_tiff(path, pixels, picture.icc)
+        png16.write_tiff(path, pixels, picture.icc)
         return
     if picture.bits == 16:
         raise UserError(f"{path}: a {suffix} file cannot hold this 16-bit image, a .png file can")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 
 
 def read_idx(path: str | Path) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.data.memory import allocate
+from genmods.data.allocation import allocate
 
 
 @dataclass

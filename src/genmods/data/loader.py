@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from genmods.core.random import fold, uniform
 from genmods.data.images import Images
 from genmods.data.splits import shuffled
-from genmods.keyed import fold, uniform
 
 _order = lru_cache(maxsize=2)(shuffled)
 

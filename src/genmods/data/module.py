@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from genmods.core.errors import UserError
 from genmods.data.augmentation.base import Augmentation, Batch
 from genmods.data.images import Images, Source, to_float
 from genmods.data.loader import Complete, Draws, Loader, Plan, Shuffled
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
-from genmods.errors import UserError
 
 
 class ImageData(LightningDataModule):

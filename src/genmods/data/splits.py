@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmods.keyed import fold
+from genmods.core.random import fold
 
 
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:

@@ -21,10 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genmods.core.random import fold, uniform
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.keyed import fold, uniform
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 SEED = 0

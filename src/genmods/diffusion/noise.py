@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.keyed import fold, normal
+from genmods.core.random import fold, normal
 
 Noise = Callable[[int], Tensor]
 """step -> standard normal noise [B, ...]; step -1 is the noise that a sampler starts from."""

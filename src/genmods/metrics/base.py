@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 
 
 class Reliability(NamedTuple):

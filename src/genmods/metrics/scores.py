@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.metrics.base import Evidence, Figure, Findings, Likelihood, Metric, count_name
 from genmods.metrics.neighbours import distances
 

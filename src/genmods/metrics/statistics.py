@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genmods.disk import replacing
+from genmods.core.atomic import replacing
 
 
 class GaussianStatistics(NamedTuple):

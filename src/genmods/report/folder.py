@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.tracking.names import PICTURES, direction
 from genmods.tracking.series import read_series
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from genmods.disk import replacing
+from genmods.core.atomic import replacing
 from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
 from genmods.tracking.names import METRICS, documented
 

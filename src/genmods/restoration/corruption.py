@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods import keyed
+from genmods.core import random
 
 
 def _normal(x: Tensor, keys: Tensor) -> Tensor:
-    return keyed.normal(keys, x[0].numel()).view(x.shape).to(x)
+    return random.normal(keys, x[0].numel()).view(x.shape).to(x)
 
 
 class Corruption(ABC):
@@ -101,7 +101,7 @@ class SaltAndPepper(Corruption):
             raise ValueError(f"salt and pepper hit a fraction in 0..1 of the pixels, not {self.fraction}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
-        u = keyed.uniform(keys, x[0, 0].numel()).view(len(x), 1, *x.shape[2:]).to(x.device)
+        u = random.uniform(keys, x[0, 0].numel()).view(len(x), 1, *x.shape[2:]).to(x.device)
         return torch.where(u < self.fraction, torch.where(u < self.fraction / 2, -1.0, 1.0), x).to(x.dtype)
 
     def std(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmods import keyed
+from genmods.core import random
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.grids import Karras
 from genmods.diffusion.noise import noise_stream
@@ -54,7 +54,7 @@ def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tens
     """
     size = y[0].numel()
     for k in range(rounds):
-        sign = (keyed.normal(torch.full((len(y),), k), size) > 0).to(y).view_as(y) * 2 - 1
+        sign = (random.normal(torch.full((len(y),), k), size) > 0).to(y).view_as(y) * 2 - 1
         x = mmse(denoise, process, y, sigma)
         step = 0.1 * per_sample(sigma, y)
         divergence = (sign * (mmse(denoise, process, y + step * sign, sigma) - x) / step).flatten(1).sum(1)
@@ -139,7 +139,7 @@ def denoise_samples(
         for rows, copies in draws(len(members), samples, batch_size):
             rows = members[rows]
             start = process.alpha(t).to(y) * y[rows.to(y.device)]
-            keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
+            keys = random.fold(rows if numbers is None else numbers[rows], copies)
             noise = noise_stream(seed, keys, tuple(y.shape[1:]), y.device)
             bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
             result[copies, rows] = sampler(bound, process, start, grid, noise)

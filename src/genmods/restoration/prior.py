@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmods.core.errors import UserError
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.process import NoiseProcess
-from genmods.errors import UserError
 from genmods.restoration.tiles import Tiled
 
 

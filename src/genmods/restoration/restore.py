@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmods import keyed
+from genmods.config.builtins import BUILTINS, imported
+from genmods.core import random
+from genmods.core.errors import UserError
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.samplers.base import Progress, part_of
-from genmods.errors import UserError
 from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.operators import Blur, Compose, Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
-from genmods.table import BUILTINS, imported
 
 
 def choose(operator: Operator, sigma_y: float) -> str:
@@ -116,7 +116,7 @@ def restore(
     chunks = draws(len(y), samples, batch_size)
     for place, (rows, copies) in enumerate(chunks):
         measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
-        keys = keyed.fold(rows if numbers is None else numbers[rows], copies)
+        keys = random.fold(rows if numbers is None else numbers[rows], copies)
         of_rows = None if label is None else label[rows.to(label.device)]
         results.append(_batch(prior, method, measurement, of_rows, seed, keys, part_of(progress, place, len(chunks))))
     restored = torch.cat(results).clamp(-1, 1)

@@ -17,8 +17,8 @@ from torch.func import functional_call
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from genmods import keyed
-from genmods.errors import UserError
+from genmods.core import random
+from genmods.core.errors import UserError
 from genmods.networks.base import evaluating
 from genmods.optim.groups import parameter_groups
 
@@ -84,10 +84,10 @@ class Task(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, done)))
+        torch.manual_seed(int(random.fold(self.seed, self.global_rank, done)))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        torch.manual_seed(int(keyed.fold(self.seed, self.global_rank, batch_idx)))
+        torch.manual_seed(int(random.fold(self.seed, self.global_rank, batch_idx)))
 
     on_test_batch_start = on_validation_batch_start
 

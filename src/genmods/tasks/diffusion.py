@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from genmods.core.errors import UserError
 from genmods.diffusion import (
     Bits,
     Denoise,
@@ -27,8 +28,8 @@ from genmods.diffusion import (
     vlb,
 )
 from genmods.diffusion.guidance import ClassifierFree
+from genmods.diffusion.masking import masked
 from genmods.diffusion.weightings import Elbo
-from genmods.errors import UserError
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
 
@@ -260,18 +261,3 @@ class DiffusionTask(Task):
         if labels.shape != indices.shape or not -1 <= labels.min() <= labels.max() < self.num_classes:
             raise ValueError(f"labels must be {len(indices)} numbers from -1 to {self.num_classes - 1}, one an image")
         return labels
-
-
-def masked(images: Tensor) -> Tensor:
-    """A random mask (1 = known) and the image under it [B, 1 + C, H, W]: a box, a half or scattered pixels each."""
-    batch, _, height, width = images.shape
-    device = images.device
-    scattered = torch.rand(batch, 1, height, width, device=device) < torch.rand(batch, 1, 1, 1, device=device)
-    corner = torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
-    size = 0.25 + torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
-    y = torch.linspace(0, 1, height, device=device).view(1, 1, -1, 1)
-    x = torch.linspace(0, 1, width, device=device).view(1, 1, 1, -1)
-    inside = (y >= corner[0]) & (y <= corner[0] + size[0]) & (x >= corner[1]) & (x <= corner[1] + size[1])
-    boxed = torch.rand(batch, 1, 1, 1, device=device) < 0.5
-    known = torch.where(boxed, ~inside, scattered).to(images.dtype)
-    return torch.cat([known, known * images], dim=1)

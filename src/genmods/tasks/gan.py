@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods import keyed
+from genmods.core import random
 from genmods.diffusion import Progress
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, dry_run, in_batches
@@ -71,7 +71,7 @@ class GANTask(Task):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         real = batch["image"]
-        fake = self.network(keyed.normal(keyed.fold(self.seed, batch["index"]), self.latent))
+        fake = self.network(random.normal(random.fold(self.seed, batch["index"]), self.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
         self.log_mean("val/margin", margin, batch)
 
@@ -86,6 +86,6 @@ class GANTask(Task):
         """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
 
         def made(indices: Tensor) -> Tensor:
-            return self.network(keyed.normal(keyed.fold(seed, indices), self.latent))
+            return self.network(random.normal(random.fold(seed, indices), self.latent))
 
         return in_batches(made, torch.arange(first, first + n, device=self.device), batch_size, progress)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask

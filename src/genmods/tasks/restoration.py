@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmods import keyed
+from genmods.core import random
 from genmods.metrics.fidelity import psnr, ssim
 from genmods.restoration.denoising import denoise
 from genmods.restoration.methods import Method
@@ -54,7 +54,7 @@ class RestorationTask(Task):
     def degrade(self, images: Tensor, index: Tensor) -> Tensor:
         """What is measured of `images` [B, C, H, W] numbered `index` (int64 [B])."""
         y = self.operator(images)
-        noise = keyed.normal(keyed.fold(self.seed, index), y[0].numel()).view(y.shape)
+        noise = random.normal(random.fold(self.seed, index), y[0].numel()).view(y.shape)
         return y + self.sigma * noise.to(y)
 
     def restored(self, y: Tensor, index: Tensor, label: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmods import keyed
+from genmods.core import random
 from genmods.diffusion import Progress
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, in_batches
@@ -72,6 +72,6 @@ class VAETask(Task):
         shape = self.network.encode(example)[0].shape[1:]
 
         def decoded(indices: Tensor) -> Tensor:
-            return self.network.decode(keyed.normal(keyed.fold(seed, indices), shape.numel()).view(-1, *shape))
+            return self.network.decode(random.normal(random.fold(seed, indices), shape.numel()).view(-1, *shape))
 
         return in_batches(decoded, torch.arange(first, first + n, device=self.device), batch_size, progress)

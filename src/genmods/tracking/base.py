@@ -1,7 +1,7 @@
 """What a run's logger can do beyond Lightning's: pictures, tables, and a life in a run folder.
 
-`genmods.logs` calls `begin` on each logger before anything is logged and `close` at the end; in between a callback
-takes the `logbook` of its trainer, which writes into the run folder and to every logger.
+`genmods.runs.loggers` calls `begin` on each logger before anything is logged and `close` at the end; in between a
+callback takes the `logbook` of its trainer, which writes into the run folder and to every logger.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
 
-from genmods.disk import replacing
+from genmods.core.atomic import replacing
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.disk import replacing
+from genmods.core.atomic import replacing
 from genmods.tracking.base import RunLogger
 from genmods.tracking.series import Row, read_metrics
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.tracking.base import RunLogger
 from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable

@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.errors import nearest
 from genmods.data.augmentation.base import Augmentation, Batch
-from genmods.errors import nearest
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from genmods.keyed import uniform
+from genmods.core.random import uniform
 
 Batch = dict[str, Tensor]
 

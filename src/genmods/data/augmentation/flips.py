@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.random import fold
 from genmods.data.augmentation.base import Augmentation, Batch, broadcast
-from genmods.keyed import fold
 
 
 @dataclass

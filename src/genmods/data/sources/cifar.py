@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from genmods.core.errors import UserError
 from genmods.data.images import Images, Source
-from genmods.data.places import candidates, fetch
-from genmods.errors import UserError
+from genmods.data.locations import candidates, fetch
 
 
 @dataclass

@@ -10,10 +10,10 @@ from typing import Literal
 
 import torch
 
+from genmods.core.errors import UserError
 from genmods.data.decoding import decode_files
 from genmods.data.files import walk
 from genmods.data.images import Images, Source
-from genmods.errors import UserError
 
 _log = logging.getLogger(__name__)
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

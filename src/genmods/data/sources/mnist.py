@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from genmods.core.errors import UserError
 from genmods.data.idx import read_idx
 from genmods.data.images import Images, Source
-from genmods.data.places import candidates, fetch
-from genmods.errors import UserError
+from genmods.data.locations import candidates, fetch
 
 _PREFIX = {"train": "train", "test": "t10k"}
 

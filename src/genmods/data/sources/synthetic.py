@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genmods.core.random import fold, normal, uniform
 from genmods.data.images import Images, Source, to_uint8
-from genmods.keyed import fold, normal, uniform
 
 
 @dataclass

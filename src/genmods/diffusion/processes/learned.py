@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genmods.diffusion.process import NoiseProcess, precise
-from genmods.diffusion.processes.preserving import VariancePreserving
+from genmods.diffusion.processes.variance_preserving import VariancePreserving
 
 
 class Learned(VariancePreserving):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from genmods.errors import UserError
+from genmods.core.errors import UserError
 from genmods.networks.base import Condition, Network
 
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genmods.errors import UserError, nearest
+from genmods.core.errors import UserError, nearest
 from genmods.networks.adapters.classifier import AS_GIVEN, ForeignClassifier, input_scale, loads_weights
 from genmods.networks.parts import require_classes
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genmods.errors import UserError, nearest
+from genmods.core.errors import UserError, nearest
 from genmods.networks.adapters.classifier import (
     AS_GIVEN,
     ForeignClassifier,

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from genmods import keyed
+from genmods.core import random
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
@@ -175,5 +175,5 @@ class RandomMask(ShapedMask):
             raise ValueError(f"a random mask cannot remove the fraction {self.fraction} of pixels; it lies in 0..1")
 
     def hole(self, height: int, width: int) -> Tensor:
-        key = keyed.fold(self.seed).view(1)
-        return keyed.uniform(key, height * width).view(height, width) < self.fraction
+        key = random.fold(self.seed).view(1)
+        return random.uniform(key, height * width).view(height, width) < self.fraction

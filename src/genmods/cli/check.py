@@ -1,0 +1,20 @@
+"""`genmods check RECIPE`: every fault that can be seen without running, or one line that says there is none."""
+
+from __future__ import annotations
+
+import argparse
+
+from genmods.config.builtins import SECTIONS
+
+OVERRIDES = SECTIONS
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of a shipped recipe")
+
+
+def run(options: argparse.Namespace) -> None:
+    from genmods.config.recipe import load
+
+    recipe = load(options.recipe, options.overrides)
+    print(f"{recipe.source}: in order")

@@ -1,0 +1,56 @@
+"""`genmods classify`: the classes of image files, with probabilities, as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.cli import model_options
+from genmods.cli.files import readable
+from genmods.core.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    model_options.checkpoint(parser)
+    add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
+    add("--out", type=Path, metavar="FILE.csv", help="where the table goes (default: standard output)")
+    add("--batch_size", type=int, default=256, help="images classified together (default 256)")
+    model_options.arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size {options.batch_size}: must be at least 1")
+    import torch
+
+    from genmods.cli.summary import predictions
+    from genmods.data.files import find_images
+    from genmods.runs import folders
+    from genmods.tasks.classification import ClassificationTask
+
+    task: Any = folders.load(options.ckpt_path)
+    if not isinstance(task, ClassificationTask):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} does not classify")
+    task = model_options.placed(task, options)
+    paths = find_images(options.input)
+    broken: list[str] = []
+    rows: list[tuple[str, list[float]]] = []
+    for start in range(0, len(paths), options.batch_size):
+        names, images = readable(paths[start : start + options.batch_size], task.image_shape, broken)
+        if names:
+            rows += zip(names, task.probabilities(torch.stack(images).to(task.device)).tolist(), strict=True)
+    if options.out is None:
+        predictions(rows, sys.stdout, task.class_names)
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with options.out.open("w", encoding="utf-8", newline="") as file:
+            predictions(rows, file, task.class_names)
+        print(f"{len(rows)} images classified in {options.out}")
+    if broken:
+        raise UserError("\n".join(broken))

@@ -1,0 +1,159 @@
+"""`genmods evaluate`: figures of a checkpoint that need many samples, features or a likelihood."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.cli import model_options
+from genmods.cli.progress import ProgressBar
+from genmods.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genmods.diffusion import Progress
+    from genmods.metrics.base import Evidence, Figure, Findings
+    from genmods.tasks.base import Task
+
+
+OVERRIDES = ("data",)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    model_options.checkpoint(parser)
+    parser.add_argument("--metrics", metavar="M,M", required=True, help="names that `genmods list metric` gives")
+    parser.add_argument("--n", type=int, default=2000, help="number of samples (default: 2000)")
+    parser.add_argument("--features", metavar="F", help="a classifier's run, `inception` or `pixels`")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    parser.add_argument("--batch_size", type=int, default=256, help="samples made at once (default: 256)")
+    parser.add_argument(
+        "--out", metavar="FILE.json", help="where to write, by default evaluation.json in the run folder"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    model_options.arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    from genmods.config.build import create
+    from genmods.runs import folders
+
+    if options.n < 2:
+        raise UserError(f"--n must be at least 2, not {options.n}")
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size must be at least 1, not {options.batch_size}")
+    metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
+    if not metrics:
+        raise UserError("--metrics: names of metrics are needed, see `genmods list metric`")
+    path = folders.find_checkpoint(options.ckpt_path)
+    state = folders.read(path)
+    task = model_options.placed(folders.restore(state), options)
+    exported = path.suffix == ".safetensors"
+    beside = path.with_suffix(".json") if exported else folders.run_folder(path) / "evaluation.json"
+    out = Path(options.out) if options.out else beside
+    settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed, "data": options.overrides}
+    findings: list[Findings] = []
+    try:
+        with ProgressBar(options.quiet, "evaluating") as bar:
+            evidence = gather(task, state, options, bar)
+            settings["features"] = evidence.features.name if evidence.features else None
+            for metric in metrics.values():
+                findings.append(metric(evidence))
+    finally:  # a figure may have taken hours, whatever becomes of the next one
+        if findings:
+            tell([figure for found in findings for figure in found.figures], settings, out)
+    record(path, state, task, evidence, findings, out)
+
+
+def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
+    """Print the figures and write them, with the settings of the evaluation, to the file `out`."""
+    from genmods.tracking.base import write_json
+
+    table(figures, sys.stdout)
+    write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
+    print(f"written to {out}", file=sys.stderr)
+
+
+def record(
+    path: Path, state: dict[str, Any], task: Task, evidence: Evidence, findings: list[Findings], out: Path
+) -> None:
+    """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
+    from genmods.callbacks.sample_grid import sample_table
+    from genmods.runs import folders
+    from genmods.runs import loggers as logs
+    from genmods.tracking.base import Logbook
+    from genmods.visual.picture import to_picture
+
+    folder = folders.run_folder(path)
+    loggers = logs.reopened_loggers(logs.recipe_of(state), state)
+    with logs.opened(folder, state, loggers):
+        book = Logbook(folder, loggers, logs.step_of(state))
+        book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
+        results = [out]
+        for name, images in (pair for found in findings for pair in found.pictures.items()):
+            results.append(book.picture(name, to_picture(images, columns=5)))
+            print(f"picture {results[-1]}", file=sys.stderr)
+        if "samples" in vars(evidence):
+            book.rows(*sample_table(task, evidence.samples, book.step + 1, evidence.seed))
+        book.origin(path, results)
+
+
+def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progress: Progress) -> Evidence:
+    """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
+    from genmods.core.atomic import cache
+    from genmods.metrics.base import Evidence
+    from genmods.runs.evaluate import check_data
+    from genmods.runs.fit import build_data
+    from genmods.runs.folders import recipe_of
+
+    make = sampler(task, options.seed, options.batch_size, progress)
+    data = build_data(recipe_of(state, overrides=options.overrides))
+    facts = data.facts()
+    check_data(task, state["facts"], facts)
+    if make and (side := state["facts"]["image_size"]) != (now := facts["image_size"]):
+        raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
+    bits, flow_bits = task.likelihoods()
+    train, test = data.splits["train"], data.splits.get("test")
+    return Evidence(
+        train=train.pixels,
+        train_labels=train.labels,
+        test=None if test is None else test.pixels,
+        test_labels=None if test is None else test.labels,
+        generate=make,
+        features=model_options.find_features(options.features, task),
+        bits=bits,
+        flow_bits=flow_bits,
+        progress=progress,
+        n=options.n,
+        levels=facts["levels"],
+        seed=options.seed,
+        cache=cache("statistics"),
+    )
+
+
+def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
+    """The task's samples, on the CPU as they are made; None for a task that makes none."""
+    import torch
+
+    from genmods.diffusion import part_of
+
+    def samples(n: int) -> Tensor:
+        starts, parts = range(0, n, batch_size), []
+        for number, first in enumerate(starts):
+            count, report = min(batch_size, n - first), part_of(progress, number, len(starts))
+            parts.append(task.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
+        return torch.cat(parts)
+
+    return samples if task.generates else None
+
+
+def table(figures: list[Figure], file: Any) -> None:
+    """The figures as aligned text."""
+    print(f"{'figure':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
+    for figure in figures:
+        interval = "" if figure.low is None else f"{figure.low:.5g} ... {figure.high:.5g}"
+        floor = "" if figure.floor is None else f"{figure.floor:.5g}"
+        print(f"{figure.name:<18}{figure.value:>12.5g}  {interval:<24}{floor:>10}", file=file)

@@ -1,0 +1,24 @@
+"""`genmods export`: a trained model as one safetensors file, which every command but `fit` takes as `--ckpt_path`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from genmods.cli import model_options
+from genmods.core.errors import UserError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    model_options.checkpoint(parser)
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where the model goes")
+    parser.add_argument("--raw", action="store_true", help="the raw weights in place of the averaged ones")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.out.suffix != ".safetensors":
+        raise UserError(f"--out {options.out}: the name of the file must end in .safetensors")
+    from genmods.runs import export, folders
+
+    export.write(folders.read(folders.find_checkpoint(options.ckpt_path)), options.out, options.raw)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")

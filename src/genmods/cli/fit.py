@@ -1,0 +1,45 @@
+"""`genmods fit | validate | test | predict`: a recipe, run by Lightning in a run folder of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from genmods.config.builtins import SECTIONS
+
+OVERRIDES = SECTIONS
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="RECIPE", required=True, help="a file, or the name of a shipped recipe")
+    parser.add_argument("--ckpt_path", metavar="C", help="a checkpoint file, a run folder, or `last`, the newest run")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def run(options: argparse.Namespace) -> None:
+    from genmods.config.recipe import load
+
+    recipe = load(options.config, options.overrides)
+    if options.print_config:
+        sys.stdout.write(recipe.to_yaml())
+        return
+    from genmods.callbacks.stopping import Stopped
+    from genmods.cli import summary
+    from genmods.runs.evaluate import evaluate
+    from genmods.runs.fit import fit
+
+    if options.command == "fit":
+        try:
+            folder = fit(recipe, options.ckpt_path, options.quiet)
+        except Stopped as stopped:
+            summary.how_to_go_on(stopped)
+            raise
+        if not options.quiet:
+            summary.after_fit(folder)
+        return
+    task, result = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
+    if options.command == "predict":
+        summary.predicted(task, result, sys.stdout)
+    else:
+        summary.figures(task, result)

@@ -1,0 +1,173 @@
+"""Restoring a folder of image files: read, group by size, restore, write; a bad file is told and the others are done.
+
+OUT/NAME.png                 the result, in the mode, bits and size of the input, lossless; TIFF stays TIFF
+OUT/samples/NAME_K.png       draw number K, where there are several
+OUT/uncertainty/NAME.png     the standard deviation of the draws at each pixel (white: 0.5 on the scale of [-1, 1])
+OUT/strips/NAME.png          input, result, uncertainty and truth side by side
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genmods.core.errors import UserError
+from genmods.data.files import Picture, find_images, read_image, write_image
+
+LOSSLESS = (".png", ".tif", ".tiff")
+
+
+@dataclass
+class Restored:
+    """A batch restored: the results [B, C, H, W], what went in as it should be shown, and the draws [K, B, C, H, W]."""
+
+    image: Tensor
+    shown: Tensor
+    samples: Tensor | None = None
+
+
+@dataclass
+class Item:
+    """One input file: its number, where it lies, its place under OUT, its picture and, where given, the truth."""
+
+    index: int
+    path: Path
+    name: Path
+    picture: Picture
+    truth: Tensor | None = None
+
+
+Restorer = Callable[[Tensor, Tensor], Restored]
+"""(images [B, C, H, W], their numbers int64 [B]) -> Restored."""
+
+
+def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
+    """The file to write under `out` for each input image; raises UserError where it would be one of the inputs."""
+    found = {path: root for root in inputs for path in find_images([root])}
+    originals = {path.resolve() for path in found}
+    for place in (out / "samples", out / "uncertainty", out / "strips"):
+        if inside := [path for path in found if path.resolve().is_relative_to(place.resolve())]:
+            raise UserError(f"--out {out}: it might overwrite the input {inside[0]}")
+    result: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path, root in found.items():
+        relative = path.relative_to(root) if root.is_dir() else Path(path.name)
+        name = relative if relative.suffix.lower() in LOSSLESS else relative.with_suffix(".png")
+        while name in taken:
+            name = relative = relative.with_name(relative.name + ".png")
+        if (out / name).resolve() in originals:
+            raise UserError(f"--out {out}: it would overwrite the input {out / name}")
+        taken.add(name)
+        result[path] = name
+    for name in taken:
+        if Path("strips") / name in taken:
+            raise UserError(f"--out {out}: {Path('strips') / name} would be an image and a strip; leave strips out")
+    return result
+
+
+def truth_of(folder: Path, path: Path) -> Path:
+    """The file in `folder` of the same name as `path`: with the same suffix, or with another."""
+    alike = [found for found in folder.glob(f"{glob.escape(path.stem)}.*") if found.stem == path.stem]
+    if not alike:
+        raise UserError(f"{folder / path.name}: there is no true image of this name")
+    return min(alike, key=lambda found: (found.suffix != path.suffix, found.name))
+
+
+def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str]) -> Iterator[list[Item]]:
+    """Items of one shape together, at most `batch_size`; the line about a file that cannot be read goes to `bad`."""
+    waiting: dict[torch.Size, list[Item]] = {}
+    for index, (path, name) in enumerate(paths.items()):
+        try:
+            item = Item(index, path, name, read_image(path))
+            if truth is not None:
+                item.truth = read_image(truth_of(truth / name.parent, path)).image
+        except UserError as error:
+            bad.append(str(error))
+            continue
+        shape = item.picture.image.shape
+        waiting.setdefault(shape, []).append(item)
+        if len(waiting[shape]) == batch_size:
+            yield waiting.pop(shape)
+    yield from waiting.values()
+
+
+def restore_files(
+    inputs: list[Path],
+    out: Path,
+    restorer: Restorer,
+    truth: Path | None = None,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    score: Callable[[Path, Tensor, Tensor], None] | None = None,
+) -> list[str]:
+    """Restores every image among `inputs` into `out`; returns one line for each file that could not be done.
+
+    `progress` is called with the files dealt with and their number, `score` with the name, result and truth of each.
+    """
+    bad: list[str] = []
+    paths = names(inputs, out)
+    done = 0
+    for items in batches(paths, truth, batch_size, bad):
+        try:
+            images = torch.stack([item.picture.image for item in items])
+            restored = restorer(images, torch.tensor([item.index for item in items]))
+        except ValueError as error:
+            bad += [f"{item.path}: {error}" for item in items]
+            continue
+        for row, item in enumerate(items):
+            try:
+                _write(out, item, restored, row)
+                if score is not None and item.truth is not None:
+                    score(item.name, restored.image[row], item.truth)
+                done += 1
+            except ValueError as error:
+                bad.append(f"{item.path}: {error}")
+        if progress is not None:
+            progress(done + len(bad), len(paths))
+    return bad
+
+
+def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
+    image = restored.image[row].cpu()
+    _save(out / item.name, _like(item.picture, image))
+    panels = [restored.shown[row].cpu(), image]
+    if restored.samples is not None and len(restored.samples) > 1:
+        draws = restored.samples[:, row].cpu()
+        for k, draw in enumerate(draws, start=1):
+            place = out / "samples" / item.name.with_stem(f"{item.name.stem}_{k}")
+            _save(place, _like(item.picture, draw))
+        spread = (draws.std(0).mean(0, keepdim=True) * 4 - 1).clamp(max=1)
+        _save(out / "uncertainty" / item.name, Picture(spread))
+        panels.append(spread)
+    if item.truth is not None:
+        panels.append(item.truth)
+    _save(out / "strips" / item.name, Picture(side_by_side(panels)))
+
+
+def _like(picture: Picture, image: Tensor) -> Picture:
+    """`image` with the bits of `picture`, its transparency if the size is the same, its profile if the mode is."""
+    alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
+    return Picture(image, alpha, picture.bits, picture.icc if len(image) == len(picture.image) else None)
+
+
+def _save(path: Path, picture: Picture) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, picture)
+
+
+def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:
+    """Images [C, h, w] in a row, enlarged by whole factors to about one height, white between them."""
+    channels, height = max(len(p) for p in panels), max(p.shape[1] for p in panels)
+    strips: list[Tensor] = []
+    for panel in panels:
+        factor = max(1, height // panel.shape[1])
+        large = panel.expand(channels, -1, -1).repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+        column = torch.ones(channels, height, large.shape[2] + gap)
+        column[:, : large.shape[1], : large.shape[2]] = large
+        strips.append(column)
+    return torch.cat(strips, dim=2)[:, :, :-gap]

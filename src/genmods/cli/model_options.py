@@ -1,0 +1,77 @@
+"""Which trained model works in a command, where, and how precisely; what of it an option names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from genmods.core.errors import UserError
+
+if TYPE_CHECKING:
+    from genmods.metrics.features import Features
+    from genmods.tasks.base import Task
+
+
+def checkpoint(parser: argparse.ArgumentParser) -> None:
+    told = "a run folder, a checkpoint file, or `last`, the newest run"
+    parser.add_argument("--ckpt_path", required=True, metavar="C", help=told)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    told = "of the networks: 32 (default: the same results on every machine), bf16, or auto, the faster one here"
+    parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=told)
+
+
+def placed(task: Any, options: argparse.Namespace) -> Any:
+    """`task` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
+    import torch
+
+    from genmods.devices import default_device
+    from genmods.networks.base import outermost_networks
+    from genmods.precision import BFLOAT16, resolve
+
+    device = default_device()
+    choice = resolve(options.precision, device)
+    if options.precision != "32":
+        print(f"precision {choice}", file=sys.stderr)
+    if choice.value == BFLOAT16:
+        for network in outermost_networks(task):
+            network.forward = torch.autocast(device.type, torch.bfloat16)(network.forward)
+    return task.to(device)
+
+
+def class_number(task: Any, label: str, judged: bool = False) -> int:
+    """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
+    names = task.class_names if judged or task.labelled else []
+    if label in names:
+        return names.index(label)
+    if label.isdigit() and int(label) < len(names):
+        return int(label)
+    raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
+
+
+def find_features(choice: str | None, task: Task) -> Features | None:
+    """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
+    from genmods.devices import default_device
+    from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.runs import folders
+    from genmods.tasks.classification import ClassificationTask
+    from genmods.tasks.image import ImageTask
+
+    place = default_device()
+    if choice is None:
+        return classifier_features(task, device=place) if isinstance(task, ClassificationTask) else None
+    if choice == "pixels":
+        return pixel_features()
+    if choice == "inception":
+        return inception_features(device=place)
+    classifier = folders.load(choice)
+    judged, shown = classifier.image_shape, task.image_shape
+    if judged and shown and judged[0] != shown[0]:
+        raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
+    features = classifier_features(classifier, device=place)
+    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
+        features.classify = None  # what it says is not one class an image
+    print(f"features {features.name} of {choice}", file=sys.stderr)
+    return features

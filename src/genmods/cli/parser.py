@@ -1,0 +1,53 @@
+"""The options of a subcommand, read with argparse; a mistake is one line, with the nearest option."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib import import_module
+from typing import NoReturn
+
+from genmods.config.builtins import SECTIONS
+from genmods.core.errors import UserError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises UserError in place of printing its usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")
+
+
+def execute(command: str, module_name: str, summary: str, arguments: list[str]) -> None:
+    """Run a subcommand of `genmods.cli`."""
+    module = import_module(f"genmods.cli.{module_name}")
+    parser = Parser(prog=f"genmods {command}", description=summary, allow_abbrev=False)
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="FILE.py", help="your own parts"
+    )
+    module.arguments(parser)
+    overrides: tuple[str, ...] = getattr(module, "OVERRIDES", ())
+    if overrides:
+        parser.epilog = f"Values of the recipe's {', '.join(overrides)} are changed by --KEY.PATH=VALUE."
+    options, extra = parser.parse_known_args(arguments)
+    if extra:
+        judge(parser, extra, overrides)
+    options.command, options.overrides = command, extra
+    if options.imports:
+        from genmods.config.registry import import_file
+
+        for path in options.imports:
+            import_file(path)
+    module.run(options)
+
+
+def judge(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
+    """Raise UserError at the first argument that is no option and no value of the sections `overrides` of a recipe."""
+
+    known = [option for action in parser._actions for option in action.option_strings]
+    sections = [f"--{section}" for section in overrides]
+    for argument in extra:
+        name = argument.partition("=")[0]
+        elsewhere = name[2:].split(".")[0] in set(SECTIONS) - set(overrides)
+        if not overrides or elsewhere or (re.fullmatch(r"--[^.]+", name) and name not in sections):
+            raise UserError(f"{parser.prog}: there is no option '{name}'{nearest(name, [*known, *sections])}")

@@ -1,0 +1,191 @@
+"""What denoise, inpaint and restore share: their options, the model and its channels, the files and the table."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmods.cli import model_options
+from genmods.cli.files import folder
+from genmods.cli.progress import ProgressBar
+from genmods.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genmods.cli.image_batches import Restorer
+    from genmods.restoration.operators import Operator
+
+
+def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
+    """The options of all three commands."""
+    add = parser.add_argument
+    model_options.checkpoint(parser)
+    add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
+    add("--out", required=True, type=folder, metavar="DIR", help="where the results go")
+    add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
+    add("--features", metavar="F", help="for the table's FID: a classifier's run, `inception` or `pixels`")
+    add("--sigma", default=sigma, metavar="S", help=sigma_help)
+    add("--samples", type=int, default=1, metavar="K", help="draws per image: their spread is the uncertainty")
+    add("--steps", type=int, default=20, help="network calls per draw (default 20)")
+    add("--label", metavar="CLASS", help="the class of the images, by number or name, for a model that knows classes")
+    add("--batch_size", type=int, default=64, help="images restored together (default 64)")
+    add("--seed", type=int, default=0, help="draws depend on it and on the image's number alone")
+    add("--quiet", action="store_true", help="no progress bar")
+    model_options.arguments(parser)
+
+
+def method_argument(parser: argparse.ArgumentParser) -> None:
+    """--method, where there is a choice."""
+    help_text = "a method of `genmods list method` with settings, or auto (default)"
+    parser.add_argument("--method", default="auto", metavar="NAME[:KEY=VALUE,...]", help=help_text)
+
+
+def _read_part(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the settings in NAME or NAME:KEY=VALUE,KEY=VALUE, values as in a recipe."""
+    from genmods.config.text import parse, plain
+
+    settings: dict[str, Any] = {}
+    name, _, rest = text.partition(":")
+    for pair in filter(None, re.split(r",(?=\w+=)", rest)):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{kind} {text}: after the colon come settings, KEY=VALUE,KEY=VALUE")
+        settings[key] = plain(parse(value, f"{kind} {text}", marks=False))
+    return name, settings
+
+
+def part(kind: str, text: str) -> Any:
+    """The registered part that `text` says."""
+    from genmods.config.build import create
+
+    name, settings = _read_part(kind, text)
+    return create(kind, name, **settings)
+
+
+def sampling_method(text: str, steps: int) -> Any:
+    """The method that `text` says; it, or the sampler that it names, takes `steps` unless the text says else."""
+    from genmods.config.build import create
+
+    name, settings = _read_part("method", text)
+    sampler = settings.get("sampler")
+    if sampler is None:
+        settings = {"steps": steps} | settings
+    else:
+        settings["sampler"] = {"steps": steps} | (sampler if isinstance(sampler, dict) else {"name": sampler})
+    return create("method", name, **settings)
+
+
+def noise_std(text: str) -> float | None:
+    """--sigma (0 to 255) as a standard deviation on [-1, 1]; None for auto."""
+    if text == "auto":
+        return None
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = -1.0
+    if not 0 <= sigma < float("inf"):
+        raise UserError(f"--sigma {text}: a noise level is a number >= 0, on the scale of 0 to 255, or auto")
+    return 2 * sigma / 255
+
+
+class Session:
+    """One call of a command: its options and its model, on the GPU where there is one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from genmods.restoration.prior import Prior
+        from genmods.runs import folders
+
+        for name in ("samples", "steps", "batch_size"):
+            if getattr(options, name) < 1:
+                raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
+        self.options, self.sigma = options, noise_std(options.sigma)
+        self.model: Any = folders.load(options.ckpt_path)
+        try:
+            Prior.of(self.model)
+        except UserError as error:
+            raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
+        self.model = model_options.placed(self.model, options).requires_grad_(False)
+        self.channels: int = self.model.image_shape[0]
+        self.class_number = None if options.label is None else model_options.class_number(self.model, options.label)
+
+    def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
+        """The settings that every restoration of the batch `y` takes."""
+        import torch
+
+        options, number = self.options, self.class_number
+        label = None if number is None else torch.full((len(y),), number, device=y.device)
+        return {"label": label, "numbers": numbers, "seed": options.seed, "batch_size": options.batch_size}
+
+    def adapt(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """Images and their numbers in the model's channels, and the way back for results [..., C, H, W].
+
+        A grey model takes each channel of a colour image for an image, with the same noise in all of them, so that grey
+        stays grey; a colour model sees a grey image in three channels.
+        """
+        have, want = images.shape[1], self.channels
+        y = images.to(self.model.device)
+        if have == want:
+            return y, numbers, lambda results: results.cpu()
+        if want != 1:
+            return y.expand(-1, want, -1, -1), numbers, lambda results: results.mean(-3, keepdim=True).cpu()
+        each = numbers.repeat_interleave(have)
+        return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
+
+    def noise(self, images: Tensor) -> Tensor:
+        """The noise level of each image [B], the one that was given or the one that is found."""
+        import torch
+
+        from genmods.restoration.noise import estimate_sigma
+
+        if self.sigma is None:
+            return estimate_sigma(images)
+        return torch.full((len(images),), self.sigma, dtype=torch.float64)
+
+    def draws(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
+        """Images [K, B, C, H, W] given what `operator` measured of B images with noise `sigma`, a level for each or for
+        as many rows in turn."""
+        import torch
+
+        from genmods.restoration.restore import restore
+
+        options = self.options
+        method = options.method
+        if method != "auto":
+            method = sampling_method(method, options.steps)
+        settings = {"samples": options.samples, "steps": options.steps}
+        levels = sigma.repeat_interleave(len(y) // len(sigma))
+
+        def drawn(rows: Tensor) -> Tensor:
+            some, level = y[rows.to(y.device)], levels[rows[0]].item()
+            conditions = self.conditions(some, numbers[rows])
+            return restore(some, operator.rows(rows), self.model, method, level, **settings, **conditions)
+
+        groups = [(levels == level).nonzero().flatten() for level in levels.unique()]
+        return torch.cat([drawn(rows) for rows in groups], dim=1)[:, torch.cat(groups).argsort().to(y.device)]
+
+    def process(self, restorer: Restorer) -> None:
+        """Restore the files, print the table, and end with UserError where some could not be done."""
+        from genmods.cli.image_batches import restore_files
+        from genmods.cli.scores import Scores
+
+        options, started = self.options, time.perf_counter()
+        scores = Scores(model_options.find_features(options.features, self.model))
+        with ProgressBar(options.quiet, "restoring") as bar:
+            bad = restore_files(
+                options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
+            )
+        if scores.rows:
+            print(scores.table())
+            scores.write(options.out / "figures.csv")
+        if not options.quiet:
+            print(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        for line in bad:
+            print(line, file=sys.stderr)
+        if bad:
+            raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")

@@ -1,0 +1,47 @@
+"""`genmods restore`: super-resolution, deblurring, colourisation and any other linear operator undone."""
+
+from __future__ import annotations
+
+import argparse
+
+from genmods.cli.restoration_io import Session, common_arguments, method_argument, part
+
+ROUNDING = 2 / 255 / 12**0.5
+"""The noise of a file's grey levels, on [-1, 1]: nothing to see, but what undoes a blur amplifies it."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser, "0", "noise of the input, on the scale of 0 to 255, or auto")
+    method_argument(parser)
+    parser.add_argument(
+        "--operator",
+        action="append",
+        required=True,
+        metavar="NAME[:KEY=VALUE,...]",
+        help="what was done to the images: an operator of `genmods list operator`; several are applied in turn",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from torch import Tensor
+
+    from genmods.cli.image_batches import Restored
+    from genmods.restoration.operators import Blur, Compose, Greyscale
+
+    operators = [part("operator", text) for text in options.operator]
+    operator = operators[0] if len(operators) == 1 else Compose(operators)
+    blurred = any(isinstance(one, Blur) for one in operators)
+    joins_channels = any(isinstance(one, Greyscale) for one in operators)
+    session = Session(options)
+
+    def restorer(images: Tensor, numbers: Tensor) -> Restored:
+        sigma = session.noise(images)
+        sigma = sigma.clamp_min(ROUNDING) if blurred else sigma
+        if joins_channels:
+            draws = session.draws(images.to(session.model.device), operator, numbers, sigma).cpu()
+        else:
+            y, each, back = session.adapt(images, numbers)
+            draws = back(session.draws(y, operator, each, sigma))
+        return Restored(draws[0], images, draws)
+
+    session.process(restorer)

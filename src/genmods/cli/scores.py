@@ -1,0 +1,98 @@
+"""How near results are to the truth: PSNR, SSIM, LPIPS where its weights are on this machine; of all together, FID."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genmods.core.errors import UserError
+from genmods.metrics.features import Features
+from genmods.metrics.fidelity import psnr, ssim
+from genmods.metrics.frechet import frechet_distance
+from genmods.metrics.statistics import gaussian_statistics
+
+LPIPS_BACKBONE = "alexnet-owt-*.pth"
+
+
+def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """LPIPS with the AlexNet weights in torch's hub folder; None where they are not, nothing is downloaded."""
+    if not any((Path(torch.hub.get_dir()) / "checkpoints").glob(LPIPS_BACKBONE)):
+        return None
+    try:
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    except ImportError:
+        return None
+    return LearnedPerceptualImagePatchSimilarity(net_type="alex")
+
+
+@dataclass
+class Scores:
+    """A table of figures, one row a file; with `features`, the FID of all results to all true images under it."""
+
+    features: Features | None = None
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = field(default_factory=perceptual)
+    embedded: list[Tensor] = field(default_factory=list)
+
+    def add(self, name: Path, result: Tensor, truth: Tensor) -> None:
+        """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError where their shapes differ."""
+        if result.shape != truth.shape:
+            raise UserError(f"the result is of shape {list(result.shape)}, and the true image {list(truth.shape)}")
+        pair = result.cpu()[None], truth[None]
+        row = {"psnr": psnr(*pair).item()}
+        if min(truth.shape[1:]) >= 11:
+            row["ssim"] = ssim(*pair).item()
+        if self.lpips is not None and min(truth.shape[1:]) >= 31:
+            row["lpips"] = float(self.lpips(*(x.expand(-1, 3, -1, -1) for x in pair)))
+        self.rows[str(name)] = row
+        if self.features is not None:
+            self.embedded.append(self._embed(torch.cat(pair)))
+
+    def _embed(self, images: Tensor) -> Tensor:
+        assert self.features is not None
+        try:
+            return self.features(images)
+        except RuntimeError:
+            shape = list(images.shape[1:])
+            raise UserError(f"the features {self.features.name} do not take an image of shape {shape}") from None
+
+    def summary(self) -> dict[str, tuple[float, float, int]]:
+        """Mean, standard error and count of each figure over the rows where it is finite."""
+        result = {}
+        for name in ("psnr", "ssim", "lpips"):
+            values = [row[name] for row in self.rows.values() if math.isfinite(row.get(name, math.nan))]
+            if values:
+                column = torch.tensor(values, dtype=torch.float64)
+                error = column.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+                result[name] = (column.mean().item(), error, len(values))
+        return result
+
+    def table(self) -> str:
+        """The rows (at most twenty) and the means with their standard errors."""
+        summary = self.summary()
+        width = max(len(name) for name in [*self.rows, "mean of 000000"])
+        lines = [f"{'':<{width}}" + "".join(f"{name:>16}" for name in summary)]
+        for name, row in list(self.rows.items())[:20]:
+            lines.append(f"{name:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
+        cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error, _ in summary.values())
+        lines.append(f"{f'mean of {len(self.rows)}':<{width}}{cells}")
+        if any(count < len(self.rows) for *_, count in summary.values()):
+            lines.append(f"{'of these':<{width}}" + "".join(f"{count:>16}" for *_, count in summary.values()))
+        if self.features is not None and len(self.rows) > 1:
+            result, truth = (gaussian_statistics(side) for side in torch.stack(self.embedded).unbind(1))
+            lines.append(f"FID {frechet_distance(result, truth):.4g}, n {len(self.rows)}, {self.features.name}")
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write all rows as CSV."""
+        keys = ["psnr", "ssim", "lpips"]
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", *keys])
+            writer.writerows([name, *(row.get(key, "") for key in keys)] for name, row in self.rows.items())

@@ -1,0 +1,93 @@
+"""What a command says when it is done: where things are, the main figures, what to try next."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from genmods.callbacks.stopping import Stopped
+from genmods.config import registry
+from genmods.runs import folders
+from genmods.tasks.base import Task
+from genmods.tasks.classification import ClassificationTask
+from genmods.tracking.series import read_series
+
+_GENERATE = "generate --ckpt_path {run} --n 64 --out samples"
+_NEXT = {
+    "diffusion": _GENERATE,
+    "gan": _GENERATE,
+    "vae": _GENERATE,
+    "classification": "classify --ckpt_path {run} --input IMAGES --out classes.csv",
+}
+
+
+@rank_zero_only
+def after_fit(folder: Path) -> None:
+    """The block at the end of a training run, on stderr."""
+    from genmods.config.check import Part
+    from genmods.config.recipe import load
+
+    series = read_series(folder / "metrics.csv")
+    figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
+    task = load(folder / "recipe.yaml").task
+    name = task.entry.name if isinstance(task, Part) else ""
+    lines = {"checkpoint": str(folders.find_checkpoint(folder))}
+    if (folder / "report.html").is_file():
+        lines["report"] = str(folder / "report.html")
+    if figures:
+        lines["figures"] = ", ".join(figures)
+    command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
+    lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
+    print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
+
+
+@rank_zero_only
+def how_to_go_on(stopped: Stopped) -> None:
+    """The line, on stderr, with the command that continues a run that was asked to stop."""
+    options = ["--config", str(stopped.run / "recipe.yaml"), "--ckpt_path", str(stopped.run), *registry.imports()]
+    command = shlex.join(["python", "-m", "genmods", "fit", *options])
+    print(f"stopped at step {stopped.step}; to go on: {command}", file=sys.stderr)
+
+
+@rank_zero_only
+def figures(task: Task, values: dict[str, float]) -> None:
+    """The figures of an evaluation, and for a classifier a table by class, on stdout."""
+    for name, value in values.items():
+        print(f"{name:<24}{value:.6g}")
+    if isinstance(task, ClassificationTask):
+        counts = task.confusion_counts
+        print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'accuracy':>10}")
+        for k, name in enumerate(task.class_names):
+            total, correct = int(counts[k].sum()), int(counts[k, k])
+            share = f"{correct / total:.4f}" if total else "-"
+            print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
+
+
+def predicted(task: Task, batches: list[dict[str, Tensor]], file: IO[str]) -> None:
+    """What `predict` gave: for a classifier what `classify` writes, else the image's number and a column a target."""
+    rows: list[tuple[str, list[float]]] = []
+    for batch in batches:
+        values = batch["probabilities"] if "probabilities" in batch else batch["targets"]
+        rows += zip(map(str, batch["index"].tolist()), values.tolist(), strict=True)
+    if isinstance(task, ClassificationTask):
+        predictions(rows, file, task.class_names)
+        return
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", *(task.class_names or range(len(rows[0][1])))])
+    writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
+
+
+def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:
+    """Named class probabilities as CSV: the image, its most likely class, that probability, and a column a class."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", "class", "probability", *class_names])
+    for name, row in rows:
+        best = max(range(len(row)), key=row.__getitem__)
+        writer.writerow([name, class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])

@@ -1,0 +1,1 @@
+"""Recipes: YAML with line marks, checked against the registry, built into objects."""

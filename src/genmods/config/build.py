@@ -1,0 +1,67 @@
+"""Checked parts to objects: the only place where a recipe's classes are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from genmods.config import registry
+from genmods.config.check import LATE, From, Part, fill
+from genmods.config.text import RecipeError, marked
+from genmods.core.errors import UserError
+
+Inject = Callable[[From], Any]
+
+
+def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject | None = None, **extra: Any) -> Any:
+    """The object of a part: its given settings, `facts` for those left open, and `extra` arguments.
+
+    Optimizers and schedules become `functools.partial(cls, **settings)`. `inject(slot)` supplies `{from: RUN}`.
+    Raises RecipeError, with file and line, where the class refuses its settings or cannot be imported.
+    """
+    if isinstance(part, From):
+        if inject is None:
+            raise RecipeError(part.where, part.path, "no earlier run can be used here")
+        try:
+            return inject(part)
+        except UserError as error:
+            raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
+    facts = facts or {}
+    if part.given.get("codec") is not None:  # what is diffused are latents, brought to unit size
+        facts = facts | {"sigma_data": 1.0}
+    known = part.settings()
+    values = {name: _value(value, facts, inject) for name, value in part.given.items()}
+    for name in part.open():
+        if name in facts:
+            values[name] = facts[name]
+        elif known[name].default is None:
+            raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
+    try:
+        cls = registry.resolve(part.entry)
+        return partial(cls, **values, **extra) if part.kind in LATE else cls(**values, **extra)
+    except RecipeError:
+        raise
+    except (ValueError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
+        raise RecipeError(part.where, part.path, " ".join(str(error).split())) from error
+
+
+def _value(value: Any, facts: dict[str, Any], inject: Inject | None) -> Any:
+    if isinstance(value, Part | From):
+        return build(value, facts, inject)
+    if isinstance(value, list | tuple):
+        return type(value)(_value(item, facts, inject) for item in value)
+    if isinstance(value, dict):
+        return {key: _value(item, facts, inject) for key, item in value.items()}
+    return value
+
+
+def create(kind: str, name: str, **settings: Any) -> Any:
+    """A registered part built in Python: `create("network", "unet", width=32)`.
+
+    A setting that is a part takes an object, a name or a dict with `name`. Raises ValueError for an unknown kind, name
+    or setting and for a value of the wrong type.
+    """
+    entry = registry.find(kind, name)
+    where = marked(settings, "").value
+    return build(fill(entry, where, "", f"{kind}.{name}"))

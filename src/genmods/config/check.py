@@ -1,0 +1,229 @@
+"""Parts of a recipe judged against the settings of their classes, as read from the source text.
+
+A part is written `name`, `{name: ..., setting: ...}` or `{from: RUN}`. What is checked here is what is built later:
+nothing is imported, every fault has a file, a line and a key path.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from genmods.config import constraints, hints, registry
+from genmods.config.reflect import Setting, dotted, find_class, lookup, settings
+from genmods.config.registry import Entry
+from genmods.config.text import Node, RecipeError, marked, plain
+from genmods.core.errors import UserError, nearest
+
+FACTS = ("in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
+"""What the data module knows: fills a setting of that name that the recipe leaves open."""
+OPEN = "from data"
+"""How a setting that is left to the data is written in a resolved recipe."""
+FILLED = {
+    "optimizer": ("params",),
+    "schedule": ("optimizer", "total_steps"),
+    "module": ("source", "seed"),
+    "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "plugins", "use_distributed_sampler"),
+}
+"""Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
+LATE = ("optimizer", "schedule")
+"""Kinds whose parts are completed by the task."""
+_LITERAL = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
+_DATALESS = (*FILLED, "data", "augmentation", "logger")
+_PICTURED = ("task", "network", "callback")  # elsewhere `mean` and `std` are not those of pixels
+
+
+def is_fact(kind: str, name: str) -> bool:
+    """Whether a setting of a part of this kind is filled from the data where it is left open."""
+    return name in FACTS and kind not in _DATALESS and (name not in ("mean", "std") or kind in _PICTURED)
+
+
+class _Unknown:
+    """The default is no literal and no registered part."""
+
+
+UNKNOWN = _Unknown()
+
+
+@dataclass(slots=True)
+class From:
+    """`{from: RUN}`: the part of this kind that an earlier run trained."""
+
+    kind: str
+    run: str
+    where: str
+    path: str
+
+
+@dataclass(slots=True)
+class Part:
+    """A checked part: the class to build, and the value of each setting that is given or has a part as its default."""
+
+    entry: Entry
+    where: str
+    path: str
+    given: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return self.entry.kind
+
+    def open(self) -> list[str]:
+        """The settings that are left to the data."""
+        return [name for name in self.settings() if is_fact(self.kind, name) and name not in self.given]
+
+    def settings(self) -> dict[str, Setting]:
+        """The settings that a recipe may write."""
+        return allowed(self.entry)
+
+
+def allowed(entry: Entry) -> dict[str, Setting]:
+    """The settings that a recipe may write: not those that the task fills, nor `name`, which names the part."""
+    hidden = (*FILLED.get(entry.kind, ()), "name")
+    return {name: setting for name, setting in settings(entry.target).items() if name not in hidden}
+
+
+def default(setting: Setting) -> Any:
+    """The default of a setting: a literal, a `Node` that names a registered part, or UNKNOWN."""
+    expression, module = setting.default, setting.module
+    if isinstance(expression, ast.Call):
+        return _default_part(setting)
+    if isinstance(expression, ast.Name) and (found := lookup(module, expression.id)):
+        expression = found.value if isinstance(found.value, ast.expr) else expression
+    if expression is None or not all(isinstance(node, _LITERAL) for node in ast.walk(expression)):
+        return UNKNOWN
+    value = eval(compile(ast.Expression(expression), "default", "eval"), {})  # constants and arithmetic only
+    if type(value) is int:  # `weight_decay: float = 0`
+        forms = [hint.form for hint in hints.read(setting.hint, module)]
+        return float(value) if float in forms and int not in forms else value
+    return value
+
+
+def _default_part(setting: Setting) -> Any:
+    call = setting.default
+    assert isinstance(call, ast.Call)
+    if dotted(call.func) in ("list", "dict", "tuple") and not call.args:
+        return {"list": [], "dict": {}, "tuple": ()}[dotted(call.func)]
+    found = lookup(setting.module, dotted(call.func))
+    kinds = [hint.items[0] for hint in hints.read(setting.hint, setting.module) if hint.form == "part"]
+    try:
+        given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except ValueError:
+        return UNKNOWN
+    if found and kinds and not call.args:
+        for entry in registry.entries(kinds[0]).values():
+            if (own := find_class(entry.target)) and own.target == found.target:
+                return marked({"name": entry.name, **given}, f"the default of {setting.name}")
+    return UNKNOWN
+
+
+def part(kind: str, node: Node, path: str, standard: Node | None = None) -> Part | From:
+    """The checked part that a node describes; `standard` is the part that stands there by default."""
+    if isinstance(node.value, dict) and "from" in node.value:
+        return _from(kind, node, path)
+    entry, given = named(kind, node, path, standard)
+    return fill(entry, given, node.where, path)
+
+
+def named(kind: str, node: Node, path: str, standard: Node | None = None) -> tuple[Entry, dict[str, Node]]:
+    """The entry that a node names and the settings it gives, not yet checked."""
+    given = _block(kind, node, path)
+    if "name" not in given:
+        if standard is None:
+            raise RecipeError(node.where, path, f"needs a `name`{nearest('', registry.names(kind))}")
+        given = {**standard.value, **given}
+    name = given.pop("name")
+    below = f"{path}.name" if isinstance(node.value, dict) else path
+    if not isinstance(name.value, str):
+        raise RecipeError(name.where, below, f"expected the name of a {kind}, got {hints.told(name.value)}")
+    try:
+        return registry.find(kind, name.value), given
+    except UserError as error:
+        raise RecipeError(name.where, below, str(error)) from error
+
+
+def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
+    if isinstance(node.value, str):
+        return {"name": node}
+    if not isinstance(node.value, dict):
+        raise RecipeError(node.where, path, f"expected a {kind}, got {hints.told(node.value)}")
+    if "class_path" in node.value:
+        raise RecipeError(
+            node.value["class_path"].where,
+            f"{path}.class_path",
+            f"a recipe names registered parts only; put @register('{kind}', 'mine') on the class, "
+            "bring it in with --import FILE.py and write `name: mine`",
+        )
+    return dict(node.value)
+
+
+def _from(kind: str, node: Node, path: str) -> From:
+    given = dict(node.value)
+    run = given.pop("from")
+    for key, extra in given.items():
+        raise RecipeError(extra.where, f"{path}.{key}", "a part taken `from` a run takes no other setting")
+    if not isinstance(run.value, str):
+        raise RecipeError(run.where, f"{path}.from", f"expected a run folder, got {hints.told(run.value)}")
+    return From(kind, run.value, node.where, path)
+
+
+def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
+    """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
+    result = Part(entry, where, path, {})
+    known = result.settings()
+    refuse_unknown(entry, given, path, known)
+    for name, setting in known.items():
+        below = f"{path}.{name}"
+        left = is_fact(entry.kind, name)
+        standard = default(setting) if setting.default is not None else None
+        if name in given:
+            if left and given[name].value == OPEN:
+                continue
+            result.given[name] = _value(setting, given[name], below, standard)
+        elif isinstance(standard, Node):
+            result.given[name] = _value(setting, marked(plain(standard), where), below, None)
+        elif setting.default is None and not left:
+            alternatives = hints.describe(hints.read(setting.hint, setting.module))
+            raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
+    _try_guards(result, given)
+    return result
+
+
+def _try_guards(part: Part, given: dict[str, Node]) -> None:
+    """Raise RecipeError for values that the constructor would refuse, as far as its source text shows."""
+    left = part.open()
+    values = {
+        name: part.given[name] if name in part.given else default(setting)
+        for name, setting in part.settings().items()
+        if name not in left and (name in part.given or setting.default is not None)
+    }
+    plain_values = {name: value for name, value in values.items() if _is_plain(value)}
+    if found := constraints.refused(part.entry.target, plain_values):
+        message, names = found
+        guilty = next((name for name in given if name in names), None)
+        where, path = (given[guilty].where, f"{part.path}.{guilty}") if guilty else (part.where, part.path)
+        raise RecipeError(where, path, message)
+
+
+def _is_plain(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return all(map(_is_plain, items)) and not isinstance(value, Part | From | Node | _Unknown)
+
+
+def refuse_unknown(entry: Entry, given: dict[str, Node], path: str, known: Iterable[str]) -> None:
+    """Raise RecipeError for a key that is no setting."""
+    for key, node in given.items():
+        if key not in known:
+            raise RecipeError(node.where, f"{path}.{key}", f"{entry} has no setting '{key}'{nearest(key, known)}")
+
+
+def _value(setting: Setting, node: Node, path: str, standard: Any) -> Any:
+    stands = standard if isinstance(standard, Node) else None
+    return hints.convert(
+        hints.read(setting.hint, setting.module),
+        node,
+        path,
+        lambda kind, inner, below: part(kind, inner, below, stands if below == path else None),
+    )

@@ -1,0 +1,101 @@
+"""Overrides on the command line: `--task.network.width=64` or `--trainer.max_steps 10`, values in YAML syntax.
+
+Order does not matter: blocks are replaced before their settings are changed. A block whose name changes starts afresh,
+and so does one that is taken `--...from=RUN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from genmods.config.text import Node, RecipeError, marked, parse
+
+WHERE = "command line"
+
+
+def split(arguments: list[str]) -> list[tuple[str, str]]:
+    """Pairs (key path, value text) of `--key=value` and `--key value` arguments; raises RecipeError."""
+    pairs = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if not argument.startswith("--") or argument == "--":
+            raise RecipeError(WHERE, "", f"'{argument}' is neither an option nor an override --KEY=VALUE")
+        key, equals, value = argument[2:].partition("=")
+        if not all(key.split(".")):
+            raise RecipeError(WHERE, "", f"there is no key in '{argument}'")
+        if not equals:
+            value = next(waiting, "--")
+            if value.startswith("--"):
+                raise RecipeError(WHERE, key, f"needs a value: --{key}=VALUE")
+        pairs.append((key, value))
+    return pairs
+
+
+def apply(root: Node, arguments: list[str], kept: Iterable[str] = ()) -> None:
+    """Change the tree in place; `kept` names the keys of `data` that survive a change of its name."""
+    changes = []
+    for key, text in split(arguments):
+        value = parse(text, f"{WHERE}: {key}", marks=False)
+        keys = key.split(".")
+        if len(keys) > 1 and keys[-1] == "name":
+            keys.pop()
+            if not isinstance(value.value, str):
+                raise RecipeError(WHERE, key, f"expected a name, got '{text}'")
+        elif len(keys) > 1 and keys[-1] == "from":
+            keys.pop()
+            value = Node({"from": value}, WHERE)
+        changes.append((keys, marked_as(value)))
+    for keys, value in sorted(changes, key=lambda change: len(change[0])):
+        _set(root, keys, value, kept if keys == ["data"] else ())
+
+
+def marked_as(node: Node) -> Node:
+    """The tree of a value given on the command line."""
+    node.where = WHERE
+    for item in (
+        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    ):
+        marked_as(item)
+    return node
+
+
+def _set(root: Node, keys: list[str], value: Node, kept: Iterable[str]) -> None:
+    block = root
+    for depth, key in enumerate(keys[:-1]):
+        block = _step(block, key, keys[:depth])
+    last = keys[-1]
+    container = _container(block, keys[:-1])
+    if isinstance(container, list):
+        container[_index(container, last, keys)] = value
+        return
+    old = container.get(last)
+    if old is not None and isinstance(old.value, dict) and isinstance(value.value, str) and len(old.value):
+        same = "name" in old.value and old.value["name"].value == value.value
+        stays = {key: item for key, item in old.value.items() if same or key in kept}
+        container[last] = Node({**stays, "name": value}, old.where)
+    else:
+        container[last] = value
+
+
+def _container(block: Node, keys: list[str]) -> dict[str, Node] | list[Node]:
+    """The mapping or list inside a node; a name becomes the block `{name: ...}`, null an empty block."""
+    if isinstance(block.value, str):
+        block.value = {"name": Node(block.value, block.where)}
+    elif block.value is None:
+        block.value = {}
+    if not isinstance(block.value, dict | list):
+        raise RecipeError(WHERE, ".".join(keys), f"is the value {block.value!r}, not a block of settings")
+    return block.value
+
+
+def _step(block: Node, key: str, keys: list[str]) -> Node:
+    container = _container(block, keys)
+    if isinstance(container, list):
+        return container[_index(container, key, [*keys, key])]
+    return container.setdefault(key, marked({}, WHERE))
+
+
+def _index(items: list[Node], key: str, keys: list[str]) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise RecipeError(WHERE, ".".join(keys), f"expected an index below {len(items)}, got '{key}'")
+    return int(key)

@@ -1,0 +1,200 @@
+"""A recipe: the sections of one run, checked, resolved to plain data and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from genmods.config import override
+from genmods.config.builtins import KINDS, SECTIONS
+from genmods.config.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
+from genmods.config.hints import told
+from genmods.config.registry import Entry
+from genmods.config.text import Node, RecipeError, marked, read, write
+from genmods.core.errors import nearest
+
+MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
+TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
+_WHY = {
+    "logger": "it is a section of its own",
+    "callbacks": "it is a section of its own",
+    "default_root_dir": "it is the run folder",
+    "inference_mode": "it is off, likelihood and guidance need gradients",
+    "plugins": "genmods saves checkpoints in its own way",
+    "use_distributed_sampler": "it is off, the data module shares the samples out",
+}
+STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False, "precision": "auto"}
+"""Trainer settings that differ from Lightning's where a recipe is silent."""
+LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 1}
+LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
+LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
+"""The least value of Trainer settings, which Lightning itself would tell late or not at all."""
+PRECISIONS = ("auto", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
+"""Those that keep weights, their averages and images in float32; `auto` is resolved when a run begins."""
+
+
+class Recipe:
+    """A checked recipe. `source` is its file, `name` its own name or that of the file.
+
+    `task`, `data`, `optimizer` and `trainer` are parts to build; `schedule` is a part or None; `logger` and `callbacks`
+    are lists of parts. `data` builds the data module, whose first argument is the source.
+    """
+
+    def __init__(self, root: Node, source: str, name: str):
+        self.source = source
+        sections = _sections(root, source)
+        self.name = str(_scalar(sections, "name", str, name))
+        if self.name == ".." or self.name != Path(self.name).name:
+            raise RecipeError(sections["name"].where, "name", f"{self.name!r} names a folder under runs, not a path")
+        self.seed = int(_scalar(sections, "seed", int, 0))
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError(sections["seed"].where, "seed", f"expected an int from 0 to 2**32 - 1, got {self.seed}")
+        self.task = part("task", _required(sections, "task", source), "task")
+        self.data = _data(_required(sections, "data", source), self.seed)
+        self.optimizer = part(
+            "optimizer",
+            sections.get("optimizer", marked({}, source)),
+            "optimizer",
+            standard=marked({"name": "adamw"}, source),
+        )
+        schedule = sections.get("schedule", Node(None, source))
+        self.schedule = None if schedule.value is None else part("schedule", schedule, "schedule")
+        self.trainer = _trainer(sections.get("trainer", marked({}, source)))
+        self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
+        self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
+        _refuse_twice(self.callbacks)
+
+    def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The resolved recipe as plain data: every setting, those left to the data as such or as `facts`."""
+        facts = facts or {}
+        source, module = _shown(self.data.given["source"], {}), _shown(self.data, {})
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "task": _shown(self.task, facts),
+            "data": {**source, **{key: value for key, value in module.items() if key not in source}},
+            "optimizer": _shown(self.optimizer, facts),
+            "schedule": _shown(self.schedule, facts),
+            "trainer": _shown(self.trainer, facts),
+            "logger": _shown(self.logger, facts),
+            "callbacks": _shown(self.callbacks, facts),
+        }
+
+    def to_yaml(self, facts: dict[str, Any] | None = None) -> str:
+        """The resolved recipe as YAML; loading it again gives the same text."""
+        return write(self.plain(facts))
+
+
+def _sections(root: Node, source: str) -> dict[str, Node]:
+    if not isinstance(root.value, dict):
+        raise RecipeError(root.where, "", "a recipe is a block of sections: task, data, trainer, ...")
+    for key, node in root.value.items():
+        if key not in SECTIONS:
+            raise RecipeError(node.where, key, f"a recipe has no section '{key}'{nearest(key, SECTIONS)}")
+    return root.value
+
+
+def _required(sections: dict[str, Node], name: str, source: str) -> Node:
+    if name not in sections:
+        raise RecipeError(source, name, "the section is missing")
+    return sections[name]
+
+
+def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> Any:
+    node = sections.get(name)
+    if node is None:
+        return standard
+    if type(node.value) is not kind:
+        raise RecipeError(node.where, name, f"expected {'an int' if kind is int else 'a text'}, got {told(node.value)}")
+    return node.value
+
+
+def _data(node: Node, seed: int) -> Part:
+    """The data module of the flat section; a setting that the source has too goes to both."""
+    entry, given = named("data", node, "data")
+    own, shared = allowed(entry), allowed(MODULE)
+    refuse_unknown(entry, given, "data", {**own, **shared})
+    source = fill(entry, {key: item for key, item in given.items() if key in own}, node.where, "data")
+    module = fill(MODULE, {key: item for key, item in given.items() if key in shared}, node.where, "data")
+    module.given |= {"source": source, "seed": seed}
+    return module
+
+
+def _trainer(node: Node) -> Part:
+    given = {} if node.value is None else node.value
+    if not isinstance(given, dict):
+        raise RecipeError(node.where, "trainer", "expected a block of settings of Lightning's Trainer")
+    for key, item in given.items():
+        if key in _WHY:
+            raise RecipeError(item.where, f"trainer.{key}", f"is not set here: {_WHY[key]}")
+    given = {**marked(STANDARD, node.where).value, **given}
+    precision = given.pop("precision")
+    if str(precision.value) not in PRECISIONS:
+        among = ", ".join(PRECISIONS)
+        raise RecipeError(precision.where, "trainer.precision", f"expected one of {among}, got {told(precision.value)}")
+    result = fill(TRAINER, given, node.where, "trainer")
+    result.given["precision"] = str(precision.value)
+    for key, least in LEAST.items():
+        value = result.given.get(key)
+        if isinstance(value, int | float) and value < least:
+            raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
+    return result
+
+
+def _several(kind: str, node: Node, path: str) -> list[Part | From]:
+    if node.value is None:
+        return []
+    items = node.value if isinstance(node.value, list) else [node]
+    return [part(kind, item, f"{path}[{i}]" if item is not node else path) for i, item in enumerate(items)]
+
+
+def _refuse_twice(callbacks: list[Part | From]) -> None:
+    seen: set[str] = set()
+    for callback in (one for one in callbacks if isinstance(one, Part)):
+        if callback.entry.name in seen:
+            raise RecipeError(callback.where, callback.path, f"the callback {callback.entry.name} is there already")
+        seen.add(callback.entry.name)
+
+
+def _shown(value: Any, facts: dict[str, Any]) -> Any:
+    """Plain data of a checked value: the settings of a part with every default that can be written."""
+    if isinstance(value, From):
+        return {"from": value.run}
+    if isinstance(value, list | tuple):
+        return [_shown(item, facts) for item in value]
+    if isinstance(value, dict):
+        return {key: _shown(item, facts) for key, item in value.items()}
+    if not isinstance(value, Part):
+        return value
+    result = {"name": value.entry.name} if value.kind in KINDS else {}
+    left = value.open()
+    for name, setting in value.settings().items():
+        if name in value.given:
+            result[name] = _shown(value.given[name], facts)
+        elif name in left:
+            result[name] = facts.get(name, OPEN)
+        elif (standard := default(setting)) is not UNKNOWN:
+            result[name] = _shown(standard, facts)
+    return result
+
+
+def load(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The checked recipe of a file, or of a shipped recipe's bare name, changed by `--key=value` overrides.
+
+    Raises RecipeError: one line with file, line and key path.
+    """
+    from genmods.config.shipped import locate
+
+    path, name = locate(source)
+    return _recipe(read(path), str(path), name, overrides)
+
+
+def from_plain(data: dict[str, Any], overrides: Iterable[str] = (), source: str = "checkpoint") -> Recipe:
+    """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; raises RecipeError."""
+    return _recipe(marked(data, source), source, source, overrides)
+
+
+def _recipe(root: Node, source: str, name: str, overrides: Iterable[str]) -> Recipe:
+    override.apply(root, list(overrides), kept=allowed(MODULE))
+    return Recipe(root, source, name)

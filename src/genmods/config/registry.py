@@ -1,0 +1,187 @@
+"""Kinds and names as text: which part `{name: unet}` stands for, without importing anything until it is used.
+
+Three origins, searched in this order: the built-ins of `genmods.config.builtins`, parts that `@register` names in this
+process, and entry points of installed distributions in the groups `genmods.<kind>`. A built-in's name cannot be taken;
+a faulty entry point is reported with its distribution's name and left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from genmods.config.builtins import BUILTINS, KINDS, imported
+from genmods.core.errors import UserError, nearest
+
+T = TypeVar("T", bound=type)
+
+
+class Entry(NamedTuple):
+    """One registered part: `target` is "module:Class", `origin` "genmods", a file or a distribution's name."""
+
+    kind: str
+    name: str
+    target: str
+    origin: str = "genmods"
+
+    def __str__(self) -> str:
+        if self.kind not in KINDS:
+            return self.name
+        return f"the {self.kind} '{self.name}'" + ("" if self.origin == "genmods" else f" of '{self.origin}'")
+
+
+_registered: dict[tuple[str, str], Entry] = {}
+
+
+def _known_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise UserError(f"no kind of part is called '{kind}'{nearest(kind, KINDS)}")
+
+
+def report(message: str) -> None:
+    """Tell of a part that is left out: one line on stderr."""
+    print(f"genmods: {message}", file=sys.stderr)
+
+
+@cache
+def _plugins() -> dict[tuple[str, str], Entry]:
+    """The entry points `genmods.<kind>` of installed distributions; the faulty ones are reported once and left out."""
+    found: dict[tuple[str, str], Entry] = {}
+    for entry in _entry_points():
+        if fault := _fault(entry, found.get((entry.kind, entry.name))):
+            report(f"the {entry.kind} '{entry.name}' of the distribution '{entry.origin}' is left out: {fault}")
+        else:
+            found[entry.kind, entry.name] = entry
+    return found
+
+
+def _entry_points() -> Iterator[Entry]:
+    from importlib.metadata import distributions
+
+    seen = set()
+    for distribution in distributions():
+        if "[genmods." not in (distribution.read_text("entry_points.txt") or ""):
+            continue  # the name of a distribution is costly to read
+        origin = distribution.name
+        if origin in seen:  # shadowed by an earlier one on the path
+            continue
+        seen.add(origin)
+        for point in distribution.entry_points:
+            if point.group.startswith("genmods."):
+                yield Entry(point.group.removeprefix("genmods."), point.name, point.value.split("[")[0].strip(), origin)
+
+
+def _fault(entry: Entry, other: Entry | None) -> str:
+    """Why an entry point is left out, judged without importing it; empty where nothing is wrong."""
+    from genmods.config.reflect import find_class, find_module
+
+    module, _, name = entry.target.partition(":")
+    if entry.kind not in KINDS:
+        return f"there is no such kind{nearest(entry.kind, KINDS)}"
+    if entry.name in BUILTINS[entry.kind]:
+        return "that name is a built-in of genmods, which stays"
+    if other:
+        return f"that name is taken by the distribution '{other.origin}'"
+    if not name:
+        return f"its target '{entry.target}' is not of the form module:Class"
+    try:
+        if find_module(module) is None:
+            return f"there is no module '{module}'"
+        return "" if find_class(entry.target) else f"the module '{module}' has no class '{name}'"
+    except SyntaxError as error:
+        return f"the module '{module}' is not valid Python (line {error.lineno}: {error.msg})"
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """All parts of a kind by name, built-ins first; raises UserError for an unknown kind."""
+    _known_kind(kind)
+    result = {name: Entry(kind, name, target) for name, target in BUILTINS[kind].items()}
+    for source in (_registered, _plugins()):
+        for (of, name), entry in sorted(source.items()):
+            if of == kind:
+                result.setdefault(name, entry)
+    return result
+
+
+def names(kind: str) -> list[str]:
+    """The names of a kind, sorted; raises UserError for an unknown kind."""
+    return sorted(entries(kind))
+
+
+def find(kind: str, name: str) -> Entry:
+    """The part called `name`; raises UserError with the nearest name, or with the kind that the name belongs to."""
+    known = entries(kind)
+    if name in known:
+        return known[name]
+    others = [other for other in KINDS if other != kind and name in entries(other)]
+    hint = f"; '{name}' is of the kind {others[0]}" if others else nearest(name, known)
+    raise UserError(f"no {kind} is called '{name}'{hint}")
+
+
+def resolve(entry: Entry) -> type:
+    """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
+    try:
+        cls = imported(entry.target)
+        base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
+    except ModuleNotFoundError as error:
+        raise UserError(f"{entry} needs the package '{error.name}'") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{entry} cannot be imported ({reason})") from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
+    return cls
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """A class decorator that makes a class a part for this process: `@register("network", "mine")`.
+
+    Raises UserError for an unknown kind or a name that is taken.
+    """
+    _known_kind(kind)
+
+    def decorate(cls: T) -> T:
+        origin = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+        entry = Entry(kind, name, f"{cls.__module__}:{cls.__qualname__}", origin)
+        if name in BUILTINS[kind]:
+            raise UserError(f"the {kind} '{name}' of {origin} takes the name of a built-in; choose another")
+        other = _registered.setdefault((kind, name), entry)
+        if other != entry:
+            raise UserError(f"the {kind} '{name}' of {origin} is registered by {other.origin} already")
+        return cls
+
+    return decorate
+
+
+_imported: dict[str, None] = {}
+
+
+def imports() -> list[str]:
+    """The options `--import FILE` of the files imported so far, for a command that goes on with their parts."""
+    return [word for path in _imported for word in ("--import", path)]
+
+
+def import_file(path: str | Path) -> None:
+    """Run a user's Python file for the sake of its `@register`ed parts; raises UserError where it fails in any way."""
+    from importlib.util import module_from_spec, spec_from_file_location
+    from zlib import crc32
+
+    path, given = Path(path), str(path)
+    if not path.is_file():
+        raise UserError(f"--import: there is no file '{path}'")
+    path = path.resolve()
+    name = f"genmods_import_{path.stem}_{crc32(bytes(path))}"  # two files may have one name
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--import: '{path}' is no Python file")
+    sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"--import: {path.name}: {' '.join(reason.split())}") from error
+    _imported[given] = None

@@ -1,0 +1,39 @@
+"""The recipes that come with genmods: `recipes/` of a checkout, `genmods/shipped_recipes` of a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genmods.config.text import RecipeError
+from genmods.core.errors import nearest
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def folder() -> Path:
+    """Where the shipped recipes are."""
+    inside = _PACKAGE / "shipped_recipes"
+    return inside if inside.is_dir() else _PACKAGE.parents[1] / "recipes"
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped recipes by name (`ddpm`, `fashion_mnist/cnn`)."""
+    root = folder()
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+
+
+def locate(source: str | Path) -> tuple[Path, str]:
+    """The file of a path or a shipped recipe's name, and the recipe's name; raises RecipeError."""
+    path = Path(source)
+    known = shipped()
+    if not path.exists() and str(source) in known:
+        return known[str(source)], str(source).replace("/", "-")
+    if path.is_dir():
+        raise RecipeError(str(path), "", "is a folder, not a recipe")
+    if not path.exists():
+        hint = nearest(path.with_suffix("").as_posix().removeprefix("recipes/"), known)
+        raise RecipeError(str(path), "", f"there is no such file or shipped recipe{hint}")
+    inner = path.with_suffix("").parts
+    if "recipes" in inner[:-1]:
+        return path, "-".join(inner[len(inner) - inner[::-1].index("recipes") :])
+    return path, path.stem

@@ -1,0 +1,199 @@
+"""Strict YAML: text to a tree with file and line on every value, and back.
+
+Narrower than YAML on purpose: no anchors, aliases or tags, no key twice, keys are text, and of plain scalars only
+`null`, `true`, `false` and decimal numbers (`1e-3` too) are converted; `010`, `12:30:45` and `on` stay text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genmods.core.errors import UserError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 40
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DIGITS = r"(0|[1-9][0-9]*(_[0-9]+)*)"
+_INT = re.compile(rf"[-+]?{_DIGITS}")
+_FLOAT = re.compile(rf"[-+]?({_DIGITS}\.[0-9]*|\.[0-9]+|{_DIGITS}(?=[eE]))([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS |= {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
+_WORDS |= {".nan": float("nan"), ".inf": float("inf"), "-.inf": -float("inf")}
+_BARE = re.compile(r"[A-Za-z/]([A-Za-z0-9_./ +@%-]*[A-Za-z0-9_./+@%-])?")
+_QUOTED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words that some YAML reader converts
+
+
+class RecipeError(UserError):
+    """A mistake in a recipe, told as `file:line: key.path: message`."""
+
+    def __init__(self, where: str, path: str, message: str):
+        super().__init__(": ".join(item for item in (where, path, message) if item))
+
+
+@dataclass(slots=True)
+class Node:
+    """A value of a recipe (a scalar, `dict[str, Node]` or `list[Node]`) and where it is written."""
+
+    value: Any
+    where: str
+
+
+def plain(node: Node) -> Any:
+    """The tree without its marks."""
+    if isinstance(node.value, dict):
+        return {key: plain(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+def marked(value: Any, where: str) -> Node:
+    """Plain data as a tree whose marks all say `where`."""
+    if isinstance(value, dict):
+        return Node({str(key): marked(item, where) for key, item in value.items()}, where)
+    if isinstance(value, list | tuple):
+        return Node([marked(item, where) for item in value], where)
+    return Node(value, where)
+
+
+def scalar(text: str) -> Any:
+    """The value of a plain scalar."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def read(path: Path) -> Node:
+    """The tree of a recipe file; raises RecipeError where it is no such thing."""
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(name, "", f"cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise RecipeError(name, "", f"is larger than {MAX_BYTES} bytes; that is no recipe")
+    try:
+        return parse(data.decode(), name)
+    except UnicodeDecodeError as error:
+        raise RecipeError(name, "", "is not text in UTF-8; that is no recipe") from error
+
+
+def parse(text: str, source: str, marks: bool = True) -> Node:
+    """The tree of a YAML text; `marks` adds line numbers to `source`. Raises RecipeError."""
+    reader = _Reader(text, source, marks)
+    try:
+        return reader.document()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        where = reader.where(mark) if mark else source
+        raise RecipeError(where, "", f"is not valid YAML: {' '.join(str(problem).split())}") from error
+
+
+class _Reader:
+    """Builds the tree from the parser's events, so that nothing is expanded before it is judged."""
+
+    def __init__(self, text: str, source: str, marks: bool):
+        self.events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+        self.source, self.marks = source, marks
+
+    def where(self, mark: Any) -> str:
+        return f"{self.source}:{mark.line + 1}" if self.marks else self.source
+
+    def document(self) -> Node:
+        next(self.events)
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            if self.marks:
+                raise RecipeError(self.source, "", "is empty")
+            return Node(None, self.source)
+        root = self.node(next(self.events), "", 0)
+        next(self.events)
+        if not isinstance(event := next(self.events), yaml.StreamEndEvent):
+            raise RecipeError(self.where(event.start_mark), "", "holds more than one document")
+        return root
+
+    def node(self, event: Any, path: str, depth: int) -> Node:
+        where = self.where(event.start_mark)
+        if isinstance(event, yaml.AliasEvent) or event.anchor:
+            raise RecipeError(where, path, "anchors and aliases (& and *) are not allowed")
+        if event.tag and event.tag != "!":
+            raise RecipeError(where, path, f"the tag {event.tag} is not allowed; only registered names make objects")
+        if depth > MAX_DEPTH:
+            raise RecipeError(where, path[:40], f"is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.MappingStartEvent):
+            return Node(self.mapping(path, depth), where)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Node] = []
+            while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
+                items.append(self.node(item, f"{path}[{len(items)}]", depth + 1))
+            return Node(items, where)
+        return Node(scalar(event.value) if event.implicit[0] else event.value, where)
+
+    def mapping(self, path: str, depth: int) -> dict[str, Node]:
+        result: dict[str, Node] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            where = self.where(event.start_mark)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise RecipeError(where, path, "a key must be a word")
+            key = event.value
+            below = f"{path}.{key}" if path else key
+            if key in result:
+                raise RecipeError(where, below, f"the key is given twice, first at {result[key].where}")
+            result[key] = self.node(next(self.events), below, depth + 1)
+            result[key].where = where  # the key's line: a block begins where it is named
+        return result
+
+
+def write(value: Any) -> str:
+    """Plain data as YAML that `parse` and other YAML readers read back as the same data."""
+    return "\n".join(_lines(value)) + "\n"
+
+
+def _lines(value: dict[str, Any]) -> Iterator[str]:
+    for key, item in value.items():
+        name = _inline(key)
+        if isinstance(item, dict) and item:
+            yield f"{name}:"
+            yield from (f"  {line}" for line in _lines(item))
+        elif isinstance(item, list) and any(isinstance(element, dict | list) and element for element in item):
+            yield f"{name}:"
+            for element in item:
+                block = list(_lines(element)) if isinstance(element, dict) and element else [_inline(element)]
+                yield from (f"  {'- ' if i == 0 else '  '}{line}" for i, line in enumerate(block))
+        else:
+            yield f"{name}: {_inline(item)}"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_inline(key)}: {_inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return _float(value)
+    if not isinstance(value, str) or (_BARE.fullmatch(value) and value.lower() not in _QUOTED):
+        return str(value)
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08X}" for letter in text)
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)]
+    mantissa, exponent, power = repr(value).partition("e")
+    return f"{mantissa}.0{exponent}{power}" if exponent and "." not in mantissa else repr(value)

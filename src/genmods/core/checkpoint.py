@@ -1,0 +1,82 @@
+"""Checkpoint files: plain data, a checksum inside, and never a half-written file under a final name.
+
+A file is written beside its destination, synced to the disk and renamed over it; the checksum covers every key, number
+and tensor, so that one flipped byte is found when the file is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmods.core.atomic import replacing
+from genmods.core.errors import UserError
+
+_CHECKSUM = "genmods_checksum"
+
+
+def _chunks(value: Any) -> Iterator[bytes]:
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, dict):
+        yield f"dict{len(value)}".encode()
+        for key, item in value.items():
+            yield repr(key).encode()
+            yield from _chunks(item)
+    elif isinstance(value, list | tuple):
+        yield f"{type(value).__name__}{len(value)}".encode()
+        for item in value:
+            yield from _chunks(item)
+    else:
+        yield repr(value).encode()
+
+
+def digest(value: Any) -> str:
+    """The BLAKE2b hash, 32 hexadecimal digits, of a tree of dicts, lists, numbers, text and tensors."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for chunk in _chunks(value):
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def save(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part."""
+    path = Path(path)
+    with replacing(path) as staged, staged.open("wb") as file:
+        torch.save({**checkpoint, _CHECKSUM: digest(checkpoint)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, as plain data only, and verify its checksum.
+
+    Raises UserError where the file is missing, is not a genmods checkpoint, or has been damaged.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0][:120]
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from None
+    checksum = checkpoint.pop(_CHECKSUM, None) if isinstance(checkpoint, dict) else None
+    if checksum is None:
+        raise UserError(f"{path}: not a checkpoint written by genmods")
+    if checksum != digest(checkpoint):
+        raise UserError(f"{path}: damaged, its content does not match its checksum")
+    return checkpoint

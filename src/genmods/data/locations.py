@@ -1,0 +1,48 @@
+"""Where data sets lie: the recipe's `root`, then the folder in GENMODS_DATA, then well-known folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from genmods.core.atomic import cache
+from genmods.core.errors import UserError
+
+
+def home(root: str | None) -> Path:
+    """The folder that downloads go to: `root`, GENMODS_DATA, or `data` in the cache folder."""
+    return Path(root or os.environ.get("GENMODS_DATA") or cache("data")).expanduser()
+
+
+def candidates(root: str | None, inside: list[str], well_known: list[str]) -> list[Path]:
+    """Folders to search, best first: the home folder itself, `inside` it, and without a `root` `well_known` ones."""
+    base = home(root)
+    return [base, *(base / name for name in inside), *([] if root else map(Path, well_known))]
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time works in `folder`, so that ranks started together do not download over each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def fetch(name: str, root: str | None) -> None:
+    """Download torchvision's data set called `name` (a class of torchvision.datasets) to the home folder."""
+    import torchvision.datasets
+
+    folder = home(root)
+    try:
+        with alone(folder):
+            getattr(torchvision.datasets, name)(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{name} could not be downloaded to {folder}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,111 @@
+"""One place where a Trainer is put together, so that every run is checkpointed, guarded and reproducible alike."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from genmods.callbacks.class_report import ClassReport
+from genmods.callbacks.ema import EMA
+from genmods.callbacks.norms import Norms
+from genmods.callbacks.precision import SamePrecision, unsettled
+from genmods.callbacks.progress import TrainingProgress
+from genmods.callbacks.report import Report
+from genmods.callbacks.restoration_report import RestorationReport
+from genmods.callbacks.stopping import FiniteLoss, StopOnSignal
+from genmods.callbacks.throughput import Throughput
+from genmods.core.errors import UserError
+from genmods.tasks.base import Task
+
+FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
+"""What a recipe cannot change: the loader shares out samples itself, and likelihood and guidance need gradients."""
+
+
+def make_trainer(
+    folder: Path,
+    task: Task,
+    settings: dict[str, Any],
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    contents: dict[str, Any],
+) -> Trainer:
+    """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
+
+    Throughput, norms, a progress bar and the reports are always there. EMA comes first, so that whatever runs after a
+    batch sees its update; checkpoints come last. The precision `auto` is float32 until `callbacks.precision.settle`.
+    """
+    _silence()
+    checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
+    checkpoint.begin(folder / "checkpoints", contents, task.monitor)
+    callbacks = [*callbacks, *_standard(callbacks, settings)]
+    averages = [callback for callback in callbacks if isinstance(callback, EMA)]
+    others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
+    with refusals_in_one_line():
+        return Trainer(
+            **{**settings, **FIXED, "precision": unsettled(settings["precision"])},
+            default_root_dir=folder,
+            logger=loggers or False,
+            callbacks=[*averages, *others, FiniteLoss(), SamePrecision(), StopOnSignal(checkpoint), checkpoint],
+            plugins=[AtomicCheckpointIO()],
+        )
+
+
+@contextmanager
+def refusals_in_one_line() -> Iterator[None]:
+    """Within the block, what Lightning itself raises about the Trainer's settings is a UserError of one line."""
+    try:
+        yield
+    except (MisconfigurationException, ImportError, ValueError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("lightning."):
+            raise
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
+    """What every run has, less what the recipe lists with settings of its own."""
+    kinds: list[type[Callback]] = [Throughput, Norms, Report, ClassReport, RestorationReport]
+    if settings.get("enable_progress_bar") is not False:
+        kinds.append(TrainingProgress)
+    return [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in given)]
+
+
+class _Advice(logging.Filter):
+    """Drops what Lightning says at every start and end and nobody asked for."""
+
+    _TEXTS = (
+        "GPU available",
+        "TPU available",
+        "HPU available",
+        "💡 Tip",
+        "`weights_only` was not set",
+        "`Trainer.fit` sto",
+        "Loading `train_dataloader`",
+        "Using bfloat16 Automatic Mixed Precision",
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self._TEXTS)
+
+
+def _silence() -> None:
+    """Drop Lightning's advice that does not hold here.
+
+    Batches need no workers, the log interval may pass an epoch, and what is logged is a mean over all ranks already.
+    """
+    for message in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True"):
+        warnings.filterwarnings("ignore", f".*{message}.*")
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logger = logging.getLogger(f"lightning.pytorch.{name}")
+        if not any(isinstance(known, _Advice) for known in logger.filters):
+            logger.addFilter(_Advice())

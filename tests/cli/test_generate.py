@@ -1,0 +1,271 @@
+"""`generate`: files, labels, samplers, and mistakes told in one line."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genmods.cli import dispatch
+from genmods.config.build import create
+from genmods.config.builtins import BUILTINS
+from genmods.data.images import to_uint8
+from genmods.diffusion import DDIM
+from genmods.diffusion.processes.rectified import Rectified
+from genmods.diffusion.processes.variance_preserving import Cosine
+from genmods.networks.autoencoder import Autoencoder
+from genmods.networks.base import Network
+from genmods.networks.cnn import CNN
+from genmods.runs import folders
+from genmods.tasks.classification import ClassificationTask
+from genmods.tasks.diffusion import DiffusionTask
+from genmods.tasks.vae import VAETask
+
+NAMES = ["coat", "shoe", "7"]
+
+
+class Shade(Network):
+    """Says that the image is as bright as its label: 0 is black, 2 is white."""
+
+    num_classes = 3
+
+    def __init__(self):
+        super().__init__()
+        self.values = torch.nn.Parameter(torch.tensor([0.0, -1.0, 0.0, 1.0]))
+
+    def forward(self, x, noise, cond=None):
+        label = (cond or {}).get("label", torch.full((len(x),), -1))
+        return torch.zeros_like(x) + self.values[label + 1].view(-1, 1, 1, 1)
+
+
+def shades(channels=1, process=None, prediction="x0", **settings):
+    settings = {"num_classes": 3, "class_names": NAMES, **settings}
+    shape = {"in_channels": channels, "image_size": 6}
+    process = process or Cosine()
+    return DiffusionTask(Shade(), process, create("prediction", prediction), DDIM(steps=3), **shape, **settings).eval()
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Chooses the task that `--ckpt_path` stands for, and notes what is asked for."""
+    asked = []
+
+    def serve(task):
+        monkeypatch.setattr(folders, "load", lambda path, raw=False: asked.append((path, raw)) or task)
+        return asked
+
+    serve(shades())
+    return serve
+
+
+def generate(out, *options):
+    return dispatch(["generate", "--ckpt_path", "run", "--out", str(out), "--quiet", *options])
+
+
+def arrays(out):
+    with np.load(out / "samples.npz", allow_pickle=False) as data:
+        return dict(data)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_files(tmp_path, served, capsys, channels, mode):
+    served(shades(channels))
+    assert generate(tmp_path / "deep/out", "--n", "5") == 0
+    out = tmp_path / "deep/out"
+    assert "5 images" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == [
+        *(f"{i:05d}.png" for i in range(5)),
+        "grid.png",
+        "samples.npz",
+    ]
+    images = arrays(out)["images"]
+    assert images.shape == (5, 6, 6, channels) and images.dtype == np.uint8
+    for i, image in enumerate(images):
+        read = Image.open(out / f"{i:05d}.png")
+        assert read.mode == mode and np.array_equal(np.asarray(read).reshape(6, 6, channels), image)
+    assert [int(image.mean()) for image in images] == [0, 128, 255, 0, 128]
+    assert Image.open(out / "grid.png").size[0] >= 2 * 50, "six pixels are enlarged to be seen"
+
+
+def test_images_of_a_larger_run_before_are_gone(tmp_path, served):
+    for n in (5, 3):
+        assert generate(tmp_path, "--n", str(n)) == 0
+    assert sorted(path.stem for path in tmp_path.glob("0*.png")) == ["00000", "00001", "00002"]
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "12345.png").touch()
+    assert generate(other, "--n", "1") == 0
+    assert (other / "12345.png").is_file(), "no samples of ours were there"
+
+
+@pytest.mark.parametrize(("label", "number"), [("coat", 0), ("shoe", 1), ("1", 1), ("2", 2), ("7", 2)])
+def test_a_label_is_a_name_or_a_number(tmp_path, served, label, number):
+    assert generate(tmp_path, "--n", "3", "--label", label) == 0
+    found = arrays(tmp_path)
+    assert found["labels"].tolist() == [number] * 3
+    assert [int(image.mean()) for image in found["images"]] == [(0, 128, 255)[number]] * 3
+
+
+@pytest.mark.parametrize("name", BUILTINS["sampler"])
+def test_every_sampler(tmp_path, served, name):
+    assert generate(tmp_path, "--n", "3", "--sampler", name, "--steps", "4") == 0
+    assert [int(image.mean()) for image in arrays(tmp_path)["images"]] == pytest.approx([0, 128, 255], abs=1)
+
+
+def test_a_seed_gives_the_same_images_in_any_batches(tmp_path, served):
+    served(shades(prediction="v"))
+    assert generate(tmp_path / "a", "--n", "7", "--seed", "4", "--batch_size", "2", "--sampler", "ddpm") == 0
+    assert generate(tmp_path / "b", "--n", "7", "--seed", "4", "--sampler", "ddpm") == 0
+    assert generate(tmp_path / "c", "--n", "7", "--seed", "5", "--sampler", "ddpm") == 0
+    first, second, third = (arrays(tmp_path / name)["images"] for name in "abc")
+    assert np.abs(first.astype(int) - second).max() <= 1
+    assert not np.array_equal(first, third)
+
+
+def test_guidance_goes_beyond_the_condition(tmp_path, served):
+    served(shades(process=Rectified(), prediction="flow"))
+    options = ("--n", "1", "--label", "coat", "--seed", "1")
+    for weight in ("1", "0", "2"):
+        assert generate(tmp_path / weight, *options, "--guidance", weight) == 0
+    means = [arrays(tmp_path / weight)["images"].mean() for weight in ("1", "0", "2")]
+    assert len(set(means)) == 3
+
+
+@pytest.fixture
+def company(monkeypatch):
+    """A model without labels, a worse one, one of another size, and classifiers of brightness and of another size."""
+    torch.manual_seed(0)
+    free = shades(process=Rectified(), prediction="flow", conditioning="none")
+    bright = ClassificationTask(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
+    tasks = {
+        "run": free,
+        "labelled": shades(process=Rectified(), prediction="flow"),
+        "worse": shades(process=Rectified(), prediction="v"),
+        "bright": bright.eval(),
+        "large": ClassificationTask(CNN(layers=("avgpool",)), image_size=8),
+        "two": ClassificationTask(CNN(layers=("avgpool",), num_classes=2), num_classes=2, image_size=6),
+        "cosine": shades(prediction="v"),
+        "latents": shades(codec=Autoencoder(image_size=6, width=4, multipliers=(1,), latent_channels=1)),
+    }
+    with torch.no_grad():
+        (head,) = (layer for layer in bright.modules() if isinstance(layer, torch.nn.Linear))
+        head.weight.copy_(torch.tensor([[-5.0], [0.0], [5.0]]))
+        head.bias.zero_()
+    monkeypatch.setattr(folders, "load", lambda path, raw=False: tasks[path])
+
+
+def brightness(out, *options):
+    assert generate(out, "--n", "4", "--seed", "3", *options) == 0
+    return arrays(out)["images"].mean()
+
+
+def test_a_classifier_guides_a_model_that_knows_no_labels(tmp_path, company):
+    guide = ("--classifier", "bright", "--guidance", "3")
+    plain = brightness(tmp_path)
+    assert brightness(tmp_path, *guide, "--label", "coat") < plain - 5
+    assert brightness(tmp_path, *guide, "--label", "7") > plain + 5
+    assert brightness(tmp_path, *guide, "--label", "7", "--interval", "1e5", "1e6") == plain
+
+
+def test_a_worse_model_is_moved_away_from(tmp_path, company):
+    options = ("--ckpt_path", "labelled", "--label", "coat")
+    plain, guided = brightness(tmp_path, *options), brightness(tmp_path, *options, "--worse", "worse")
+    assert guided != plain
+    assert brightness(tmp_path, *options, "--worse", "worse", "--guidance", "1") == plain
+    assert brightness(tmp_path, *options, "--worse", "worse", "--threshold", "0.5") != guided
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--classifier", "bright", "--worse", "worse"], "only one of them can guide"),
+        (["--classifier", "large"], "large: a ClassificationTask that does not fit the model; it takes a classifier"),
+        (["--classifier", "two"], "two: a ClassificationTask that does not fit the model"),
+        (["--classifier", "worse"], "worse: a DiffusionTask that does not fit the model"),
+        (["--worse", "bright"], "bright: a ClassificationTask that does not fit the model; it takes a diffusion run"),
+        (["--worse", "worse"], "worse: a DiffusionTask that does not fit the model"),
+        (["--ckpt_path", "labelled", "--worse", "cosine"], "cosine: a DiffusionTask that does not fit the model"),
+        (["--guidance", "3"], "--guidance: the model knows no labels"),
+        (["--threshold", "0"], "--threshold 0.0: a quantile lies in (0, 1]"),
+        (["--ckpt_path", "latents", "--threshold", "0.9"], "--threshold: it takes pixels"),
+        (["--interval", "3", "1"], "--interval 3.0 1.0: of sigma/alpha, 0 <= LO < HI"),
+        (["--threshold", "2"], "--threshold 2.0: "),
+        (["--label", "coat"], "the model's classes are none"),
+    ],
+)
+def test_guides_that_do_not_fit(tmp_path, company, capsys, options, line):
+    assert generate(tmp_path, *options) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error
+
+
+def test_raw_weights_are_asked_for(tmp_path, served):
+    asked = served(shades())
+    assert generate(tmp_path, "--n", "1") == generate(tmp_path, "--n", "1", "--raw") == 0
+    assert asked == [("run", False), ("run", True)]
+
+
+def test_an_autoencoder_generates_too(tmp_path, served):
+    task = VAETask(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6).eval()
+    served(task)
+    assert generate(tmp_path, "--n", "3", "--seed", "2") == 0
+    expected = to_uint8(task.sample(3, seed=2)).permute(0, 2, 3, 1).numpy()
+    found = arrays(tmp_path)
+    assert np.array_equal(found["images"], expected) and "labels" not in found
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--label", "hat"], "--label hat: the model's classes are coat, shoe, 7"),
+        (["--label", "3"], "--label 3: the model's classes are coat, shoe, 7"),
+        (["--label", "-1"], "--label"),
+        (["--n", "0"], "--n 0"),
+        (["--n", "many"], "--n"),
+        (["--batch_size", "0"], "--batch_size 0"),
+        (["--steps", "0"], "--steps: steps=0"),
+        (["--sampler", "dddim"], "no sampler is called 'dddim'; did you mean 'ddim'?"),
+        (["--sampler", "dpmpp_3m", "--steps", "2"], "takes at least 3 steps"),
+        (["--sampler", "ddim", "--steps", "0"], "steps=0"),
+        (["--out", __file__], "--out: "),
+        (["--step", "3"], "did you mean '--steps'?"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, served, capsys, options, line):
+    assert generate(tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [["--label", "1"], ["--guidance", "2"], ["--sampler", "ddim"], ["--steps", "4"]])
+def test_settings_that_a_model_does_not_have(tmp_path, served, capsys, option):
+    served(VAETask(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6))
+    assert generate(tmp_path, *option) == 2
+    error = capsys.readouterr().err.strip()
+    assert option[0] in error and "\n" not in error
+
+
+def test_more_steps_than_levels(tmp_path, served, capsys):
+    served(shades(process=Cosine(steps=10)))
+    assert generate(tmp_path, "--steps", "11") == 2
+    assert capsys.readouterr().err.strip() == "--steps: steps=11: the process has only 10 levels"
+
+
+def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):
+    """Whatever a registered sampler cannot do with a process, it says so in one line."""
+    served(shades(process=Rectified(), prediction="flow"))
+    for name in BUILTINS["sampler"]:
+        status = generate(tmp_path / name, "--n", "2", "--sampler", name, "--steps", "4")
+        error = capsys.readouterr().err.strip()
+        assert status == 0 or (status == 2 and error and "\n" not in error), name
+
+
+def test_a_model_that_makes_no_images(tmp_path, served, capsys):
+    served(ClassificationTask(CNN(layers=("conv 4", "avgpool")), image_size=6))
+    assert generate(tmp_path) == 2
+    assert capsys.readouterr().err.strip() == "--ckpt_path run: a ClassificationTask generates no images"
+
+
+def test_no_such_run(tmp_path, capsys):
+    assert dispatch(["generate", "--ckpt_path", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip() == f"{tmp_path / 'none'}: there is no such checkpoint or run folder"

@@ -1,0 +1,77 @@
+"""`predict`: a row for each test image, by any task that predicts; the others say that they do not."""
+
+import csv
+import io
+
+import pytest
+import torch
+
+from genmods.cli import dispatch
+from genmods.config.recipe import load
+from genmods.data.files import Picture, write_image
+from genmods.runs import folders
+from genmods.runs.fit import build_data
+
+DATA = "{name: synthetic, side: 8, train_images: 64, test_images: 20, batch_size: 16"
+NETWORK = '{name: cnn, layers: ["conv 4", "linear 8"]}'
+RECIPES = {
+    "classification": ("class", ["image", "class", "probability", "disc", "square", "diamond", "cross"]),
+    "multilabel": ("several", ["image", "disc", "square", "diamond", "cross"]),
+    "regression": ("place", ["image", "height", "width", "radius"]),
+}
+
+
+def targets_of(columns):
+    return len(set(columns) - {"image", "class", "probability"})
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_a_row_an_image_with_the_tasks_own_numbers(tmp_path, monkeypatch, capsys, task):
+    monkeypatch.chdir(tmp_path)
+    targets, columns = RECIPES[task]
+    (tmp_path / "r.yaml").write_text(
+        f"task: {{name: {task}, network: {NETWORK}}}\n"
+        f"data: {DATA}, targets: {targets}}}\ntrainer: {{max_steps: 2, accelerator: cpu}}\n"
+    )
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert dispatch(["predict", "--config", "r.yaml", "--quiet"]) == 0
+    header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == columns and [row[0] for row in rows] == [str(i) for i in range(20)]
+    values = torch.tensor([[float(value) for value in row[-targets_of(columns) :]] for row in rows])
+    model, images = folders.load("runs/r"), build_data(load("r.yaml")).splits["test"].pixels / 127.5 - 1
+    with torch.no_grad():
+        expected = model.probabilities(images) if hasattr(model, "probabilities") else model(images)
+    torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_predict_writes_what_classify_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i, label in enumerate(("dark", "light") * 6):
+        path = tmp_path / "images" / ("train" if i < 8 else "test") / label / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, Picture(torch.rand(3, 9, 8) + (0 if label == "light" else -1)))
+    (tmp_path / "r.yaml").write_text(
+        f"task: {{name: classification, network: {NETWORK}, augment_test: flip}}\n"
+        "data: {name: image_folder, root: images, image_size: 8, batch_size: 3}\n"
+        "trainer: {max_steps: 2, accelerator: cpu}\n"
+    )
+    assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert dispatch(["predict", "--config", "r.yaml", "--quiet"]) == 0
+    predicted = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert dispatch(["classify", "--ckpt_path", "runs/r", "--input", "images/test"]) == 0
+    classified = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert [row[1:] for row in predicted] == [row[1:] for row in classified] and len(predicted) == 5
+
+
+def test_a_task_that_predicts_nothing_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.yaml").write_text(
+        "task: {name: gan, network: {name: generator, width: 4}, discriminator: {name: discriminator, width: 4}}\n"
+        f"data: {DATA}}}\ntrainer: {{max_steps: 1, accelerator: cpu}}\n"
+    )
+    assert dispatch(["fit", "--config", "g.yaml", "--quiet"]) == 0
+    for command in ("predict", "test"):
+        assert dispatch([command, "--config", "g.yaml", "--quiet"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == f"{command}: a GANTask has no {command}_step"

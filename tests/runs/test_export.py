@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from genmods.config.check import From
+from genmods.config.recipe import from_plain
+from genmods.core import checkpoint
+from genmods.core.errors import UserError
+from genmods.runs import export, folders, reuse
+from genmods.runs.fit import fit
+
+RECIPE = {
+    "name": "tiny",
+    "seed": 1,
+    "task": {"name": "classification", "network": {"name": "cnn", "layers": ["conv 4", "avgpool"]}},
+    "data": {"name": "digits", "limit": 200},
+    "trainer": {"max_steps": 4, "enable_progress_bar": False},
+    "callbacks": [{"name": "ema", "decays": [0.9]}],
+}
+
+
+def test_an_exported_model_is_the_trained_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = fit(from_plain(RECIPE), quiet=True)
+    content = checkpoint.load(folders.find_checkpoint(run))
+    images = torch.rand(3, 1, 8, 8) * 2 - 1
+    for raw in (False, True):
+        export.write(content, tmp_path / "model.safetensors", raw)
+        model = folders.load(tmp_path / "model.safetensors")
+        torch.testing.assert_close(model(images), folders.load(run, raw=raw)(images), rtol=0, atol=0)
+        assert model.class_names == [str(k) for k in range(10)]
+    export.write(folders.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
+    taken = reuse.inject(content["facts"], From("network", str(tmp_path / "again.safetensors"), "", "task.network"))
+    torch.testing.assert_close(taken.state_dict(), model.network.state_dict(), rtol=0, atol=0)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        folders.load(path)

@@ -1,0 +1,188 @@
+"""Parts of earlier runs: `{from: RUN}` in a recipe, `--KEY.from=RUN` on the command line."""
+
+import shutil
+from functools import partial
+
+import pytest
+import torch
+
+from genmods.cli import dispatch
+from genmods.config.build import build
+from genmods.config.check import From
+from genmods.config.text import write
+from genmods.core import checkpoint as files
+from genmods.core.errors import UserError
+from genmods.data.images import to_float
+from genmods.metrics.features import classifier_features
+from genmods.runs import folders, reuse
+from genmods.runs.fit import build_data, build_task, fit
+from support.small_runs import CNN, DIFFUSION, DIGITS, SHAPES, TRAINER, classifier, recipe
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+def built(recipe):
+    return build_task(recipe, build_data(recipe).facts())
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def finetuned(digits):
+    """A run whose network came from another run that is gone now."""
+    gone = shutil.copytree(digits, folders.ROOT / "gone")
+    run = fit(classifier({"from": str(gone)}, SHAPES, name="finetuned"), quiet=True)
+    shutil.rmtree(gone)
+    yield run
+    shutil.rmtree(run.parent)
+
+
+def test_the_averaged_weights_are_taken(digits):
+    network = built(classifier({"from": str(digits)})).network
+    assert same(network.state_dict(), folders.load(digits).network.state_dict())
+    assert not same(network.state_dict(), folders.load(digits, raw=True).network.state_dict())
+
+
+@pytest.mark.parametrize("network", [CNN, "resnet", {"from": "runs/nowhere"}])
+def test_an_override_replaces_whatever_stood_there(digits, network):
+    taken = classifier(network, overrides=[f"--task.network.from={digits}"])
+    assert isinstance(taken.task.given["network"], From)
+    assert same(built(taken).network.state_dict(), folders.load(digits).network.state_dict())
+
+
+def test_a_name_replaces_an_earlier_run():
+    assert (
+        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.given["network"].entry.name == "cnn"
+    )
+
+
+def test_a_folder_of_runs_means_its_newest(digits):
+    shutil.copytree(digits, digits.parent / "1999-01-01_00-00-00")
+    older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
+    assert folders.find_checkpoint("runs/digits") == folders.find_checkpoint(digits)
+    assert folders.find_checkpoint("last") == folders.find_checkpoint(digits)
+    assert built(older).network is not None
+    newest = built(classifier({"from": "runs/digits"})).network
+    assert same(newest.state_dict(), folders.load(digits).network.state_dict())
+
+
+def test_a_head_for_other_classes_starts_afresh_and_that_is_told(digits, capsys):
+    old, new = (
+        folders.load(digits).network.state_dict(),
+        built(classifier({"from": str(digits)}, SHAPES)).network.state_dict(),
+    )
+    changed = [name for name in new if new[name].shape != old[name].shape]
+    assert changed and all(new[name].shape[0] == 3 for name in changed)
+    assert all(torch.equal(new[name], old[name]) for name in new if name not in changed)
+    told = capsys.readouterr().err
+    assert f"{len(changed)} start afresh: {', '.join(changed)}" in told and told.count("\n") == 1
+
+
+def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
+    network = {"name": "fast_cnn", "widths": [8, 8]}
+    whitened = fit(classifier(network, name="whitened"), quiet=True)
+    later = classifier({"from": str(whitened)})
+    data = build_data(later)
+    task = build_task(later, data.facts())
+    task.warm_start(-to_float(data.splits["train"].pixels, 17))
+    assert same(task.network.state_dict(), folders.load(whitened).network.state_dict())
+
+
+def test_the_new_run_needs_the_earlier_one_no_more(finetuned):
+    state = files.load(folders.find_checkpoint(finetuned))
+    assert state["recipe"]["task"]["network"]["name"] == "cnn"
+    task = folders.load(finetuned)
+    assert task.probabilities(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_a_run_is_continued_without_the_earlier_one(finetuned, capsys):
+    assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), "--quiet"]) == 2
+    assert "runs/gone: there is no such checkpoint" in capsys.readouterr().err
+    before = files.load(folders.find_checkpoint(finetuned, "last"))
+    overrides = ["--ckpt_path", "last", "--trainer.max_steps=4", "--quiet"]
+    assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), *overrides]) == 0
+    after = files.load(folders.find_checkpoint(finetuned, "last"))
+    assert (before["global_step"], after["global_step"]) == (2, 4)
+    assert after["recipe"]["task"] == before["recipe"]["task"]
+
+
+def test_a_whole_task_is_taken_to_other_data(digits):
+    taken = recipe({"from": str(digits)}, {**DIGITS, "split_seed": 1})
+    assert same(built(taken).state_dict(), folders.load(digits).state_dict())
+    run = fit(taken, quiet=True)
+    assert folders.load(run).class_names == list("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("slot", "line"),
+    [
+        ({"network": {"from": "runs/nowhere"}}, "task.network.from: runs/nowhere: there is no such checkpoint"),
+        ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: that run has no process"),
+        ({"codec": {"from": "runs/digits"}}, "CNN has no encode and decode"),
+        ({"network": {"from": "runs/digits"}}, "CNN does not fit this task"),
+        ({"network": {"from": "runs/digits", "width": 3}}, "takes no other setting"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
+    task = {"name": "diffusion", "network": "unet", "process": "cosine", "prediction": "v", **slot}
+    path = folders.ROOT / "later.yaml"
+    path.write_text(write({"name": "later", "task": task, "data": DIGITS, "trainer": TRAINER}))
+    assert dispatch(["fit", "--config", str(path), "--quiet"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error and error.startswith("runs/later.yaml:")
+
+
+def test_weights_of_no_shape_in_common_are_refused(workplace):
+    run = fit(classifier({"name": "cnn", "layers": ["avgpool"]}, name="linear"), quiet=True)
+    with pytest.raises(UserError, match="none of its weights fit a cnn for this data"):
+        built(classifier({"from": str(run)}, SHAPES))
+
+
+def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
+    state = files.load(folders.find_checkpoint(digits))
+    tensor = state["state_dict"].pop("network.head.weight")
+    files.save({**state, "state_dict": {**state["state_dict"], "network.neck": tensor}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"does not fit this ClassificationTask: .*head\.weight") as error:
+        folders.load(tmp_path / "other.ckpt", raw=True)
+    assert "\n" not in str(error.value)
+
+
+def test_the_namesake_of_a_slot_is_taken(workplace):
+    networks = {
+        "network": {"name": "generator", "latent": 4, "width": 4, "multipliers": [1]},
+        "discriminator": {"name": "discriminator", "width": 4, "multipliers": [1]},
+    }
+    first = fit(recipe({"name": "gan", "latent": 4, **networks}, name="first"), quiet=True)
+    task = {"name": "gan", "latent": 4, "network": networks["network"], "discriminator": {"from": str(first)}}
+    later = recipe(task)
+    assert same(built(later).discriminator.state_dict(), folders.load(first).discriminator.state_dict())
+    assert reuse.self_contained(later)["task"]["discriminator"]["name"] == "discriminator"
+
+
+def test_a_classifier_judges_samples_as_evaluate_does(digits):
+    evaluation = {"name": "evaluation", "metrics": ["fid"], "features": {"from": str(digits)}}
+    later = recipe(DIFFUSION, callbacks=[evaluation])
+    facts = build_data(later).facts()
+    callback = build(later.callbacks[0], facts, partial(reuse.inject, facts))
+    assert classifier_features(callback.classifier).name == classifier_features(folders.load(digits)).name
+
+
+def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
+    network = {"name": "autoencoder", "width": 4, "multipliers": [1, 2], "latent_channels": 2}
+    vae = fit(recipe({"name": "vae", "network": network}, name="vae"), quiet=True)
+    unet = {"name": "unet", "in_channels": 2, "width": 4, "multipliers": [1], "blocks": 1, "attention": []}
+    task = {"name": "diffusion", "codec": {"from": str(vae)}, "network": unet, "process": "cosine", "prediction": "v"}
+    latent = recipe(task, name="latent")
+    run = fit(latent, quiet=True)
+    shutil.rmtree(vae)
+    loaded = folders.load(run)
+    images = to_float(build_data(latent).splits["train"].pixels, 17)
+    assert loaded.encode(images).square().mean() == pytest.approx(1, rel=1e-4)
+    assert loaded.denoiser.sigma_data == 1 and loaded.latent_shape == (2, 4, 4)
+    assert torch.allclose(loaded.decode(loaded.encode(images)), loaded.codec(images).clamp(-1, 1), atol=1e-5)
+    fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
+    fixed.warm_start(images)
+    assert float(fixed.latent_scale) == 2

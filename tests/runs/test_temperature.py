@@ -1,0 +1,75 @@
+"""The temperature after a fit: that of the weights in each checkpoint, raw and averaged; no part of the training."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.nn.functional import cross_entropy
+
+from genmods.config.recipe import load
+from genmods.core import checkpoint as files
+from genmods.runs import folders
+from genmods.runs.calibration import validation_scores
+from genmods.runs.fit import build_data, fit
+
+RECIPE = """
+seed: 3
+task:
+  name: classification
+  network: {name: cnn, layers: ["conv 8", "pool 2", "linear 16"]}
+  label_smoothing: 0.2
+  augment_test: flip_shift
+data: {name: digits, limit: 300, batch_size: 50}
+optimizer: {name: adamw, lr: 3e-3}
+trainer: {max_steps: 24, accelerator: cpu}
+callbacks: [{name: ema, decays: [0.8, 0.9]}]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    return lambda *overrides: load("small.yaml", overrides)
+
+
+def temperatures(checkpoint):
+    return {float(w["temperature"]) for w in (checkpoint["state_dict"], *checkpoint["ema"]["weights"])}
+
+
+def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
+    folder = fit(recipe(), quiet=True)
+    data = build_data(recipe())
+    found = {}
+    for path in (folder / "checkpoints").glob("*.ckpt"):
+        (found[path.stem],) = temperatures(files.load(path))
+        scores = validation_scores(folders.load(path), data, Trainer(accelerator="cpu", logger=False)).double()
+        losses = [cross_entropy(scores / (found[path.stem] * t), data.splits["val"].labels) for t in (0.95, 1.0, 1.05)]
+        assert min(losses) == losses[1]
+        assert float(folders.load(path).temperature) == float(folders.load(path, raw=True).temperature)
+    assert set(found) == {"best", "last"} and 1.0 not in found.values()
+
+
+def test_continuing_a_calibrated_run_is_training_on(recipe):
+    whole = fit(recipe("--trainer.max_steps=30"), quiet=True)
+    half = fit(recipe(), quiet=True)
+    fit(recipe("--trainer.max_steps=30"), str(half), quiet=True)
+    one, other = (files.load(folder / "checkpoints/last.ckpt") for folder in (whole, half))
+    for name in ("state_dict", "ema"):
+        assert files.digest(one[name]) == files.digest(other[name])
+
+
+def test_a_run_that_goes_on_has_no_temperature_until_its_end(recipe, monkeypatch):
+    folder = fit(recipe(), quiet=True)
+    monkeypatch.setattr("genmods.runs.fit.calibrate", lambda *_: None)
+    fit(recipe("--trainer.max_steps=30"), str(folder), quiet=True)
+    last = files.load(folder / "checkpoints/last.ckpt")
+    assert last["global_step"] == 30 and temperatures(last) == {1.0}
+
+
+def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe, monkeypatch):
+    folder = fit(recipe("--data.val_fraction=0"), quiet=True)
+    assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
+    labels = build_data(recipe()).splits["val"].labels
+    monkeypatch.setattr("genmods.runs.calibration.validation_scores", lambda *_: torch.eye(10)[labels].log_softmax(1))
+    folder = fit(recipe(), quiet=True)
+    assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
