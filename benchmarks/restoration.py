@@ -80,8 +80,7 @@ class Bench:
         self.test = data["test"].pixels.float() / 127.5 - 1
         self.images = self.test[: options.n]
         self.linear = Gaussian.fit(self.train)
-        process = Cosine()
-        model: Any = (self.linear.denoise(process), process)
+        model: Any = self.linear.denoise(Cosine())
         if options.ckpt_path != "gaussian":
             model = folders.load(options.ckpt_path).requires_grad_(False)
             if options.precision == "bf16":

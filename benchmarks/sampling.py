@@ -30,7 +30,7 @@ def ours(settings: dict, reduced: bool, images: int, steps: int, device: str) ->
 
     def sample() -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=reduced):
-            return sampler.sample(denoiser, denoiser.process, noise(-1), noise)
+            return sampler.sample(denoiser, noise)
 
     return sample
 

@@ -24,6 +24,7 @@ from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIM
+from genmods.diffusion.denoiser import DenoiserWrapper
 from genmods.diffusion.prediction import V
 from genmods.diffusion.processes.variance_preserving import Cosine
 from genmods.metrics.frechet import FrechetDistance
@@ -210,9 +211,14 @@ def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_mode
     strip.images, strip.labels = torch.rand(3, 1, 8, 8) * 2 - 1, torch.tensor([0, 4, 9])
     denoise, told = task.denoise, []
 
+    class Watched(DenoiserWrapper):
+        def __call__(self, x, t):
+            asked.append(self.process.log_snr(t))
+            return self.denoiser(x, t)
+
     def watched(cond):
         told.append(cond)
-        return lambda x, t: asked.append(task.process.log_snr(t)) or denoise(cond)(x, t)
+        return Watched(denoise(cond))
 
     task.denoise = watched
     with torch.no_grad():

@@ -23,14 +23,15 @@ X = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_se
 T = torch.tensor([0.1, 0.4, 0.7, 1.0], dtype=torch.float64)
 
 
-def never(x, t):
-    raise AssertionError("asked although its weight is 0")
+class Never(Oracle):
+    def __call__(self, x, t):
+        raise AssertionError("asked although its weight is 0")
 
 
 @pytest.mark.parametrize("guidance", [Extrapolation, ClassifierFree, Autoguidance])
 def test_weight_1_is_no_guidance(guidance):
     better, worse = Gaussian(Linear(), 0.3), Gaussian(Linear(), 2.0)
-    torch.testing.assert_close(guidance(better, never, 1.0)(X, T).x0, better(X, T).x0)
+    torch.testing.assert_close(guidance(better, Never(Linear()), 1.0)(X, T).x0, better(X, T).x0)
     torch.testing.assert_close(guidance(better, worse, 0.0)(X, T).x0, worse(X, T).x0)
     found, b, w = guidance(better, worse, 3.0)(X, T), better(X, T), worse(X, T)
     torch.testing.assert_close(found.x0, w.x0 + 3 * (b.x0 - w.x0))
@@ -39,12 +40,12 @@ def test_weight_1_is_no_guidance(guidance):
 
 def test_interval_of_noise_levels():
     process = EDM()
-    guided, plain = Gaussian(process, 0.3), Gaussian(process, 2.0)
-    found = Interval(guided, plain, process, 0.2, 0.8)(X, T)
+    guided, plain, never = Gaussian(process, 0.3), Gaussian(process, 2.0), Never(process)
+    found = Interval(guided, plain, 0.2, 0.8)(X, T)
     want = torch.cat([plain(X, T).x0[:1], guided(X, T).x0[1:3], plain(X, T).x0[3:]])
     torch.testing.assert_close(found.x0, want)
-    torch.testing.assert_close(Interval(never, plain, process, 2.0, 3.0)(X, T).x0, plain(X, T).x0)
-    torch.testing.assert_close(Interval(guided, never, process, 0.0, 3.0)(X, T).x0, guided(X, T).x0)
+    torch.testing.assert_close(Interval(never, plain, 2.0, 3.0)(X, T).x0, plain(X, T).x0)
+    torch.testing.assert_close(Interval(guided, never, 0.0, 3.0)(X, T).x0, guided(X, T).x0)
 
 
 @pytest.mark.parametrize("process", [Linear(), EDM(), Rectified()], ids=lambda p: type(p).__name__)
@@ -58,7 +59,7 @@ def test_classifier_guidance_is_bayes(process):
         variance = sigma**2 / (alpha**2 + sigma**2) + r2
         return (-((y - prior(x, t).x0) ** 2) / (2 * variance)).sum(1)
 
-    found = ClassifierGuidance(prior, process, log_prob, 1.0)(X, T)
+    found = ClassifierGuidance(prior, log_prob, 1.0)(X, T)
     alpha, sigma = process.alpha(T)[:, None], process.sigma(T)[:, None]
     mean, variance = y / (1 + r2), r2 / (1 + r2)
     want = mean + alpha * variance / (alpha**2 * variance + sigma**2) * (X - alpha * mean)
@@ -66,7 +67,7 @@ def test_classifier_guidance_is_bayes(process):
     torch.testing.assert_close(found.x0[regular], want[regular])
     assert found.x0.isfinite().all()
     torch.testing.assert_close(alpha * found.x0 + sigma * found.eps, X)
-    torch.testing.assert_close(ClassifierGuidance(prior, process, log_prob, 0.0)(X, T).x0, prior(X, T).x0)
+    torch.testing.assert_close(ClassifierGuidance(prior, log_prob, 0.0)(X, T).x0, prior(X, T).x0)
 
 
 def test_clean_classifier_pulls_towards_its_label():
@@ -75,7 +76,7 @@ def test_clean_classifier_pulls_towards_its_label():
     labels = torch.tensor([0, 1, 2, 0])
     log_prob = CleanClassifier(prior, classifier, labels)
     with torch.no_grad():
-        guided = ClassifierGuidance(prior, process, log_prob, 1.0)(X, T)
+        guided = ClassifierGuidance(prior, log_prob, 1.0)(X, T)
         plain = prior(X, T)
     gain = [classifier(e.x0).log_softmax(1).gather(1, labels[:, None]).sum() for e in (guided, plain)]
     assert gain[0] > gain[1] and not guided.x0.requires_grad
@@ -89,12 +90,13 @@ def test_threshold():
     x0 = torch.stack([torch.linspace(-3, 3, 101), torch.linspace(-0.5, 0.5, 101)]).double()
     x_t = torch.randn(2, 101, dtype=torch.float64)
 
-    def denoise(x, t):
-        return Estimate(x0, (x - alpha * x0) / sigma)
+    class Fixed(Oracle):
+        def __call__(self, x, t):
+            return Estimate(x0, (x - alpha * x0) / sigma)
 
-    clipped = Threshold(denoise, process, None)(x_t, t)
+    clipped = Threshold(Fixed(process), None)(x_t, t)
     torch.testing.assert_close(clipped.x0, x0.clamp(-1, 1))
-    dynamic = Threshold(denoise, process, 0.5)(x_t, t)
+    dynamic = Threshold(Fixed(process), 0.5)(x_t, t)
     extent = torch.quantile(x0[0].abs(), 0.5)
     torch.testing.assert_close(dynamic.x0[0], x0[0].clamp(-extent, extent) / extent, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(dynamic.x0[1], x0[1])
@@ -104,6 +106,6 @@ def test_threshold():
 
 def test_mistakes():
     plain = Gaussian(Linear())
-    for make in (lambda: Interval(plain, plain, Linear(), 1.0, 0.5), lambda: Threshold(plain, Linear(), 1.5)):
+    for make in (lambda: Interval(plain, plain, 1.0, 0.5), lambda: Threshold(plain, 1.5)):
         with pytest.raises(ValueError, match=r"interval|quantile"):
             make()

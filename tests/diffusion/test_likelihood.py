@@ -22,7 +22,7 @@ def straight() -> Learned:
     return process.requires_grad_(False)
 
 
-def expected(process, denoise, values, weights=None, nodes=2, grid=None, levels=2):
+def expected(denoise, values, weights=None, nodes=2, grid=None, levels=2):
     """The bound in bits of one pixel, uniform over `values`, and its diffusion term in nats.
 
     ε by Gauss and Hermite (two nodes are exact for a linear denoiser), times by Gauss and Legendre or over `grid`.
@@ -40,9 +40,9 @@ def expected(process, denoise, values, weights=None, nodes=2, grid=None, levels=
     diffusion = 0.0
     for some, gain in zip(points.split(50), gains.split(50), strict=True):
         rows = [a.repeat(len(some), 1) for a in (x0, eps)]
-        error = _diffusion(denoise, process, *rows, some.repeat_interleave(len(x0)), grid)
+        error = _diffusion(denoise, *rows, some.repeat_interleave(len(x0)), grid)
         diffusion += (error.view(len(some), -1) * weight).sum(1) @ gain
-    ends = (_prior(process, x0) + _reconstruction(process, x0, eps, levels)) @ weight
+    ends = (_prior(denoise.process, x0) + _reconstruction(denoise.process, x0, eps, levels)) @ weight
     return ((diffusion + ends) / math.log(2)).item(), diffusion.item()
 
 
@@ -56,7 +56,7 @@ def test_gaussian_bound(process):
         if process.times is not None:
             snr = process.log_snr(process.times).exp()
             want = (0.5 * (snr[:-1] - snr[1:]) * c**2 / (1 + c**2 * snr[1:])).sum().item()
-        _, found = expected(process, Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
+        _, found = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
         assert abs(found / want - 1) < 1e-6
 
 
@@ -70,7 +70,7 @@ def test_discrete_gap_falls_as_one_over_steps(process):
     gaps = []
     for steps in (250, 500, 1000):
         grid = process.time(torch.linspace(high, low, steps + 1, dtype=torch.float64))
-        gaps.append(expected(process, Gaussian(process, c), values, grid=grid)[1] - exact)
+        gaps.append(expected(Gaussian(process, c), values, grid=grid)[1] - exact)
     assert gaps[0] > 0 and abs(gaps[0] / gaps[1] - 2) < 0.1 and abs(gaps[1] / gaps[2] - 2) < 0.05
 
 
@@ -81,9 +81,9 @@ def test_bound_by_draws(process):
     c, count = 0.5, 1024
     x = torch.randn(count, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = c * x / x.square().mean().sqrt()
-    _, diffusion = expected(process, Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
+    _, diffusion = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
     for draws in (1, 16):
-        bits = vlb(Gaussian(process, c), process, x, levels=2, draws=draws)
+        bits = vlb(Gaussian(process, c), x, levels=2, draws=draws)
         assert abs(bits.diffusion.mean() * math.log(2) - diffusion) < 4 * bits.diffusion.std() / count**0.5
         assert process.times is not None or bits.diffusion.std() / bits.diffusion.mean() < 1.5
     end = torch.tensor([process.t_max], dtype=torch.float64)
@@ -102,10 +102,10 @@ def test_stated_bounds_of_coins_and_uniform_pixels():
     """VDM's process, log-SNR linear from 13.3 to -5: coins 1.0092 at T = 1000, 256 uniform levels 8.298 at T = 250."""
     process = straight()
     steps = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    coins, _ = expected(process, Atoms(process, COIN, True), COIN, nodes=48, grid=steps)
+    coins, _ = expected(Atoms(process, COIN, True), COIN, nodes=48, grid=steps)
     assert abs(coins - 1.0092) < 1e-4
     steps = torch.linspace(0, 1, 251, dtype=torch.float64)
-    pixels, _ = expected(process, Atoms(process, GREY, True), GREY[SOME], SHARE, 24, steps, 256)
+    pixels, _ = expected(Atoms(process, GREY, True), GREY[SOME], SHARE, 24, steps, 256)
     assert abs(pixels - 8.298) < 5e-4
 
 
@@ -113,10 +113,10 @@ def test_stated_bounds_of_coins_and_uniform_pixels():
 def test_bound_is_the_entropy(process):
     """I-MMSE: in continuous time the exact denoiser's error over all noise levels adds up to 1 bit, and to 8."""
     process.requires_grad_(False)
-    coins, _ = expected(process, Atoms(process, COIN, True), COIN, nodes=48, grid=process.times)
+    coins, _ = expected(Atoms(process, COIN, True), COIN, nodes=48, grid=process.times)
     assert coins > 1 - 1e-4 if process.times is not None else abs(coins - 1) < 1e-3
     if process.times is None:
-        pixels, _ = expected(process, Atoms(process, GREY, True), GREY[SOME], SHARE, 12, None, 256)
+        pixels, _ = expected(Atoms(process, GREY, True), GREY[SOME], SHARE, 12, None, 256)
         assert abs(pixels - 8) < 8e-3
 
 
@@ -136,7 +136,7 @@ def test_the_psnr_curve_is_the_bound(process):
         decibel = psnr(denoise(process.diffuse(coins, eps, t), t).x0, coins)
         error.append((4 / 10 ** (decibel / 10)).mean())
     nats = 0.5 * torch.trapezoid(torch.stack(error) * log_snr.exp(), log_snr)
-    _, bound = expected(process, denoise, COIN)
+    _, bound = expected(denoise, COIN)
     assert abs(nats / bound - 1) < 0.01
 
 
@@ -149,10 +149,10 @@ def test_flow_density_of_a_mixture(process):
     t = torch.full((16,), process.t_low, dtype=torch.float64)
     alpha = process.alpha(t)
     want = -(mixture.log_density(alpha[:, None] * x, t) + 2 * alpha.log()) / (2 * math.log(2))
-    found = ode(mixture, process, x, levels=None, probes=None)
+    found = ode(mixture, x, levels=None, probes=None)
     low, _ = process.log_snr_range  # the data's mean, which the prior does not have, is left in x_T times α
     assert (found - want).abs().max() < 4e-3 + math.exp(low / 2)
-    hutchinson = ode(mixture, process, x.repeat(8, 1), levels=None, probes=4, steps=64)
+    hutchinson = ode(mixture, x.repeat(8, 1), levels=None, probes=4, steps=64)
     assert abs(hutchinson.mean() - want.mean()) < 0.1
 
 
@@ -167,7 +167,7 @@ def test_flow_density_of_a_gaussian(process):
     end = alpha[1] * x * (last / first).sqrt() / process.prior_std
     log_p = -end.square() / 2 - math.log(process.prior_std * math.sqrt(2 * math.pi))
     want = -(log_p + 0.5 * (last / first).log() + alpha[1].log()).squeeze(1) / math.log(2)
-    found = ode(Gaussian(process, c), process, x, levels=None, probes=None, steps=128)
+    found = ode(Gaussian(process, c), x, levels=None, probes=None, steps=128)
     torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
 
 
@@ -175,28 +175,29 @@ def test_bin_width():
     """The same density on a grid of L levels costs log2(2/(L - 1)) less a dimension, up to its slope within a bin."""
     process = EDM()
     x = 0.5 * torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    density = ode(Gaussian(process, 0.5), process, x, levels=None, probes=None)
-    images = ode(Gaussian(process, 0.5), process, x, levels=256, probes=None)
+    density = ode(Gaussian(process, 0.5), x, levels=None, probes=None)
+    images = ode(Gaussian(process, 0.5), x, levels=256, probes=None)
     assert abs((images - density).mean() + math.log2(2 / 255)) < 2e-3
 
 
 def test_hutchinson_is_exact_on_diagonal_jacobians():
     process = Linear()
     x = torch.randn(4, 3, dtype=torch.float64)
-    exact, estimate = (ode(Gaussian(process, 0.5), process, x, levels=None, probes=p, steps=8) for p in (None, 1))
+    exact, estimate = (ode(Gaussian(process, 0.5), x, levels=None, probes=p, steps=8) for p in (None, 1))
     torch.testing.assert_close(exact, estimate, rtol=1e-6, atol=1e-6)
 
 
 def test_hutchinson_variance():
     """For a Jacobian J the estimate has the variance 2 Σ_{i≠j} J_ij² (J symmetric), within chi-square's 4 sigma."""
-    process, count = EDM(), 20000
+    count = 20000
     matrix = torch.tensor([[1.0, 0.6, -0.2], [0.6, 0.5, 0.3], [-0.2, 0.3, -1.0]], dtype=torch.float64)
 
-    def denoise(x, t):
-        return Estimate(torch.zeros_like(x), x @ matrix)
+    class Linear(Oracle):
+        def __call__(self, x, t):
+            return Estimate(torch.zeros_like(x), x @ matrix)
 
     x = torch.zeros(count, 3, dtype=torch.float64)
-    flow = _Flow(denoise, process, _probes(torch.arange(count), x, 1))
+    flow = _Flow(Linear(EDM()), _probes(torch.arange(count), x, 1))
     _, divergence = flow.velocity(x, 0.0)
     scale = -0.5  # dσ/dlog-SNR at σ = 1
     off = matrix.square().sum() - matrix.diagonal().square().sum()
@@ -208,25 +209,22 @@ def test_an_image_has_its_own_noise():
     process = straight()
     coins = torch.randint(0, 2, (6, 4)).double() * 2 - 1
     denoise = Atoms(process, torch.tensor([-1.0, 1.0]).double(), True)
-    whole = vlb(denoise, process, coins, 2)
-    part = vlb(denoise, process, coins[3:], 2, indices=torch.arange(3, 6))
+    whole = vlb(denoise, coins, 2)
+    part = vlb(denoise, coins[3:], 2, indices=torch.arange(3, 6))
     torch.testing.assert_close(whole.total[3:], part.total)
 
 
 def test_learned_ends_train_on_the_bound():
     process = Learned(learn_ends=True)
-    bits = vlb(Gaussian(process, 0.5), process, torch.linspace(-1, 1, 16).double().view(4, 4), levels=17, draws=8)
+    bits = vlb(Gaussian(process, 0.5), torch.linspace(-1, 1, 16).double().view(4, 4), levels=17, draws=8)
     bits.total.mean().backward()
     assert process.ends.grad.isfinite().all() and process.ends.grad.abs().min() > 0
 
 
 @pytest.mark.parametrize("call", [
-    lambda d, p, x: vlb(d, p, x, levels=1), lambda d, p, x: vlb(d, p, x, draws=0),
-    lambda d, p, x: vlb(d, p, x, draws=None),
-    lambda d, p, x: ode(d, p, x, steps=0), lambda d, p, x: ode(d, p, x, probes=0),
-    lambda d, p, x: ode(d, p, x, levels=0),
+    lambda d, x: vlb(d, x, levels=1), lambda d, x: vlb(d, x, draws=0), lambda d, x: vlb(d, x, draws=None),
+    lambda d, x: ode(d, x, steps=0), lambda d, x: ode(d, x, probes=0), lambda d, x: ode(d, x, levels=0),
 ])  # fmt: skip
 def test_mistakes(call):
-    process = Linear()
     with pytest.raises(ValueError, match=r"at least|none"):
-        call(Gaussian(process), process, torch.zeros(2, 2))
+        call(Gaussian(Linear()), torch.zeros(2, 2))

@@ -15,10 +15,18 @@ def start(scale=1.0):
     return scale * torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def draws():
-    generator = torch.Generator().manual_seed(1)
-    table = torch.randn(1000, 6, 2, dtype=torch.float64, generator=generator)
-    return lambda step: table[step]
+class Draws:
+    """The noise of `start` and of each step."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(1)
+        self.table = torch.randn(1000, 6, 2, dtype=torch.float64, generator=generator)
+
+    def initial(self):
+        return start()
+
+    def __call__(self, step):
+        return self.table[step]
 
 
 def run_peer(scheduler, eps, x, noise=None, monkeypatch=None):
@@ -40,10 +48,10 @@ def discrete_eps(denoise):
 def test_ddpm(ours, monkeypatch):
     """Named: clip_sample is on by default there; fixed_large has β at the first level, where neither adds noise."""
     process = Linear(steps=1000)
-    denoise, noise = Mixture(process), draws()
+    denoise, noise = Mixture(process), Draws()
     peer = diffusers.DDPMScheduler(**COMMON, clip_sample=False, variance_type=f"fixed_{ours.variance}")
     peer.set_timesteps(1000)
-    found = ours.sample(denoise, process, start(), noise)
+    found = ours.sample(denoise, noise)
     want = run_peer(peer, discrete_eps(denoise), start(), noise, monkeypatch)
     assert (found - want).abs().max() < TOLERANCE
 
@@ -58,12 +66,12 @@ def leading(process):
 def test_ddim(eta, monkeypatch):
     """Named: clip_sample is off; 'leading' starts below T - 1, so that both start from the same x at level 951/1000."""
     process = Linear(steps=1000)
-    denoise, noise = Mixture(process), draws()
+    denoise, noise = Mixture(process), Draws()
     peer = diffusers.DDIMScheduler(**COMMON, clip_sample=False, timestep_spacing="leading")
     peer.set_timesteps(STEPS)
     grid = leading(process)
     assert torch.equal(((peer.timesteps + 1).double() / 1000), grid[:-1])
-    found = DDIM(STEPS, eta=eta)(denoise, process, start(), grid, noise)
+    found = DDIM(STEPS, eta=eta)(denoise, start(), grid, noise)
     x = start()
     for i, t in enumerate(peer.timesteps):
         x = peer.step(discrete_eps(denoise)(peer, x, t, i), t, x, eta=eta, variance_noise=noise(i)).prev_sample
@@ -95,7 +103,7 @@ def test_euler():
     peer = diffusers.EDMEulerScheduler(sigma_min=0.02, sigma_max=10.0, sigma_data=0.5)
     peer.set_timesteps(STEPS)
     peer.is_scale_input_called = True
-    found = Euler()(denoise, process, start(10.0), edm_levels(peer), draws())
+    found = Euler()(denoise, start(10.0), edm_levels(peer), Draws())
     want = run_peer(peer, edm_eps(denoise), start(10.0))
     assert (found - want).abs().max() < TOLERANCE
 
@@ -119,7 +127,7 @@ def test_heun():
 
     peer._init_step_index(peer.timesteps[0])
     want = run_peer(peer, eps, x)
-    found = Heun()(denoise, process, process.alpha(grid[:1]) * x, grid, draws())
+    found = Heun()(denoise, process.alpha(grid[:1]) * x, grid, Draws())
     assert (found - want).abs().max() < TOLERANCE
 
 
@@ -139,7 +147,7 @@ def test_multistep(ours, name, settings, monkeypatch):
     at σ = 0, so UniPC-3 is compared up to there; its σ are float32.
     """
     process = Linear(steps=1000)
-    denoise, noise = Mixture(process), draws()
+    denoise, noise = Mixture(process), Draws()
     peer = getattr(diffusers, name)(**COMMON, beta_schedule="linear", final_sigmas_type="zero", **settings)
     peer.set_timesteps(STEPS)
     grid = process.time(-2 * peer.sigmas.double().log())
@@ -151,6 +159,6 @@ def test_multistep(ours, name, settings, monkeypatch):
     def eps(scheduler, x, t, i):
         return denoise(x, grid[i].expand(len(x))).eps
 
-    found = ours(denoise, process, start(), grid, noise)
+    found = ours(denoise, start(), grid, noise)
     want = run_peer(peer, eps, start(), noise if "sde" in str(settings) else None, monkeypatch)
     assert (found - want).abs().max() < TOLERANCE

@@ -38,13 +38,13 @@ def mixture():
     process = EDM()
     x = 10 * torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     denoise = Mixture(process)
-    return denoise, process, x, UniPC(order=3)(denoise, process, x, geometric(1536), NONE)
+    return denoise, x, UniPC(order=3)(denoise, x, geometric(1536), NONE)
 
 
 @pytest.mark.parametrize("sampler, low, high", ORDERS, ids=lambda v: str(v) if not isinstance(v, float) else "")
 def test_order(mixture, sampler, low, high):
-    denoise, process, x, true = mixture
-    errors = [(sampler(denoise, process, x, geometric(n), NONE) - true).norm() for n in (128, 512)]
+    denoise, x, true = mixture
+    errors = [(sampler(denoise, x, geometric(n), NONE) - true).norm() for n in (128, 512)]
     assert low <= math.log2(errors[0] / errors[1]) / 2 <= high
 
 
@@ -66,7 +66,7 @@ def test_every_prediction_samples_alike(process, prediction):
     grid = process.time(torch.linspace(max(low, -6.0), min(high, 6.0), 9, dtype=torch.float64))
     x = noise(-1).double() * torch.hypot(process.alpha(grid[0]), process.sigma(grid[0]))
     for cls in SAMPLERS.values():
-        found, want = (cls(steps=8)(denoise, process, x, grid, noise) for denoise in (denoiser, oracle))
+        found, want = (cls(steps=8)(denoise, x, grid, noise) for denoise in (denoiser, oracle))
         torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
 
 
@@ -75,11 +75,10 @@ def test_every_prediction_samples_alike(process, prediction):
 def test_a_known_image_is_reached(process, name):
     """Where the data are one point every sampler ends there, on every grid, from noise to noise-free data."""
     point = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
-    noise = noise_stream(0, torch.arange(5), (2,))
+    noise = noise_stream(0, torch.arange(5), (2,), dtype=torch.float64)
     for grid in (None, *(cls() for cls in GRIDS.values())):
         sampler = SAMPLERS[name](steps=40, grid=grid)
-        x = process.prior_std * noise(-1).double()
-        found = sampler.sample(Atoms(process, point), process, x, noise)
+        found = sampler.sample(Atoms(process, point), noise)
         spread = 4 * process.sigma(torch.tensor([process.t_min])).item()
         assert (found - point).abs().max() <= spread + 1e-2 * (process.t_low == process.t_min) + 1e-9
 
@@ -105,8 +104,8 @@ def test_every_combination_runs(process, prediction, name):
     plain, worse = denoiser.given({}), Denoiser(Affine(2), process, denoiser.prediction).given({})
     guided = (
         plain,
-        Threshold(ClassifierFree(plain, worse, 2.0), process),
-        Interval(Autoguidance(plain, worse, 1.5), plain, process, 0.3, 3.0),
+        Threshold(ClassifierFree(plain, worse, 2.0)),
+        Interval(Autoguidance(plain, worse, 1.5), plain, 0.3, 3.0),
     )
     sampler = SAMPLERS[name](steps=5)
     for denoise in guided:
@@ -114,8 +113,7 @@ def test_every_combination_runs(process, prediction, name):
 
         def run(indices, denoise=denoise, bar=bar):
             noise = noise_stream(3, torch.tensor(indices), (2,))
-            x = process.prior_std * noise(-1)
-            return sampler.sample(denoise, process, x, noise, progress=lambda *done: bar.append(done))
+            return sampler.sample(denoise, noise, progress=lambda *done: bar.append(done))
 
         whole = run([0, 1, 2])
         assert whole.isfinite().all() and whole.dtype == torch.float32
@@ -123,15 +121,15 @@ def test_every_combination_runs(process, prediction, name):
         torch.testing.assert_close(torch.cat([run([0]), run([1, 2])]), whole, rtol=1e-4, atol=1e-4)
 
 
-def affine_steps(sampler, denoise, process):
+def affine_steps(sampler, denoise):
     """The gain of x and of fresh noise in each step, for a linear denoiser."""
-    grid = sampler.times(process)
+    grid = sampler.times(denoise.process)
     one, zero = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
     for i in range(len(grid) - 1):
         pair = grid[i : i + 2]
         yield (
-            sampler(denoise, process, one, pair, lambda step: zero).item(),
-            sampler(denoise, process, zero, pair, lambda step: one).item(),
+            sampler(denoise, one, pair, lambda step: zero).item(),
+            sampler(denoise, zero, pair, lambda step: one).item(),
         )
 
 
@@ -139,7 +137,7 @@ def affine_steps(sampler, denoise, process):
 def test_ancestral_variance_by_recursion(c2, variance, end):
     """DDPM on N(0, c²) with T = 1000, against the recursion in plain numbers, and against the stated end."""
     process, total = Linear(steps=1000), 1.0
-    for gain, fresh in affine_steps(DDPM(1000, variance=variance), Gaussian(process, c2**0.5), process):
+    for gain, fresh in affine_steps(DDPM(1000, variance=variance), Gaussian(process, c2**0.5)):
         total = gain**2 * total + fresh**2
     betas = [1e-4 + (0.02 - 1e-4) * i / 999 for i in range(1000)]
     bars = [1.0]
@@ -165,7 +163,7 @@ def test_ancestral_variance_on_every_process(process, variance):
     sampler = DDPM(100, variance=variance)
     grid = sampler.times(process)
     alpha, sigma = process.alpha(grid).tolist(), process.sigma(grid).tolist()
-    for i, (gain, fresh) in enumerate(affine_steps(sampler, Gaussian(process, c2**0.5), process)):
+    for i, (gain, fresh) in enumerate(affine_steps(sampler, Gaussian(process, c2**0.5))):
         found = gain**2 * found + fresh**2
         ratio = alpha[i] / alpha[i + 1]
         forward = sigma[i] ** 2 - ratio**2 * sigma[i + 1] ** 2
@@ -177,23 +175,22 @@ def test_ancestral_variance_on_every_process(process, variance):
     assert abs(found / want - 1) < 1e-9
     if variance == "small":
         other = 1.0
-        for gain, fresh in affine_steps(DDIM(100, eta=1.0), Gaussian(process, c2**0.5), process):
+        for gain, fresh in affine_steps(DDIM(100, eta=1.0), Gaussian(process, c2**0.5)):
             other = gain**2 * other + fresh**2
         assert abs(other / want - 1) < 1e-9
 
 
 def test_ancestral_variance_by_sampling():
     process, count = Linear(steps=1000), 2000
-    noise = noise_stream(0, torch.arange(count), (1,))
-    x = DDPM(1000).sample(Gaussian(process, 0.5), process, noise(-1).double(), noise)
+    noise = noise_stream(0, torch.arange(count), (1,), dtype=torch.float64)
+    x = DDPM(1000).sample(Gaussian(process, 0.5), noise)
     assert abs(x.var() - 0.24613) < 3 * 0.24613 * (2 / count) ** 0.5
 
 
 def test_ddpm_is_ddim_with_eta_1():
     process = Linear(steps=100)
-    noise = noise_stream(0, torch.arange(4), (1,))
-    x = noise(-1).double()
-    a, b = (s.sample(Gaussian(process), process, x, noise) for s in (DDPM(100), DDIM(100, eta=1.0)))
+    noise = noise_stream(0, torch.arange(4), (1,), dtype=torch.float64)
+    a, b = (s.sample(Gaussian(process), noise) for s in (DDPM(100), DDIM(100, eta=1.0)))
     torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
@@ -209,7 +206,7 @@ def test_posterior_sampling(process, sampler):
     ends = process.alpha(grid[0]).item(), process.alpha(grid[-1]).item()
     impulse = torch.eye(steps + 1, dtype=torch.float64)
     start = ends[0] * impulse[:, -1:]
-    gains = sampler(Gaussian(process), process, start, grid, lambda i: impulse[:, i : i + 1]) / ends[1]
+    gains = sampler(Gaussian(process), start, grid, lambda i: impulse[:, i : i + 1]) / ends[1]
     whole = gains[-1].item()
     error = (1 - whole) ** 2 + whole**2 + gains[:-1].square().sum().item()
     assert abs(10 * math.log10(error / 0.5) - 3.01) < 0.05
@@ -218,9 +215,8 @@ def test_posterior_sampling(process, sampler):
 @pytest.mark.parametrize("make", [Euler, Heun])
 def test_churn_where_no_signal_is_left(make):
     """s is infinite at the start of rectified flow; there is no noise to add there, and afterwards there is."""
-    process = Rectified()
-    x, noise = torch.ones(1, 1, dtype=torch.float64), noise_stream(0, torch.arange(1), (1,))
-    plain, churned = (make(8, churn=c).sample(Gaussian(process), process, x, noise) for c in (0.0, 4.0))
+    noise = noise_stream(0, torch.arange(1), (1,), dtype=torch.float64)
+    plain, churned = (make(8, churn=c).sample(Gaussian(Rectified()), noise) for c in (0.0, 4.0))
     assert churned.isfinite().all() and churned != plain
 
 

@@ -1,10 +1,11 @@
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 from test_restore import draw, prior
 
-from genmods.diffusion import consistent, per_sample
+from genmods.diffusion import NoiseProcess, consistent, per_sample
 from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified, Sigmoid, VarianceExploding
 from genmods.diffusion.samplers import DPMpp2MSDE
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
@@ -29,7 +30,7 @@ def test_one_call_is_the_posterior_mean(process):
     for sigma in (0.05, 0.4):
         y = truth + sigma * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         exact = gaussian.posterior_mean(Identity(), y, sigma).clamp(-1, 1)
-        assert torch.allclose(denoise(y, (gaussian.denoise(process), process), sigma), exact, atol=1e-6)
+        assert torch.allclose(denoise(y, gaussian.denoise(process), sigma), exact, atol=1e-6)
 
 
 def test_samples_err_twice_as_much_as_the_mean():
@@ -37,13 +38,27 @@ def test_samples_err_twice_as_much_as_the_mean():
     gaussian, process = prior(1), Cosine()
     gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)  # hardly a pixel leaves [-1, 1]
     truth = draw(gaussian, 40).double()
-    model = (gaussian.denoise(process), process)
+    model = gaussian.denoise(process)
     y = truth + 0.2 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     mean = denoise(y, model, 0.2)
     draws = denoise_samples(y, model, 0.2, samples=16)
     ratio = (draws - truth).square().mean() / (mean - truth).square().mean()
     assert abs(10 * math.log10(ratio) - 3.01) < 0.3
     assert (draws.mean(0) - mean).square().mean() < 0.1 * (mean - truth).square().mean()
+
+
+@dataclass
+class Scalar:
+    """The denoiser of N(0, c²), which notes when it is asked."""
+
+    process: NoiseProcess
+    c: float
+    asked: list[float]
+
+    def __call__(self, x, t):
+        self.asked.append(t[0].item())
+        alpha, sigma = per_sample(self.process.alpha(t), x), per_sample(self.process.sigma(t), x)
+        return consistent(self.process, x, alpha * self.c**2 / (alpha**2 * self.c**2 + sigma**2) * x, t)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +73,8 @@ def test_draws_spread_as_the_posterior_does(process, sigma):
     t = matching_time(process, torch.tensor([sigma], dtype=torch.float64))
     grid = grid_below(process, sampler, t.item())
     for c in (0.05, 0.3, 1.0):
-
-        def denoise(x, t, c=c):
-            asked.append(t[0].item())
-            alpha, s = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
-            return consistent(process, x, alpha * c**2 / (alpha**2 * c**2 + s**2) * x, t)
-
-        draws = sampler(denoise, process, process.alpha(t) * units[:, -1:], grid, lambda i: units[:, i : i + 1])
+        denoiser = Scalar(process, c, asked)
+        draws = sampler(denoiser, process.alpha(t) * units[:, -1:], grid, lambda i: units[:, i : i + 1])
         share = c**2 / (c**2 + sigma**2)
         assert abs(draws[-1].item() / share - 1) < 2e-3
         assert abs(draws[:-1].square().sum().item() / (share * sigma**2) - 1) < 0.1
@@ -75,14 +85,14 @@ def test_draws_spread_as_the_posterior_does(process, sigma):
 def test_the_least_noise_takes_one_step(process):
     x = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
     gaussian = Gaussian(torch.zeros(1, 2, 2, dtype=torch.float64), torch.eye(4, dtype=torch.float64))
-    model = (gaussian.denoise(process), process)
+    model = gaussian.denoise(process)
     assert (denoise_samples(x, model, 1e-3, samples=2) - x).abs().max() < 1e-5
 
 
 def test_no_noise_changes_nothing():
     gaussian = prior(1)
     x = draw(gaussian, 2)
-    assert torch.equal(denoise(x, (gaussian.denoise(Cosine()), Cosine()), 0.0), x)
+    assert torch.equal(denoise(x, gaussian.denoise(Cosine()), 0.0), x)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2, 0.5])
@@ -104,7 +114,7 @@ def test_the_model_refines_the_noise_level():
     for sigma in (0.05, 0.2):
         y = truth + sigma * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
         for start in (0.5, 2.0):
-            found = refine_sigma(gaussian.denoise(process), process, y, torch.full((16,), start * sigma), rounds=6)
+            found = refine_sigma(gaussian.denoise(process), y, torch.full((16,), start * sigma), rounds=6)
             assert abs(found.mean() / sigma - 1) < 0.1
 
 
@@ -113,7 +123,7 @@ def test_other_noise_is_removed(corruption):
     gaussian = prior(1, 16)
     truth = draw(gaussian, 4)
     y = corruption(truth, torch.arange(4))
-    restored = denoise_corruption(y, (gaussian.denoise(Cosine()), Cosine()), corruption, samples=4).mean(0)
+    restored = denoise_corruption(y, gaussian.denoise(Cosine()), corruption, samples=4).mean(0)
     assert (restored - truth).square().mean() < 0.35 * (y - truth).square().mean()
 
 

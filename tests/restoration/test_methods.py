@@ -90,7 +90,7 @@ def test_guidance_by_the_exact_covariance_is_exact(process):
     for operator, sigma_y in ((BoxMask(), 0.0), (BoxMask(), 0.3), (Average(2), 0.1), (GaussianBlur(0.8), 0.2)):
         for prior, method in ((isotropic, PiGDM(prior_std=0.6)), (full, MMPS(iterations=80))):
             y = operator(torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
-            guided = method.guide(prior.denoise(process), process, Measurement(operator, y, sigma_y))
+            guided = method.guide(prior.denoise(process), Measurement(operator, y, sigma_y))
             exact = prior.posterior(operator, y, sigma_y).denoise(process)
             for u in (0.1, 0.5, 0.9):
                 t = torch.tensor([process.t_low + u * (process.t_max - process.t_low)], dtype=torch.float64)
@@ -152,9 +152,8 @@ def test_every_method_pulls_towards_the_measurement(make, process):
     denoise = prior.denoise(process)
 
     def run(rows):
-        noise = noise_stream(1, rows, (1, 4, 4))
-        measurement = Measurement(operator, operator(truth[rows]), 0.0)
-        return method.sample(denoise, process, measurement, process.prior_std * noise(-1).double(), noise)
+        noise = noise_stream(1, rows, (1, 4, 4), dtype=torch.float64)
+        return method.sample(denoise, Measurement(operator, operator(truth[rows]), 0.0), noise)
 
     whole = run(torch.arange(3))
     assert whole.isfinite().all()
@@ -168,8 +167,8 @@ def test_diffpir_without_noise_projects():
     process = Cosine()
     y = torch.tensor([[[[0.3, 0.0, -0.2, 0.0]]]], dtype=torch.float64)
     operator = Mask(torch.tensor([[True, False, True, False]]))
-    noise = noise_stream(0, torch.arange(1), (1, 1, 4))
-    x = DiffPIR().sample(prior.denoise(process), process, Measurement(operator, y), noise(-1).double(), noise)
+    noise = noise_stream(0, torch.arange(1), (1, 1, 4), dtype=torch.float64)
+    x = DiffPIR().sample(prior.denoise(process), Measurement(operator, y), noise)
     assert torch.allclose(operator(x), y, atol=1e-10)
 
 

@@ -1,9 +1,11 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
-from genmods.diffusion import consistent
+from genmods.diffusion import NoiseProcess, consistent
 from genmods.diffusion.processes import EDM, Cosine
 from genmods.restoration.corruption import PoissonNoise
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
@@ -46,7 +48,7 @@ def test_every_operator_is_inverted_better_than_by_its_pseudo_inverse(name, sigm
     truth = draw(gaussian, 6)
     y = operator(truth)
     y = y + sigma_y * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    restored = restore(y, operator, (gaussian.denoise(Cosine()), Cosine()), sigma_y=sigma_y, samples=16).mean(0)
+    restored = restore(y, operator, gaussian.denoise(Cosine()), sigma_y=sigma_y, samples=16).mean(0)
     error, naive = ((x - truth).square().mean() for x in (restored, operator.pinv(y)))
     assert error < naive + 1e-6
     assert restored.shape == truth.shape and restored.dtype == torch.float32
@@ -58,14 +60,14 @@ def test_every_method_runs_on_noise_and_on_a_variance_exploding_process(name):
     truth = draw(gaussian, 2)
     for process, sigma_y in ((Cosine(), 0.1), (EDM(), 0.0)):
         operator = Compose([GaussianBlur(0.7), BoxMask()])
-        restored = restore(operator(truth), operator, (gaussian.denoise(process), process), name, sigma_y)
+        restored = restore(operator(truth), operator, gaussian.denoise(process), name, sigma_y)
         assert restored.isfinite().all() and restored.abs().max() <= 1
 
 
 def test_a_sample_depends_on_seed_image_and_number_alone():
     gaussian = prior(1)
     truth = draw(gaussian, 3)
-    model = (gaussian.denoise(Cosine()), Cosine())
+    model = gaussian.denoise(Cosine())
     masks = Mask(torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(2)) > 0.5)
     whole = restore(truth, masks, model, samples=3, batch_size=64)
     assert torch.allclose(whole, restore(truth, masks, model, samples=3, batch_size=2), atol=1e-5)
@@ -79,14 +81,14 @@ def test_known_pixels_are_bit_identical():
     truth = draw(gaussian, 50)
     known = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(3)) > torch.rand(50, 1, 1, 1)
     for name in BUILTINS["method"]:
-        filled = restore(truth, Mask(known), (gaussian.denoise(Cosine()), Cosine()), name, samples=2, steps=4)
+        filled = restore(truth, Mask(known), gaussian.denoise(Cosine()), name, samples=2, steps=4)
         assert torch.equal(torch.where(known, filled, 0), torch.where(known, truth, 0).expand(2, -1, -1, -1, -1))
 
 
 def test_progress_counts_every_step():
     gaussian = prior(1)
     seen = []
-    model = (gaussian.denoise(Cosine()), Cosine())
+    model = gaussian.denoise(Cosine())
     restore(draw(gaussian, 3), Identity(), model, steps=5, batch_size=2, progress=lambda *p: seen.append(p))
     assert seen == [(k, 10) for k in range(1, 11)]
 
@@ -105,6 +107,15 @@ class Model:
         return prior(1).denoise(self.process)
 
 
+@dataclass
+class OneConvolution:
+    process: NoiseProcess
+    network: torch.nn.Module
+
+    def __call__(self, x, t):
+        return consistent(self.process, x, self.network(x), t)
+
+
 class Weights(Model):
     """A task whose network has weights in float32 and does not take anything else."""
 
@@ -115,10 +126,7 @@ class Weights(Model):
         torch.nn.init.constant_(network.weight, 0.5)
         torch.nn.init.zeros_(network.bias)
 
-        def denoised(x, t):
-            return consistent(self.process, x, network(x), t)
-
-        return denoised
+        return OneConvolution(self.process, network)
 
 
 def test_labels_and_masks_reach_the_model():
@@ -160,14 +168,14 @@ def test_labels_and_masks_reach_the_model():
 def test_mistakes_are_one_clear_line(broken, line):
     gaussian = prior(1)
     with pytest.raises(UserError, match=line) as error:
-        broken(draw(gaussian, 1), (gaussian.denoise(Cosine()), Cosine()))
+        broken(draw(gaussian, 1), gaussian.denoise(Cosine()))
     assert "\n" not in str(error.value)
 
 
 def test_restores_where_no_gradients_are_kept():
     """Lightning validates and tests in this mode, in which no gradient can be taken."""
     gaussian, operator = prior(), BoxMask()
-    model, truth = (gaussian.denoise(Cosine()), Cosine()), draw(gaussian, 2)
+    model, truth = gaussian.denoise(Cosine()), draw(gaussian, 2)
     expected = restore(operator(truth), operator, model, "mmps", steps=4)
     with torch.inference_mode():
         found = restore(operator(truth), operator, model, "mmps", steps=4)
@@ -177,7 +185,7 @@ def test_restores_where_no_gradients_are_kept():
 def test_measurements_beyond_the_range_of_images():
     """Noise and an operator that enlarges take y out of [-1, 1]; such measurements are restored."""
     gaussian = prior(1)
-    model, truth = (gaussian.denoise(Cosine()), Cosine()), draw(gaussian, 2)
+    model, truth = gaussian.denoise(Cosine()), draw(gaussian, 2)
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     weights = Diagonal(torch.tensor([50.0]).view(1, 1, 1))
     sharpened = KernelBlur([-1.0, 2.1, -1.0, -1.0, 2.1, -1.0, -1.0, 2.1, -1.0])

@@ -12,6 +12,19 @@ def ar1(size: int, rho: float, std: float = 1.0) -> Gaussian:
     return Gaussian(torch.zeros(1, 1, size, dtype=torch.float64), std**2 * rho ** distance.double())
 
 
+class Draws:
+    """Noise by a function of the step, that of the start being step -1."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def initial(self):
+        return self.draw(-1)
+
+    def __call__(self, step):
+        return self.draw(step)
+
+
 def law(method, gaussian, process, operator, sigma_y=0.0):
     """(slope, cov): x ~ N(slope y, cov), both on flattened images, for a method that is affine in x, y and its noise.
 
@@ -24,16 +37,15 @@ def law(method, gaussian, process, operator, sigma_y=0.0):
         drawn.append(step)
         return torch.zeros(1, *shape, dtype=torch.float64)
 
-    method.sample(denoise, process, Measurement(operator, like, sigma_y), torch.zeros_like(gaussian.mean[None]), count)
-    moments = {step: place for place, step in enumerate(dict.fromkeys([-1, *drawn]))}
+    method.sample(denoise, Measurement(operator, like, sigma_y), Draws(count))
+    moments = {step: place for place, step in enumerate(dict.fromkeys(drawn))}
     units = torch.eye(size * len(moments) + like.numel(), dtype=torch.float64)
     measured = units[:, size * len(moments) :].reshape(-1, *like.shape[1:])
 
     def noise(step):
         return units[:, size * moments[step] : size * (moments[step] + 1)].reshape(-1, *shape)
 
-    start = process.prior_std * noise(-1)
-    x = method.sample(denoise, process, Measurement(operator, measured, sigma_y), start, noise)
+    x = method.sample(denoise, Measurement(operator, measured, sigma_y), Draws(noise))
     on_noise, on_y = x.flatten(1).T.split([size * len(moments), like.numel()], dim=1)
     return on_y, on_noise @ on_noise.T
 

@@ -6,6 +6,7 @@ Each strip is a grid: a row an image, a column a noise level or a stage.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from genmods.callbacks.shared import Every, judged
 from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
+from genmods.diffusion.denoiser import DenoiserWrapper
 from genmods.restoration.denoising import mmse
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.ddnm import DDNM
@@ -86,25 +88,29 @@ class DiffusionStrip(Strip):
     def columns(self, task: DiffusionTask) -> list[Tensor]:
         assert self.images is not None
         x0 = task.encode(self.images)
-        eps, process = _stream(x0, self.seed)(-1), task.process
+        eps, process = _stream(x0, self.seed).initial(), task.process
         forward = []
         for t in torch.linspace(process.t_min, process.t_max, self.stages, device=x0.device):
             forward.append(task.decode(_unit(process.diffuse(x0, eps, t.expand(len(x0))), process, t[None])))
         return forward + self._reverse(task, x0)
 
     def _reverse(self, task: DiffusionTask, like: Tensor) -> list[Tensor]:
-        denoise, process = self.denoise(task), task.process
-        seen: list[Tensor] = []
+        watched = _Watched(self.denoise(task))
+        last = task.sampler.sample(watched, _stream(like, self.seed))
+        chosen = torch.linspace(0, len(watched.seen) - 1, self.stages - 1).round().int().tolist()
+        return [task.decode(watched.seen[i]) for i in chosen] + [task.decode(last)]
 
-        def watched(x: Tensor, t: Tensor) -> Estimate:
-            estimate = denoise(x, t)
-            seen.append(estimate.x0)
-            return estimate
 
-        noise = _stream(like, self.seed)
-        last = task.sampler.sample(watched, process, process.prior_std * noise(-1), noise)
-        chosen = torch.linspace(0, len(seen) - 1, self.stages - 1).round().int().tolist()
-        return [task.decode(seen[i]) for i in chosen] + [task.decode(last)]
+@dataclass(frozen=True)
+class _Watched(DenoiserWrapper):
+    """A denoiser that keeps its estimates of x0."""
+
+    seen: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        estimate = self.denoiser(x_t, t)
+        self.seen.append(estimate.x0)
+        return estimate
 
 
 def _unit(x: Tensor, process: NoiseProcess, t: Tensor) -> Tensor:
@@ -128,12 +134,12 @@ class DenoiseStrip(Strip):
     def columns(self, task: DiffusionTask) -> list[Tensor]:
         assert self.images is not None
         x0 = task.encode(self.images)
-        eps, denoise = _stream(x0, self.seed)(-1), self.denoise(task)
+        eps, denoise = _stream(x0, self.seed).initial(), self.denoise(task)
         columns = [self.images]
         for sigma in self.sigmas:
             level = torch.full((len(x0),), 2 * sigma / 255, device=x0.device)
             noisy = x0 + 2 * sigma / 255 * eps
-            columns += [task.decode(noisy), task.decode(mmse(denoise, task.process, noisy, level))]
+            columns += [task.decode(noisy), task.decode(mmse(denoise, noisy, level))]
         return columns
 
 
@@ -157,11 +163,10 @@ class InpaintStrip(Strip):
         images, operator = self.images, BoxMask()
         assert images is not None
         measured = operator(images)
-        denoise, process = self.denoise(task), task.process
+        denoise = self.denoise(task)
         columns = [images, measured]
         for copy in range(self.copies):
             noise = _stream(images, self.seed + copy)
-            start = process.prior_std * noise(-1)
             measurement = Measurement(operator, measured)
-            columns.append(DDNM(steps=self.steps).sample(denoise, process, measurement, start, noise).clamp(-1, 1))
+            columns.append(DDNM(steps=self.steps).sample(denoise, measurement, noise).clamp(-1, 1))
         return columns

@@ -65,14 +65,14 @@ def _guided(
     plain = task.denoise(cond)
     guided: Denoise
     if options.classifier:
-        guided = ClassifierGuidance(plain, task.process, CleanClassifier(plain, other, labels), weight)
+        guided = ClassifierGuidance(plain, CleanClassifier(plain, other, labels), weight)
     elif options.worse:
         guided = Autoguidance(plain, other.denoise(cond), weight)
     else:
         guided = task.denoise(cond, weight)
     if options.interval:
-        guided = Interval(guided, plain, task.process, *options.interval)
-    return guided if options.threshold is None else Threshold(guided, task.process, options.threshold)
+        guided = Interval(guided, plain, *options.interval)
+    return guided if options.threshold is None else Threshold(guided, options.threshold)
 
 
 def companion(task: DiffusionTask, options: argparse.Namespace) -> Any:

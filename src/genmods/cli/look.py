@@ -100,7 +100,7 @@ def seen(task: Any, image: Tensor, label: Tensor | None, sigma: float) -> tuple[
     calls: list[tuple] = []
     handle = task.denoiser.network.register_forward_pre_hook(lambda _, inputs: calls.append(inputs))
     with torch.no_grad():
-        mmse(task.denoise(task.told(torch.tensor([-1]) if label is None else label)), task.process, noisy, level)
+        mmse(task.denoise(task.told(torch.tensor([-1]) if label is None else label)), noisy, level)
     handle.remove()
     return noisy[0] if task.codec is None else image, calls[0]
 

@@ -6,8 +6,8 @@ nothing of the process' own time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,33 @@ from torch import Tensor, nn
 from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
 
-Denoise = Callable[[Tensor, Tensor], Estimate]
-"""(x_t [B, ...], t [B]) -> Estimate. Samplers take one; a guidance makes one of one or more."""
-
 Condition = dict[str, Tensor]
+
+
+@runtime_checkable
+class Denoise(Protocol):
+    """What samplers, likelihoods and restoration take: a process, and the estimate of its data at x_t.
+
+    A `Denoiser`, one with its condition bound, one or several under guidance, or any object of this form.
+    """
+
+    @property
+    def process(self) -> NoiseProcess:
+        """The noise process of x_t."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, /) -> Estimate:
+        """The estimate at `x_t` [B, ...] and times `t` [B]."""
+
+
+@dataclass(frozen=True)
+class DenoiserWrapper:
+    """A denoiser made of another one, with the same process; a subclass defines `__call__`."""
+
+    denoiser: Denoise
+
+    @property
+    def process(self) -> NoiseProcess:
+        return self.denoiser.process
 
 
 class Denoiser(nn.Module):
@@ -69,8 +92,8 @@ class Denoiser(nn.Module):
 
 
 @dataclass(frozen=True)
-class Given:
-    """A denoiser and its condition: a `Denoise`."""
+class Given(DenoiserWrapper):
+    """A `Denoiser` and its condition: a `Denoise`."""
 
     denoiser: Denoiser
     cond: Condition

@@ -22,6 +22,20 @@ class Grid:
         raise NotImplementedError
 
 
+def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Tensor:
+    """The times of `steps` steps on `grid`, or on the process' own one where it is None.
+
+    Returns:
+        Float64 times [steps + 1], falling from `t_max` to `t_min`.
+
+    Raises:
+        ValueError: If a discrete process has fewer levels than `steps`.
+    """
+    if process.times is not None and steps > len(process.times):
+        raise ValueError(f"steps={steps}: the process has only {len(process.times)} levels")
+    return process.schedule(steps) if grid is None else grid(process, steps)
+
+
 def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
     """The times of rising `log_snr`, made to start at t_max, and t_min behind them where they are one too few."""
     times = process.time(log_snr).detach()

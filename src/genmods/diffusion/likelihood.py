@@ -41,8 +41,7 @@ class Bits(NamedTuple):
 
 
 def vlb(
-    denoise: Denoise,
-    process: NoiseProcess,
+    denoiser: Denoise,
     x0: Tensor,
     levels: int = 256,
     draws: int | None = 16,
@@ -59,7 +58,8 @@ def vlb(
     if draws is not None and draws < 1:
         raise ValueError(f"draws={draws}: must be at least 1, or None for every noise level")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices.to(x0.device)
-    noise, grid = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device), process.times
+    noise = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device, x0.dtype)
+    process, grid = denoiser.process, denoiser.process.times
     if grid is None and draws is None:
         raise ValueError("draws=None visits every noise level, and a continuous process has none: give draws")
     count = len(grid) - 1 if draws is None and grid is not None else draws or 1
@@ -69,10 +69,10 @@ def vlb(
     diffusion = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     for k in range(count):
         u = (start + k / count) % 1
-        diffusion = diffusion + _diffusion(denoise, process, x0, noise(k).to(x0), u, grid) / count
+        diffusion = diffusion + _diffusion(denoiser, x0, noise(k), u, grid) / count
     bits = [
         term / (x0[0].numel() * math.log(2))
-        for term in (_prior(process, x0), diffusion, _reconstruction(process, x0, noise(-1).to(x0), levels))
+        for term in (_prior(process, x0), diffusion, _reconstruction(process, x0, noise.initial(), levels))
     ]
     return Bits(bits[0] + bits[1] + bits[2], *bits)
 
@@ -86,16 +86,15 @@ def _sum(x: Tensor) -> Tensor:
     return x.double().flatten(1).sum(1)
 
 
-def _diffusion(
-    denoise: Denoise, process: NoiseProcess, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None
-) -> Tensor:
+def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None) -> Tensor:
     """One draw of the diffusion term, nats [B], at the times that u in [0, 1) [B] chooses: its mean is the term."""
+    process = denoiser.process
     if grid is None:
         t, fall = process.spread(u)
-        return 0.5 * fall * _sum((denoise(process.diffuse(x0, eps, t), t).eps - eps).square())
+        return 0.5 * fall * _sum((denoiser(process.diffuse(x0, eps, t), t).eps - eps).square())
     step = (u * (len(grid) - 1) + 1e-9).long()
     s, t = grid.to(u.device)[step], grid.to(u.device)[step + 1]
-    error = _sum((denoise(process.diffuse(x0, eps, t), t).x0 - x0).square())
+    error = _sum((denoiser(process.diffuse(x0, eps, t), t).x0 - x0).square())
     return 0.5 * (len(grid) - 1) * (process.log_snr(s).exp() - process.log_snr(t).exp()) * error
 
 
@@ -121,8 +120,7 @@ def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, levels: int)
 
 @torch.no_grad()
 def ode(
-    denoise: Denoise,
-    process: NoiseProcess,
+    denoiser: Denoise,
     x0: Tensor,
     levels: int | None = 256,
     steps: int = 64,
@@ -139,7 +137,7 @@ def ode(
     if steps < 1 or (probes is not None and probes < 1):
         raise ValueError(f"steps={steps}, probes={probes}: must be at least 1 (probes None: exact)")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices
-    size, width = x0[0].numel(), 1.0
+    process, size, width = denoiser.process, x0[0].numel(), 1.0
     if levels is not None:
         _check_levels(levels)
         width = 2 / (levels - 1)
@@ -148,7 +146,7 @@ def ode(
     x, log_det = per_sample(process.alpha(first), x0) * x0, size * process.alpha(first).log()
     low, high = process.log_snr_range
     h = (low - high) / steps
-    flow = _Flow(denoise, process, _probes(indices, x0, probes))
+    flow = _Flow(denoiser, _probes(indices, x0, probes))
     for k in range(steps):
         x, change = flow.step(x, high + k * h, h)
         log_det = log_det + change
@@ -169,18 +167,18 @@ def _probes(indices: Tensor, x0: Tensor, probes: int | None) -> list[Tensor]:
 class _Flow(NamedTuple):
     """The probability flow over the log-SNR, and the divergence of its velocity."""
 
-    denoise: Denoise
-    process: NoiseProcess
+    denoiser: Denoise
     probes: list[Tensor]
 
     def velocity(self, x: Tensor, log_snr: float) -> tuple[Tensor, Tensor]:
         """dx/dlog-SNR [B, ...] and its divergence [B]."""
-        t = self.process.time(torch.tensor([log_snr], dtype=torch.float64, device=x.device)).expand(len(x))
-        rate = self.process.log_snr_rate(t)
+        process = self.denoiser.process
+        t = process.time(torch.tensor([log_snr], dtype=torch.float64, device=x.device)).expand(len(x))
+        rate = process.log_snr_rate(t)
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            estimate = self.denoise(x, t)
-            alpha_rate, sigma_rate = self.process.alpha_rate(t) / rate, self.process.sigma_rate(t) / rate
+            estimate = self.denoiser(x, t)
+            alpha_rate, sigma_rate = process.alpha_rate(t) / rate, process.sigma_rate(t) / rate
             value = per_sample(alpha_rate, x) * estimate.x0 + per_sample(sigma_rate, x) * estimate.eps
             divergence = torch.zeros_like(t)
             for probe in self.probes:

@@ -40,13 +40,13 @@ def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
     return process.time((-2 * precise(sigma).log()).clamp(low, high))
 
 
-def mmse(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tensor) -> Tensor:
+def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
     """E[x | y] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
-    t = matching_time(process, sigma)
-    return denoise(per_sample(process.alpha(t), y) * y, t).x0
+    t = matching_time(denoiser.process, sigma)
+    return denoiser(per_sample(denoiser.process.alpha(t), y) * y, t).x0
 
 
-def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
+def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
     """A noise level [B] that agrees with the model: ‖y - x̂‖² = σ² (N - div x̂), the fixed point of the MMSE estimate.
 
     (By Tweedie's formula the mean square error is σ² div x̂/N, and by orthogonality it is σ² less the residual.) The
@@ -55,9 +55,9 @@ def refine_sigma(denoise: Denoise, process: NoiseProcess, y: Tensor, sigma: Tens
     size = y[0].numel()
     for k in range(rounds):
         sign = (random.normal(torch.full((len(y),), k), size) > 0).to(y).view_as(y) * 2 - 1
-        x = mmse(denoise, process, y, sigma)
+        x = mmse(denoiser, y, sigma)
         step = 0.1 * per_sample(sigma, y)
-        divergence = (sign * (mmse(denoise, process, y + step * sign, sigma) - x) / step).flatten(1).sum(1)
+        divergence = (sign * (mmse(denoiser, y + step * sign, sigma) - x) / step).flatten(1).sum(1)
         left = (1 - divergence / size).clamp(0.05, 1)
         sigma = ((y - x).square().flatten(1).mean(1) / left).sqrt().clamp_min(SMALLEST)
     return sigma
@@ -69,7 +69,7 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     prior = Prior.of(model)
     y = prior.typed(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
-    return refine_sigma(prior.denoise(y, label), prior.process, y, sigma)
+    return refine_sigma(prior.denoise(y, label), y, sigma)
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
 
 
 def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tensor:
-    estimate = mmse(prior.denoise(y, label), prior.process, y, levels.clamp_min(SMALLEST))
+    estimate = mmse(prior.denoise(y, label), y, levels.clamp_min(SMALLEST))
     return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
 
 
@@ -140,9 +140,9 @@ def denoise_samples(
             rows = members[rows]
             start = process.alpha(t).to(y) * y[rows.to(y.device)]
             keys = random.fold(rows if numbers is None else numbers[rows], copies)
-            noise = noise_stream(seed, keys, tuple(y.shape[1:]), y.device)
+            noise = noise_stream(seed, keys, tuple(y.shape[1:]), y.device, y.dtype)
             bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
-            result[copies, rows] = sampler(bound, process, start, grid, noise)
+            result[copies, rows] = sampler(bound, start, grid, noise)
     return result.clamp(-1, 1)
 
 

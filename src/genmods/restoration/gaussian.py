@@ -6,11 +6,12 @@ For x ~ N(m, C) and y = A x + σ_y n the posterior is Gaussian,
 
 which is linear MMSE estimation (the Wiener filter with the full covariance) and the oracle that diffusion methods are
 measured against, in the tests and in `benchmarks/restoration.py`: the denoiser of the posterior, given to any sampler,
-is the exact conditional method. `restore` takes a pair (gaussian.denoise(process), process) for a model.
+is the exact conditional method. `restore` takes `gaussian.denoise(process)` for a model.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -41,17 +42,15 @@ class Gaussian:
 
     def denoise(self, process: NoiseProcess) -> Denoise:
         """The exact denoiser E[x0 | x_t] of this distribution, for `process`."""
-        values, vectors = self._spectrum
+        return GaussianDenoiser(self, process)
 
-        def exact(x: Tensor, t: Tensor) -> Estimate:
-            alpha, sigma = process.alpha(t).to(x)[:, None], process.sigma(t).to(x)[:, None]
-            mean = self.mean.flatten().to(x)
-            gain = alpha * values.to(x) / (alpha**2 * values.to(x) + sigma**2)
-            offset = (x.flatten(1) - alpha * mean) @ vectors.to(x)
-            x0 = mean + (gain * offset) @ vectors.to(x).T
-            return consistent(process, x, x0.view_as(x), t)
-
-        return exact
+    def mean_given(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """E[x0 | x_t] for `x_t` [B, C, H, W] = α x0 + σ ε; `alpha` and `sigma` are [B]."""
+        values, vectors = (part.to(x_t) for part in self._spectrum)
+        alpha, sigma, mean = alpha.to(x_t)[:, None], sigma.to(x_t)[:, None], self.mean.flatten().to(x_t)
+        gain = alpha * values / (alpha**2 * values + sigma**2)
+        offset = (x_t.flatten(1) - alpha * mean) @ vectors
+        return (mean + (gain * offset) @ vectors.T).view_as(x_t)
 
     def matrix(self, operator: Operator) -> Tensor:
         """A as a matrix [M, D] on flattened images."""
@@ -73,3 +72,15 @@ class Gaussian:
         """The distribution of x given one measurement `y` [1, ...]."""
         mean = self.posterior_mean(operator, y, sigma_y)[0]
         return Gaussian(mean, self.cov - self.gain(operator, sigma_y) @ self.matrix(operator) @ self.cov)
+
+
+@dataclass(frozen=True)
+class GaussianDenoiser:
+    """The exact denoiser of a Gaussian: a `Denoise`."""
+
+    gaussian: Gaussian
+    process: NoiseProcess
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        x0 = self.gaussian.mean_given(x_t, self.process.alpha(t), self.process.sigma(t))
+        return consistent(self.process, x_t, x0, t)

@@ -32,12 +32,11 @@ class Prior:
 
     @classmethod
     def of(cls, model: Any) -> Prior:
-        """From a pair (denoise, process), or from a trained diffusion task; raises UserError for anything else."""
+        """From a denoiser, or from a trained diffusion task; raises UserError for anything else."""
         if isinstance(model, Prior):
             return model
-        if isinstance(model, tuple):
-            denoise, process = model
-            return cls(process, lambda cond: denoise)
+        if isinstance(model, Denoise) and not hasattr(model, "codec"):
+            return cls(model.process, lambda cond: model)
         if not hasattr(model, "denoiser"):
             raise UserError(f"restoration needs a diffusion model, and this is a {type(model).__name__}")
         if model.codec is not None:

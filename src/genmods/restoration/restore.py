@@ -94,12 +94,12 @@ def restore(
     """Draws images given y = A x + σ_y n: [samples, B, C, H, W] in [-1, 1].
 
     `y` [B, ...] is what `operator` measured of images on [-1, 1] (of a mask, any image with the known pixels), with
-    white noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or a pair
-    (denoise, process): denoise(x_t, t) -> Estimate. `method` is a method or its name, which then takes `steps`
-    network calls; `auto` is what `choose` says. `label` int64 [B] conditions a model that knows
-    classes. Sample k of image i depends on `seed`, k and its number alone (`numbers` int64 [B], or i). With a mask
-    and without noise the known pixels are those of `y`. The result has the type of the task's weights, to which `y` is
-    converted, or that of `y` for a pair. Raises UserError for what does not fit together.
+    white noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or any `Denoise`.
+    `method` is a method or its name, which then takes `steps` network calls; `auto` is what `choose` says. `label`
+    int64 [B] conditions a model that knows classes. Sample k of image i depends on `seed`, k and its number alone
+    (`numbers` int64 [B], or i). With a mask and without noise the known pixels are those of `y`. The result has the
+    type of the task's weights, to which `y` is converted, or that of `y` for a denoiser. Raises UserError for what does
+    not fit together.
     """
     if y.is_inference():  # of a loop that makes tensors of which no gradient can be taken
         y, label = y.clone(), None if label is None else label.clone()
@@ -136,9 +136,8 @@ def _batch(
     """One draw for each row of a measurement, from `seed` and the row's key."""
     like = measurement.operator.adjoint(measurement.y)
     known = _seen(measurement, like) if prior.sees_masks else None
-    denoise, noise = prior.denoise(like, label, known), noise_stream(seed, keys, tuple(like.shape[1:]), like.device)
-    start = prior.process.prior_std * noise(-1).to(like)
-    return method.sample(denoise, prior.process, measurement, start, noise, progress)
+    noise = noise_stream(seed, keys, tuple(like.shape[1:]), like.device, like.dtype)
+    return method.sample(prior.denoise(like, label, known), measurement, noise, progress)
 
 
 def draws(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate
+from genmods.diffusion.process import NoiseProcess
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Tiled:
     width: int
     overlap: float = 0.5
     batch: int = 256
+
+    @property
+    def process(self) -> NoiseProcess:
+        return self.bind(1).process
 
     def __call__(self, x: Tensor, t: Tensor) -> Estimate:
         rows, columns = self._places(x.shape[2], self.height), self._places(x.shape[3], self.width)

@@ -184,11 +184,11 @@ class DiffusionTask(Task):
 
     def bits(self, images: Tensor, indices: Tensor | None = None, draws: int = 16) -> Bits:
         """The variational bound of `images` [B, C, H, W] by the model without a label; see `genmods.diffusion.vlb`."""
-        return vlb(self._unconditional(images), self.process, images, self.levels, draws, indices=indices)
+        return vlb(self._unconditional(images), images, self.levels, draws, indices=indices)
 
     def flow_bits(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         """Bits per dimension [B] of `images` by the probability flow of that model; see `genmods.diffusion.ode`."""
-        return ode(self._unconditional(images), self.process, images, self.levels, steps=32, indices=indices)
+        return ode(self._unconditional(images), images, self.levels, steps=32, indices=indices)
 
     def likelihoods(self) -> tuple[Likelihood | None, Likelihood | None]:
         if self.codec is not None:
@@ -242,8 +242,7 @@ class DiffusionTask(Task):
             noise = noise_stream(seed, chunk, shape, self.device)
             cond = self.told(label)
             denoise = guide(cond, label) if guide else self.denoise(cond, guidance)
-            start = self.process.prior_std * noise(-1)
-            x0 = sampler.sample(denoise, self.process, start, noise, part_of(progress, number, len(chunks)))
+            x0 = sampler.sample(denoise, noise, part_of(progress, number, len(chunks)))
             images.append(self.decode(x0))
         return torch.cat(images)
 

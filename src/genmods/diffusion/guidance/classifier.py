@@ -14,22 +14,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.denoiser import Denoise, DenoiserWrapper
 from genmods.diffusion.prediction import Estimate
-from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.process import per_sample
 
 
 @dataclass(frozen=True)
-class ClassifierGuidance:
-    """`denoise` guided by `log_prob`: (x_t [B, ...], t [B]) -> ln p(y | x_t) [B], differentiable. A `Denoise`."""
+class ClassifierGuidance(DenoiserWrapper):
+    """`denoiser` guided by `log_prob`: (x_t [B, ...], t [B]) -> ln p(y | x_t) [B], differentiable. A `Denoise`."""
 
-    denoise: Denoise
-    process: NoiseProcess
     log_prob: Callable[[Tensor, Tensor], Tensor]
     weight: float = 1.0
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
-        estimate = self.denoise(x_t, t)
+        estimate = self.denoiser(x_t, t)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.log_prob(x, t).sum(), x)
@@ -45,12 +43,12 @@ class CleanClassifier:
     `classifier` maps images [B, C, H, W] to logits [B, K]; `labels` is int64 [B].
     """
 
-    denoise: Denoise
+    denoiser: Denoise
     classifier: nn.Module | Callable[[Tensor], Tensor]
     labels: Tensor
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        logits = self.classifier(self.denoise(x_t, t).x0)
+        logits = self.classifier(self.denoiser(x_t, t).x0)
         if bool(((self.labels < 0) | (self.labels >= logits.shape[1])).any()):
             raise ValueError(f"labels must lie in [0, {logits.shape[1]}), the classes of the classifier")
         return logits.log_softmax(1).gather(1, self.labels[:, None]).squeeze(1)

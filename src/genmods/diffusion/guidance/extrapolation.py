@@ -24,6 +24,10 @@ class Extrapolation:
     worse: Denoise
     weight: float = 1.0
 
+    @property
+    def process(self) -> NoiseProcess:
+        return self.better.process
+
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         better = self.better(x_t, t)
         if self.weight == 1:
@@ -45,19 +49,21 @@ class Autoguidance(Extrapolation):
 class Interval:
     """`inside` where lo < σ/α <= hi, and `outside` (and no call of `inside`) elsewhere (Kynkäänniemi et al. 2024).
 
-    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, process, lo, hi)`. A
-    `Denoise`.
+    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, lo, hi)`. A `Denoise`.
     """
 
     inside: Denoise
     outside: Denoise
-    process: NoiseProcess
     lo: float = 0.0
     hi: float = float("inf")
 
     def __post_init__(self) -> None:
         if not 0 <= self.lo < self.hi:
             raise ValueError(f"lo={self.lo}, hi={self.hi}: an interval of σ/α has 0 <= lo < hi")
+
+    @property
+    def process(self) -> NoiseProcess:
+        return self.outside.process
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         ratio = torch.exp(-self.process.log_snr(t) / 2)

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.denoiser import DenoiserWrapper
 from genmods.diffusion.prediction import Estimate, consistent
-from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.process import per_sample
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """`denoise` with x0 thresholded at `quantile` in (0, 1], or clipped where it is None. A `Denoise`."""
+class Threshold(DenoiserWrapper):
+    """`denoiser` with x0 thresholded at `quantile` in (0, 1], or clipped where it is None. A `Denoise`."""
 
-    denoise: Denoise
-    process: NoiseProcess
     quantile: float | None = 0.995
 
     def __post_init__(self) -> None:
@@ -28,7 +26,7 @@ class Threshold:
             raise ValueError(f"quantile={self.quantile}: must lie in (0, 1], or be None to clip")
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
-        estimate = self.denoise(x_t, t)
+        estimate = self.denoiser(x_t, t)
         if self.quantile is None:
             x0 = estimate.x0.clamp(-1, 1)
         else:

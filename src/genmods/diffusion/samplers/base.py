@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.grids import Grid
-from genmods.diffusion.noise import Noise
+from genmods.diffusion.grids import Grid, time_grid
+from genmods.diffusion.noise import Noise, StepNoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.variance import bounds
@@ -41,12 +41,12 @@ class Run:
     remembers of each grid point."""
 
     denoise: Denoise
-    process: NoiseProcess
     grid: Tensor
-    noise: Noise
+    noise: StepNoise
     history: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.process: NoiseProcess = self.denoise.process
         log_snr = self.process.log_snr(self.grid)
         self.times: list[float] = self.grid.tolist()
         self.alpha: list[float] = self.process.alpha(self.grid).tolist()
@@ -81,6 +81,29 @@ class Run:
         return mean + std * z.to(estimate.x0)
 
 
+Step = Callable[[Run, Tensor, int], Tensor]
+"""(run, x [B, ...] at grid point i, i) -> x at grid point i + 1."""
+
+
+@torch.no_grad()
+def walk(
+    step: Step, denoise: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
+) -> Tensor:
+    """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]` by `step`, `grid` float64 [N + 1]."""
+    run = Run(denoise, grid if x.device.type == "mps" else grid.to(x.device), noise)
+    for i in range(len(grid) - 1):
+        x = step(run, x, i)
+        run.history.pop(i - MEMORY, None)
+        if progress is not None:
+            progress(i + 1, len(grid) - 1)
+    return x
+
+
+def start(process: NoiseProcess, noise: Noise) -> Tensor:
+    """x [B, ...] at `t_max`, from which a sampler starts: noise of the standard deviation that x has there."""
+    return process.prior_std * noise.initial()
+
+
 @dataclass
 class Sampler:
     """The registry kind `sampler`: `steps` steps on a `grid` of times, by default the sampler's or the process' own.
@@ -88,8 +111,6 @@ class Sampler:
     Raises ValueError for fewer steps than the sampler's order.
     """
 
-    uses_eps: ClassVar[bool] = True
-    """Whether it steps with ε as the denoiser gives it, or with x0 (and x) alone."""
     own_grid: ClassVar[Grid | None] = None
     """The grid of a sampler that has one of its own."""
 
@@ -104,37 +125,31 @@ class Sampler:
         """x at grid point i + 1 from `x` [B, ...] at grid point `i`."""
         raise NotImplementedError
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        denoise: Denoise,
-        process: NoiseProcess,
-        x: Tensor,
-        grid: Tensor,
-        noise: Noise,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]`, `grid` float64 [N + 1] and falling."""
-        run = Run(denoise, process, grid if x.device.type == "mps" else grid.to(x.device), noise)
-        for i in range(len(grid) - 1):
-            x = self.step(run, x, i)
-            run.history.pop(i - MEMORY, None)
-            if progress is not None:
-                progress(i + 1, len(grid) - 1)
-        return x
-
     def times(self, process: NoiseProcess) -> Tensor:
         """The grid of this sampler on `process`: float64 [steps + 1], from `t_max` to `t_min`."""
-        if process.times is not None and self.steps > len(process.times):
-            raise ValueError(f"steps={self.steps}: the process has only {len(process.times)} levels")
-        grid = self.grid or self.own_grid
-        return process.schedule(self.steps) if grid is None else grid(process, self.steps)
+        return time_grid(process, self.steps, self.grid or self.own_grid)
 
-    def sample(
-        self, denoise: Denoise, process: NoiseProcess, x: Tensor, noise: Noise, progress: Progress | None = None
+    def sample(self, denoiser: Denoise, noise: Noise, progress: Progress | None = None) -> Tensor:
+        """Draws samples.
+
+        Args:
+            denoiser: The model, with its condition and guidance.
+            noise: The noise of the samples, which `genmods.diffusion.noise_stream` makes.
+            progress: Called as `progress(done, total)` after each step.
+
+        Returns:
+            Samples [B, ...] at `t_min`, of the shape, type and device of `noise.initial()`.
+
+        Raises:
+            ValueError: If a discrete process has fewer levels than the sampler has steps.
+        """
+        return self(denoiser, start(denoiser.process, noise), self.times(denoiser.process), noise, progress)
+
+    def __call__(
+        self, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
     ) -> Tensor:
-        """Samples from `x` [B, ...] at `t_max`, which is `process.prior_std` times standard normal noise."""
-        return self(denoise, process, x, self.times(process), noise, progress)
+        """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]`, `grid` float64 [N + 1] and falling."""
+        return walk(self.step, denoiser, x, grid, noise, progress)
 
 
 def check_order(order: int, steps: int) -> None:

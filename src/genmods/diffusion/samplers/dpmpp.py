@@ -39,7 +39,6 @@ def middle(run: Run, i: int) -> Tensor:
 class DPMpp2M(Sampler):
     """DPM-Solver++(2M): second order, one call a step."""
 
-    uses_eps: ClassVar[bool] = False
     own_grid: ClassVar[Grid | None] = Lambda()
 
     def __post_init__(self) -> None:
@@ -78,7 +77,6 @@ class DPMpp3M(Sampler):
     often the better.
     """
 
-    uses_eps: ClassVar[bool] = False
     own_grid: ClassVar[Grid | None] = Lambda()
     difference: Literal["published", "corrected"] = "published"
 

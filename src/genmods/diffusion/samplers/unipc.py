@@ -40,7 +40,6 @@ def weights(h: float, nodes: list[float]) -> list[float]:
 class UniPC(Sampler):
     """UniPC of `order` 2 or 3 (the predictor's; the corrector makes the whole one order higher), one call a step."""
 
-    uses_eps: ClassVar[bool] = False
     own_grid: ClassVar[Grid | None] = Lambda()
     order: int = 2
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.grids import Angle, Grid
+from genmods.diffusion.denoiser import Denoise, DenoiserWrapper
+from genmods.diffusion.grids import Angle, Grid, time_grid
 from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.diffusion.samplers.base import Progress, Run, Sampler
+from genmods.diffusion.samplers.base import Progress, Run, Sampler, start, walk
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
 from genmods.restoration.operators import Operator
 
@@ -45,7 +45,8 @@ class Measurement:
 class Method:
     """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None).
 
-    Raises ValueError for less than one step.
+    A subclass says what a call is (`guide`), how x at one time becomes x at the next (`step`) and at which times
+    (`times`). Raises ValueError for less than one step.
     """
 
     steps: int = 20
@@ -55,17 +56,50 @@ class Method:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: a method takes at least 1 step")
 
-    def sample(
-        self,
-        denoise: Denoise,
-        process: NoiseProcess,
-        measurement: Measurement,
-        x: Tensor,
-        noise: Noise,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Images [B, C, H, W] drawn given the measurement, from `x` at `t_max` (`process.prior_std` times noise)."""
+    def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
+        """The denoiser that the steps ask, from the prior's; as it stands the same."""
+        return denoiser
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
         raise NotImplementedError
+
+    def times(self, process: NoiseProcess) -> Tensor:
+        """The time grid, float64."""
+        return time_grid(process, self.steps, self.grid)
+
+    def sample(
+        self, denoiser: Denoise, measurement: Measurement, noise: Noise, progress: Progress | None = None
+    ) -> Tensor:
+        """Draws images given a measurement.
+
+        Args:
+            denoiser: The prior.
+            measurement: Of B images.
+            noise: The noise of the B draws.
+            progress: Called as `progress(done, total)` after each step.
+
+        Returns:
+            Images [B, C, H, W], of the type and device of `noise.initial()`.
+        """
+        process = denoiser.process
+
+        def step(run: Run, x: Tensor, i: int) -> Tensor:
+            return self.step(run, measurement, x, i)
+
+        guided = self.guide(denoiser, measurement)
+        return walk(step, guided, start(process, noise), self.times(process), noise, progress)
+
+
+@dataclass(frozen=True)
+class Guided(DenoiserWrapper):
+    """The denoiser of the prior, changed by a `Guidance` towards a measurement."""
+
+    guidance: Guidance
+    measurement: Measurement
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        return self.guidance.estimate(self.denoiser, self.measurement, x_t, t)
 
 
 @dataclass
@@ -75,12 +109,8 @@ class Guidance(Method):
     A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE on
     the grid `angle`, whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16
     pixels, exact covariance) their variance in the hole is 1.11 of the true one after 20 steps and 1.01 after 100,
-    that of ancestral steps 0.77 and 0.94. Raises ValueError for a sampler that the method cannot use, and for a grid
-    beside a sampler.
+    that of ancestral steps 0.77 and 0.94. Raises ValueError for a grid beside a sampler.
     """
-
-    needs_eps: ClassVar[bool] = False
-    """Whether the guided ε is not the one that x0 implies, so that only samplers which use it may follow."""
 
     sampler: Sampler | None = None
 
@@ -88,56 +118,36 @@ class Guidance(Method):
         super().__post_init__()
         if self.sampler is not None and self.grid is not None:
             raise ValueError("the sampler has a grid of its own: give the grid to the sampler, not to the method")
-        if self.sampler is not None and self.needs_eps and not self.sampler.uses_eps:
-            raise ValueError(f"{type(self).__name__} needs a sampler that steps with ε as given, such as ddim")
 
-    def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
-        """The denoiser that the sampler follows, from the prior's."""
-        return denoise
-
+    @cached_property
     def follower(self) -> Sampler:
-        """The sampler that follows where none is given."""
-        return DPMpp2MSDE(self.steps, self.grid or Angle())
+        """The sampler that follows the guided denoiser."""
+        return self.sampler or DPMpp2MSDE(self.steps, self.grid or Angle())
 
-    def sample(
-        self,
-        denoise: Denoise,
-        process: NoiseProcess,
-        measurement: Measurement,
-        x: Tensor,
-        noise: Noise,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        guided = self.guide(denoise, process, measurement)
-        return (self.sampler or self.follower()).sample(guided, process, x, noise, progress)
+    def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
+        """The estimate at `x_t` [B, C, H, W] and `t` [B] given the measurement, from the denoiser of the prior."""
+        return denoiser(x_t, t)
+
+    def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
+        return Guided(denoiser, self, measurement)
+
+    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        return self.follower.step(run, x, i)
+
+    def times(self, process: NoiseProcess) -> Tensor:
+        return self.follower.times(process)
 
 
 @dataclass
 class Stepping(Method):
-    """A method that makes its own steps."""
+    """A method that changes the steps; as it stands it changes nothing, and draws from the prior."""
 
     def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
         return run.advance(run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
 
     def fresh(self, run: Run, i: int) -> float:
         """v, the standard deviation of the noise that step `i` adds."""
         raise NotImplementedError
-
-    def times(self, process: NoiseProcess) -> Tensor:
-        """The time grid, float64."""
-        return Sampler(self.steps, self.grid).times(process)
-
-    def sample(
-        self,
-        denoise: Denoise,
-        process: NoiseProcess,
-        measurement: Measurement,
-        x: Tensor,
-        noise: Noise,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        return _Path(self, measurement)(denoise, process, x, self.times(process), noise, progress)
 
 
 @dataclass
@@ -159,22 +169,11 @@ class Ancestral(Stepping):
         return self.eta * math.sqrt(run.posterior_variance(i))
 
 
-class _Path(Sampler):
-    """A stepping method on its way to a measurement, as a sampler."""
-
-    def __init__(self, method: Stepping, measurement: Measurement) -> None:
-        super().__init__(method.steps)
-        self.method, self.measurement = method, measurement
-
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        return self.method.step(run, self.measurement, x, i)
-
-
-def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
+def gradient(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
     """The estimate at (x, t) and the map v -> Jᵀ v, J = ∂x0/∂x_t, which may be called repeatedly."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        estimate = denoise(x, t)
+        estimate = denoiser(x, t)
 
     def vjp(v: Tensor) -> Tensor:
         return torch.autograd.grad(estimate.x0, x, v, retain_graph=True)[0]
@@ -182,8 +181,8 @@ def gradient(denoise: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable
     return Estimate(estimate.x0.detach(), estimate.eps.detach()), vjp
 
 
-def moments(denoise: Denoise, process: NoiseProcess, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def moments(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula."""
-    estimate, vjp = gradient(denoise, x, t)
-    scale = per_sample(process.tweedie(t), x)
+    estimate, vjp = gradient(denoiser, x, t)
+    scale = per_sample(denoiser.process.tweedie(t), x)
     return estimate.x0, lambda v: scale * vjp(v)

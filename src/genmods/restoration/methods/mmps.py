@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate, consistent
-from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.process import per_sample
 from genmods.restoration.methods.base import Guidance, Measurement, moments
 from genmods.restoration.operators import Operator, reciprocal
 
@@ -58,12 +58,8 @@ class MMPS(Guidance):
         if self.iterations < 1:
             raise ValueError(f"iterations={self.iterations}: at least 1")
 
-    def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
-        operator, noise = measurement.operator, measurement.sigma_y**2
-
-        def guided(x: Tensor, t: Tensor) -> Estimate:
-            x0, cov = moments(denoise, process, x, t)
-            x0 = x0 + update(cov, operator, noise, measurement.residual(x0), self.iterations)
-            return consistent(process, x, x0, t)
-
-        return guided
+    def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
+        x0, cov = moments(denoiser, x_t, t)
+        noise, residual = measurement.sigma_y**2, measurement.residual(x0)
+        x0 = x0 + update(cov, measurement.operator, noise, residual, self.iterations)
+        return consistent(denoiser.process, x_t, x0, t)

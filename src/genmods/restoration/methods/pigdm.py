@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate, consistent
-from genmods.diffusion.process import NoiseProcess, per_sample
+from genmods.diffusion.process import per_sample
 from genmods.restoration.methods.base import Guidance, Measurement, moments
 from genmods.restoration.operators import reciprocal
 
@@ -31,14 +31,10 @@ class PiGDM(Guidance):
         if self.prior_std <= 0:
             raise ValueError(f"prior_std={self.prior_std}: must be above 0")
 
-    def guide(self, denoise: Denoise, process: NoiseProcess, measurement: Measurement) -> Denoise:
-        operator, noise = measurement.operator, measurement.sigma_y**2
-
-        def guided(x: Tensor, t: Tensor) -> Estimate:
-            x0, cov = moments(denoise, process, x, t)
-            alpha, sigma = per_sample(process.alpha(t), x), per_sample(process.sigma(t), x)
-            r2 = (self.prior_std * sigma) ** 2 / ((self.prior_std * alpha) ** 2 + sigma**2)
-            solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(r2 * e + noise))
-            return consistent(process, x, x0 + cov(operator.adjoint(solved)), t)
-
-        return guided
+    def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
+        operator, noise, process = measurement.operator, measurement.sigma_y**2, denoiser.process
+        x0, cov = moments(denoiser, x_t, t)
+        alpha, sigma = per_sample(process.alpha(t), x_t), per_sample(process.sigma(t), x_t)
+        r2 = (self.prior_std * sigma) ** 2 / ((self.prior_std * alpha) ** 2 + sigma**2)
+        solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(r2 * e + noise))
+        return consistent(process, x_t, x0 + cov(operator.adjoint(solved)), t)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.diffusion.grids import time_grid
 from genmods.diffusion.process import NoiseProcess
-from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.samplers.base import Run
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.replacement import Replacement
 
@@ -30,7 +31,7 @@ class RePaint(Replacement):
             raise ValueError(f"steps={self.steps}: must be a multiple of resamples={self.resamples}")
 
     def times(self, process: NoiseProcess) -> Tensor:
-        once = Sampler(self.steps // self.resamples, self.grid).times(process)
+        once = time_grid(process, self.steps // self.resamples, self.grid)
         down = torch.stack([once[:-1], once[1:]], dim=1).repeat(1, self.resamples).flatten()
         return torch.cat([down[:1], down[1:][down.diff() != 0]])
 
