@@ -17,7 +17,7 @@ from genmods.diffusion import (
     Rectified,
     Threshold,
 )
-from support.oracles import Gaussian
+from support.oracles import Gaussian, Oracle
 
 X = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 T = torch.tensor([0.1, 0.4, 0.7, 1.0], dtype=torch.float64)

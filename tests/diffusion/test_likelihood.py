@@ -9,7 +9,7 @@ import torch
 from genmods.diffusion import EDM, Estimate, Learned, Linear, ode, vlb
 from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction
 from genmods.metrics.fidelity import psnr
-from support.oracles import Atoms, Gaussian, Mixture, processes
+from support.oracles import Atoms, Gaussian, Mixture, Oracle, processes
 
 PROCESSES = processes()
 each = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())

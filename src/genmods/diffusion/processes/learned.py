@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genmods.diffusion.process import NoiseProcess, precise
+from genmods.diffusion.process import precise
 from genmods.diffusion.processes.variance_preserving import VariancePreserving
 
 
@@ -29,8 +29,7 @@ class Learned(VariancePreserving):
             raise ValueError(f"log_snr_min={log_snr_min}, log_snr_max={log_snr_max}: must be log_snr_min < log_snr_max")
         if width < 1:
             raise ValueError(f"width={width}: must be at least 1")
-        NoiseProcess.__init__(self)
-        self.register_buffer("knots", None)
+        super().__init__()
         self.ends = nn.Parameter(torch.tensor([-log_snr_max, -log_snr_min]), requires_grad=learn_ends)
         self.slope = nn.Parameter(torch.tensor(0.0))
         self.height = nn.Parameter(torch.full((width,), -4.0))

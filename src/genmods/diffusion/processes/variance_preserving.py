@@ -1,4 +1,4 @@
-"""Variance preserving processes: α² + σ² = 1, told by the integrated rate B(t) = ∫ β with B(0) = 0:
+"""Variance preserving processes: α² + σ² = 1, given by the integrated rate B(t) = ∫ β with B(0) = 0:
 
     α² = exp(-B),    σ² = 1 - exp(-B),    log-SNR = -ln(exp(B) - 1),    dα/dt = -β α/2,    dσ/dt = β α²/(2σ).
 
@@ -9,6 +9,7 @@ between (a constant rate within each step), so that every sampler and grid runs 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,31 +17,64 @@ from torch.nn.functional import softplus
 
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
 
+MAX_BETA = 0.999
+"""The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
+
 
 class VariancePreserving(NoiseProcess):
-    """α² + σ² = 1; a subclass gives `integral` (B), `rate` (β = dB/dt) and `inverse` (t of B) in closed form.
-
-    The levels of a discrete process are i/steps, i = 1 ... steps, and the data at 0. A continuous process ends where
-    its log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal leave nothing to divide by there.
-    """
-
-    def __init__(self, steps: int | None = None, log_snr_min: float = -10.0):
-        if steps is not None and steps < 2:
-            raise ValueError(f"steps={steps}: a discrete process has at least 2 levels; None is continuous")
-        if log_snr_min < -2 * LOG_SNR_LIMIT or log_snr_min >= 0:
-            raise ValueError(f"log_snr_min={log_snr_min}: must lie in [{-2 * LOG_SNR_LIMIT}, 0)")
-        super().__init__(None if steps is None else torch.arange(1, steps + 1, dtype=torch.float64) / steps)
-        self.knots: Tensor | None
-        self.register_buffer("knots", None if steps is None else self._knots(steps), persistent=False)
-        ends = self.time(torch.tensor([LOG_SNR_LIMIT, log_snr_min], dtype=torch.float64)).tolist()
-        self.t_low, self.t_max = (ends[0], min(ends[1], 1.0)) if steps is None else (1 / steps, 1.0)
+    """α² + σ² = 1; a subclass defines the integrated rate, its rate and its inverse."""
 
     def integral(self, t: Tensor) -> Tensor:
-        """B(t)."""
+        """B at times `t`, float64."""
         raise NotImplementedError
 
     def rate(self, t: Tensor) -> Tensor:
-        """β(t) = dB/dt."""
+        """β = dB/dt at times `t`, float64."""
+        raise NotImplementedError
+
+    def inverse(self, integral: Tensor) -> Tensor:
+        """The time at which B is `integral`."""
+        raise NotImplementedError
+
+    def integral_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """B and β at times `t`."""
+        return self.integral(t), self.rate(t)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-self.integral(precise(t)) / 2)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sqrt(-torch.expm1(-self.integral(precise(t))))
+
+    def alpha_rate(self, t: Tensor) -> Tensor:
+        integral, rate = self.integral_and_rate(precise(t))
+        return -rate / 2 * torch.exp(-integral / 2)
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        integral, rate = self.integral_and_rate(precise(t))
+        return rate / 2 * torch.exp(-integral) / torch.sqrt(-torch.expm1(-integral))
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        integral = self.integral(precise(t))
+        return -integral - torch.log(-torch.expm1(-integral))
+
+    def log_snr_rate(self, t: Tensor) -> Tensor:
+        integral, rate = self.integral_and_rate(precise(t))
+        return rate / torch.expm1(-integral)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.inverse(softplus(-precise(log_snr), threshold=100.0))
+
+
+class Rate:
+    """A rate β(t) on [0, 1] in closed form, with its integral and the inverse of that."""
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """β at times `t`, float64 of any shape."""
+        raise NotImplementedError
+
+    def integral(self, t: Tensor) -> Tensor:
+        """B(t), the integral of β from 0 to `t`."""
         raise NotImplementedError
 
     def inverse(self, integral: Tensor) -> Tensor:
@@ -48,83 +82,77 @@ class VariancePreserving(NoiseProcess):
         raise NotImplementedError
 
     def betas(self, steps: int) -> Tensor:
-        """β_i = 1 - ᾱ_i/ᾱ_{i-1}, at most 0.999 (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
+        """β_i = 1 - ᾱ_i/ᾱ_{i-1} of the discrete levels i = 1 ... `steps`, at most `MAX_BETA`."""
         knots = self.integral(torch.arange(steps + 1, dtype=torch.float64) / steps)
-        return (-torch.expm1(-knots.diff())).clamp(max=0.999)
+        return (-torch.expm1(-knots.diff())).clamp(max=MAX_BETA)
 
-    def _knots(self, steps: int) -> Tensor:
-        betas = self.betas(steps)
-        if betas.max() >= 1:
-            raise ValueError(
-                f"steps={steps}: too few for this schedule, whose largest beta would be {betas.max():.3g} >= 1"
-            )
-        return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
-    def _integral(self, t: Tensor) -> Tensor:
-        return self.integral(precise(t)) if self.knots is None else self._interpolated(precise(t))[0]
+class RateProcess(VariancePreserving):
+    """The variance preserving process of a `Rate`, continuous or with `steps` discrete levels i/steps, i = 1 ... steps.
 
-    def _integral_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        t = precise(t)
-        return (self.integral(t), self.rate(t)) if self.knots is None else self._interpolated(t)
+    A continuous process ends where its log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal
+    leave nothing to divide by there.
+    """
 
-    def _interpolated(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """B and β of the discrete process."""
-        assert self.knots is not None
+    knots: Tensor | None
+
+    def __init__(self, beta: Rate, steps: int | None = None, log_snr_min: float = -10.0):
+        if steps is not None and steps < 2:
+            raise ValueError(f"steps={steps}: a discrete process has at least 2 levels; None is continuous")
+        if log_snr_min < -2 * LOG_SNR_LIMIT or log_snr_min >= 0:
+            raise ValueError(f"log_snr_min={log_snr_min}: must lie in [{-2 * LOG_SNR_LIMIT}, 0)")
+        super().__init__(None if steps is None else torch.arange(1, steps + 1, dtype=torch.float64) / steps)
+        self.beta = beta
+        self.register_buffer("knots", None if steps is None else _knots(beta, steps), persistent=False)
+        ends = self.time(torch.tensor([LOG_SNR_LIMIT, log_snr_min], dtype=torch.float64)).tolist()
+        self.t_low, self.t_max = (ends[0], min(ends[1], 1.0)) if steps is None else (1 / steps, 1.0)
+
+    def integral(self, t: Tensor) -> Tensor:
+        return self.integral_and_rate(t)[0] if self.knots is not None else self.beta.integral(t)
+
+    def rate(self, t: Tensor) -> Tensor:
+        return self.integral_and_rate(t)[1] if self.knots is not None else self.beta(t)
+
+    def integral_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        if self.knots is None:
+            return super().integral_and_rate(t)
         knots, steps = self.knots.to(t.device), len(self.knots) - 1
         left = (t * steps - 1e-9).ceil().long().sub(1).clamp(0, steps - 1)
         start = knots.take(left)
         rate = (knots.take(left + 1) - start) * steps
         return start + rate / steps * (t * steps - left), rate
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self._integral(t) / 2)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self._integral(t)))
-
-    def alpha_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self._integral_rate(t)
-        return -rate / 2 * torch.exp(-integral / 2)
-
-    def sigma_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self._integral_rate(t)
-        return rate / 2 * torch.exp(-integral) / torch.sqrt(-torch.expm1(-integral))
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        integral = self._integral(t)
-        return -integral - torch.log(-torch.expm1(-integral))
-
-    def log_snr_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self._integral_rate(t)
-        return rate / torch.expm1(-integral)
-
-    def time(self, log_snr: Tensor) -> Tensor:
-        integral = softplus(-precise(log_snr), threshold=100.0)
+    def inverse(self, integral: Tensor) -> Tensor:
         if self.knots is None:
-            return self.inverse(integral)
+            return self.beta.inverse(integral)
         knots, steps = self.knots.to(integral.device), len(self.knots) - 1
         left = torch.searchsorted(knots, integral).sub(1).clamp(0, steps - 1)
         start = knots.take(left)
         return (left + (integral - start) / (knots.take(left + 1) - start)) / steps
 
 
-class Linear(VariancePreserving):
-    """β(t) = beta_min + t (beta_max - beta_min) (Ho et al. 2020; continuous: Song et al. 2021, equation 32).
+def _knots(beta: Rate, steps: int) -> Tensor:
+    """B at the data and at each of `steps` levels."""
+    betas = beta.betas(steps)
+    if betas.max() >= 1:
+        raise ValueError(
+            f"steps={steps}: too few for this schedule, whose largest beta would be {betas.max():.3g} >= 1"
+        )
+    return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
-    Discrete levels have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 at 1,000.
-    """
 
-    def __init__(self, steps: int | None = None, beta_min: float = 0.1, beta_max: float = 20.0):
-        if not 0 < beta_min <= beta_max:
-            raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min <= beta_max")
-        self.beta_min, self.beta_max = beta_min, beta_max
-        super().__init__(steps, log_snr_min=-2 * LOG_SNR_LIMIT)
+@dataclass(frozen=True)
+class LinearRate(Rate):
+    """β(t) = beta_min + t (beta_max - beta_min)."""
+
+    beta_min: float
+    beta_max: float
+
+    def __call__(self, t: Tensor) -> Tensor:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
 
     def integral(self, t: Tensor) -> Tensor:
         return t * (self.beta_min + t * (self.beta_max - self.beta_min) / 2)
-
-    def rate(self, t: Tensor) -> Tensor:
-        return self.beta_min + t * (self.beta_max - self.beta_min)
 
     def inverse(self, integral: Tensor) -> Tensor:
         slope = self.beta_max - self.beta_min
@@ -134,26 +162,35 @@ class Linear(VariancePreserving):
         return torch.linspace(self.beta_min, self.beta_max, steps, dtype=torch.float64) / steps
 
 
-class Cosine(VariancePreserving):
-    """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021)."""
+class Linear(RateProcess):
+    """β(t) = beta_min + t (beta_max - beta_min) (Ho et al. 2020; continuous: Song et al. 2021, equation 32).
 
-    def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
-        if not 0 <= offset < 1:
-            raise ValueError(f"offset={offset}: must lie in [0, 1)")
-        self.offset = offset
-        super().__init__(steps, log_snr_min)
+    Discrete levels have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 at 1,000.
+    """
+
+    def __init__(self, steps: int | None = None, beta_min: float = 0.1, beta_max: float = 20.0):
+        if not 0 < beta_min <= beta_max:
+            raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min <= beta_max")
+        super().__init__(LinearRate(beta_min, beta_max), steps, log_snr_min=-2 * LOG_SNR_LIMIT)
+
+
+@dataclass(frozen=True)
+class CosineRate(Rate):
+    """β of 1 - ᾱ = sin(φ - φ0) sin(φ + φ0)/cos²φ0, φ from φ0 at t = 0 to π/2 at t = 1."""
+
+    offset: float
 
     def _angles(self, t: Tensor) -> tuple[Tensor, float]:
         scale = math.pi / 2 / (1 + self.offset)
         return (t + self.offset) * scale, self.offset * scale
 
+    def __call__(self, t: Tensor) -> Tensor:
+        return torch.tan(self._angles(t)[0]) * math.pi / (1 + self.offset)
+
     def integral(self, t: Tensor) -> Tensor:
         phi, phi0 = self._angles(t)
         variance = torch.sin(phi - phi0) * torch.sin(phi + phi0) / math.cos(phi0) ** 2
         return -torch.log1p(-variance)
-
-    def rate(self, t: Tensor) -> Tensor:
-        return torch.tan(self._angles(t)[0]) * math.pi / (1 + self.offset)
 
     def inverse(self, integral: Tensor) -> Tensor:
         phi0 = self._angles(integral)[1]
@@ -162,7 +199,42 @@ class Cosine(VariancePreserving):
         return (phi - phi0) / (math.pi / 2 - phi0)
 
 
-class Sigmoid(VariancePreserving):
+class Cosine(RateProcess):
+    """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021)."""
+
+    def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
+        if not 0 <= offset < 1:
+            raise ValueError(f"offset={offset}: must lie in [0, 1)")
+        super().__init__(CosineRate(offset), steps, log_snr_min)
+
+
+@dataclass(frozen=True)
+class SigmoidRate(Rate):
+    """β of a variance 1 - ᾱ that is logistic in t."""
+
+    start: float
+    end: float
+    tau: float
+
+    def _levels(self, t: Tensor) -> tuple[Tensor, float, float]:
+        u0, u1 = self.start / self.tau, self.end / self.tau
+        return torch.sigmoid(u0 + t * (u1 - u0)), 1 / (1 + math.exp(-u0)), 1 / (1 + math.exp(-u1))
+
+    def __call__(self, t: Tensor) -> Tensor:
+        level, _, last = self._levels(t)
+        return level * (1 - level) * (self.end - self.start) / self.tau / (last - level)
+
+    def integral(self, t: Tensor) -> Tensor:
+        level, first, last = self._levels(t)
+        return -torch.log1p(-((level - first) / (last - first)).clamp(0, 1))
+
+    def inverse(self, integral: Tensor) -> Tensor:
+        _, first, last = self._levels(integral)
+        u = torch.logit(first - (last - first) * torch.expm1(-integral))
+        return (u * self.tau - self.start) / (self.end - self.start)
+
+
+class Sigmoid(RateProcess):
     """1 - ᾱ(t) = (S(u) - S(u0))/(S(u1) - S(u0)), S logistic, u from start/tau to end/tau (Jabri et al. 2022)."""
 
     def __init__(
@@ -175,22 +247,4 @@ class Sigmoid(VariancePreserving):
     ):
         if start >= end or tau <= 0:
             raise ValueError(f"start={start}, end={end}, tau={tau}: must be start < end and tau > 0")
-        self.start, self.end, self.tau = start, end, tau
-        super().__init__(steps, log_snr_min)
-
-    def _levels(self, t: Tensor) -> tuple[Tensor, float, float]:
-        u0, u1 = self.start / self.tau, self.end / self.tau
-        return torch.sigmoid(u0 + t * (u1 - u0)), 1 / (1 + math.exp(-u0)), 1 / (1 + math.exp(-u1))
-
-    def integral(self, t: Tensor) -> Tensor:
-        level, first, last = self._levels(t)
-        return -torch.log1p(-((level - first) / (last - first)).clamp(0, 1))
-
-    def rate(self, t: Tensor) -> Tensor:
-        level, _, last = self._levels(t)
-        return level * (1 - level) * (self.end - self.start) / self.tau / (last - level)
-
-    def inverse(self, integral: Tensor) -> Tensor:
-        _, first, last = self._levels(integral)
-        u = torch.logit(first - (last - first) * torch.expm1(-integral))
-        return (u * self.tau - self.start) / (self.end - self.start)
+        super().__init__(SigmoidRate(start, end, tau), steps, log_snr_min)
