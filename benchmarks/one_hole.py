@@ -14,9 +14,9 @@ import argparse
 import torch
 from torch import Tensor, nn
 
+from genmods.core.precision import BFLOAT16, resolve
 from genmods.data.sources.mnist import FashionMNIST
 from genmods.optim.schedules import Cosine
-from genmods.precision import BFLOAT16, resolve
 from restoration import MASKS, figures
 
 

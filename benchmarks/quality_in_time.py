@@ -38,11 +38,11 @@ from torch import Tensor
 from genmods.callbacks.ema import EMA, averaged_tensors
 from genmods.config.recipe import load
 from genmods.core.atomic import cache as cache_folder
+from genmods.core.precision import BFLOAT16, resolve
 from genmods.diffusion import DDIM
 from genmods.metrics.base import Evidence, Figure
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
-from genmods.precision import BFLOAT16, resolve
 from genmods.runs import folders
 from genmods.runs.fit import build_data, build_task
 

@@ -17,7 +17,7 @@ from common import alternate, ratio, report, summary
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
 from training_step import OURS, PATCHED, SAME_SHAPE
 
-from genmods.devices import default_device
+from genmods.core.devices import default_device
 from genmods.diffusion import DDIM, Cosine, Denoiser, V, noise_stream
 from genmods.networks.unet import UNet
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genmods.devices import default_device
+from genmods.core.devices import default_device
 from genmods.diffusion import Cosine, Denoiser, DiffusionLoss, V
 from genmods.networks.unet import UNet
 

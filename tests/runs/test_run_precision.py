@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from genmods import precision
 from genmods.core import checkpoint as files
+from genmods.core import precision
 from genmods.runs.evaluate import evaluate
 from genmods.runs.fit import fit
 from genmods.tracking.csv import MetricsFile

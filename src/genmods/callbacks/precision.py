@@ -1,4 +1,4 @@
-"""The Trainer's part of `genmods.precision`: rank 0 settles the precision before the run begins, the others follow."""
+"""The Trainer's part of `genmods.core.precision`: rank 0 settles the precision before the run begins, the others follow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.precision import FULL, NAMES, resolve
+from genmods.core.precision import FULL, NAMES, resolve
 
 
 def unsettled(asked: str) -> str:

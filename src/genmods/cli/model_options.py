@@ -27,9 +27,9 @@ def placed(task: Any, options: argparse.Namespace) -> Any:
     """`task` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
     import torch
 
-    from genmods.devices import default_device
+    from genmods.core.devices import default_device
+    from genmods.core.precision import BFLOAT16, resolve
     from genmods.networks.base import outermost_networks
-    from genmods.precision import BFLOAT16, resolve
 
     device = default_device()
     choice = resolve(options.precision, device)
@@ -53,7 +53,7 @@ def class_number(task: Any, label: str, judged: bool = False) -> int:
 
 def find_features(choice: str | None, task: Task) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
-    from genmods.devices import default_device
+    from genmods.core.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
     from genmods.runs import folders
     from genmods.tasks.classification import ClassificationTask

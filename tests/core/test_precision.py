@@ -8,11 +8,11 @@ import time
 import pytest
 import torch
 
-from genmods import precision
 from genmods.config.recipe import load
 from genmods.config.shipped import shipped
-from genmods.devices import default_device
-from genmods.precision import resolve
+from genmods.core import precision
+from genmods.core.devices import default_device
+from genmods.core.precision import resolve
 
 CPU = torch.device("cpu")
 
@@ -93,7 +93,7 @@ def test_the_probe_runs_here_and_changes_nothing():
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 def test_a_cpu_limited_to_avx2_takes_float32():
     limits = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
-    code = "import torch; from genmods.precision import resolve; print(resolve('auto', torch.device('cpu')).value)"
+    code = "import torch; from genmods.core.precision import resolve; print(resolve('auto', torch.device('cpu')).value)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | limits, capture_output=True, text=True, timeout=120
     )
