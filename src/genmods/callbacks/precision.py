@@ -1,4 +1,4 @@
-"""The Trainer's part of `genmods.core.precision`: rank 0 settles the precision before the run begins, the others follow."""
+"""The Trainer's part of `core.precision`: rank 0 settles the precision before the run begins, the others follow."""
 
 from __future__ import annotations
 
