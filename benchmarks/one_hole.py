@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genmods.core.precision import BFLOAT16, resolve
 from genmods.data.sources.mnist import FashionMNIST
-from genmods.optim.schedules import Cosine
+from genmods.optim.schedules import CosineSchedule
 from restoration import MASKS, figures
 
 
@@ -42,7 +42,7 @@ def train(x: Tensor, y: Tensor, steps: int, batch: int = 256) -> nn.Sequential:
     torch.manual_seed(0)
     net = perceptron(x.shape[1], y.shape[1])
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = Cosine(optimizer, steps, warmup=200)
+    schedule = CosineSchedule(optimizer, steps, warmup=200)
     reduced = resolve("auto", torch.device("cpu")).value == BFLOAT16
     for _ in range(steps):
         rows = torch.randint(len(x), (batch,))

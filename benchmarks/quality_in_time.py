@@ -39,7 +39,7 @@ from genmods.callbacks.ema import EMA, averaged_tensors
 from genmods.config.recipe import load
 from genmods.core.atomic import cache as cache_folder
 from genmods.core.precision import BFLOAT16, resolve
-from genmods.diffusion import DDIM
+from genmods.diffusion import DDIMSampler
 from genmods.metrics.base import Evidence, Figure
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
@@ -98,7 +98,7 @@ class Ours:
 
         def sample(first: int, n: int) -> Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=precision() == BFLOAT16):
-                return task.sample(n, sampler=DDIM(50), first=first)
+                return task.sample(n, sampler=DDIMSampler(50), first=first)
 
         return sample
 

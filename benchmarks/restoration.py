@@ -26,7 +26,7 @@ from torch import Tensor
 
 from genmods.config.builtins import BUILTINS
 from genmods.data.sources.mnist import FashionMNIST
-from genmods.diffusion import Cosine
+from genmods.diffusion import CosineProcess
 from genmods.metrics.features import Features, classifier_features, pixel_features
 from genmods.metrics.fidelity import psnr
 from genmods.metrics.frechet import frechet_distance
@@ -80,7 +80,7 @@ class Bench:
         self.test = data["test"].pixels.float() / 127.5 - 1
         self.images = self.test[: options.n]
         self.linear = Gaussian.fit(self.train)
-        model: Any = self.linear.denoise(Cosine())
+        model: Any = self.linear.denoise(CosineProcess())
         if options.ckpt_path != "gaussian":
             model = folders.load(options.ckpt_path).requires_grad_(False)
             if options.precision == "bf16":

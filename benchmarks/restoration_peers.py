@@ -134,7 +134,7 @@ def azula(
             self.process = process
 
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-            times = t.double().clamp(self.process.t_low, self.process.t_max)
+            times = t.double().clamp(self.process.t_min_trained, self.process.t_max)
             return self.process.alpha(times).float(), self.process.sigma(times).float()
 
     class Network(Denoiser):
@@ -143,7 +143,7 @@ def azula(
             self.schedule = Process(prior.process)
 
         def forward(self, x_t: Tensor, t: Tensor, **settings: object) -> DiracPosterior:
-            times = t.double().clamp(prior.process.t_low, prior.process.t_max).expand(len(x_t))
+            times = t.double().clamp(prior.process.t_min_trained, prior.process.t_max).expand(len(x_t))
             return DiracPosterior(mean=prior.denoise(x_t)(x_t, times).x0)
 
     variance = max(sigma_y, 1e-2) ** 2
@@ -152,5 +152,5 @@ def azula(
     else:
         guided = DiffPIRDenoiser(Network(), y, operator.forward, variance)
     torch.manual_seed(seed)
-    sampler = DDPMSampler(guided, start=prior.process.t_max, stop=prior.process.t_low, steps=calls, silent=True)
+    sampler = DDPMSampler(guided, start=prior.process.t_max, stop=prior.process.t_min_trained, steps=calls, silent=True)
     return sampler(sampler.init(like.shape)).clamp(-1, 1)

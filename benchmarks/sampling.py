@@ -18,15 +18,15 @@ from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusi
 from training_step import OURS, PATCHED, SAME_SHAPE
 
 from genmods.core.devices import default_device
-from genmods.diffusion import DDIM, Cosine, Denoiser, V, noise_stream
+from genmods.diffusion import CosineProcess, DDIMSampler, Denoiser, VPrediction, noise_stream
 from genmods.networks.unet import UNet
 
 Sample = Callable[[], object]
 
 
 def ours(settings: dict, reduced: bool, images: int, steps: int, device: str) -> Sample:
-    denoiser = Denoiser(UNet(**settings), Cosine(), V()).to(device).eval()
-    sampler, noise = DDIM(steps), noise_stream(0, torch.arange(images), (1, SIZE, SIZE), device)
+    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device).eval()
+    sampler, noise = DDIMSampler(steps), noise_stream(0, torch.arange(images), (1, SIZE, SIZE), device)
 
     def sample() -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=reduced):

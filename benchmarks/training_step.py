@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genmods.core.devices import default_device
-from genmods.diffusion import Cosine, Denoiser, DiffusionLoss, V
+from genmods.diffusion import CosineProcess, Denoiser, DiffusionLoss, VPrediction
 from genmods.networks.unet import UNet
 
 OURS = {"width": 32, "multipliers": (1, 4, 3), "blocks": 1}
@@ -56,7 +56,7 @@ class Training:
 
 
 def ours(name: str, settings: dict, reduced: bool, device: str) -> Training:
-    denoiser = Denoiser(UNet(**settings), Cosine(), V()).to(device)
+    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device)
     criterion = DiffusionLoss()
     ema = AveragedModel(denoiser.network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     return Training(

@@ -8,7 +8,7 @@ from test_pictures import classification, fit, names
 from genmods import create
 from genmods.callbacks.compile import Compile
 from genmods.callbacks.feature_maps import FeatureMaps
-from genmods.diffusion import Cosine, V
+from genmods.diffusion import CosineProcess, VPrediction
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tasks.gan import GANTask
 
@@ -29,7 +29,9 @@ def graphs(monkeypatch):
 
 def task():
     torch.manual_seed(0)
-    return DiffusionTask(create("network", "unet", width=8, multipliers=[1]), Cosine(), V(), image_size=8)
+    return DiffusionTask(
+        create("network", "unet", width=8, multipliers=[1]), CosineProcess(), VPrediction(), image_size=8
+    )
 
 
 def test_network_is_compiled_in_place(graphs):

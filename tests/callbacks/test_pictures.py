@@ -23,10 +23,10 @@ from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
-from genmods.diffusion import DDIM
+from genmods.diffusion import DDIMSampler
 from genmods.diffusion.denoiser import DenoiserWrapper
-from genmods.diffusion.prediction import V
-from genmods.diffusion.processes.variance_preserving import Cosine
+from genmods.diffusion.prediction import VPrediction
+from genmods.diffusion.processes.variance_preserving import CosineProcess
 from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
 from genmods.networks.autoencoder import Autoencoder
@@ -48,7 +48,7 @@ class TinyDenoiser(Network):
         super().__init__()
         self.first, self.second = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 1, 3, padding=1)
 
-    def forward(self, x, noise=None, cond=None):
+    def forward(self, x, log_snr=None, cond=None):
         return self.second(self.first(x).relu())
 
 
@@ -68,7 +68,9 @@ class TinyClassifier(Network):
 
 def diffusion():
     torch.manual_seed(0)
-    return DiffusionTask(TinyDenoiser(), Cosine(), V(), DDIM(steps=4), image_size=8, num_classes=10, levels=17)
+    return DiffusionTask(
+        TinyDenoiser(), CosineProcess(), VPrediction(), DDIMSampler(steps=4), image_size=8, num_classes=10, levels=17
+    )
 
 
 def classification():

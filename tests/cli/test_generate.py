@@ -9,9 +9,9 @@ from genmods.cli import dispatch
 from genmods.config.build import create
 from genmods.config.builtins import BUILTINS
 from genmods.data.images import to_uint8
-from genmods.diffusion import DDIM
-from genmods.diffusion.processes.rectified import Rectified
-from genmods.diffusion.processes.variance_preserving import Cosine
+from genmods.diffusion import DDIMSampler
+from genmods.diffusion.processes.rectified import RectifiedProcess
+from genmods.diffusion.processes.variance_preserving import CosineProcess
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
@@ -32,7 +32,7 @@ class Shade(Network):
         super().__init__()
         self.values = torch.nn.Parameter(torch.tensor([0.0, -1.0, 0.0, 1.0]))
 
-    def forward(self, x, noise, cond=None):
+    def forward(self, x, log_snr, cond=None):
         label = (cond or {}).get("label", torch.full((len(x),), -1))
         return torch.zeros_like(x) + self.values[label + 1].view(-1, 1, 1, 1)
 
@@ -40,8 +40,10 @@ class Shade(Network):
 def shades(channels=1, process=None, prediction="x0", **settings):
     settings = {"num_classes": 3, "class_names": NAMES, **settings}
     shape = {"in_channels": channels, "image_size": 6}
-    process = process or Cosine()
-    return DiffusionTask(Shade(), process, create("prediction", prediction), DDIM(steps=3), **shape, **settings).eval()
+    process = process or CosineProcess()
+    return DiffusionTask(
+        Shade(), process, create("prediction", prediction), DDIMSampler(steps=3), **shape, **settings
+    ).eval()
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_a_seed_gives_the_same_images_in_any_batches(tmp_path, served):
 
 
 def test_guidance_goes_beyond_the_condition(tmp_path, served):
-    served(shades(process=Rectified(), prediction="flow"))
+    served(shades(process=RectifiedProcess(), prediction="flow"))
     options = ("--n", "1", "--label", "coat", "--seed", "1")
     for weight in ("1", "0", "2"):
         assert generate(tmp_path / weight, *options, "--guidance", weight) == 0
@@ -134,12 +136,12 @@ def test_guidance_goes_beyond_the_condition(tmp_path, served):
 def company(monkeypatch):
     """A model without labels, a worse one, one of another size, and classifiers of brightness and of another size."""
     torch.manual_seed(0)
-    free = shades(process=Rectified(), prediction="flow", conditioning="none")
+    free = shades(process=RectifiedProcess(), prediction="flow", conditioning="none")
     bright = ClassificationTask(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
     tasks = {
         "run": free,
-        "labelled": shades(process=Rectified(), prediction="flow"),
-        "worse": shades(process=Rectified(), prediction="v"),
+        "labelled": shades(process=RectifiedProcess(), prediction="flow"),
+        "worse": shades(process=RectifiedProcess(), prediction="v"),
         "bright": bright.eval(),
         "large": ClassificationTask(CNN(layers=("avgpool",)), image_size=8),
         "two": ClassificationTask(CNN(layers=("avgpool",), num_classes=2), num_classes=2, image_size=6),
@@ -246,14 +248,14 @@ def test_settings_that_a_model_does_not_have(tmp_path, served, capsys, option):
 
 
 def test_more_steps_than_levels(tmp_path, served, capsys):
-    served(shades(process=Cosine(steps=10)))
+    served(shades(process=CosineProcess(steps=10)))
     assert generate(tmp_path, "--steps", "11") == 2
     assert capsys.readouterr().err.strip() == "--steps: steps=11: the process has only 10 levels"
 
 
 def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):
     """Whatever a registered sampler cannot do with a process, it says so in one line."""
-    served(shades(process=Rectified(), prediction="flow"))
+    served(shades(process=RectifiedProcess(), prediction="flow"))
     for name in BUILTINS["sampler"]:
         status = generate(tmp_path / name, "--n", "2", "--sampler", name, "--steps", "4")
         error = capsys.readouterr().err.strip()

@@ -6,7 +6,7 @@ import torch
 
 from genmods import create
 from genmods.cli import model_options
-from genmods.diffusion import DDIM, Cosine, V
+from genmods.diffusion import CosineProcess, DDIMSampler, VPrediction
 from genmods.networks.base import outermost_networks
 from genmods.tasks.diffusion import DiffusionTask
 
@@ -15,7 +15,7 @@ def task():
     torch.manual_seed(0)
     network = create("network", "unet", width=8, multipliers=[1])
     torch.nn.init.normal_(next(reversed(list(network.parameters()))), std=0.1)
-    return DiffusionTask(network, Cosine(), V(), DDIM(steps=3), image_size=8).eval()
+    return DiffusionTask(network, CosineProcess(), VPrediction(), DDIMSampler(steps=3), image_size=8).eval()
 
 
 def test_networks_run_in_bfloat16():

@@ -13,7 +13,7 @@ from genmods.cli.image_batches import names
 from genmods.cli.mask_option import parse_hole
 from genmods.cli.restoration_io import part, sampling_method
 from genmods.data.files import Picture, read_image, write_image
-from genmods.diffusion import Cosine
+from genmods.diffusion import CosineProcess
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.operators import GaussianBlur
 from genmods.runs import folders
@@ -30,7 +30,7 @@ class Model:
         near = torch.exp(-((place[:, None] - place) ** 2) / 8)
         cov = 0.2 * torch.kron(torch.eye(channels, dtype=torch.float64), torch.kron(near, near))
         self.gaussian = Gaussian(torch.zeros(channels, 8, 8, dtype=torch.float64), cov + 1e-3 * torch.eye(len(cov)))
-        self.image_shape, self.denoiser, self.process = (channels, 8, 8), self, Cosine()
+        self.image_shape, self.denoiser, self.process = (channels, 8, 8), self, CosineProcess()
 
     def denoise(self, cond):
         return self.gaussian.denoise(self.process)

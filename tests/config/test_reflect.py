@@ -104,7 +104,7 @@ class Derived(Base):
     a: int = WIDTH
     f: "Network | None" = None
     g: Optional[networks.Network] = None
-    h: genmods.diffusion.grids.Grid = field(default_factory=genmods.diffusion.grids.Uniform)
+    h: genmods.diffusion.grids.Grid = field(default_factory=genmods.diffusion.grids.UniformGrid)
 
 class Plain(Derived):
     """Inherits the constructor."""

@@ -50,7 +50,7 @@ def test_a_registered_class_is_a_part(monkeypatch):
 
 
 def test_a_class_of_another_kind_is_refused():
-    entry = registry.Entry("network", "wrong", "genmods.diffusion.prediction:Eps", "somewhere")
+    entry = registry.Entry("network", "wrong", "genmods.diffusion.prediction:EpsPrediction", "somewhere")
     with pytest.raises(UserError, match=r"the network 'wrong' of 'somewhere' is no genmods.networks.base.Network"):
         registry.resolve(entry)
 

@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from genmods.diffusion import (
-    EDM,
     Autoguidance,
     ClassifierFree,
     ClassifierGuidance,
     CleanClassifier,
+    EDMProcess,
     Estimate,
     Extrapolation,
     Interval,
-    Linear,
-    Rectified,
+    LinearProcess,
+    RectifiedProcess,
     Threshold,
 )
 from support.oracles import Gaussian, Oracle
@@ -30,8 +30,8 @@ class Never(Oracle):
 
 @pytest.mark.parametrize("guidance", [Extrapolation, ClassifierFree, Autoguidance])
 def test_weight_1_is_no_guidance(guidance):
-    better, worse = Gaussian(Linear(), 0.3), Gaussian(Linear(), 2.0)
-    torch.testing.assert_close(guidance(better, Never(Linear()), 1.0)(X, T).x0, better(X, T).x0)
+    better, worse = Gaussian(LinearProcess(), 0.3), Gaussian(LinearProcess(), 2.0)
+    torch.testing.assert_close(guidance(better, Never(LinearProcess()), 1.0)(X, T).x0, better(X, T).x0)
     torch.testing.assert_close(guidance(better, worse, 0.0)(X, T).x0, worse(X, T).x0)
     found, b, w = guidance(better, worse, 3.0)(X, T), better(X, T), worse(X, T)
     torch.testing.assert_close(found.x0, w.x0 + 3 * (b.x0 - w.x0))
@@ -39,7 +39,7 @@ def test_weight_1_is_no_guidance(guidance):
 
 
 def test_interval_of_noise_levels():
-    process = EDM()
+    process = EDMProcess()
     guided, plain, never = Gaussian(process, 0.3), Gaussian(process, 2.0), Never(process)
     found = Interval(guided, plain, 0.2, 0.8)(X, T)
     want = torch.cat([plain(X, T).x0[:1], guided(X, T).x0[1:3], plain(X, T).x0[3:]])
@@ -48,7 +48,7 @@ def test_interval_of_noise_levels():
     torch.testing.assert_close(Interval(guided, never, 0.0, 3.0)(X, T).x0, guided(X, T).x0)
 
 
-@pytest.mark.parametrize("process", [Linear(), EDM(), Rectified()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("process", [LinearProcess(), EDMProcess(), RectifiedProcess()], ids=lambda p: type(p).__name__)
 def test_classifier_guidance_is_bayes(process):
     """x0 ~ N(0, 1) seen as y = x0 + n, n ~ N(0, r²): guided with ln p(y | x_t), it is the posterior's denoiser."""
     r2, y = 0.5, torch.tensor([[0.8, -0.3]], dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_classifier_guidance_is_bayes(process):
 
 
 def test_clean_classifier_pulls_towards_its_label():
-    process = Linear()
+    process = LinearProcess()
     prior, classifier = Gaussian(process, 1.0), nn.Linear(2, 3).double()
     labels = torch.tensor([0, 1, 2, 0])
     log_prob = CleanClassifier(prior, classifier, labels)
@@ -85,7 +85,7 @@ def test_clean_classifier_pulls_towards_its_label():
 
 
 def test_threshold():
-    process, t = Linear(), torch.full((2,), 0.5, dtype=torch.float64)
+    process, t = LinearProcess(), torch.full((2,), 0.5, dtype=torch.float64)
     alpha, sigma = process.alpha(t[:1]), process.sigma(t[:1])
     x0 = torch.stack([torch.linspace(-3, 3, 101), torch.linspace(-0.5, 0.5, 101)]).double()
     x_t = torch.randn(2, 101, dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_threshold():
 
 
 def test_mistakes():
-    plain = Gaussian(Linear())
+    plain = Gaussian(LinearProcess())
     for make in (lambda: Interval(plain, plain, 1.0, 0.5), lambda: Threshold(plain, 1.5)):
         with pytest.raises(ValueError, match=r"interval|quantile"):
             make()

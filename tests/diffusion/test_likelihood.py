@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genmods.diffusion import EDM, Estimate, Learned, Linear, ode, vlb
+from genmods.diffusion import EDMProcess, Estimate, LearnedProcess, LinearProcess, bound_bits_per_dim, flow_bits_per_dim
 from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction
 from genmods.metrics.fidelity import psnr
 from support.oracles import Atoms, Gaussian, Mixture, Oracle, processes
@@ -15,9 +15,9 @@ PROCESSES = processes()
 each = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys())
 
 
-def straight() -> Learned:
+def straight() -> LearnedProcess:
     """VDM's process with a log-SNR linear in t, from 13.3 to -5."""
-    process = Learned()
+    process = LearnedProcess()
     process.height.data.fill_(-1e3)
     return process.requires_grad_(False)
 
@@ -53,10 +53,10 @@ def test_gaussian_bound(process):
     for c in (0.3, 1.0):
         snr = torch.tensor(process.log_snr_range, dtype=torch.float64).exp()
         want = 0.5 * (torch.log1p(c**2 * snr[1]) - torch.log1p(c**2 * snr[0])).item()
-        if process.times is not None:
-            snr = process.log_snr(process.times).exp()
+        if process.levels is not None:
+            snr = process.log_snr(process.levels).exp()
             want = (0.5 * (snr[:-1] - snr[1:]) * c**2 / (1 + c**2 * snr[1:])).sum().item()
-        _, found = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
+        _, found = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.levels)
         assert abs(found / want - 1) < 1e-6
 
 
@@ -75,17 +75,17 @@ def test_discrete_gap_falls_as_one_over_steps(process):
 
 
 @each
-def test_bound_by_draws(process):
-    """What `vlb` draws has the closed form as its mean, with one time an image too; its prior is exact."""
+def test_bound_by_few_times(process):
+    """The mean of the estimates is the closed form, with one time per image too; the prior term is exact."""
     process.requires_grad_(False)
     c, count = 0.5, 1024
     x = torch.randn(count, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = c * x / x.square().mean().sqrt()
-    _, diffusion = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.times)
-    for draws in (1, 16):
-        bits = vlb(Gaussian(process, c), x, levels=2, draws=draws)
+    _, diffusion = expected(Gaussian(process, c), torch.tensor([-c, c]).double(), grid=process.levels)
+    for num_times in (1, 16):
+        bits = bound_bits_per_dim(Gaussian(process, c), x, gray_levels=2, num_times=num_times)
         assert abs(bits.diffusion.mean() * math.log(2) - diffusion) < 4 * bits.diffusion.std() / count**0.5
-        assert process.times is not None or bits.diffusion.std() / bits.diffusion.mean() < 1.5
+        assert process.levels is not None or bits.diffusion.std() / bits.diffusion.mean() < 1.5
     end = torch.tensor([process.t_max], dtype=torch.float64)
     alpha, sigma = (f(end).item() / process.prior_std for f in (process.alpha, process.sigma))
     prior = 0.5 * (alpha**2 * c**2 + sigma**2 - 1 - 2 * math.log(sigma)) / math.log(2)
@@ -113,14 +113,14 @@ def test_stated_bounds_of_coins_and_uniform_pixels():
 def test_bound_is_the_entropy(process):
     """I-MMSE: in continuous time the exact denoiser's error over all noise levels adds up to 1 bit, and to 8."""
     process.requires_grad_(False)
-    coins, _ = expected(Atoms(process, COIN, True), COIN, nodes=48, grid=process.times)
-    assert coins > 1 - 1e-4 if process.times is not None else abs(coins - 1) < 1e-3
-    if process.times is None:
+    coins, _ = expected(Atoms(process, COIN, True), COIN, nodes=48, grid=process.levels)
+    assert coins > 1 - 1e-4 if process.levels is not None else abs(coins - 1) < 1e-3
+    if process.levels is None:
         pixels, _ = expected(Atoms(process, GREY, True), GREY[SOME], SHARE, 12, None, 256)
         assert abs(pixels - 8) < 8e-3
 
 
-@pytest.mark.parametrize("process", [p for p in PROCESSES.values() if p.times is None], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("process", [p for p in PROCESSES.values() if p.levels is None], ids=lambda p: type(p).__name__)
 def test_the_psnr_curve_is_the_bound(process):
     """I-MMSE for a denoiser that is wrong: the PSNR of its one-call estimates, over the SNR, gives its own bound."""
     process.requires_grad_(False)
@@ -146,13 +146,13 @@ def test_flow_density_of_a_mixture(process):
     process.requires_grad_(False)
     mixture = Mixture(process)
     x = mixture.draw(16)
-    t = torch.full((16,), process.t_low, dtype=torch.float64)
+    t = torch.full((16,), process.t_min_trained, dtype=torch.float64)
     alpha = process.alpha(t)
     want = -(mixture.log_density(alpha[:, None] * x, t) + 2 * alpha.log()) / (2 * math.log(2))
-    found = ode(mixture, x, levels=None, probes=None)
+    found = flow_bits_per_dim(mixture, x, gray_levels=None, probes=None)
     low, _ = process.log_snr_range  # the data's mean, which the prior does not have, is left in x_T times α
     assert (found - want).abs().max() < 4e-3 + math.exp(low / 2)
-    hutchinson = ode(mixture, x.repeat(8, 1), levels=None, probes=4, steps=64)
+    hutchinson = flow_bits_per_dim(mixture, x.repeat(8, 1), gray_levels=None, probes=4, steps=64)
     assert abs(hutchinson.mean() - want.mean()) < 0.1
 
 
@@ -167,23 +167,25 @@ def test_flow_density_of_a_gaussian(process):
     end = alpha[1] * x * (last / first).sqrt() / process.prior_std
     log_p = -end.square() / 2 - math.log(process.prior_std * math.sqrt(2 * math.pi))
     want = -(log_p + 0.5 * (last / first).log() + alpha[1].log()).squeeze(1) / math.log(2)
-    found = ode(Gaussian(process, c), x, levels=None, probes=None, steps=128)
+    found = flow_bits_per_dim(Gaussian(process, c), x, gray_levels=None, probes=None, steps=128)
     torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
 
 
 def test_bin_width():
     """The same density on a grid of L levels costs log2(2/(L - 1)) less a dimension, up to its slope within a bin."""
-    process = EDM()
+    process = EDMProcess()
     x = 0.5 * torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    density = ode(Gaussian(process, 0.5), x, levels=None, probes=None)
-    images = ode(Gaussian(process, 0.5), x, levels=256, probes=None)
+    density = flow_bits_per_dim(Gaussian(process, 0.5), x, gray_levels=None, probes=None)
+    images = flow_bits_per_dim(Gaussian(process, 0.5), x, gray_levels=256, probes=None)
     assert abs((images - density).mean() + math.log2(2 / 255)) < 2e-3
 
 
 def test_hutchinson_is_exact_on_diagonal_jacobians():
-    process = Linear()
+    process = LinearProcess()
     x = torch.randn(4, 3, dtype=torch.float64)
-    exact, estimate = (ode(Gaussian(process, 0.5), x, levels=None, probes=p, steps=8) for p in (None, 1))
+    exact, estimate = (
+        flow_bits_per_dim(Gaussian(process, 0.5), x, gray_levels=None, probes=p, steps=8) for p in (None, 1)
+    )
     torch.testing.assert_close(exact, estimate, rtol=1e-6, atol=1e-6)
 
 
@@ -192,12 +194,12 @@ def test_hutchinson_variance():
     count = 20000
     matrix = torch.tensor([[1.0, 0.6, -0.2], [0.6, 0.5, 0.3], [-0.2, 0.3, -1.0]], dtype=torch.float64)
 
-    class Linear(Oracle):
+    class LinearProcess(Oracle):
         def __call__(self, x, t):
             return Estimate(torch.zeros_like(x), x @ matrix)
 
     x = torch.zeros(count, 3, dtype=torch.float64)
-    flow = _Flow(Linear(EDM()), _probes(torch.arange(count), x, 1))
+    flow = _Flow(LinearProcess(EDMProcess()), _probes(torch.arange(count), x, 1))
     _, divergence = flow.velocity(x, 0.0)
     scale = -0.5  # dσ/dlog-SNR at σ = 1
     off = matrix.square().sum() - matrix.diagonal().square().sum()
@@ -209,22 +211,31 @@ def test_an_image_has_its_own_noise():
     process = straight()
     coins = torch.randint(0, 2, (6, 4)).double() * 2 - 1
     denoise = Atoms(process, torch.tensor([-1.0, 1.0]).double(), True)
-    whole = vlb(denoise, coins, 2)
-    part = vlb(denoise, coins[3:], 2, indices=torch.arange(3, 6))
+    whole = bound_bits_per_dim(denoise, coins, 2)
+    part = bound_bits_per_dim(denoise, coins[3:], 2, indices=torch.arange(3, 6))
     torch.testing.assert_close(whole.total[3:], part.total)
 
 
 def test_learned_ends_train_on_the_bound():
-    process = Learned(learn_ends=True)
-    bits = vlb(Gaussian(process, 0.5), torch.linspace(-1, 1, 16).double().view(4, 4), levels=17, draws=8)
+    process = LearnedProcess(learn_ends=True)
+    bits = bound_bits_per_dim(
+        Gaussian(process, 0.5), torch.linspace(-1, 1, 16).double().view(4, 4), gray_levels=17, num_times=8
+    )
     bits.total.mean().backward()
     assert process.ends.grad.isfinite().all() and process.ends.grad.abs().min() > 0
 
 
-@pytest.mark.parametrize("call", [
-    lambda d, x: vlb(d, x, levels=1), lambda d, x: vlb(d, x, draws=0), lambda d, x: vlb(d, x, draws=None),
-    lambda d, x: ode(d, x, steps=0), lambda d, x: ode(d, x, probes=0), lambda d, x: ode(d, x, levels=0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda d, x: bound_bits_per_dim(d, x, gray_levels=1),
+        lambda d, x: bound_bits_per_dim(d, x, num_times=0),
+        lambda d, x: bound_bits_per_dim(d, x, num_times=None),
+        lambda d, x: flow_bits_per_dim(d, x, steps=0),
+        lambda d, x: flow_bits_per_dim(d, x, probes=0),
+        lambda d, x: flow_bits_per_dim(d, x, gray_levels=0),
+    ],
+)
 def test_mistakes(call):
     with pytest.raises(ValueError, match=r"at least|none"):
-        call(Gaussian(Linear()), torch.zeros(2, 2))
+        call(Gaussian(LinearProcess()), torch.zeros(2, 2))

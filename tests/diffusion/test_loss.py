@@ -7,9 +7,27 @@ import torch
 from torch import nn
 
 from genmods.config.builtins import BUILTINS
-from genmods.diffusion import EDM, Cosine, Denoiser, DiffusionLoss, Eps, Karras, Linear, LogNormal, LowDiscrepancy, V
-from genmods.diffusion.densities import Uniform
-from genmods.diffusion.weightings import EDM2, Elbo, Level, MinSNR, Sigmoid, Simple
+from genmods.diffusion import (
+    CosineProcess,
+    Denoiser,
+    DiffusionLoss,
+    EDMProcess,
+    EpsPrediction,
+    KarrasPrediction,
+    LinearProcess,
+    LogNormalDensity,
+    LowDiscrepancyDensity,
+    VPrediction,
+)
+from genmods.diffusion.densities import UniformDensity
+from genmods.diffusion.weightings import (
+    EDM2Weighting,
+    ElboWeighting,
+    MinSNRWeighting,
+    NoiseLevel,
+    SigmoidWeighting,
+    SimpleWeighting,
+)
 from support.oracles import Gaussian, Network, built_in, processes
 
 PROCESSES = processes()
@@ -25,9 +43,9 @@ def test_density_of_the_log_snr(process, density):
     u = (torch.arange(20000, dtype=torch.float64) + 0.5) / 20000
     with torch.no_grad():
         t = density(process, u)
-        assert t.min() >= process.t_low * (1 - 1e-12) and t.max() <= process.t_max * (1 + 1e-12)
-        if process.times is not None and isinstance(density, Uniform):
-            torch.testing.assert_close(t.unique(), process.times)
+        assert t.min() >= process.t_min_trained * (1 - 1e-12) and t.max() <= process.t_max * (1 + 1e-12)
+        if process.levels is not None and isinstance(density, UniformDensity):
+            torch.testing.assert_close(t.unique(), process.levels)
             return
         edges = torch.linspace(*process.log_snr_range, 1001, dtype=torch.float64)[1:-1]
         p = density.log_snr_density(process, process.time(edges))
@@ -38,8 +56,8 @@ def test_density_of_the_log_snr(process, density):
 
 
 def test_low_discrepancy_spreads_the_batch():
-    t = LowDiscrepancy()(Cosine(), torch.rand(64))
-    assert t.sort().values.diff().max() < 1.01 * Cosine().t_max / 64
+    t = LowDiscrepancyDensity()(CosineProcess(), torch.rand(64))
+    assert t.sort().values.diff().max() < 1.01 * CosineProcess().t_max / 64
 
 
 @each_density
@@ -51,34 +69,34 @@ def test_elbo_is_the_diffusion_term(process, prediction, density):
     process, c = PROCESSES[process], 0.6
     prediction = built_in("prediction", prediction)()
     u = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-    if isinstance(density, LogNormal):
-        density = LogNormal(mean=-1.0, std=3.0)
+    if isinstance(density, LogNormalDensity):
+        density = LogNormalDensity(mean=-1.0, std=3.0)
     with torch.no_grad():
         t = density(process, u)
-        level = Level.at(process, prediction, t, density)
+        level = NoiseLevel.at(process, prediction, t, density)
         noise = process.alpha(t) ** 2 * c**2 + process.sigma(t) ** 2
         eps_error = process.alpha(t) ** 2 * c**2 / noise
-        loss = Elbo()(level, eps_error / level.eps_gain).mean()
+        loss = ElboWeighting()(level, eps_error / level.eps_gain).mean()
     low, high = (math.exp(v) for v in process.log_snr_range)
     assert abs(loss - 0.5 * math.log((1 + c**2 * high) / (1 + c**2 * low))) < 0.02
 
 
 def test_published_weights():
     t = torch.tensor([0.01, 0.3, 0.9], dtype=torch.float64)
-    process = Linear()
+    process = LinearProcess()
     snr = process.log_snr(t).exp()
 
     def weight(weighting, prediction, process=process):
-        return weighting.weight(Level.at(process, prediction, t, Uniform()))
+        return weighting.weight(NoiseLevel.at(process, prediction, t, UniformDensity()))
 
-    torch.testing.assert_close(weight(Simple(), V()), torch.ones(3).double())
-    torch.testing.assert_close(weight(MinSNR(5.0), Eps()), (5 / snr).clamp(max=1))
-    torch.testing.assert_close(weight(MinSNR(5.0), V()), snr.clamp(max=5) / (snr + 1))
-    rate = -process.log_snr_rate(t) * (process.t_max - process.t_low)
-    torch.testing.assert_close(weight(Elbo(), Eps()), 0.5 * rate)
-    torch.testing.assert_close(weight(Sigmoid(-1.0), Eps()), 0.5 * rate / (1 + math.e * snr))
+    torch.testing.assert_close(weight(SimpleWeighting(), VPrediction()), torch.ones(3).double())
+    torch.testing.assert_close(weight(MinSNRWeighting(5.0), EpsPrediction()), (5 / snr).clamp(max=1))
+    torch.testing.assert_close(weight(MinSNRWeighting(5.0), VPrediction()), snr.clamp(max=5) / (snr + 1))
+    rate = -process.log_snr_rate(t) * (process.t_max - process.t_min_trained)
+    torch.testing.assert_close(weight(ElboWeighting(), EpsPrediction()), 0.5 * rate)
+    torch.testing.assert_close(weight(SigmoidWeighting(-1.0), EpsPrediction()), 0.5 * rate / (1 + math.e * snr))
     edm = built_in("weighting", "edm")(sigma_data=0.5)
-    torch.testing.assert_close(weight(edm, Karras(0.5), EDM()), torch.ones(3).double())
+    torch.testing.assert_close(weight(edm, KarrasPrediction(0.5), EDMProcess()), torch.ones(3).double())
 
 
 @pytest.mark.parametrize("process", ["cosine", "rectified", "linear-100"])
@@ -86,8 +104,8 @@ def test_published_weights():
 def test_loss_is_finite_per_sample_and_trains(process, weighting):
     process = PROCESSES[process]
     network = nn.Linear(2, 2)
-    denoiser = Denoiser(_Ignoring(network), process, V())
-    loss = DiffusionLoss(LowDiscrepancy(), built_in("weighting", weighting)())
+    denoiser = Denoiser(_Ignoring(network), process, VPrediction())
+    loss = DiffusionLoss(LowDiscrepancyDensity(), built_in("weighting", weighting)())
     x0 = torch.randn(16, 2)
     first = loss(denoiser, x0, generator=torch.Generator().manual_seed(0))
     again = loss(denoiser, x0, generator=torch.Generator().manual_seed(0))
@@ -102,13 +120,13 @@ class _Ignoring(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, x, noise, cond=None):
+    def forward(self, x, log_snr, cond=None):
         return self.module(x)
 
 
 def test_optimal_network_has_the_mmse():
-    process, c = Cosine(), 0.6
-    denoiser = Denoiser(Network(Gaussian(process, c), process, V()), process, V())
+    process, c = CosineProcess(), 0.6
+    denoiser = Denoiser(Network(Gaussian(process, c), process, VPrediction()), process, VPrediction())
     x0 = c * torch.randn(20000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     result = DiffusionLoss()(denoiser, x0, generator=torch.Generator().manual_seed(1))
     alpha, sigma = process.alpha(result.t), process.sigma(result.t)
@@ -117,8 +135,8 @@ def test_optimal_network_has_the_mmse():
 
 
 def test_edm2_learns_the_error_of_each_level():
-    weighting = EDM2(channels=32)
-    level = Level(*torch.tensor([[-4.0, 0.0, 4.0], [1, 1, 1], [0, 0, 0], [1, 1, 1]]).double())
+    weighting = EDM2Weighting(channels=32)
+    level = NoiseLevel(*torch.tensor([[-4.0, 0.0, 4.0], [1, 1, 1], [0, 0, 0], [1, 1, 1]]).double())
     error = torch.tensor([0.1, 1.0, 3.0])
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.05)
     for _ in range(300):
@@ -133,20 +151,20 @@ class _Variance(nn.Module):
 
     def __init__(self, process, c):
         super().__init__()
-        self.optimal = Network(Gaussian(process, c), process, Eps())
+        self.optimal = Network(Gaussian(process, c), process, EpsPrediction())
         self.fraction = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, noise, cond=None):
-        eps = self.optimal(x, noise)
+    def forward(self, x, log_snr, cond=None):
+        eps = self.optimal(x, log_snr)
         return torch.cat([eps, torch.zeros_like(eps) + self.fraction], dim=1)
 
 
 def test_learned_variance_finds_the_true_one():
     """For N(0, 1) the true reverse variance of a variance preserving process is the largest: the fraction goes to 1."""
-    process = Linear(steps=50)
+    process = LinearProcess(steps=50)
     network = _Variance(process, 1.0)
     loss = DiffusionLoss(hybrid=1.0)
-    denoiser = Denoiser(network, process, Eps())
+    denoiser = Denoiser(network, process, EpsPrediction())
     optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
@@ -155,11 +173,19 @@ def test_learned_variance_finds_the_true_one():
         optimizer.step()
     assert abs(network.fraction - 1) < 0.15
     with pytest.raises(ValueError, match="discrete process"):
-        loss(Denoiser(_Variance(Linear(), 1.0), Linear(), Eps()), torch.randn(4, 1))
+        loss(Denoiser(_Variance(LinearProcess(), 1.0), LinearProcess(), EpsPrediction()), torch.randn(4, 1))
 
 
-@pytest.mark.parametrize("make", [lambda: LogNormal(std=0.0), lambda: MinSNR(0.0), lambda: EDM2(channels=0),
-                                  lambda: EDM2(sigma_data=0.0), lambda: DiffusionLoss(hybrid=-1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LogNormalDensity(std=0.0),
+        lambda: MinSNRWeighting(0.0),
+        lambda: EDM2Weighting(channels=0),
+        lambda: EDM2Weighting(sigma_data=0.0),
+        lambda: DiffusionLoss(hybrid=-1.0),
+    ],
+)
 def test_mistakes(make):
     with pytest.raises(ValueError, match="must"):
         make()

@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from genmods.diffusion import DDIM, DDPM, EDM, DPMpp2M, DPMpp2MSDE, DPMpp3M, Euler, Heun, Linear, UniPC
+from genmods.diffusion import (
+    DDIMSampler,
+    DDPMSampler,
+    DPMpp2MSampler,
+    DPMpp2MSDESampler,
+    DPMpp3MSampler,
+    EDMProcess,
+    EulerSampler,
+    HeunSampler,
+    LinearProcess,
+    UniPCSampler,
+)
 from support.oracles import Mixture
 
 diffusers = pytest.importorskip("diffusers")
@@ -44,10 +55,10 @@ def discrete_eps(denoise):
     return lambda scheduler, x, t, i: denoise(x, ((t.double() + 1) / 1000).expand(len(x))).eps
 
 
-@pytest.mark.parametrize("ours", [DDPM(1000), DDPM(1000, variance="large")], ids=["small", "large"])
+@pytest.mark.parametrize("ours", [DDPMSampler(1000), DDPMSampler(1000, variance="large")], ids=["small", "large"])
 def test_ddpm(ours, monkeypatch):
     """Named: clip_sample is on by default there; fixed_large has β at the first level, where neither adds noise."""
-    process = Linear(steps=1000)
+    process = LinearProcess(steps=1000)
     denoise, noise = Mixture(process), Draws()
     peer = diffusers.DDPMScheduler(**COMMON, clip_sample=False, variance_type=f"fixed_{ours.variance}")
     peer.set_timesteps(1000)
@@ -65,13 +76,13 @@ def leading(process):
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_ddim(eta, monkeypatch):
     """Named: clip_sample is off; 'leading' starts below T - 1, so that both start from the same x at level 951/1000."""
-    process = Linear(steps=1000)
+    process = LinearProcess(steps=1000)
     denoise, noise = Mixture(process), Draws()
     peer = diffusers.DDIMScheduler(**COMMON, clip_sample=False, timestep_spacing="leading")
     peer.set_timesteps(STEPS)
     grid = leading(process)
     assert torch.equal(((peer.timesteps + 1).double() / 1000), grid[:-1])
-    found = DDIM(STEPS, eta=eta)(denoise, start(), grid, noise)
+    found = DDIMSampler(STEPS, eta=eta)(denoise, start(), grid, noise)
     x = start()
     for i, t in enumerate(peer.timesteps):
         x = peer.step(discrete_eps(denoise)(peer, x, t, i), t, x, eta=eta, variance_noise=noise(i)).prev_sample
@@ -98,19 +109,19 @@ def edm_eps(denoise):
 
 
 def test_euler():
-    process = EDM()
+    process = EDMProcess()
     denoise = Mixture(process)
     peer = diffusers.EDMEulerScheduler(sigma_min=0.02, sigma_max=10.0, sigma_data=0.5)
     peer.set_timesteps(STEPS)
     peer.is_scale_input_called = True
-    found = Euler()(denoise, start(10.0), edm_levels(peer), Draws())
+    found = EulerSampler()(denoise, start(10.0), edm_levels(peer), Draws())
     want = run_peer(peer, edm_eps(denoise), start(10.0))
     assert (found - want).abs().max() < TOLERANCE
 
 
 def test_heun():
     """Its loop asks twice a step; on the linear process in σ = √((1 - ᾱ)/ᾱ), the x of ours over α."""
-    process = Linear(steps=1000)
+    process = LinearProcess(steps=1000)
     denoise = Mixture(process)
     peer = diffusers.HeunDiscreteScheduler(**COMMON, beta_schedule="linear", timestep_spacing="linspace")
     peer.set_timesteps(STEPS)
@@ -127,16 +138,16 @@ def test_heun():
 
     peer._init_step_index(peer.timesteps[0])
     want = run_peer(peer, eps, x)
-    found = Heun()(denoise, process.alpha(grid[:1]) * x, grid, Draws())
+    found = HeunSampler()(denoise, process.alpha(grid[:1]) * x, grid, Draws())
     assert (found - want).abs().max() < TOLERANCE
 
 
 MULTISTEP = [
-    (DPMpp2M(), "DPMSolverMultistepScheduler", {"solver_order": 2}),
-    (DPMpp3M(), "DPMSolverMultistepScheduler", {"solver_order": 3, "lower_order_final": False}),
-    (DPMpp2MSDE(), "DPMSolverMultistepScheduler", {"solver_order": 2, "algorithm_type": "sde-dpmsolver++"}),
-    (UniPC(), "UniPCMultistepScheduler", {"solver_order": 2}),
-    (UniPC(order=3), "UniPCMultistepScheduler", {"solver_order": 3, "lower_order_final": False}),
+    (DPMpp2MSampler(), "DPMSolverMultistepScheduler", {"solver_order": 2}),
+    (DPMpp3MSampler(), "DPMSolverMultistepScheduler", {"solver_order": 3, "lower_order_final": False}),
+    (DPMpp2MSDESampler(), "DPMSolverMultistepScheduler", {"solver_order": 2, "algorithm_type": "sde-dpmsolver++"}),
+    (UniPCSampler(), "UniPCMultistepScheduler", {"solver_order": 2}),
+    (UniPCSampler(order=3), "UniPCMultistepScheduler", {"solver_order": 3, "lower_order_final": False}),
 ]  # fmt: skip
 
 
@@ -146,7 +157,7 @@ def test_multistep(ours, name, settings, monkeypatch):
     lower_order_final only below 15 steps; UniPC lowers the order of its last steps always, else it divides by 0
     at σ = 0, so UniPC-3 is compared up to there; its σ are float32.
     """
-    process = Linear(steps=1000)
+    process = LinearProcess(steps=1000)
     denoise, noise = Mixture(process), Draws()
     peer = getattr(diffusers, name)(**COMMON, beta_schedule="linear", final_sigmas_type="zero", **settings)
     peer.set_timesteps(STEPS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genmods.config.builtins import BUILTINS
-from genmods.diffusion import Cosine, Learned, Linear, NoiseProcess, Rectified
+from genmods.diffusion import CosineProcess, LearnedProcess, LinearProcess, NoiseProcess, RectifiedProcess
 from support.oracles import built_in, processes
 
 PROCESSES = processes()
@@ -15,7 +15,7 @@ each = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES.keys
 
 def inner(process: NoiseProcess) -> torch.Tensor:
     share = torch.linspace(0.003, 0.997, 200, dtype=torch.float64)
-    return process.t_low + (process.t_max - process.t_low) * share
+    return process.t_min_trained + (process.t_max - process.t_min_trained) * share
 
 
 @each
@@ -40,19 +40,19 @@ def test_time_inverts_log_snr(process):
 @each
 def test_ended_early_it_is_the_same_process(process):
     t, last = inner(process), process.t_max
-    ended = process.until(t[100].item())
+    ended = process.truncated(t[100].item())
     assert ended.log_snr_range == (pytest.approx(process.log_snr(t[100]).item()), process.log_snr_range[1])
-    assert torch.equal(ended.sigma(t), process.sigma(t)) and ended.schedule(4)[0] == pytest.approx(t[100].item())
+    assert torch.equal(ended.sigma(t), process.sigma(t)) and ended.default_grid(4)[0] == pytest.approx(t[100].item())
     assert process.t_max == last
 
 
 @each
 def test_ends(process):
-    ends = torch.tensor([process.t_min, process.t_low, process.t_max], dtype=torch.float64)
+    ends = torch.tensor([process.t_min, process.t_min_trained, process.t_max], dtype=torch.float64)
     alpha, sigma = process.alpha(ends), process.sigma(ends)
     assert alpha.isfinite().all() and sigma.isfinite().all()
     assert abs(alpha[0] - 1) < 1e-5 and sigma[0] < 2e-3
-    assert process.t_min <= process.t_low < process.t_max
+    assert process.t_min <= process.t_min_trained < process.t_max
     low, high = process.log_snr_range
     assert -14 < low < 0 < high < 14
 
@@ -76,8 +76,8 @@ def test_wrong_t_is_refused(process):
 
 def test_linear_is_ddpm():
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    process = Linear(steps=1000)
-    torch.testing.assert_close(process.alpha(process.times) ** 2, (1 - betas).cumprod(0), rtol=1e-12, atol=0)
+    process = LinearProcess(steps=1000)
+    torch.testing.assert_close(process.alpha(process.levels) ** 2, (1 - betas).cumprod(0), rtol=1e-12, atol=0)
     assert process.sigma(torch.tensor([0.0])).item() == 0
 
 
@@ -87,8 +87,8 @@ def test_cosine_is_iddpm():
 
     i = torch.arange(1, 1001, dtype=torch.float64)
     betas = (1 - bar(i / 1000) / bar((i - 1) / 1000)).clamp(max=0.999)
-    process = Cosine(steps=1000)
-    torch.testing.assert_close(process.alpha(process.times) ** 2, (1 - betas).cumprod(0), rtol=1e-9, atol=0)
+    process = CosineProcess(steps=1000)
+    torch.testing.assert_close(process.alpha(process.levels) ** 2, (1 - betas).cumprod(0), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid"])
@@ -101,11 +101,11 @@ def test_discrete_tends_to_continuous(name):
 
 def test_rectified_reaches_pure_noise():
     end = torch.tensor([1.0])
-    assert Rectified().alpha(end).item() == 0 and Rectified().sigma(end).item() == 1
+    assert RectifiedProcess().alpha(end).item() == 0 and RectifiedProcess().sigma(end).item() == 1
 
 
 def test_learned_schedule_trains():
-    process = Learned(learn_ends=True)
+    process = LearnedProcess(learn_ends=True)
     t = torch.linspace(0, 1, 50, dtype=torch.float64)
     optimizer = torch.optim.Adam(process.parameters(), lr=0.05)
     target = 10 - 12 * t**2

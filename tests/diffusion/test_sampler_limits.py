@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_samplers import NONE, ORDERS, each_process
 
-from genmods.diffusion import EDM, UniPC
+from genmods.diffusion import EDMProcess, UniPCSampler
 from support.oracles import Atoms, Gaussian
 
 
@@ -20,7 +20,7 @@ def limit(solve, order, steps=64):
 
 def order_on(process, sampler, order):
     """Heun in the process' own time asks at a level for the rate, which on a discrete process is the next step's."""
-    return 1 if process.times is not None and getattr(sampler, "method", "") == "heun" else order
+    return 1 if process.levels is not None and getattr(sampler, "method", "") == "heun" else order
 
 
 deterministic = pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def path(process, first, last, steps):
     The rates of a discrete process jump at its levels: there it goes from level to level, in steps/64 steps each.
     """
     ends = process.time(torch.tensor([first, last], dtype=torch.float64)).detach()
-    if process.times is None:
+    if process.levels is None:
         return process.time(torch.linspace(first, last, steps + 1, dtype=torch.float64)).detach()
-    levels = len(process.times)
+    levels = len(process.levels)
     high, low = (ends * levels).round().long().tolist()
     return torch.linspace(high, low, (high - low) * (steps // 64) + 1, dtype=torch.float64) / levels
 
@@ -69,7 +69,7 @@ def pixel_flow(first, last):
     """Four starts at σ/α = `first`, and where their flow has them at `last`."""
     x = first * torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).double()
     grid = torch.logspace(math.log10(first), math.log10(last), 1201, dtype=torch.float64)
-    return x, UniPC(order=3)(Atoms(EDM(), pixels()), EDM(), x, grid, NONE)
+    return x, UniPCSampler(order=3)(Atoms(EDMProcess(), pixels()), EDMProcess(), x, grid, NONE)
 
 
 @deterministic

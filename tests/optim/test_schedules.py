@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmods.config.builtins import BUILTINS
-from genmods.optim.schedules import Constant, Cosine, Linear
+from genmods.optim.schedules import ConstantSchedule, CosineSchedule, LinearSchedule
 
 
 def rates(kind, total=100, base=(1.0, 0.5), **settings):
@@ -20,8 +20,8 @@ def rates(kind, total=100, base=(1.0, 0.5), **settings):
 
 
 DECAYS = {
-    Cosine: lambda p: 0.1 + 0.9 * (1 + math.cos(math.pi * p)) / 2,
-    Linear: lambda p: 1 - 0.9 * p,
+    CosineSchedule: lambda p: 0.1 + 0.9 * (1 + math.cos(math.pi * p)) / 2,
+    LinearSchedule: lambda p: 1 - 0.9 * p,
 }
 
 
@@ -33,7 +33,7 @@ def test_closed_form(kind, warmup):
     torch.testing.assert_close(seen[:, 0], torch.tensor(expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("kind", [Cosine, Linear, Constant])
+@pytest.mark.parametrize("kind", [CosineSchedule, LinearSchedule, ConstantSchedule])
 def test_every_group_keeps_its_own_rate(kind):
     seen = rates(kind, warmup=0.1)
     torch.testing.assert_close(seen[:, 1], 0.5 * seen[:, 0])
@@ -41,20 +41,20 @@ def test_every_group_keeps_its_own_rate(kind):
 
 
 def test_a_warmup_longer_than_the_run_lasts_the_whole_run():
-    seen = rates(Cosine, total=10, warmup=200)[:10, 0]
+    seen = rates(CosineSchedule, total=10, warmup=200)[:10, 0]
     assert seen.tolist() == pytest.approx([(step + 1) / 10 for step in range(10)])
 
 
 def test_constant_after_warmup():
-    assert (rates(Constant, warmup=4)[4:, 0] == 1).all()
+    assert (rates(ConstantSchedule, warmup=4)[4:, 0] == 1).all()
 
 
-@pytest.mark.parametrize("kind", [Cosine, Linear])
+@pytest.mark.parametrize("kind", [CosineSchedule, LinearSchedule])
 def test_ends_at_end_and_stays(kind):
     torch.testing.assert_close(rates(kind, end=0.25)[100:, 0], torch.full((5,), 0.25, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("kind", [Cosine, Linear, Constant])
+@pytest.mark.parametrize("kind", [CosineSchedule, LinearSchedule, ConstantSchedule])
 @pytest.mark.parametrize("total", [1, 2, 3])
 def test_very_short_runs_have_finite_rates(kind, total):
     seen = rates(kind, total=total, warmup=0.5)
@@ -64,7 +64,7 @@ def test_very_short_runs_have_finite_rates(kind, total):
 def test_resumes_where_it_stopped():
     def make():
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        return optimizer, Cosine(optimizer, 10, warmup=2)
+        return optimizer, CosineSchedule(optimizer, 10, warmup=2)
 
     optimizer, schedule = make()
     for _ in range(6):
@@ -82,7 +82,7 @@ def test_resumes_where_it_stopped():
 def test_a_longer_continuation_follows_its_own_curve():
     def make(total):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        return optimizer, Cosine(optimizer, total, warmup=0)
+        return optimizer, CosineSchedule(optimizer, total, warmup=0)
 
     optimizer, schedule = make(10)
     for _ in range(10):
@@ -99,7 +99,7 @@ def test_a_longer_continuation_follows_its_own_curve():
 def test_refuses_in_one_line(settings):
     total = settings.pop("total", 100)
     with pytest.raises(ValueError) as error:
-        Cosine(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total, **settings)
+        CosineSchedule(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), total, **settings)
     assert "\n" not in str(error.value)
 
 

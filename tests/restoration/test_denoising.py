@@ -5,9 +5,18 @@ import pytest
 import torch
 from test_restore import draw, prior
 
-from genmods.diffusion import NoiseProcess, consistent, per_sample
-from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified, Sigmoid, VarianceExploding
-from genmods.diffusion.samplers import DPMpp2MSDE
+from genmods.diffusion import NoiseProcess
+from genmods.diffusion.prediction import consistent
+from genmods.diffusion.process import per_sample
+from genmods.diffusion.processes import (
+    CosineProcess,
+    EDMProcess,
+    LinearProcess,
+    RectifiedProcess,
+    SigmoidProcess,
+    VarianceExplodingProcess,
+)
+from genmods.diffusion.samplers import DPMpp2MSDESampler
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
 from genmods.restoration.denoising import (
     denoise,
@@ -23,7 +32,7 @@ from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Identity
 
 
-@pytest.mark.parametrize("process", [Cosine(), Linear(steps=1000), Rectified(), EDM()])
+@pytest.mark.parametrize("process", [CosineProcess(), LinearProcess(steps=1000), RectifiedProcess(), EDMProcess()])
 def test_one_call_is_the_posterior_mean(process):
     gaussian = prior()
     truth = draw(gaussian, 3).double()
@@ -35,7 +44,7 @@ def test_one_call_is_the_posterior_mean(process):
 
 def test_samples_err_twice_as_much_as_the_mean():
     """E‖x - x̃‖² = 2 MMSE, 3.01 dB, and the mean of many draws is the estimate."""
-    gaussian, process = prior(1), Cosine()
+    gaussian, process = prior(1), CosineProcess()
     gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)  # hardly a pixel leaves [-1, 1]
     truth = draw(gaussian, 40).double()
     model = gaussian.denoise(process)
@@ -62,14 +71,23 @@ class Scalar:
 
 
 @pytest.mark.parametrize(
-    "process", [Cosine(), Linear(), Linear(steps=1000), Sigmoid(), EDM(), VarianceExploding(), Rectified()],
+    "process",
+    [
+        CosineProcess(),
+        LinearProcess(),
+        LinearProcess(steps=1000),
+        SigmoidProcess(),
+        EDMProcess(),
+        VarianceExplodingProcess(),
+        RectifiedProcess(),
+    ],
     ids=["cosine", "linear", "linear-1000", "sigmoid", "edm", "variance_exploding", "rectified"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("sigma", [0.05, 0.2, 0.5, 1.5])
 def test_draws_spread_as_the_posterior_does(process, sigma):
     """x ~ N(0, c²): a draw is c²/(c² + σ²) y + Σ g_i z_i with Σ g_i² = c² σ²/(c² + σ²), found from one run over unit
     vectors; and no call is at a time that the network has not learned."""
-    units, sampler, asked = torch.eye(21, dtype=torch.float64), DPMpp2MSDE(20), []
+    units, sampler, asked = torch.eye(21, dtype=torch.float64), DPMpp2MSDESampler(20), []
     t = matching_time(process, torch.tensor([sigma], dtype=torch.float64))
     grid = grid_below(process, sampler, t.item())
     for c in (0.05, 0.3, 1.0):
@@ -78,10 +96,10 @@ def test_draws_spread_as_the_posterior_does(process, sigma):
         share = c**2 / (c**2 + sigma**2)
         assert abs(draws[-1].item() / share - 1) < 2e-3
         assert abs(draws[:-1].square().sum().item() / (share * sigma**2) - 1) < 0.1
-    assert min(asked) >= process.t_low * (1 - 1e-9) and len(asked) == 60
+    assert min(asked) >= process.t_min_trained * (1 - 1e-9) and len(asked) == 60
 
 
-@pytest.mark.parametrize("process", [Cosine(), EDM(), VarianceExploding(0.0005)])
+@pytest.mark.parametrize("process", [CosineProcess(), EDMProcess(), VarianceExplodingProcess(0.0005)])
 def test_the_least_noise_takes_one_step(process):
     x = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
     gaussian = Gaussian(torch.zeros(1, 2, 2, dtype=torch.float64), torch.eye(4, dtype=torch.float64))
@@ -92,7 +110,7 @@ def test_the_least_noise_takes_one_step(process):
 def test_no_noise_changes_nothing():
     gaussian = prior(1)
     x = draw(gaussian, 2)
-    assert torch.equal(denoise(x, gaussian.denoise(Cosine()), 0.0), x)
+    assert torch.equal(denoise(x, gaussian.denoise(CosineProcess()), 0.0), x)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2, 0.5])
@@ -108,7 +126,7 @@ def test_the_noise_level_is_found(sigma):
 
 
 def test_the_model_refines_the_noise_level():
-    gaussian, process = prior(3), Cosine()
+    gaussian, process = prior(3), CosineProcess()
     gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)
     truth = draw(gaussian, 16)
     for sigma in (0.05, 0.2):
@@ -123,7 +141,7 @@ def test_other_noise_is_removed(corruption):
     gaussian = prior(1, 16)
     truth = draw(gaussian, 4)
     y = corruption(truth, torch.arange(4))
-    restored = denoise_corruption(y, gaussian.denoise(Cosine()), corruption, samples=4).mean(0)
+    restored = denoise_corruption(y, gaussian.denoise(CosineProcess()), corruption, samples=4).mean(0)
     assert (restored - truth).square().mean() < 0.35 * (y - truth).square().mean()
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from genmods.config.builtins import BUILTINS, imported
-from genmods.diffusion.grids import Uniform
+from genmods.diffusion.grids import UniformGrid
 from genmods.diffusion.noise import noise_stream
-from genmods.diffusion.processes import EDM, Cosine, Linear, Rectified
-from genmods.diffusion.samplers import DDIM
+from genmods.diffusion.processes import CosineProcess, EDMProcess, LinearProcess, RectifiedProcess
+from genmods.diffusion.samplers import DDIMSampler
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.methods import Ancestral, Guidance, Measurement
 from genmods.restoration.methods.ddnm import DDNM
@@ -68,19 +68,19 @@ def pair_law(name):
         (Replacement(steps=1000), "replacement"),
         (DDNM(steps=1000), "ddnm"),
         (DDNMPlus(steps=1000), "ddnm"),
-        (PiGDM(sampler=DDIM(steps=1000, eta=1.0)), "pigdm"),
+        (PiGDM(sampler=DDIMSampler(steps=1000, eta=1.0)), "pigdm"),
     ],
     ids=["replacement", "ddnm", "ddnm_plus", "pigdm"],
 )
 def test_a_correlated_pair_of_pixels(method, name):
     """One pixel known, correlation 0.9 (the exact posterior of the other has slope 0.9 and variance 0.19)."""
-    slope, cov = law(method, ar1(2, 0.9), Linear(steps=1000), FIRST)
+    slope, cov = law(method, ar1(2, 0.9), LinearProcess(steps=1000), FIRST)
     expected = pair_law(name)
     torch.testing.assert_close(slope[:, 0], expected[0], rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(cov, expected[1], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("process", [Linear(steps=100), Cosine(), Rectified(), EDM()])
+@pytest.mark.parametrize("process", [LinearProcess(steps=100), CosineProcess(), RectifiedProcess(), EDMProcess()])
 def test_guidance_by_the_exact_covariance_is_exact(process):
     """ΠGDM for an isotropic prior and MMPS for any Gaussian one give the posterior's own denoiser."""
     x = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -93,7 +93,9 @@ def test_guidance_by_the_exact_covariance_is_exact(process):
             guided = method.guide(prior.denoise(process), Measurement(operator, y, sigma_y))
             exact = prior.posterior(operator, y, sigma_y).denoise(process)
             for u in (0.1, 0.5, 0.9):
-                t = torch.tensor([process.t_low + u * (process.t_max - process.t_low)], dtype=torch.float64)
+                t = torch.tensor(
+                    [process.t_min_trained + u * (process.t_max - process.t_min_trained)], dtype=torch.float64
+                )
                 x_t = process.diffuse(x, x.flip(-1), t)
                 assert torch.allclose(guided(x_t, t).x0, exact(x_t, t).x0, rtol=1e-6, atol=1e-6)
 
@@ -107,7 +109,7 @@ def test_noisy_measurements(sigma_y):
     limits = {DDNMPlus: 0.03, PiGDM: 0.04, MMPS: 0.015}
     for make, limit in limits.items():
         method = make(steps=100, iterations=4) if make is MMPS else make(steps=100)
-        slope, cov = law(method, prior, Cosine(), Mask(known), sigma_y)
+        slope, cov = law(method, prior, CosineProcess(), Mask(known), sigma_y)
         assert divergence(prior, slope, cov, Mask(known), sigma_y) < limit
 
 
@@ -115,7 +117,7 @@ def test_noisy_measurements(sigma_y):
 def test_draws_spread_as_the_posterior_does(steps, tolerance):
     """The variance in a hole, over the true one: by the second-order solver of the reverse SDE, and by ancestral steps,
     which leave out that x0 is uncertain."""
-    prior, process = ar1(16, 0.9), Cosine()
+    prior, process = ar1(16, 0.9), CosineProcess()
     known = torch.ones(1, 16, dtype=torch.bool)
     known[:, 5:11] = False
     hole, operator = ~known[0], Mask(known)
@@ -125,25 +127,27 @@ def test_draws_spread_as_the_posterior_does(steps, tolerance):
         return (law(method, prior, process, operator)[1][hole][:, hole].trace() / exact).item()
 
     assert ratio(MMPS(steps=steps, iterations=16)) == pytest.approx(1, abs=tolerance)
-    assert ratio(MMPS(iterations=16, sampler=DDIM(steps=steps, eta=1.0))) < 1 - 1.5 * tolerance
+    assert ratio(MMPS(iterations=16, sampler=DDIMSampler(steps=steps, eta=1.0))) < 1 - 1.5 * tolerance
 
 
 def test_repaint_comes_closer_than_replacement():
-    process, prior = Linear(steps=1000), ar1(2, 0.9)
+    process, prior = LinearProcess(steps=1000), ar1(2, 0.9)
     slope, cov = law(RePaint(steps=1000, resamples=10), prior, process, FIRST)
     assert abs(slope[1, 0] - 0.9) < 0.03 and abs(cov[1, 1] - 0.19) < 0.05  # replacement: 0.274 and 0.118
 
 
 def test_repaint_counts_network_calls():
-    times = RePaint(steps=20, resamples=4).times(Cosine())
+    times = RePaint(steps=20, resamples=4).time_grid(CosineProcess())
     assert (times.diff() < 0).sum() == 20 and (times.diff() > 0).sum() == 15
-    assert times[0] == Cosine().t_max and times[-1] == Cosine().t_min
+    assert times[0] == CosineProcess().t_max and times[-1] == CosineProcess().t_min
     with pytest.raises(ValueError, match="multiple"):
         RePaint(steps=20, resamples=3)
 
 
 @pytest.mark.parametrize("make", registered())
-@pytest.mark.parametrize("process", [Cosine(), EDM(), Rectified()], ids=["cosine", "edm", "rectified"])
+@pytest.mark.parametrize(
+    "process", [CosineProcess(), EDMProcess(), RectifiedProcess()], ids=["cosine", "edm", "rectified"]
+)
 def test_every_method_pulls_towards_the_measurement(make, process):
     """On white Gaussian data the known pixels end up at the measurement, each image for itself, in any batch."""
     prior = Gaussian(torch.zeros(1, 4, 4, dtype=torch.float64), 0.25 * torch.eye(16, dtype=torch.float64))
@@ -164,7 +168,7 @@ def test_every_method_pulls_towards_the_measurement(make, process):
 
 def test_diffpir_without_noise_projects():
     prior = ar1(4, 0.5)
-    process = Cosine()
+    process = CosineProcess()
     y = torch.tensor([[[[0.3, 0.0, -0.2, 0.0]]]], dtype=torch.float64)
     operator = Mask(torch.tensor([[True, False, True, False]]))
     noise = noise_stream(0, torch.arange(1), (1, 1, 4), dtype=torch.float64)
@@ -181,7 +185,7 @@ def test_no_setting_is_without_effect():
     """Proximal steps take no `eta`, and a grid beside a sampler would not be used."""
     assert "eta" not in {one.name for one in fields(DiffPIR)}
     with pytest.raises(ValueError, match="a grid of its own"):
-        PiGDM(grid=Uniform(), sampler=DDIM())
+        PiGDM(grid=UniformGrid(), sampler=DDIMSampler())
 
 
 def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
@@ -195,6 +199,6 @@ def test_conjugate_gradients_solve_rows_apart_and_stop_on_a_zero_row():
 
 @pytest.mark.parametrize("method", [Guidance(steps=1000), Ancestral(steps=1000)], ids=["guidance", "ancestral"])
 def test_the_unguided_draw_from_the_prior(method):
-    slope, cov = law(method, ar1(2, 0.9), Linear(steps=1000), Identity())
+    slope, cov = law(method, ar1(2, 0.9), LinearProcess(steps=1000), Identity())
     assert slope.abs().max() == 0
     assert torch.allclose(cov, ar1(2, 0.9).cov, atol=0.01)

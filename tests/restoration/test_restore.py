@@ -5,8 +5,9 @@ import torch
 
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
-from genmods.diffusion import NoiseProcess, consistent
-from genmods.diffusion.processes import EDM, Cosine
+from genmods.diffusion import NoiseProcess
+from genmods.diffusion.prediction import consistent
+from genmods.diffusion.processes import CosineProcess, EDMProcess
 from genmods.restoration.corruption import PoissonNoise
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
@@ -48,7 +49,7 @@ def test_every_operator_is_inverted_better_than_by_its_pseudo_inverse(name, sigm
     truth = draw(gaussian, 6)
     y = operator(truth)
     y = y + sigma_y * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    restored = restore(y, operator, gaussian.denoise(Cosine()), sigma_y=sigma_y, samples=16).mean(0)
+    restored = restore(y, operator, gaussian.denoise(CosineProcess()), sigma_y=sigma_y, samples=16).mean(0)
     error, naive = ((x - truth).square().mean() for x in (restored, operator.pinv(y)))
     assert error < naive + 1e-6
     assert restored.shape == truth.shape and restored.dtype == torch.float32
@@ -58,7 +59,7 @@ def test_every_operator_is_inverted_better_than_by_its_pseudo_inverse(name, sigm
 def test_every_method_runs_on_noise_and_on_a_variance_exploding_process(name):
     gaussian = prior(1)
     truth = draw(gaussian, 2)
-    for process, sigma_y in ((Cosine(), 0.1), (EDM(), 0.0)):
+    for process, sigma_y in ((CosineProcess(), 0.1), (EDMProcess(), 0.0)):
         operator = Compose([GaussianBlur(0.7), BoxMask()])
         restored = restore(operator(truth), operator, gaussian.denoise(process), name, sigma_y)
         assert restored.isfinite().all() and restored.abs().max() <= 1
@@ -67,7 +68,7 @@ def test_every_method_runs_on_noise_and_on_a_variance_exploding_process(name):
 def test_a_sample_depends_on_seed_image_and_number_alone():
     gaussian = prior(1)
     truth = draw(gaussian, 3)
-    model = gaussian.denoise(Cosine())
+    model = gaussian.denoise(CosineProcess())
     masks = Mask(torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(2)) > 0.5)
     whole = restore(truth, masks, model, samples=3, batch_size=64)
     assert torch.allclose(whole, restore(truth, masks, model, samples=3, batch_size=2), atol=1e-5)
@@ -81,14 +82,14 @@ def test_known_pixels_are_bit_identical():
     truth = draw(gaussian, 50)
     known = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(3)) > torch.rand(50, 1, 1, 1)
     for name in BUILTINS["method"]:
-        filled = restore(truth, Mask(known), gaussian.denoise(Cosine()), name, samples=2, steps=4)
+        filled = restore(truth, Mask(known), gaussian.denoise(CosineProcess()), name, samples=2, steps=4)
         assert torch.equal(torch.where(known, filled, 0), torch.where(known, truth, 0).expand(2, -1, -1, -1, -1))
 
 
 def test_progress_counts_every_step():
     gaussian = prior(1)
     seen = []
-    model = gaussian.denoise(Cosine())
+    model = gaussian.denoise(CosineProcess())
     restore(draw(gaussian, 3), Identity(), model, steps=5, batch_size=2, progress=lambda *p: seen.append(p))
     assert seen == [(k, 10) for k in range(1, 11)]
 
@@ -99,7 +100,7 @@ class Model:
     def __init__(self, conditioning="class", codec=None):
         self.conditioning, self.codec, self.num_classes, self.image_shape = conditioning, codec, 10, (1, 8, 8)
         self.denoiser = self
-        self.process = Cosine()
+        self.process = CosineProcess()
         self.conditions = []
 
     def denoise(self, cond):
@@ -168,14 +169,14 @@ def test_labels_and_masks_reach_the_model():
 def test_mistakes_are_one_clear_line(broken, line):
     gaussian = prior(1)
     with pytest.raises(UserError, match=line) as error:
-        broken(draw(gaussian, 1), gaussian.denoise(Cosine()))
+        broken(draw(gaussian, 1), gaussian.denoise(CosineProcess()))
     assert "\n" not in str(error.value)
 
 
 def test_restores_where_no_gradients_are_kept():
     """Lightning validates and tests in this mode, in which no gradient can be taken."""
     gaussian, operator = prior(), BoxMask()
-    model, truth = gaussian.denoise(Cosine()), draw(gaussian, 2)
+    model, truth = gaussian.denoise(CosineProcess()), draw(gaussian, 2)
     expected = restore(operator(truth), operator, model, "mmps", steps=4)
     with torch.inference_mode():
         found = restore(operator(truth), operator, model, "mmps", steps=4)
@@ -185,7 +186,7 @@ def test_restores_where_no_gradients_are_kept():
 def test_measurements_beyond_the_range_of_images():
     """Noise and an operator that enlarges take y out of [-1, 1]; such measurements are restored."""
     gaussian = prior(1)
-    model, truth = gaussian.denoise(Cosine()), draw(gaussian, 2)
+    model, truth = gaussian.denoise(CosineProcess()), draw(gaussian, 2)
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     weights = Diagonal(torch.tensor([50.0]).view(1, 1, 1))
     sharpened = KernelBlur([-1.0, 2.1, -1.0, -1.0, 2.1, -1.0, -1.0, 2.1, -1.0])
@@ -226,4 +227,4 @@ def test_a_mask_is_true_or_false():
 )
 def test_settings_that_do_not_fit_the_batch(settings, told):
     with pytest.raises(UserError, match=told):
-        restore(torch.zeros(2, 3, 8, 8), BoxMask(), (prior().denoise(Cosine()), Cosine()), **settings)
+        restore(torch.zeros(2, 3, 8, 8), BoxMask(), prior().denoise(CosineProcess()), **settings)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from genmods.config.builtins import BUILTINS, imported
-from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction, consistent, per_sample
+from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction
+from genmods.diffusion.prediction import consistent
+from genmods.diffusion.process import per_sample
 
 
 def built_in(kind: str, name: str):
@@ -105,8 +107,8 @@ class Network(nn.Module):
         super().__init__()
         self.denoise, self.process, self.prediction = denoise, process, prediction
 
-    def forward(self, x, noise, cond=None):
-        t = self.process.time(noise)
+    def forward(self, x, log_snr, cond=None):
+        t = self.process.time(log_snr)
         scale = per_sample(torch.hypot(self.process.alpha(t), self.process.sigma(t)), x)
         estimate = self.denoise(x * scale, t)
         return self.prediction.target(self.process, estimate.x0, estimate.eps, t)

@@ -14,11 +14,11 @@ from genmods.config.builtins import BUILTINS
 from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
-from genmods.diffusion import DDIM
+from genmods.diffusion import DDIMSampler
 from genmods.diffusion.masking import masked
-from genmods.diffusion.prediction import Eps, V
-from genmods.diffusion.processes import Cosine, Learned
-from genmods.diffusion.weightings import Elbo
+from genmods.diffusion.prediction import EpsPrediction, VPrediction
+from genmods.diffusion.processes import CosineProcess, LearnedProcess
+from genmods.diffusion.weightings import ElboWeighting
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
@@ -41,7 +41,7 @@ class Told(Network):
         self.shift = nn.Parameter(torch.linspace(-1, 1, num_classes + 1))
         self.seen = []
 
-    def forward(self, x, noise, cond=None):
+    def forward(self, x, log_snr, cond=None):
         cond = cond or {}
         if not x.is_meta:
             self.seen.append(cond)
@@ -52,8 +52,8 @@ class Told(Network):
 
 def model(network=None, process=None, **settings):
     torch.manual_seed(0)
-    settings = {"sampler": DDIM(steps=4), "image_size": SIDE, "num_classes": 3, "sigma_data": 0.7, **settings}
-    return DiffusionTask(network or Told(), process or Cosine(), V(), **settings)
+    settings = {"sampler": DDIMSampler(steps=4), "image_size": SIDE, "num_classes": 3, "sigma_data": 0.7, **settings}
+    return DiffusionTask(network or Told(), process or CosineProcess(), VPrediction(), **settings)
 
 
 def batch(n=8):
@@ -164,7 +164,7 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
         (Told(), {"label_drop": 1.5}, r"label_drop must lie in \[0, 1\], not 1.5"),
         (Told(out_channels=2), {}, "a learned variance takes a discrete process"),
         (Told(num_classes=2), {}, "Told knows 2 classes and the data have 3: "),
-        (Told(), {"label_drop": 0.0, "weighting": Elbo()}, "set label_drop above 0"),
+        (Told(), {"label_drop": 0.0, "weighting": ElboWeighting()}, "set label_drop above 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
 
 
 def test_a_network_that_says_a_variance_fits():
-    assert model(Told(out_channels=2), Cosine(steps=10)).sample(2).shape == (2, 1, SIDE, SIDE)
+    assert model(Told(out_channels=2), CosineProcess(steps=10)).sample(2).shape == (2, 1, SIDE, SIDE)
 
 
 def test_the_last_loss_tells_of_each_sample():
@@ -194,39 +194,43 @@ class Blind(Network):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x, noise, cond=None):
+    def forward(self, x, log_snr, cond=None):
         return 0 * x + 0 * self.unused
 
 
-@pytest.mark.parametrize("process", [Cosine(), Cosine(steps=50), Learned()], ids=["cosine", "cosine-50", "learned"])
+@pytest.mark.parametrize(
+    "process", [CosineProcess(), CosineProcess(steps=50), LearnedProcess()], ids=["cosine", "cosine-50", "learned"]
+)
 def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
     """ε taken for 0: ½ (log-SNR_1 - log-SNR_0) nats a pixel, or ½ Σ (SNR_s/SNR_t - 1); one time an image spreads."""
-    levels = torch.tensor([process.t_low, process.t_max]) if process.times is None else process.times
+    levels = torch.tensor([process.t_min_trained, process.t_max]) if process.levels is None else process.levels
     log_snr = process.log_snr(levels).detach()
-    diffusion = -0.5 * log_snr.diff().sum() if process.times is None else 0.5 * torch.expm1(-log_snr.diff()).sum()
-    task = DiffusionTask(Blind(), process, Eps(), weighting=Elbo(), conditioning="none", image_size=8, levels=2)
+    diffusion = -0.5 * log_snr.diff().sum() if process.levels is None else 0.5 * torch.expm1(-log_snr.diff()).sum()
+    task = DiffusionTask(
+        Blind(), process, EpsPrediction(), weighting=ElboWeighting(), conditioning="none", image_size=8, levels=2
+    )
     coins = torch.randint(0, 2, (5000, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    bits = task.bits(coins, draws=1)
+    bits = task.bits(coins, num_times=1)
     prior = 0.5 * torch.nn.functional.softplus(log_snr[-1]) / math.log(2)
     torch.testing.assert_close(bits.prior.mean(), prior, rtol=1e-6, atol=1e-9)
     assert abs(bits.diffusion.mean() * math.log(2) / diffusion - 1) < 0.04
-    torch.testing.assert_close(task.bits(coins[9:12], torch.arange(9, 12), draws=1).total, bits.total[9:12])
+    torch.testing.assert_close(task.bits(coins[9:12], torch.arange(9, 12), num_times=1).total, bits.total[9:12])
     data = [{"image": coins[i], "label": 0, "index": i} for i in range(64)]
     (found,) = trainer(default_root_dir=tmp_path).validate(task, DataLoader(data, 64), verbose=False)
-    assert found["val/bpd"] == pytest.approx(task.bits(coins[:64], draws=1).total.mean().item(), rel=1e-5)
+    assert found["val/bpd"] == pytest.approx(task.bits(coins[:64], num_times=1).total.mean().item(), rel=1e-5)
 
 
 def test_only_the_elbo_of_pixels_is_judged_by_bits():
-    assert model().monitor is None and model(weighting=Elbo()).monitor == "-val/bpd"
+    assert model().monitor is None and model(weighting=ElboWeighting()).monitor == "-val/bpd"
     codec = Autoencoder(image_size=SIDE, width=4, multipliers=(1,), latent_channels=1)
-    assert model(weighting=Elbo(), codec=codec).monitor is None
+    assert model(weighting=ElboWeighting(), codec=codec).monitor is None
 
 
 def test_the_network_learns_from_real_batches(tmp_path):
     """A few steps of gradient descent on digits lower the validation loss, which uses the same noise each time."""
     torch.manual_seed(0)
     network = UNet(width=8, multipliers=(1,), blocks=1, attention=(), num_classes=10)
-    task = DiffusionTask(network, Cosine(), V(), image_size=8, num_classes=10)
+    task = DiffusionTask(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10)
     task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
     data = ImageData(Digits(), batch_size=64)
     quiet = {

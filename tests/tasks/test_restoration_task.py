@@ -11,7 +11,7 @@ import torch
 
 from genmods.config.recipe import load
 from genmods.config.shipped import shipped
-from genmods.diffusion import Cosine
+from genmods.diffusion import CosineProcess
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.methods.mmps import MMPS
 from genmods.restoration.operators import BoxMask, Identity
@@ -34,7 +34,7 @@ class Model(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.denoiser, self.process = self, Cosine()
+        self.denoiser, self.process = self, CosineProcess()
         self.gaussian = Gaussian(torch.zeros(1, 8, 8).double(), 0.1 * torch.eye(64).double())
 
     def denoise(self, cond):

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
-    from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
+    from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
     from genmods.restoration.denoising import (
         corruption_level,
         denoise,
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         estimate = back(denoise(y, model, level, label))
         if samples == 1:
             return Restored(estimate, images)
-        draws = denoise_samples(y, model, level, samples, DPMpp2MSDE(steps=options.steps), **conditions)
+        draws = denoise_samples(y, model, level, samples, DPMpp2MSDESampler(steps=options.steps), **conditions)
         return Restored(estimate, images, back(draws))
 
     session.process(restorer)

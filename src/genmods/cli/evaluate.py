@@ -15,7 +15,7 @@ from genmods.core.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genmods.diffusion import Progress
+    from genmods.core.progress import Progress
     from genmods.metrics.base import Evidence, Figure, Findings
     from genmods.tasks.base import Task
 
@@ -138,7 +138,7 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
     """The task's samples, on the CPU as they are made; None for a task that makes none."""
     import torch
 
-    from genmods.diffusion import part_of
+    from genmods.core.progress import part_of
 
     def samples(n: int) -> Tensor:
         starts, parts = range(0, n, batch_size), []

@@ -71,7 +71,7 @@ def sampler(task: Any, name: str | None, steps: int | None) -> Any:
     chosen = create("sampler", name, steps=steps or task.sampler.steps) if name else task.sampler
     try:
         chosen = replace(chosen, steps=steps) if steps is not None else chosen
-        chosen.times(task.process)
+        chosen.time_grid(task.process)
     except ValueError as error:
         raise UserError(f"--steps: {error}") from None
     return chosen

@@ -101,5 +101,5 @@ def alike(one: NoiseProcess, other: NoiseProcess) -> bool:
     """Whether x_t of one process is x_t of the other, at a few times."""
     import torch
 
-    t = torch.linspace(one.t_low, one.t_max, 9, dtype=torch.float64)
+    t = torch.linspace(one.t_min_trained, one.t_max, 9, dtype=torch.float64)
     return torch.allclose(one.alpha(t), other.alpha(t)) and torch.allclose(one.sigma(t), other.sigma(t))

@@ -78,9 +78,9 @@ class Denoiser(nn.Module):
         """The estimate at `x_t` [B, ...] and `t` [B]."""
         output, variance = self.output(x_t, t, cond)
         estimate = self.prediction.decode(self.process, x_t, output, t)
-        return estimate if variance is None else estimate._replace(var=(variance + 1) / 2)
+        return estimate if variance is None else estimate._replace(var_fraction=(variance + 1) / 2)
 
-    def given(self, cond: Condition) -> Given:
+    def conditioned(self, cond: Condition) -> ConditionedDenoiser:
         """This denoiser with the condition bound. Raises ValueError for a label outside [-1, num_classes)."""
         classes = getattr(self.network, "num_classes", None)
         label = cond.get("label")
@@ -88,11 +88,11 @@ class Denoiser(nn.Module):
             wrong = label[(label < -1) | (label >= classes)]
             if len(wrong):
                 raise ValueError(f"label {wrong[0].item()}: must lie in [0, {classes}), or be -1 for no label")
-        return Given(self, cond)
+        return ConditionedDenoiser(self, cond)
 
 
 @dataclass(frozen=True)
-class Given(DenoiserWrapper):
+class ConditionedDenoiser(DenoiserWrapper):
     """A `Denoiser` and its condition: a `Denoise`."""
 
     denoiser: Denoiser

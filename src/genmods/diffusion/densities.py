@@ -27,22 +27,22 @@ class TimeDensity:
 
 
 @dataclass(frozen=True)
-class Uniform(TimeDensity):
-    """Uniform in t: over the levels of a discrete process, else over [t_low, t_max]."""
+class UniformDensity(TimeDensity):
+    """Uniform in t: over the levels of a discrete process, else over [t_min_trained, t_max]."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         u = precise(u)
-        if process.times is not None:
-            return process.times.to(u.device)[(u * len(process.times)).long()]
-        return process.t_low + (process.t_max - process.t_low) * u
+        if process.levels is not None:
+            return process.levels.to(u.device)[(u * len(process.levels)).long()]
+        return process.t_min_trained + (process.t_max - process.t_min_trained) * u
 
     def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
-        span = process.t_max - (process.t_min if process.times is not None else process.t_low)
+        span = process.t_max - (process.t_min if process.levels is not None else process.t_min_trained)
         return -1 / (process.log_snr_rate(t) * span)
 
 
 @dataclass(frozen=True)
-class LowDiscrepancy(Uniform):
+class LowDiscrepancyDensity(UniformDensity):
     """Uniform in t, the batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance (VDM, appendix I)."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class LowDiscrepancy(Uniform):
 
 
 @dataclass(frozen=True)
-class LogNormal(TimeDensity):
+class LogNormalDensity(TimeDensity):
     """ln(σ/α) ~ N(mean, std²) within the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0)."""
 
     mean: float = -1.2

@@ -1,7 +1,7 @@
 """Step grids: the times t_max = t_0 > t_1 > ... > t_N = t_min at which a sampler with N steps asks and arrives.
 
 A grid that is uniform in some coordinate f of the noise level has its N points there between t_max and the least noisy
-time `t_low`, and then steps to the data where `t_min` is free of noise.
+time `t_min_trained`, and then steps to the data where `t_min` is free of noise.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Te
     Raises:
         ValueError: If a discrete process has fewer levels than `steps`.
     """
-    if process.times is not None and steps > len(process.times):
-        raise ValueError(f"steps={steps}: the process has only {len(process.times)} levels")
-    return process.schedule(steps) if grid is None else grid(process, steps)
+    if process.levels is not None and steps > len(process.levels):
+        raise ValueError(f"steps={steps}: the process has only {len(process.levels)} levels")
+    return process.default_grid(steps) if grid is None else grid(process, steps)
 
 
 def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
@@ -44,11 +44,11 @@ def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
 
 
 def _points(process: NoiseProcess, steps: int) -> int:
-    return steps if process.t_low > process.t_min else steps + 1
+    return steps if process.t_min_trained > process.t_min else steps + 1
 
 
 @dataclass(frozen=True)
-class Uniform(Grid):
+class UniformGrid(Grid):
     """Uniform in t."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
@@ -56,7 +56,7 @@ class Uniform(Grid):
 
 
 @dataclass(frozen=True)
-class Quadratic(Grid):
+class QuadraticGrid(Grid):
     """Uniform in √t, denser near the data (Song et al. 2021, DDIM, appendix D.2)."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
@@ -66,7 +66,7 @@ class Quadratic(Grid):
 
 
 @dataclass(frozen=True)
-class Lambda(Grid):
+class LambdaGrid(Grid):
     """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that the number of steps N can afford.
 
     From t_max the first step goes where it would go from σ/α = 10 N, and the last before the data stands at 4/N³, both
@@ -82,7 +82,7 @@ class Lambda(Grid):
 
 
 @dataclass(frozen=True)
-class Karras(Grid):
+class KarrasGrid(Grid):
     """Uniform in s^(1/rho), s = σ/α (Karras et al. 2022, equation 5)."""
 
     rho: float = 7.0
@@ -98,7 +98,7 @@ class Karras(Grid):
 
 
 @dataclass(frozen=True)
-class Angle(Grid):
+class AngleGrid(Grid):
     """Nearly uniform in φ = atan(σ/α), and denser close to the data, for every process alike.
 
     With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = 0.85. Of 20 steps uniform in φ the last one begins at ten

@@ -1,14 +1,14 @@
 """Likelihoods in bits per dimension: the variational bound, and the probability flow.
 
-Data on [-1, 1] with L grey levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then
+Data on [-1, 1] with L gray levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then
 is -log2(p)/D - log2(2/(L - 1)) bits/dim.
 
 The bound (Ho et al. 2020; Kingma et al. 2021), in nats, is the sum of
 
     prior            KL( q(x_T | x) ‖ N(0, prior_std²) )
     diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps, or ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR without steps
-    reconstruction   -ln p(x | x_{t_low}),  each pixel's softmax over the levels v of -(x_t - α v)²/2σ² (VDM, equation
-    13)
+    reconstruction   -ln p(x | x_t) at the least noisy trained time t, each pixel's softmax over the gray levels v of
+                     -(x_t - α v)²/2σ² (Kingma et al. 2021, equation 13)
 
 The flow (Song et al. 2021) is exact for its own model: ln p(x) = ln p_T(x_T) + ∫ ∇·(dx/dt) dt along it.
 """
@@ -27,11 +27,12 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+"""The golden ratio's conjugate, whose multiples mod 1 are a low-discrepancy sequence."""
 SEED = 0
-"""Of all times and noise here: a likelihood is a measurement, the same whenever it is taken."""
+"""The seed of all times and noise here, so that a likelihood is reproducible."""
 
 
-class Bits(NamedTuple):
+class BoundTerms(NamedTuple):
     """Bits per dimension of each image, [B]: the bound and its three terms."""
 
     total: Tensor
@@ -40,31 +41,44 @@ class Bits(NamedTuple):
     reconstruction: Tensor
 
 
-def vlb(
+def bound_bits_per_dim(
     denoiser: Denoise,
     x0: Tensor,
-    levels: int = 256,
-    draws: int | None = 16,
+    gray_levels: int = 256,
+    num_times: int | None = 16,
     indices: Tensor | None = None,
-) -> Bits:
-    """The variational bound of images `x0` [B, ...] on [-1, 1] with `levels` grey levels; differentiable.
+) -> BoundTerms:
+    """Bits per dimension by the variational bound (ELBO); differentiable.
 
-    A discrete process is bounded over its own levels, a continuous one in continuous time. The diffusion term takes
-    `draws` times an image, evenly spread, from a start that moves on by the golden ratio from one index to the next: a
-    low-discrepancy sequence over the images too. None visits every noise level once. Times and noise of image i depend
-    on `indices[i]` alone, by default its place in the batch.
+    A discrete process is bounded over its own levels, a continuous one in continuous time. The times of an image are
+    evenly spread, from a start that moves on by the golden ratio from one index to the next: a low-discrepancy sequence
+    over the images too.
+
+    Args:
+        denoiser: The model.
+        x0: Images [B, ...] on [-1, 1], quantized to `gray_levels`.
+        gray_levels: Number of values of a pixel, at least 2.
+        num_times: Noise levels per image at which the diffusion term is estimated; None visits every level of a
+            discrete process once.
+        indices: Int64 [B], by default 0 to B - 1. Times and noise of image i depend on `indices[i]` alone.
+
+    Returns:
+        The bound and its three terms, each [B].
+
+    Raises:
+        ValueError: If a number is out of range, or `num_times` is None and the process is continuous.
     """
-    _check_levels(levels)
-    if draws is not None and draws < 1:
-        raise ValueError(f"draws={draws}: must be at least 1, or None for every noise level")
+    _check_gray_levels(gray_levels)
+    if num_times is not None and num_times < 1:
+        raise ValueError(f"num_times must be at least 1, or None for every noise level; got {num_times}")
+    process, grid = denoiser.process, denoiser.process.levels
+    if grid is None and num_times is None:
+        raise ValueError("num_times must be a number for a continuous process, which has none of its own; got None")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices.to(x0.device)
     noise = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device, x0.dtype)
-    process, grid = denoiser.process, denoiser.process.times
-    if grid is None and draws is None:
-        raise ValueError("draws=None visits every noise level, and a continuous process has none: give draws")
-    count = len(grid) - 1 if draws is None and grid is not None else draws or 1
+    count = len(grid) - 1 if num_times is None and grid is not None else num_times or 1
     start = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
-    if draws is not None:
+    if num_times is not None:
         start += uniform(fold(SEED, -2)[None], 1).item() + GOLDEN * indices.double()
     diffusion = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
     for k in range(count):
@@ -72,14 +86,14 @@ def vlb(
         diffusion = diffusion + _diffusion(denoiser, x0, noise(k), u, grid) / count
     bits = [
         term / (x0[0].numel() * math.log(2))
-        for term in (_prior(process, x0), diffusion, _reconstruction(process, x0, noise.initial(), levels))
+        for term in (_prior(process, x0), diffusion, _reconstruction(process, x0, noise.initial(), gray_levels))
     ]
-    return Bits(bits[0] + bits[1] + bits[2], *bits)
+    return BoundTerms(bits[0] + bits[1] + bits[2], *bits)
 
 
-def _check_levels(levels: int) -> None:
-    if levels < 2:
-        raise ValueError(f"levels={levels}: images have at least 2 grey levels")
+def _check_gray_levels(gray_levels: int) -> None:
+    if gray_levels < 2:
+        raise ValueError(f"gray_levels must be at least 2, got {gray_levels}")
 
 
 def _sum(x: Tensor) -> Tensor:
@@ -90,7 +104,7 @@ def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tens
     """One draw of the diffusion term, nats [B], at the times that u in [0, 1) [B] chooses: its mean is the term."""
     process = denoiser.process
     if grid is None:
-        t, fall = process.spread(u)
+        t, fall = process.likelihood_times(u)
         return 0.5 * fall * _sum((denoiser(process.diffuse(x0, eps, t), t).eps - eps).square())
     step = (u * (len(grid) - 1) + 1e-9).long()
     s, t = grid.to(u.device)[step], grid.to(u.device)[step + 1]
@@ -106,11 +120,11 @@ def _prior(process: NoiseProcess, x0: Tensor) -> Tensor:
     return 0.5 * (alpha.square() * _sum(x0.square()) + per_pixel * x0[0].numel())
 
 
-def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, levels: int) -> Tensor:
-    t = torch.full((len(x0),), process.t_low, dtype=torch.float64, device=x0.device)
+def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, gray_levels: int) -> Tensor:
+    t = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=x0.device)
     alpha, sigma = per_sample(process.alpha(t), x0), per_sample(process.sigma(t), x0)
-    values = torch.linspace(-1, 1, levels, dtype=x0.dtype, device=x0.device)
-    true = ((x0 + 1) * (levels - 1) / 2).round().long()
+    values = torch.linspace(-1, 1, gray_levels, dtype=x0.dtype, device=x0.device)
+    true = ((x0 + 1) * (gray_levels - 1) / 2).round().long()
     terms = []
     for z, a, s, index in zip(process.diffuse(x0, eps, t), alpha, sigma, true, strict=True):
         log_prob = (-((z[..., None] - a[..., None] * values) / s[..., None]).square() / 2).log_softmax(-1)
@@ -119,30 +133,46 @@ def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, levels: int)
 
 
 @torch.no_grad()
-def ode(
+def flow_bits_per_dim(
     denoiser: Denoise,
     x0: Tensor,
-    levels: int | None = 256,
+    gray_levels: int | None = 256,
     steps: int = 64,
     probes: int | None = 1,
     indices: Tensor | None = None,
 ) -> Tensor:
-    """Bits per dimension [B] of `x0` [B, ...] by the probability flow, from `t_low` to `t_max`.
+    """Bits per dimension by the probability flow ODE (Song et al. 2021), from `t_min_trained` to `t_max`.
 
-    Images are dequantised with uniform noise of one bin; `levels` None says that the data are continuous already, and
-    returns -log2 of their density per dimension. The flow takes `steps` Runge-Kutta steps of fourth order uniform in
-    the log-SNR, four calls each. The divergence is Hutchinson's estimate with `probes` Rademacher vectors, or exact
-    where None, at one backward pass a dimension. The noise of image i depends on `indices[i]` alone.
+    Images are dequantized with uniform noise of one bin. The steps are of the classical Runge-Kutta method, uniform in
+    the log-SNR, four calls of the denoiser each.
+
+    Args:
+        denoiser: The model.
+        x0: Images [B, ...] on [-1, 1].
+        gray_levels: Number of values of a pixel, at least 2; None for continuous data, whose -log2 density per
+            dimension is returned.
+        steps: Number of Runge-Kutta steps.
+        probes: Number of Rademacher vectors of Hutchinson's estimate of the divergence; None computes it exactly, at
+            one backward pass per dimension.
+        indices: Int64 [B], by default 0 to B - 1. The noise of image i depends on `indices[i]` alone.
+
+    Returns:
+        Bits per dimension [B].
+
+    Raises:
+        ValueError: If a number is out of range.
     """
-    if steps < 1 or (probes is not None and probes < 1):
-        raise ValueError(f"steps={steps}, probes={probes}: must be at least 1 (probes None: exact)")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if probes is not None and probes < 1:
+        raise ValueError(f"probes must be at least 1, or None for the exact divergence; got {probes}")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices
     process, size, width = denoiser.process, x0[0].numel(), 1.0
-    if levels is not None:
-        _check_levels(levels)
-        width = 2 / (levels - 1)
+    if gray_levels is not None:
+        _check_gray_levels(gray_levels)
+        width = 2 / (gray_levels - 1)
         x0 = x0 + width * (uniform(fold(SEED, indices, -2), size).view_as(x0).to(x0) - 0.5)
-    first = torch.full((len(x0),), process.t_low, dtype=torch.float64, device=x0.device)
+    first = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=x0.device)
     x, log_det = per_sample(process.alpha(first), x0) * x0, size * process.alpha(first).log()
     low, high = process.log_snr_range
     h = (low - high) / steps
@@ -156,7 +186,7 @@ def ode(
 
 
 def _probes(indices: Tensor, x0: Tensor, probes: int | None) -> list[Tensor]:
-    """Rademacher vectors like `x0`, or without a number the unit vectors, whose quadratic forms add up to the trace."""
+    """Rademacher vectors like `x0`, or for None the unit vectors, whose quadratic forms add up to the trace."""
     if probes is None:
         basis = torch.eye(x0[0].numel(), dtype=x0.dtype, device=x0.device)
         return [unit.view_as(x0[0]).expand_as(x0) for unit in basis]

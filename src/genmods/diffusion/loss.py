@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from genmods.diffusion.denoiser import Condition, Denoiser
-from genmods.diffusion.densities import TimeDensity
-from genmods.diffusion.densities import Uniform as UniformTimes
+from genmods.diffusion.densities import TimeDensity, UniformDensity
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.variance import bounds, interpolate, normal_kl
-from genmods.diffusion.weightings import Level, Simple, Weighting
+from genmods.diffusion.weightings import NoiseLevel, SimpleWeighting, Weighting
 
 
 class Loss(NamedTuple):
@@ -42,8 +41,8 @@ class DiffusionLoss(nn.Module):
         super().__init__()
         if hybrid < 0:
             raise ValueError(f"hybrid={hybrid}: must not be negative")
-        self.density = density or UniformTimes()
-        self.weighting = weighting or Simple()
+        self.density = density or UniformDensity()
+        self.weighting = weighting or SimpleWeighting()
         self.hybrid = hybrid
 
     def forward(
@@ -65,10 +64,10 @@ class DiffusionLoss(nn.Module):
         x_t = process.diffuse(x0, eps, t)
         output, variance = denoiser.output(x_t, t, cond)
         error = (output - prediction.target(process, x0, eps, t)).square().flatten(1).mean(1)
-        level = Level.at(process, prediction, t, self.density)
+        level = NoiseLevel.at(process, prediction, t, self.density)
         loss = self.weighting(level, error)
         if variance is not None and self.hybrid:
-            estimate = prediction.decode(process, x_t, output.detach(), t)._replace(var=(variance + 1) / 2)
+            estimate = prediction.decode(process, x_t, output.detach(), t)._replace(var_fraction=(variance + 1) / 2)
             loss = loss + self.hybrid * step_bound(denoiser, x0, estimate, t)
         return Loss(loss, error.detach(), level.log_snr.detach().to(error), t)
 
@@ -81,14 +80,14 @@ def step_bound(denoiser: Denoiser, x0: Tensor, estimate: Estimate, t: Tensor) ->
     steps.
     """
     process = denoiser.process
-    if process.times is None:
+    if process.levels is None:
         raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
-    levels = len(process.times)
+    levels = len(process.levels)
     last = t < 1.5 / levels
     s = torch.where(last, t / 2, t - 1 / levels)
     alpha_s, sigma_s = process.alpha(s), process.sigma(s)
     small, large = bounds(process.alpha(t), process.sigma(t), alpha_s, sigma_s)
     shift = per_sample(alpha_s * small / sigma_s**2, x0) * (estimate.x0 - x0)
     small, large = per_sample(small, x0), per_sample(large, x0)
-    kl = normal_kl(shift, small, interpolate(small, large, estimate.var))
+    kl = normal_kl(shift, small, interpolate(small, large, estimate.var_fraction))
     return torch.where(last, 0.0, kl.flatten(1).mean(1) * levels)

@@ -1,4 +1,4 @@
-"""What a network says about x_t = α x0 + σ ε: one pair of coefficients, F = a x0 + b ε.
+"""Network output parameterisations: at x_t = α x0 + σ ε one pair of coefficients, F = a x0 + b ε.
 
 The two lines are a 2x2 system, and its solution decodes every prediction:
 
@@ -17,16 +17,18 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 
 
 class Estimate(NamedTuple):
-    """What a denoiser says of x_t: the data and the noise [B, ...], with x_t = α x0 + σ ε unless a guidance says
-    otherwise.
+    """A denoiser's estimate at x_t.
 
-    `var` (where the network learned it, else None) says where in [0, 1], in logs, the reverse variance lies between its
-    bounds (`genmods.diffusion.variance`).
+    Attributes:
+        x0: The data [B, ...], E[x0 | x_t] for an exact denoiser.
+        eps: The noise [B, ...]; x_t = α x0 + σ ε, unless a guidance changes one alone.
+        var_fraction: The logarithmic position in [0, 1] of the reverse variance between its bounds
+            (`genmods.diffusion.variance`) [B, ...], where the network learned it; else None.
     """
 
     x0: Tensor
     eps: Tensor
-    var: Tensor | None = None
+    var_fraction: Tensor | None = None
 
 
 def consistent(process: NoiseProcess, x_t: Tensor, x0: Tensor, t: Tensor) -> Estimate:
@@ -63,9 +65,9 @@ class Prediction:
 
     def check(self, process: NoiseProcess) -> None:
         """Raises ValueError where the 2x2 system is singular at a time that the network is asked about."""
-        t = torch.linspace(process.t_low, process.t_max, 257, dtype=torch.float64)
+        t = torch.linspace(process.t_min_trained, process.t_max, 257, dtype=torch.float64)
         inner = process.time(torch.linspace(*process.log_snr_range, 257, dtype=torch.float64))
-        t = torch.cat([t, inner.clamp(process.t_low, process.t_max)]).sort().values
+        t = torch.cat([t, inner.clamp(process.t_min_trained, process.t_max)]).sort().values
         with torch.no_grad():
             a, b = self.coefficients(process, t)
             scale = torch.hypot(process.alpha(t), process.sigma(t)) * torch.hypot(a, b)
@@ -74,13 +76,13 @@ class Prediction:
         if not regular.all():
             time = t[~regular][0].item()
             raise ValueError(
-                f"prediction {type(self).__name__} does not determine x0 and eps at t={time:.4g} of process"
-                f" {type(process).__name__}; predict v, or end the process before its signal is gone"
+                f"{type(self).__name__} does not determine x0 and eps at t={time:.4g} of {type(process).__name__};"
+                " predict v, or end the process before its signal is gone"
             )
 
 
 @dataclass(frozen=True)
-class Eps(Prediction):
+class EpsPrediction(Prediction):
     """F = ε (Ho et al. 2020)."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +91,7 @@ class Eps(Prediction):
 
 
 @dataclass(frozen=True)
-class X0(Prediction):
+class X0Prediction(Prediction):
     """F = x0."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +100,7 @@ class X0(Prediction):
 
 
 @dataclass(frozen=True)
-class V(Prediction):
+class VPrediction(Prediction):
     """F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022, for any process): D = √(α² + σ²) is never singular."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +110,7 @@ class V(Prediction):
 
 
 @dataclass(frozen=True)
-class Flow(Prediction):
+class FlowPrediction(Prediction):
     """F = dx_t/dt = α' x0 + σ' ε, the velocity of flow matching (Lipman et al. 2023)."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +118,7 @@ class Flow(Prediction):
 
 
 @dataclass(frozen=True)
-class Karras(Prediction):
+class KarrasPrediction(Prediction):
     """F of x0 = c_skip x_t + c_out F (Karras et al. 2022, table 1), for any process.
 
     With V = α² sigma_data² + σ²: F = (σ/sigma_data x0 - α sigma_data ε)/√V, of unit variance for data of

@@ -1,10 +1,11 @@
-"""A noise process carries data at `t_min` to noise at `t_max`:
+"""A noise process turns data at `t_min` to noise at `t_max`:
 
     x_t = α(t) x0 + σ(t) ε,    ε ~ N(0, I),    log-SNR(t) = 2 ln(α/σ), falling in t.
 
-Everything else (predictions, samplers, likelihoods) knows a process by α, σ, their rates dα/dt and dσ/dt, and the
+Everything else (predictions, samplers, likelihoods) uses α, σ, their rates dα/dt and dσ/dt, and the
 inverse `time(log_snr)`. Coefficients are float64, of the shape of `t`, and are cast where they meet the data. At
-`t_min` σ may be 0 (the data themselves); `t_low` is the least noisy time at which a network is asked or trained.
+`t_min` σ may be 0 (the data themselves); `t_min_trained` is the least noisy time at which networks are trained and
+evaluated.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 LOG_SNR_LIMIT = 13.5
-"""Beyond ±13.5 (σ/α = 0.0012 or 850) images do not tell: networks and grids see log-SNRs clamped to this."""
+"""Networks and grids get log-SNRs clamped to ±13.5 (σ/α = 0.0012 or 850), beyond which images make no difference."""
 
 
 def precise(t: Tensor) -> Tensor:
@@ -31,24 +32,29 @@ def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
 def check_times(t: Tensor, x: Tensor) -> None:
     """Raises ValueError unless `t` holds one time for each sample of `x` [B, ...]."""
     if t.shape != x.shape[:1]:
-        raise ValueError(f"t must have shape [{len(x)}], one time a sample of x; got {list(t.shape)}")
+        raise ValueError(f"t must have shape [{len(x)}], one time per sample of x; got {list(t.shape)}")
 
 
 class NoiseProcess(nn.Module):
     """The registry kind `process`: α, σ, their rates and the inverse of the log-SNR.
 
-    A subclass sets `t_low` and, where they are not 0 and 1, `t_min` and `t_max`; discrete levels are `times` (float64,
-    ascending, without `t_min`), else None.
+    A subclass sets `t_min_trained` and, where they are not 0 and 1, `t_min` and `t_max`.
+
+    Attributes:
+        t_min: The time of the data.
+        t_min_trained: The least noisy time at which networks are trained and evaluated.
+        t_max: The time of pure noise, or nearly so.
+        levels: The times of a discrete process (float64, ascending, without `t_min`); None for a continuous one.
     """
 
     t_min: float = 0.0
-    t_low: float = 0.0
+    t_min_trained: float = 0.0
     t_max: float = 1.0
-    times: Tensor | None
+    levels: Tensor | None
 
-    def __init__(self, times: Tensor | None = None):
+    def __init__(self, levels: Tensor | None = None):
         super().__init__()
-        self.register_buffer("times", times, persistent=False)
+        self.register_buffer("levels", levels, persistent=False)
 
     def alpha(self, t: Tensor) -> Tensor:
         """The factor α of the data at times `t`, float64 of any shape."""
@@ -80,8 +86,8 @@ class NoiseProcess(nn.Module):
 
     @property
     def log_snr_range(self) -> tuple[float, float]:
-        """The finite range of log-SNRs (at `t_max`, at `t_low`) that networks and grids see."""
-        low, high = self.log_snr(torch.tensor([self.t_max, self.t_low], dtype=torch.float64)).tolist()
+        """The finite range of log-SNRs (at `t_max`, at `t_min_trained`) that networks and grids see."""
+        low, high = self.log_snr(torch.tensor([self.t_max, self.t_min_trained], dtype=torch.float64)).tolist()
         return max(low, -LOG_SNR_LIMIT), min(high, LOG_SNR_LIMIT)
 
     @property
@@ -97,24 +103,32 @@ class NoiseProcess(nn.Module):
 
     def tweedie(self, t: Tensor) -> Tensor:
         """σ²/α, the factor in Tweedie's formulas: Cov[x0 | x_t] = σ²/α ∂E[x0 | x_t]/∂x_t, and x0 moves by σ²/α times a
-        change of the score. 0 where no signal is left (α = 0): x_t tells nothing of x0 there."""
+        change of the score. 0 where no signal is left (α = 0), since x_t is independent of x0 there."""
         alpha = self.alpha(t)
         return torch.where(alpha > 0, self.sigma(t) ** 2 / alpha, 0.0)
 
-    def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Times [B] from `t_low` to `t_max` at the shares `u` in [0, 1] of a likelihood's integral, and the fall of the
-        log-SNR per share there [B]: uniform in the log-SNR, where the error of ε is bounded."""
+    def likelihood_times(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The times at which a likelihood's integral over the log-SNR is estimated: uniform in the log-SNR, where the
+        error of ε is bounded.
+
+        Args:
+            u: Fractions [B] in [0, 1] of the integral.
+
+        Returns:
+            Times [B] from `t_min_trained` to `t_max`, and -d log-SNR/du there [B].
+        """
         low, high = self.log_snr_range
         return self.time(high - (high - low) * u), torch.full_like(u, high - low)
 
-    def until(self, t: float) -> NoiseProcess:
-        """This process, ended at the time `t`: what a sampler that starts there sees."""
+    def truncated(self, t: float) -> NoiseProcess:
+        """This process with `t_max` = `t`, for a sampler that starts there."""
         ended = copy(self)
         ended.t_max = t
         return ended
 
-    def schedule(self, steps: int) -> Tensor:
-        """The process' own sampling grid, `steps` + 1 times from `t_max` to `t_min`: uniform in t, as a rule."""
+    def default_grid(self, steps: int) -> Tensor:
+        """The default sampling grid: `steps` + 1 times from `t_max` to `t_min`, uniform in t unless a process has its
+        own."""
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
 
     def _apply(self, fn, recurse=True):

@@ -18,7 +18,7 @@ from genmods.diffusion.prediction import Prediction
 from genmods.diffusion.process import NoiseProcess
 
 
-class Level(NamedTuple):
+class NoiseLevel(NamedTuple):
     """The noise levels of a batch, all [B] float64: log-SNR, its density in training, and (α/D)², (σ/D)²."""
 
     log_snr: Tensor
@@ -27,7 +27,7 @@ class Level(NamedTuple):
     x0_gain: Tensor
 
     @classmethod
-    def at(cls, process: NoiseProcess, prediction: Prediction, t: Tensor, density: TimeDensity) -> Level:
+    def at(cls, process: NoiseProcess, prediction: Prediction, t: Tensor, density: TimeDensity) -> NoiseLevel:
         """The levels at times `t` [B]."""
         det = prediction.determinant(process, t).square()
         gains = process.alpha(t).square() / det, process.sigma(t).square() / det
@@ -35,42 +35,42 @@ class Level(NamedTuple):
 
 
 class Weighting(nn.Module):
-    """The registry kind `weighting`: called with a `Level` and the error of F [B], it returns the loss [B]."""
+    """The registry kind `weighting`: called with a `NoiseLevel` and the error of F [B], it returns the loss [B]."""
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         """The weight [B] of the squared error of F."""
         raise NotImplementedError
 
-    def forward(self, level: Level, error: Tensor) -> Tensor:
+    def forward(self, level: NoiseLevel, error: Tensor) -> Tensor:
         return self.weight(level).to(error) * error
 
 
-class Simple(Weighting):
+class SimpleWeighting(Weighting):
     """1 on the network's own output, as each prediction was published (Ho et al. 2020, equation 14)."""
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         return torch.ones_like(level.log_snr)
 
 
-class Elbo(Weighting):
+class ElboWeighting(Weighting):
     """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats a pixel (Kingma et al. 2021)."""
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         return 0.5 * level.eps_gain / level.density
 
 
-class Sigmoid(Weighting):
+class SigmoidWeighting(Weighting):
     """½ S(bias - log-SNR) on the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024)."""
 
     def __init__(self, bias: float = 0.0):
         super().__init__()
         self.bias = bias
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         return 0.5 * torch.sigmoid(self.bias - level.log_snr) * level.eps_gain / level.density
 
 
-class MinSNR(Weighting):
+class MinSNRWeighting(Weighting):
     """min(1, gamma/SNR) on the ε-error (Hang et al. 2023): min(SNR, gamma) on x0."""
 
     def __init__(self, gamma: float = 5.0):
@@ -79,11 +79,11 @@ class MinSNR(Weighting):
             raise ValueError(f"gamma={gamma}: must be above 0")
         self.gamma = gamma
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         return torch.exp(level.log_snr).clamp(max=self.gamma) * level.x0_gain
 
 
-class EDM(Weighting):
+class EDMWeighting(Weighting):
     """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022)."""
 
     def __init__(self, sigma_data: float = 1.0):
@@ -92,11 +92,11 @@ class EDM(Weighting):
             raise ValueError(f"sigma_data={sigma_data}: must be above 0")
         self.sigma_data = sigma_data
 
-    def weight(self, level: Level) -> Tensor:
+    def weight(self, level: NoiseLevel) -> Tensor:
         return level.eps_gain + level.x0_gain / self.sigma_data**2
 
 
-class EDM2(EDM):
+class EDM2Weighting(EDMWeighting):
     """EDM's weight with a learned log-variance u of each noise level: w e/exp(u) + u (Karras et al. 2024, equation 14).
 
     u is linear in `channels` random Fourier features of the log-SNR; it trains with the network.
@@ -120,6 +120,6 @@ class EDM2(EDM):
         angle = 2 * math.pi * (log_snr.to(self.frequency)[:, None] / 8 * self.frequency + self.phase)
         return self.linear(math.sqrt(2) * angle.cos()).squeeze(1)
 
-    def forward(self, level: Level, error: Tensor) -> Tensor:
+    def forward(self, level: NoiseLevel, error: Tensor) -> Tensor:
         log_variance = self.log_variance(level.log_snr).to(error)
         return super().forward(level, error) * torch.exp(-log_variance) + log_variance

@@ -61,17 +61,17 @@ class Embedding(nn.Module):
         self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
 
-    def forward(self, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        with full_precision(noise.device):
-            out = self.noise(noise_features(noise, self.size).to(next(self.parameters()).dtype))
+    def forward(self, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
+        with full_precision(log_snr.device):
+            out = self.noise(noise_features(log_snr, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
-            out = out + self.label(self.row(noise, cond))
+            out = out + self.label(self.row(log_snr, cond))
         return F.silu(out)
 
-    def row(self, noise: Tensor, cond: Condition | None) -> Tensor:
+    def row(self, log_snr: Tensor, cond: Condition | None) -> Tensor:
         """The rows [B] of the label table."""
         if not cond or "label" not in cond:
-            return torch.zeros_like(noise, dtype=torch.int64)
+            return torch.zeros_like(log_snr, dtype=torch.int64)
         label = cond["label"]
         if label.device.type == "cpu" and label.numel() and not -1 <= label.min() <= label.max() < self.num_classes:
             raise ValueError(

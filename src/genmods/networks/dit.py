@@ -46,14 +46,14 @@ class DiT(Network):
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.last = zeroed(nn.Linear(width, self.out_channels * patch**2))
 
-    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
         image = with_image(x, cond, self.cond_channels)
         patches = F.pixel_unshuffle(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)), self.patch)
         rows, columns = patches.shape[2:]
         h = self.stem(patches.flatten(2).transpose(1, 2))
         h = h + position_features(rows, columns, self.width, x.device).to(h.dtype)
-        embedding = self.embedding(noise, cond)
+        embedding = self.embedding(log_snr, cond)
         for block in self.blocks:
             h = block(h, embedding)
         scale, shift = self.modulation(embedding)[:, None].chunk(2, dim=2)

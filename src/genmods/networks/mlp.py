@@ -38,8 +38,8 @@ class MLP(Network):
         self.layers = nn.ModuleList(Layer(width) for _ in range(depth))
         self.last = zeroed(nn.Linear(width, self.out_channels * pixels))
 
-    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        embedding = self.embedding(noise, cond)
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
+        embedding = self.embedding(log_snr, cond)
         h = self.stem(x.flatten(1))
         for layer in self.layers:
             h = layer(h, embedding)

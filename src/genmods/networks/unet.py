@@ -70,12 +70,12 @@ class UNet(Network):
         self.head = Head(channels[0], self.out_channels * patch**2)
         self.to(memory_format=torch.channels_last)  # filters as the images are, or each call would convert them
 
-    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
         h = with_image(x, cond, self.cond_channels)
         h = self.stem(F.pad(h, (0, -width % self.patch, 0, -height % self.patch)))
         # Channels-last: against NCHW, bfloat16 convolutions run 2 to 3 times as fast on a CPU, float32 ones 1.4 times.
-        h = self.levels(h.contiguous(memory_format=torch.channels_last), self.embedding(noise, cond))
+        h = self.levels(h.contiguous(memory_format=torch.channels_last), self.embedding(log_snr, cond))
         out = F.pixel_shuffle(self.head(h), self.patch)
         return out[:, :, :height, :width].to(x.dtype)
 

@@ -54,8 +54,8 @@ class VDM(Network):
         self.up = nn.ModuleList(Stage(2 * width, width, size, dropout, 0) for _ in range(depth))
         self.head = Head(width, self.out_channels)
 
-    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        embedding = self.embedding(noise, cond)
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
+        embedding = self.embedding(log_snr, cond)
         h = self.stem(with_image(self.with_fourier(x), cond, self.cond_channels))
         h = h.contiguous(memory_format=torch.channels_last)
         skips = []

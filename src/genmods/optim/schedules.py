@@ -59,21 +59,21 @@ class Schedule(LRScheduler):
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 
 
-class Cosine(Schedule):
+class CosineSchedule(Schedule):
     """Warm-up, then half a cosine from 1 to `end` (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
 
     def decay(self, progress: float) -> float:
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-class Linear(Schedule):
+class LinearSchedule(Schedule):
     """Warm-up, then a straight line from 1 to `end`: the triangle of short runs with `warmup` 0.2."""
 
     def decay(self, progress: float) -> float:
         return 1 + (self.end - 1) * progress
 
 
-class Constant(Schedule):
+class ConstantSchedule(Schedule):
     """Warm-up, then the base rate."""
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> None:

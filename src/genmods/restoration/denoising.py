@@ -16,16 +16,16 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.grids import Karras
+from genmods.diffusion.grids import KarrasGrid
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample, precise
 from genmods.diffusion.samplers.base import Sampler
-from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Diagonal, Identity, Mask
 from genmods.restoration.prior import Prior
-from genmods.restoration.restore import check_images, check_range, draws, restore
+from genmods.restoration.restore import check_images, check_range, draw_batches, restore
 
 SMALLEST = 1e-3
 """Noise below this (an eighth of a grey level of 256) is none."""
@@ -102,11 +102,11 @@ def grid_below(process: NoiseProcess, sampler: Sampler, t: float) -> Tensor:
     0.05, 0.3 and 1 with noise of 0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the
     continuous processes, where their own grids, scaled to start at `t`, miss it by up to 81 %.
     """
-    ended = process.until(t)
+    ended = process.truncated(t)
     low, high = ended.log_snr_range
     if high - low < 1e-6:
         return torch.tensor([t, process.t_min], dtype=torch.float64)
-    return (sampler.grid or sampler.own_grid or Karras())(ended, sampler.steps)
+    return (sampler.grid or sampler.own_grid or KarrasGrid())(ended, sampler.steps)
 
 
 @torch.no_grad()
@@ -130,13 +130,13 @@ def denoise_samples(
     levels, prior = _checked(y, sigma), Prior.of(model)
     numbers = None if numbers is None else numbers.cpu()
     y, process = prior.typed(y), prior.process
-    sampler = sampler or DPMpp2MSDE(steps=20)
+    sampler = sampler or DPMpp2MSDESampler(steps=20)
     result = y.expand(samples, *y.shape).clone()
     for level in levels[levels >= SMALLEST].unique():
         members = (levels == level).nonzero().flatten().cpu()
         t = matching_time(process, level[None])
         grid = grid_below(process, sampler, t.item())
-        for rows, copies in draws(len(members), samples, batch_size):
+        for rows, copies in draw_batches(len(members), samples, batch_size):
             rows = members[rows]
             start = process.alpha(t).to(y) * y[rows.to(y.device)]
             keys = random.fold(rows if numbers is None else numbers[rows], copies)

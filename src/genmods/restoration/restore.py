@@ -10,8 +10,8 @@ from torch import Tensor
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.core.progress import Progress, part_of
 from genmods.diffusion.noise import noise_stream
-from genmods.diffusion.samplers.base import Progress, part_of
 from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.operators import Blur, Compose, Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
@@ -113,7 +113,7 @@ def restore(
         conditional = prior.sees_masks and method == "auto"
         method = Guidance(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
     results = []
-    chunks = draws(len(y), samples, batch_size)
+    chunks = draw_batches(len(y), samples, batch_size)
     for place, (rows, copies) in enumerate(chunks):
         measurement = Measurement(operator.rows(rows), y[rows.to(y.device)], sigma_y)
         keys = random.fold(rows if numbers is None else numbers[rows], copies)
@@ -140,7 +140,7 @@ def _batch(
     return method.sample(prior.denoise(like, label, known), measurement, noise, progress)
 
 
-def draws(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
     """The batches of all draws, copy after copy: which image each row is of, and which of its draws it is."""
     rows, copies = torch.arange(images).repeat(samples), torch.arange(samples).repeat_interleave(images)
     return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))

@@ -23,7 +23,7 @@ from genmods.networks.base import evaluating
 from genmods.optim.groups import parameter_groups
 
 if TYPE_CHECKING:
-    from genmods.diffusion import Progress
+    from genmods.core.progress import Progress
     from genmods.metrics.base import Likelihood
 
 Batch = dict[str, Tensor]

@@ -9,27 +9,26 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.progress import Progress, part_of
 from genmods.diffusion import (
-    Bits,
+    BoundTerms,
     Denoise,
     Denoiser,
     DiffusionLoss,
     Loss,
     NoiseProcess,
     Prediction,
-    Progress,
     Sampler,
     TimeDensity,
-    UniPC,
+    UniPCSampler,
     Weighting,
+    bound_bits_per_dim,
+    flow_bits_per_dim,
     noise_stream,
-    ode,
-    part_of,
-    vlb,
 )
 from genmods.diffusion.guidance import ClassifierFree
 from genmods.diffusion.masking import masked
-from genmods.diffusion.weightings import Elbo
+from genmods.diffusion.weightings import ElboWeighting
 from genmods.networks.base import Condition, Network
 from genmods.tasks.base import Batch, Task, dry_run
 
@@ -80,7 +79,7 @@ class DiffusionTask(Task):
             raise ValueError(f"{type(codec).__name__} has no encode and decode; a codec is an autoencoder")
         self.denoiser = Denoiser(network, process, prediction, sigma_data if codec is None else 1.0)
         self.loss = DiffusionLoss(density, weighting)
-        self.sampler = sampler or UniPC(steps=16)
+        self.sampler = sampler or UniPCSampler(steps=16)
         self.conditioning = conditioning if num_classes or conditioning != "class" else "none"
         self.labelled = self.conditioning == "class"
         self.label_drop = label_drop
@@ -91,7 +90,7 @@ class DiffusionTask(Task):
         self.num_classes, self.levels = num_classes, levels
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.last_loss: Loss | None = None
-        self.by_likelihood = codec is None and isinstance(weighting, Elbo)
+        self.by_likelihood = codec is None and isinstance(weighting, ElboWeighting)
         if self.by_likelihood and not self.knows_unlabelled:
             raise ValueError("the likelihood that `elbo` is judged by is without a label: set label_drop above 0")
         self.monitor = "-val/bpd" if self.by_likelihood else None
@@ -105,7 +104,7 @@ class DiffusionTask(Task):
         shape = dry_run(network, x, torch.zeros(2, device="meta"), cond[self.conditioning])
         if shape not in (x.shape, (2, 2 * x.shape[1], *x.shape[2:])):
             raise ValueError(f"{type(network).__name__} turns {list(x.shape[1:])} into {list(shape[1:])}, not the same")
-        if shape != x.shape and self.process.times is None:
+        if shape != x.shape and self.process.levels is None:
             raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
         known = getattr(network, "num_classes", self.num_classes)
         if self.conditioning == "class" and known < self.num_classes:
@@ -173,7 +172,7 @@ class DiffusionTask(Task):
     def _judge(self, batch: Batch, stage: str) -> None:
         self._step(batch, stage)
         if self.by_likelihood:
-            bits = self.bits(batch["image"], batch["index"], draws=1)
+            bits = self.bits(batch["image"], batch["index"], num_times=1)
             self.log_mean(f"{stage}/bpd", bits.total.float().mean(), batch, progress=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -182,13 +181,13 @@ class DiffusionTask(Task):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._judge(batch, "test")
 
-    def bits(self, images: Tensor, indices: Tensor | None = None, draws: int = 16) -> Bits:
-        """The variational bound of `images` [B, C, H, W] by the model without a label; see `genmods.diffusion.vlb`."""
-        return vlb(self._unconditional(images), images, self.levels, draws, indices=indices)
+    def bits(self, images: Tensor, indices: Tensor | None = None, num_times: int = 16) -> BoundTerms:
+        """The bound on bits/dim of `images` [B, C, H, W] without a label; see `diffusion.bound_bits_per_dim`."""
+        return bound_bits_per_dim(self._unconditional(images), images, self.levels, num_times, indices=indices)
 
     def flow_bits(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
-        """Bits per dimension [B] of `images` by the probability flow of that model; see `genmods.diffusion.ode`."""
-        return ode(self._unconditional(images), images, self.levels, steps=32, indices=indices)
+        """Bits/dim [B] of `images` by the probability flow without a label; see `diffusion.flow_bits_per_dim`."""
+        return flow_bits_per_dim(self._unconditional(images), images, self.levels, steps=32, indices=indices)
 
     def likelihoods(self) -> tuple[Likelihood | None, Likelihood | None]:
         if self.codec is not None:
@@ -206,11 +205,11 @@ class DiffusionTask(Task):
         label = cond.get("label")
         if label is not None and not self.knows_unlabelled and (guidance != 1.0 or bool((label < 0).any())):
             raise UserError("the model was trained with label_drop: 0 and knows no images without a label")
-        conditional = self.denoiser.given(cond)
+        conditional = self.denoiser.conditioned(cond)
         if guidance == 1.0:
             return conditional
         null = {name: torch.zeros_like(image) for name, image in cond.items() if name == "image"}
-        return ClassifierFree(conditional, self.denoiser.given(null), guidance)
+        return ClassifierFree(conditional, self.denoiser.conditioned(null), guidance)
 
     @torch.no_grad()
     def sample(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.core import random
-from genmods.diffusion import Progress
+from genmods.core.progress import Progress
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, dry_run, in_batches
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genmods.core import random
-from genmods.diffusion import Progress
+from genmods.core.progress import Progress
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, in_batches
 

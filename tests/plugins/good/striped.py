@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from genmods.data.images import Images, Source
-from genmods.diffusion.samplers.ddim import DDIM
+from genmods.diffusion.samplers.ddim import DDIMSampler
 from genmods.networks import Network
 
 
@@ -17,12 +17,12 @@ class Striped(Network):
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.Conv2d(width, in_channels, 1))
 
-    def forward(self, x, noise=None, cond=None):
+    def forward(self, x, log_snr=None, cond=None):
         return self.layers(x)
 
 
 @dataclass
-class Lazy(DDIM):
+class Lazy(DDIMSampler):
     """DDIM in two steps."""
 
     steps: int = 2

@@ -38,7 +38,7 @@ class Extrapolation:
 
 
 class ClassifierFree(Extrapolation):
-    """Classifier-free guidance (Ho and Salimans 2022): D1 is `denoiser.given(cond)`, D0 is without the condition."""
+    """Classifier-free guidance (Ho and Salimans 2022): D1 is conditional, D0 the same model without a condition."""
 
 
 class Autoguidance(Extrapolation):

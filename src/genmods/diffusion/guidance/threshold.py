@@ -33,4 +33,4 @@ class Threshold(DenoiserWrapper):
             extent = estimate.x0.flatten(1).abs().float().quantile(self.quantile, dim=1).clamp(min=1)
             extent = per_sample(extent, x_t)
             x0 = estimate.x0.clamp(-extent, extent) / extent
-        return consistent(self.process, x_t, x0, t)._replace(var=estimate.var)
+        return consistent(self.process, x_t, x0, t)._replace(var_fraction=estimate.var_fraction)

@@ -1,8 +1,26 @@
 """The noise processes."""
 
-from genmods.diffusion.processes.learned import Learned
-from genmods.diffusion.processes.rectified import Rectified
-from genmods.diffusion.processes.variance_exploding import EDM, VarianceExploding
-from genmods.diffusion.processes.variance_preserving import Cosine, Linear, Sigmoid, VariancePreserving
+from genmods.diffusion.processes.learned import LearnedProcess
+from genmods.diffusion.processes.rectified import RectifiedProcess
+from genmods.diffusion.processes.variance_exploding import EDMProcess, VarianceExplodingProcess
+from genmods.diffusion.processes.variance_preserving import (
+    CosineProcess,
+    LinearProcess,
+    Rate,
+    RateProcess,
+    SigmoidProcess,
+    VariancePreservingProcess,
+)
 
-__all__ = ["EDM", "Cosine", "Learned", "Linear", "Rectified", "Sigmoid", "VarianceExploding", "VariancePreserving"]
+__all__ = [
+    "CosineProcess",
+    "EDMProcess",
+    "LearnedProcess",
+    "LinearProcess",
+    "Rate",
+    "RateProcess",
+    "RectifiedProcess",
+    "SigmoidProcess",
+    "VarianceExplodingProcess",
+    "VariancePreservingProcess",
+]

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genmods.diffusion.process import precise
-from genmods.diffusion.processes.variance_preserving import VariancePreserving
+from genmods.diffusion.processes.variance_preserving import VariancePreservingProcess
 
 
-class Learned(VariancePreserving):
+class LearnedProcess(VariancePreservingProcess):
     """A variance preserving process with log-SNR from `log_snr_max` at t = 0 to `log_snr_min` at t = 1, trained by
     gradient.
 
     It starts near linear in t. With `learn_ends` the two ends train as well: train them on a loss that holds the prior
-    and the reconstruction term (`genmods.diffusion.likelihood.vlb`), since the diffusion term alone would close the
+    and the reconstruction term (`genmods.diffusion.bound_bits_per_dim`), since the diffusion term alone would close the
     range.
     """
 
@@ -67,7 +67,7 @@ class Learned(VariancePreserving):
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
 
-    def spread(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def likelihood_times(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Uniform in t, which is what the schedule learns, and differentiable in it."""
         return u, -self.log_snr_rate(u)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
 
 
-class Rectified(NoiseProcess):
+class RectifiedProcess(NoiseProcess):
     """x_t = (1 - t) x0 + t ε (Liu et al. 2023; Lipman et al. 2023, with σ_min = 0 and time reversed).
 
     At t = 1 no signal is left: the predictions v, flow, x0 and karras are well defined there; eps is not, and needs
@@ -17,9 +17,9 @@ class Rectified(NoiseProcess):
 
     def __init__(self, t_max: float = 1.0):
         super().__init__()
-        self.t_low = self.time(torch.tensor(LOG_SNR_LIMIT)).item()
-        if not self.t_low < t_max <= 1:
-            raise ValueError(f"t_max={t_max}: must lie in ({self.t_low:.2g}, 1]")
+        self.t_min_trained = self.time(torch.tensor(LOG_SNR_LIMIT)).item()
+        if not self.t_min_trained < t_max <= 1:
+            raise ValueError(f"t_max={t_max}: must lie in ({self.t_min_trained:.2g}, 1]")
         self.t_max = t_max
 
     def alpha(self, t: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def _check(sigma_min: float, sigma_max: float) -> None:
         raise ValueError(f"sigma_min={sigma_min}, sigma_max={sigma_max}: must be 0 < sigma_min < sigma_max")
 
 
-class _Exploding(NoiseProcess):
+class _ExplodingProcess(NoiseProcess):
     def alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(precise(t))
 
@@ -23,7 +23,7 @@ class _Exploding(NoiseProcess):
         return torch.zeros_like(precise(t))
 
 
-class VarianceExploding(_Exploding):
+class VarianceExplodingProcess(_ExplodingProcess):
     """σ² = sigma_min² (R^{2t} - 1), R = sigma_max/sigma_min, t in [0, 1]: the exact marginals of the VE SDE.
 
     Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, but for the data at 0.
@@ -33,7 +33,7 @@ class VarianceExploding(_Exploding):
         super().__init__()
         _check(sigma_min, sigma_max)
         self.sigma_min, self.growth = sigma_min, 2 * math.log(sigma_max / sigma_min)
-        self.t_low = math.log(2) / self.growth
+        self.t_min_trained = math.log(2) / self.growth
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.sigma_min * torch.sqrt(torch.expm1(self.growth * precise(t)))
@@ -45,7 +45,7 @@ class VarianceExploding(_Exploding):
         return torch.log1p(torch.exp(-precise(log_snr)) / self.sigma_min**2) / self.growth
 
 
-class EDM(_Exploding):
+class EDMProcess(_ExplodingProcess):
     """σ(t) = t (Karras et al. 2022). Its own sampling grid is uniform in σ^(1/rho) (their equation 5), then 0."""
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
@@ -53,7 +53,7 @@ class EDM(_Exploding):
         _check(sigma_min, sigma_max)
         if rho <= 0:
             raise ValueError(f"rho={rho}: must be above 0")
-        self.t_low, self.t_max, self.rho = sigma_min, sigma_max, rho
+        self.t_min_trained, self.t_max, self.rho = sigma_min, sigma_max, rho
 
     def sigma(self, t: Tensor) -> Tensor:
         return precise(t)
@@ -64,6 +64,6 @@ class EDM(_Exploding):
     def time(self, log_snr: Tensor) -> Tensor:
         return torch.exp(-precise(log_snr) / 2)
 
-    def schedule(self, steps: int) -> Tensor:
-        ends = self.t_max ** (1 / self.rho), self.t_low ** (1 / self.rho)
+    def default_grid(self, steps: int) -> Tensor:
+        ends = self.t_max ** (1 / self.rho), self.t_min_trained ** (1 / self.rho)
         return torch.cat([torch.linspace(*ends, steps, dtype=torch.float64) ** self.rho, torch.zeros(1).double()])

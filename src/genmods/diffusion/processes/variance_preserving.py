@@ -21,7 +21,7 @@ MAX_BETA = 0.999
 """The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
 
 
-class VariancePreserving(NoiseProcess):
+class VariancePreservingProcess(NoiseProcess):
     """α² + σ² = 1; a subclass defines the integrated rate, its rate and its inverse."""
 
     def integral(self, t: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Rate:
         return (-torch.expm1(-knots.diff())).clamp(max=MAX_BETA)
 
 
-class RateProcess(VariancePreserving):
+class RateProcess(VariancePreservingProcess):
     """The variance preserving process of a `Rate`, continuous or with `steps` discrete levels i/steps, i = 1 ... steps.
 
     A continuous process ends where its log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal
@@ -105,7 +105,7 @@ class RateProcess(VariancePreserving):
         self.beta = beta
         self.register_buffer("knots", None if steps is None else _knots(beta, steps), persistent=False)
         ends = self.time(torch.tensor([LOG_SNR_LIMIT, log_snr_min], dtype=torch.float64)).tolist()
-        self.t_low, self.t_max = (ends[0], min(ends[1], 1.0)) if steps is None else (1 / steps, 1.0)
+        self.t_min_trained, self.t_max = (ends[0], min(ends[1], 1.0)) if steps is None else (1 / steps, 1.0)
 
     def integral(self, t: Tensor) -> Tensor:
         return self.integral_and_rate(t)[0] if self.knots is not None else self.beta.integral(t)
@@ -162,7 +162,7 @@ class LinearRate(Rate):
         return torch.linspace(self.beta_min, self.beta_max, steps, dtype=torch.float64) / steps
 
 
-class Linear(RateProcess):
+class LinearProcess(RateProcess):
     """β(t) = beta_min + t (beta_max - beta_min) (Ho et al. 2020; continuous: Song et al. 2021, equation 32).
 
     Discrete levels have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 at 1,000.
@@ -199,7 +199,7 @@ class CosineRate(Rate):
         return (phi - phi0) / (math.pi / 2 - phi0)
 
 
-class Cosine(RateProcess):
+class CosineProcess(RateProcess):
     """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021)."""
 
     def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
@@ -234,7 +234,7 @@ class SigmoidRate(Rate):
         return (u * self.tau - self.start) / (self.end - self.start)
 
 
-class Sigmoid(RateProcess):
+class SigmoidProcess(RateProcess):
     """1 - ᾱ(t) = (S(u) - S(u0))/(S(u1) - S(u0)), S logistic, u from start/tau to end/tau (Jabri et al. 2022)."""
 
     def __init__(

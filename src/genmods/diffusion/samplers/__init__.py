@@ -1,15 +1,23 @@
 """One short file a sampler: each is one step from a grid point to the next."""
 
-from genmods.diffusion.samplers.base import Progress, Run, Sampler, part_of
-from genmods.diffusion.samplers.ddim import DDIM
-from genmods.diffusion.samplers.ddpm import DDPM
-from genmods.diffusion.samplers.dpmpp import DPMpp2M, DPMpp2MSDE, DPMpp3M
-from genmods.diffusion.samplers.flow import Flow
-from genmods.diffusion.samplers.heun import Euler, Heun
-from genmods.diffusion.samplers.unipc import UniPC
+from genmods.diffusion.samplers.base import Sampler, SamplerState
+from genmods.diffusion.samplers.ddim import DDIMSampler
+from genmods.diffusion.samplers.ddpm import DDPMSampler
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSampler, DPMpp2MSDESampler, DPMpp3MSampler
+from genmods.diffusion.samplers.flow_ode import FlowODESampler
+from genmods.diffusion.samplers.heun import EulerSampler, HeunSampler
+from genmods.diffusion.samplers.unipc import UniPCSampler
 
-# fmt: off
 __all__ = [
-    "DDIM", "DDPM", "DPMpp2M", "DPMpp2MSDE", "DPMpp3M", "Euler", "Flow", "Heun", "Progress", "Run", "Sampler", "UniPC",
-    "part_of",
+    "DDIMSampler",
+    "DDPMSampler",
+    "DPMpp2MSDESampler",
+    "DPMpp2MSampler",
+    "DPMpp3MSampler",
+    "EulerSampler",
+    "FlowODESampler",
+    "HeunSampler",
+    "Sampler",
+    "SamplerState",
+    "UniPCSampler",
 ]

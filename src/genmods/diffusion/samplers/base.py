@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.progress import Progress
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.grids import Grid, time_grid
 from genmods.diffusion.noise import Noise, StepNoise
@@ -22,33 +23,31 @@ from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.variance import bounds
 
 MEMORY = 3
-"""How many past grid points a run remembers."""
-
-Progress = Callable[[int, int], None]
-"""(steps done, steps in all), called after each step: the hook for a bar."""
-
-
-def part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
-    """The progress of one of several equal parts of a piece of work."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(part * total + done, parts * total)
+"""How many past grid points a sampler's state keeps."""
 
 
 @dataclass
-class Run:
-    """One run of a sampler: its denoiser and noise, the process along the grid as Python floats, and what it
-    remembers of each grid point."""
+class SamplerState:
+    """The state of one call of a sampler.
 
-    denoise: Denoise
+    Attributes:
+        denoiser: The model.
+        grid: The times of the grid [N + 1], float64, on the device of x.
+        noise: The noise that each step may add.
+        history: What the sampler stores by grid point, for the last `MEMORY` of them.
+        process: The noise process of `denoiser`.
+        grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats.
+    """
+
+    denoiser: Denoise
     grid: Tensor
     noise: StepNoise
     history: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.process: NoiseProcess = self.denoise.process
+        self.process: NoiseProcess = self.denoiser.process
         log_snr = self.process.log_snr(self.grid)
-        self.times: list[float] = self.grid.tolist()
+        self.grid_times: list[float] = self.grid.tolist()
         self.alpha: list[float] = self.process.alpha(self.grid).tolist()
         self.sigma: list[float] = self.process.sigma(self.grid).tolist()
         self.lam: list[float] = (log_snr / 2).tolist()
@@ -56,9 +55,9 @@ class Run:
 
     def estimate(self, x: Tensor, i: int) -> Estimate:
         """The denoiser's estimate of `x` [B, ...] at grid point `i`."""
-        return self.denoise(x, self.grid[i].expand(len(x)))
+        return self.denoiser(x, self.grid[i].expand(len(x)))
 
-    def place(self, estimate: Estimate, i: int) -> Tensor:
+    def combine(self, estimate: Estimate, i: int) -> Tensor:
         """α x0 + σ ε at grid point `i`: the deterministic first-order step (DDIM)."""
         return self.alpha[i] * estimate.x0 + self.sigma[i] * estimate.eps
 
@@ -70,30 +69,30 @@ class Run:
         """β̃, the variance of q(x_s | x_t, x0) from grid point `i` to the next."""
         return self.variances(i)[0]
 
-    def kept(self, i: int, std: float) -> float:
+    def residual_std(self, i: int, std: float) -> float:
         """√(σ_s² - std²), the part of the old noise in x at grid point i + 1, beside fresh noise of `std`."""
         return math.sqrt(max(0.0, self.sigma[i + 1] ** 2 - std**2))
 
     def advance(self, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
         """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` [B, ...] of standard deviation `std`:
         α_s x0 + √(σ_s² - std²) ε + std z."""
-        mean = self.alpha[i + 1] * estimate.x0 + self.kept(i, std) * estimate.eps
+        mean = self.alpha[i + 1] * estimate.x0 + self.residual_std(i, std) * estimate.eps
         return mean + std * z.to(estimate.x0)
 
 
-Step = Callable[[Run, Tensor, int], Tensor]
-"""(run, x [B, ...] at grid point i, i) -> x at grid point i + 1."""
+Step = Callable[[SamplerState, Tensor, int], Tensor]
+"""(state, x [B, ...] at grid point i, i) -> x at grid point i + 1."""
 
 
 @torch.no_grad()
 def walk(
-    step: Step, denoise: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
+    step: Step, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
 ) -> Tensor:
     """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]` by `step`, `grid` float64 [N + 1]."""
-    run = Run(denoise, grid if x.device.type == "mps" else grid.to(x.device), noise)
+    state = SamplerState(denoiser, grid if x.device.type == "mps" else grid.to(x.device), noise)
     for i in range(len(grid) - 1):
-        x = step(run, x, i)
-        run.history.pop(i - MEMORY, None)
+        x = step(state, x, i)
+        state.history.pop(i - MEMORY, None)
         if progress is not None:
             progress(i + 1, len(grid) - 1)
     return x
@@ -121,11 +120,11 @@ class Sampler:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: a sampler takes at least 1 step")
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1 from `x` [B, ...] at grid point `i`."""
         raise NotImplementedError
 
-    def times(self, process: NoiseProcess) -> Tensor:
+    def time_grid(self, process: NoiseProcess) -> Tensor:
         """The grid of this sampler on `process`: float64 [steps + 1], from `t_max` to `t_min`."""
         return time_grid(process, self.steps, self.grid or self.own_grid)
 
@@ -143,7 +142,7 @@ class Sampler:
         Raises:
             ValueError: If a discrete process has fewer levels than the sampler has steps.
         """
-        return self(denoiser, start(denoiser.process, noise), self.times(denoiser.process), noise, progress)
+        return self(denoiser, start(denoiser.process, noise), self.time_grid(denoiser.process), noise, progress)
 
     def __call__(
         self, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None

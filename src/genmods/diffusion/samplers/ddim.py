@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
 @dataclass
-class DDIM(Sampler):
+class DDIMSampler(Sampler):
     """DDIM with noise `eta` in [0, 1]: 0 is deterministic, 1 ancestral."""
 
     eta: float = 0.0
@@ -26,7 +26,7 @@ class DDIM(Sampler):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        estimate = run.estimate(x, i)
-        std = self.eta * math.sqrt(run.posterior_variance(i))
-        return run.advance(estimate, i, std, run.noise(i)) if std > 0 else run.place(estimate, i + 1)
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        estimate = state.estimate(x, i)
+        std = self.eta * math.sqrt(state.posterior_variance(i))
+        return state.advance(estimate, i, std, state.noise(i)) if std > 0 else state.combine(estimate, i + 1)

@@ -11,12 +11,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.variance import interpolate
 
 
 @dataclass
-class DDPM(Sampler):
+class DDPMSampler(Sampler):
     """Ancestral sampling with the `small` or `large` fixed variance of `genmods.diffusion.variance`.
 
     A network that learned its variance overrides the choice. The last step adds no noise.
@@ -30,11 +30,13 @@ class DDPM(Sampler):
         if self.variance not in ("small", "large"):
             raise ValueError(f"variance={self.variance!r}: must be 'small' or 'large'")
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        estimate = run.estimate(x, i)
-        if run.sigma[i + 1] == 0:
-            return run.place(estimate, i + 1)
-        small, large = run.variances(i)
-        fraction = {"small": 0.0, "large": 1.0}[self.variance] if estimate.var is None else estimate.var
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        estimate = state.estimate(x, i)
+        if state.sigma[i + 1] == 0:
+            return state.combine(estimate, i + 1)
+        small, large = state.variances(i)
+        fraction = (
+            {"small": 0.0, "large": 1.0}[self.variance] if estimate.var_fraction is None else estimate.var_fraction
+        )
         stretch = interpolate(1.0, large / small, fraction) ** 0.5
-        return run.advance(estimate, i, math.sqrt(small), stretch * run.noise(i).to(x))
+        return state.advance(estimate, i, math.sqrt(small), stretch * state.noise(i).to(x))

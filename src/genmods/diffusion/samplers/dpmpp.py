@@ -15,43 +15,43 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from genmods.diffusion.grids import Grid, Lambda
-from genmods.diffusion.samplers.base import Run, Sampler, check_order
+from genmods.diffusion.grids import Grid, LambdaGrid
+from genmods.diffusion.samplers.base import Sampler, SamplerState, check_order
 
 
-def gain(run: Run, i: int) -> float:
+def gain(state: SamplerState, i: int) -> float:
     """α_s (1 - e^{-h}), finite where λ is not."""
-    return run.alpha[i + 1] - run.sigma[i + 1] * run.alpha[i] / run.sigma[i]
+    return state.alpha[i + 1] - state.sigma[i + 1] * state.alpha[i] / state.sigma[i]
 
 
-def middle(run: Run, i: int) -> Tensor:
+def middle(state: SamplerState, i: int) -> Tensor:
     """x0 extrapolated linearly to the middle of the step from grid point `i`, from the estimates in the run's history.
 
     It is the last estimate on the first step and where a step is infinite in λ.
     """
-    h, x0 = run.lam[i + 1] - run.lam[i], run.history[i]
+    h, x0 = state.lam[i + 1] - state.lam[i], state.history[i]
     if i == 0 or math.isinf(h):
         return x0
-    return x0 + h / (2 * (run.lam[i] - run.lam[i - 1])) * (x0 - run.history[i - 1])
+    return x0 + h / (2 * (state.lam[i] - state.lam[i - 1])) * (x0 - state.history[i - 1])
 
 
 @dataclass
-class DPMpp2M(Sampler):
+class DPMpp2MSampler(Sampler):
     """DPM-Solver++(2M): second order, one call a step."""
 
-    own_grid: ClassVar[Grid | None] = Lambda()
+    own_grid: ClassVar[Grid | None] = LambdaGrid()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_order(2, self.steps)
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        run.history[i] = run.estimate(x, i).x0
-        return run.sigma[i + 1] / run.sigma[i] * x + gain(run, i) * middle(run, i)
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        state.history[i] = state.estimate(x, i).x0
+        return state.sigma[i + 1] / state.sigma[i] * x + gain(state, i) * middle(state, i)
 
 
 @dataclass
-class DPMpp2MSDE(DPMpp2M):
+class DPMpp2MSDESampler(DPMpp2MSampler):
     """SDE-DPM-Solver++(2M): the reverse SDE, with fresh noise at each step.
 
     x_s = σ_s/σ_t e^{-h} x_t + α_s (1 - e^{-2h}) x0 + σ_s √(1 - e^{-2h}) z
@@ -59,16 +59,16 @@ class DPMpp2MSDE(DPMpp2M):
 
     own_grid: ClassVar[Grid | None] = None
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        run.history[i] = run.estimate(x, i).x0
-        h = run.lam[i + 1] - run.lam[i]
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        state.history[i] = state.estimate(x, i).x0
+        h = state.lam[i + 1] - state.lam[i]
         share = -math.expm1(-2 * h)
-        x = run.sigma[i + 1] / run.sigma[i] * math.exp(-h) * x + run.alpha[i + 1] * share * middle(run, i)
-        return x + run.sigma[i + 1] * math.sqrt(share) * run.noise(i).to(x) if run.sigma[i + 1] > 0 else x
+        x = state.sigma[i + 1] / state.sigma[i] * math.exp(-h) * x + state.alpha[i + 1] * share * middle(state, i)
+        return x + state.sigma[i + 1] * math.sqrt(share) * state.noise(i).to(x) if state.sigma[i + 1] > 0 else x
 
 
 @dataclass
-class DPMpp3M(Sampler):
+class DPMpp3MSampler(Sampler):
     """DPM-Solver++(3M), one call a step.
 
     As published, and as other libraries have it, its second difference lacks a factor 2, which makes it second order.
@@ -77,7 +77,7 @@ class DPMpp3M(Sampler):
     often the better.
     """
 
-    own_grid: ClassVar[Grid | None] = Lambda()
+    own_grid: ClassVar[Grid | None] = LambdaGrid()
     difference: Literal["published", "corrected"] = "published"
 
     def __post_init__(self) -> None:
@@ -86,19 +86,19 @@ class DPMpp3M(Sampler):
         if self.difference not in ("published", "corrected"):
             raise ValueError(f"difference={self.difference!r}: must be 'published' or 'corrected'")
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        run.history[i] = x0 = run.estimate(x, i).x0
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        state.history[i] = x0 = state.estimate(x, i).x0
         if i == 0:
-            run.history[-1] = x
-        if i == 1 and self.difference == "corrected" and math.isfinite(run.lam[0]):
-            x = run.sigma[1] / run.sigma[0] * run.history[-1] + gain(run, 0) * (run.history[0] + x0) / 2
-        linear = run.sigma[i + 1] / run.sigma[i] * x
-        if i < 2 or math.isinf(run.lam[i + 1]) or math.isinf(run.lam[i - 2]):
-            return linear + gain(run, i) * middle(run, i)
-        h, h0, h1 = (run.lam[j + 1] - run.lam[j] for j in (i, i - 1, i - 2))
-        near, far = (x0 - run.history[i - 1]) / h0, (run.history[i - 1] - run.history[i - 2]) / h1
+            state.history[-1] = x
+        if i == 1 and self.difference == "corrected" and math.isfinite(state.lam[0]):
+            x = state.sigma[1] / state.sigma[0] * state.history[-1] + gain(state, 0) * (state.history[0] + x0) / 2
+        linear = state.sigma[i + 1] / state.sigma[i] * x
+        if i < 2 or math.isinf(state.lam[i + 1]) or math.isinf(state.lam[i - 2]):
+            return linear + gain(state, i) * middle(state, i)
+        h, h0, h1 = (state.lam[j + 1] - state.lam[j] for j in (i, i - 1, i - 2))
+        near, far = (x0 - state.history[i - 1]) / h0, (state.history[i - 1] - state.history[i - 2]) / h1
         second = (near - far) / (h0 + h1)
         first = near + h0 * second
         decay, factor = math.expm1(-h), 2 if self.difference == "corrected" else 1
         curved = (decay + h) * first - (decay + h - h**2 / 2) * factor * second
-        return linear + gain(run, i) * x0 + run.alpha[i + 1] * curved
+        return linear + gain(state, i) * x0 + state.alpha[i + 1] * curved

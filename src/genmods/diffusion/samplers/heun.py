@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
 @dataclass
-class Euler(Sampler):
+class EulerSampler(Sampler):
     """Euler's method over s = σ/α: first order, one call a step; without churn it is DDIM with η = 0.
 
     `churn` is S_churn, applied where s lies in [`churn_min`, `churn_max`] and never beyond the grid's first s;
@@ -39,32 +39,32 @@ class Euler(Sampler):
         if self.churn_noise < 0:
             raise ValueError(f"churn_noise={self.churn_noise}: must not be negative")
 
-    def raised(self, run: Run, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
+    def raised(self, state: SamplerState, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
         """x, its time (0-d) and its s after the churn at grid point `i`."""
-        ratio, time = run.ratio[i], run.grid[i]
+        ratio, time = state.ratio[i], state.grid[i]
         highest = math.inf if self.churn_max is None else self.churn_max
         if self.churn == 0 or math.isinf(ratio) or not self.churn_min <= ratio <= highest:
             return x, time, ratio
-        factor = 1 + min(self.churn / (len(run.times) - 1), math.sqrt(2) - 1)
-        raised = min(ratio * factor, run.ratio[0])
-        time = run.process.time(torch.full_like(time, -2 * math.log(raised)))
-        noise = math.sqrt(raised**2 - ratio**2) * self.churn_noise * run.noise(i).to(x)
-        return run.process.alpha(time).to(x) * (x / run.alpha[i] + noise), time, raised
+        factor = 1 + min(self.churn / (len(state.grid_times) - 1), math.sqrt(2) - 1)
+        raised = min(ratio * factor, state.ratio[0])
+        time = state.process.time(torch.full_like(time, -2 * math.log(raised)))
+        noise = math.sqrt(raised**2 - ratio**2) * self.churn_noise * state.noise(i).to(x)
+        return state.process.alpha(time).to(x) * (x / state.alpha[i] + noise), time, raised
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        x, time, _ = self.raised(run, x, i)
-        return run.place(run.denoise(x, time.expand(len(x))), i + 1)
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        x, time, _ = self.raised(state, x, i)
+        return state.combine(state.denoiser(x, time.expand(len(x))), i + 1)
 
 
 @dataclass
-class Heun(Euler):
+class HeunSampler(EulerSampler):
     """Heun's method over s = σ/α, with churn: second order, two calls a step but for the last to noise-free data."""
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        x, time, ratio = self.raised(run, x, i)
-        first = run.denoise(x, time.expand(len(x)))
-        x = run.place(first, i + 1)
-        if run.ratio[i + 1] == 0 or math.isinf(ratio):
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        x, time, ratio = self.raised(state, x, i)
+        first = state.denoiser(x, time.expand(len(x)))
+        x = state.combine(first, i + 1)
+        if state.ratio[i + 1] == 0 or math.isinf(ratio):
             return x
-        second = run.estimate(x, i + 1)
-        return x + run.alpha[i + 1] * (run.ratio[i + 1] - ratio) / 2 * (second.eps - first.eps)
+        second = state.estimate(x, i + 1)
+        return x + state.alpha[i + 1] * (state.ratio[i + 1] - ratio) / 2 * (second.eps - first.eps)

@@ -18,8 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genmods.diffusion.grids import Grid, Lambda
-from genmods.diffusion.samplers.base import Run, Sampler, check_order
+from genmods.diffusion.grids import Grid, LambdaGrid
+from genmods.diffusion.samplers.base import Sampler, SamplerState, check_order
 from genmods.diffusion.samplers.dpmpp import gain
 
 
@@ -37,10 +37,10 @@ def weights(h: float, nodes: list[float]) -> list[float]:
 
 
 @dataclass
-class UniPC(Sampler):
+class UniPCSampler(Sampler):
     """UniPC of `order` 2 or 3 (the predictor's; the corrector makes the whole one order higher), one call a step."""
 
-    own_grid: ClassVar[Grid | None] = Lambda()
+    own_grid: ClassVar[Grid | None] = LambdaGrid()
     order: int = 2
 
     def __post_init__(self) -> None:
@@ -49,26 +49,26 @@ class UniPC(Sampler):
             raise ValueError(f"order={self.order}: must be 2 or 3")
         check_order(self.order, self.steps)
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        x0 = run.estimate(x, i).x0
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        x0 = state.estimate(x, i).x0
         if i > 0:
-            x = self._advance(run, i - 1, x0)
-        run.history[i] = x, x0
-        return self._advance(run, i)
+            x = self._advance(state, i - 1, x0)
+        state.history[i] = x, x0
+        return self._advance(state, i)
 
-    def _advance(self, run: Run, i: int, corrector: Tensor | None = None) -> Tensor:
+    def _advance(self, state: SamplerState, i: int, corrector: Tensor | None = None) -> Tensor:
         """x at grid point i + 1 from what is known up to `i`, and from x0 at i + 1 for the corrector."""
-        x, x0 = run.history[i]
-        h = run.lam[i + 1] - run.lam[i]
+        x, x0 = state.history[i]
+        h = state.lam[i + 1] - state.lam[i]
         data, nodes, slopes = x0, [], []
         if math.isfinite(h):
             for j in range(i - 1, max(i - self.order, -1), -1):
-                if math.isfinite(run.lam[j]):
-                    nodes.append((run.lam[j] - run.lam[i]) / h)
-                    slopes.append((run.history[j][1] - x0) / nodes[-1])
+                if math.isfinite(state.lam[j]):
+                    nodes.append((state.lam[j] - state.lam[i]) / h)
+                    slopes.append((state.history[j][1] - x0) / nodes[-1])
             if corrector is not None:
                 nodes.append(1.0)
                 slopes.append(corrector - x0)
         for rho, slope in zip(weights(h, nodes), slopes, strict=True):
             data = data + rho * slope
-        return run.sigma[i + 1] / run.sigma[i] * x + gain(run, i) * data
+        return state.sigma[i + 1] / state.sigma[i] * x + gain(state, i) * data

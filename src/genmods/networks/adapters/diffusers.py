@@ -58,14 +58,14 @@ class DiffusersUNet(Network):
         self.log_snrs: Tensor
         self.register_buffer("log_snrs", torch.logit(scheduler.alphas_cumprod.double()).float(), persistent=False)
 
-    def forward(self, x: Tensor, noise: Tensor, cond: Condition | None = None) -> Tensor:
-        rms = (self.sigma_data**2 * torch.sigmoid(noise) + torch.sigmoid(-noise)).sqrt()
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
+        rms = (self.sigma_data**2 * torch.sigmoid(log_snr) + torch.sigmoid(-log_snr)).sqrt()
         labels = None
         if self.num_classes:
-            label = cond["label"] if cond and "label" in cond else torch.full_like(noise, -1, dtype=torch.int64)
+            label = cond["label"] if cond and "label" in cond else torch.full_like(log_snr, -1, dtype=torch.int64)
             labels = torch.where(label < 0, self.num_classes, label)
         x_t = x * rms.to(x.dtype).view(-1, 1, 1, 1)
-        return self.model(x_t, self.step(noise).to(x.dtype), class_labels=labels).sample.to(x.dtype)
+        return self.model(x_t, self.step(log_snr).to(x.dtype), class_labels=labels).sample.to(x.dtype)
 
     def step(self, log_snr: Tensor) -> Tensor:
         """The real-valued step [B] in [0, T - 1] at which the schedule comes nearest to this log-SNR [B]."""

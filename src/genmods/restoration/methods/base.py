@@ -18,13 +18,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from genmods.core.progress import Progress
 from genmods.diffusion.denoiser import Denoise, DenoiserWrapper
-from genmods.diffusion.grids import Angle, Grid, time_grid
+from genmods.diffusion.grids import AngleGrid, Grid, time_grid
 from genmods.diffusion.noise import Noise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
-from genmods.diffusion.samplers.base import Progress, Run, Sampler, start, walk
-from genmods.diffusion.samplers.dpmpp import DPMpp2MSDE
+from genmods.diffusion.samplers.base import Sampler, SamplerState, start, walk
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.restoration.operators import Operator
 
 
@@ -60,11 +61,11 @@ class Method:
         """The denoiser that the steps ask, from the prior's; as it stands the same."""
         return denoiser
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1 from `x` [B, C, H, W] at grid point `i`."""
         raise NotImplementedError
 
-    def times(self, process: NoiseProcess) -> Tensor:
+    def time_grid(self, process: NoiseProcess) -> Tensor:
         """The time grid, float64."""
         return time_grid(process, self.steps, self.grid)
 
@@ -84,11 +85,11 @@ class Method:
         """
         process = denoiser.process
 
-        def step(run: Run, x: Tensor, i: int) -> Tensor:
-            return self.step(run, measurement, x, i)
+        def step(state: SamplerState, x: Tensor, i: int) -> Tensor:
+            return self.step(state, measurement, x, i)
 
         guided = self.guide(denoiser, measurement)
-        return walk(step, guided, start(process, noise), self.times(process), noise, progress)
+        return walk(step, guided, start(process, noise), self.time_grid(process), noise, progress)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Guidance(Method):
     @cached_property
     def follower(self) -> Sampler:
         """The sampler that follows the guided denoiser."""
-        return self.sampler or DPMpp2MSDE(self.steps, self.grid or Angle())
+        return self.sampler or DPMpp2MSDESampler(self.steps, self.grid or AngleGrid())
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
         """The estimate at `x_t` [B, C, H, W] and `t` [B] given the measurement, from the denoiser of the prior."""
@@ -131,21 +132,21 @@ class Guidance(Method):
     def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
         return Guided(denoiser, self, measurement)
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        return self.follower.step(run, x, i)
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        return self.follower.step(state, x, i)
 
-    def times(self, process: NoiseProcess) -> Tensor:
-        return self.follower.times(process)
+    def time_grid(self, process: NoiseProcess) -> Tensor:
+        return self.follower.time_grid(process)
 
 
 @dataclass
 class Stepping(Method):
     """A method that changes the steps; as it stands it changes nothing, and draws from the prior."""
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        return run.advance(run.estimate(x, i), i, self.fresh(run, i), run.noise(i))
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        return state.advance(state.estimate(x, i), i, self.fresh(state, i), state.noise(i))
 
-    def fresh(self, run: Run, i: int) -> float:
+    def fresh(self, state: SamplerState, i: int) -> float:
         """v, the standard deviation of the noise that step `i` adds."""
         raise NotImplementedError
 
@@ -165,8 +166,8 @@ class Ancestral(Stepping):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
 
-    def fresh(self, run: Run, i: int) -> float:
-        return self.eta * math.sqrt(run.posterior_variance(i))
+    def fresh(self, state: SamplerState, i: int) -> float:
+        return self.eta * math.sqrt(state.posterior_variance(i))
 
 
 def gradient(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:

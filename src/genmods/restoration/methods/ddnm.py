@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Ancestral, Measurement
 
 
@@ -20,7 +20,7 @@ from genmods.restoration.methods.base import Ancestral, Measurement
 class DDNM(Ancestral):
     """Null-space projection of the estimate before each step; for measurements without noise."""
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        estimate = run.estimate(x, i)
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        estimate = state.estimate(x, i)
         correction = measurement.operator.pinv(measurement.residual(estimate.x0))
-        return run.advance(estimate._replace(x0=estimate.x0 + correction), i, self.fresh(run, i), run.noise(i))
+        return state.advance(estimate._replace(x0=estimate.x0 + correction), i, self.fresh(state, i), state.noise(i))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Ancestral, Measurement
 from genmods.restoration.operators import reciprocal
 
@@ -26,10 +26,10 @@ from genmods.restoration.operators import reciprocal
 class DDNMPlus(Ancestral):
     """Null-space projection that knows the noise of the measurement; for any noise level."""
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        operator, estimate = measurement.operator, run.estimate(x, i)
-        std, sigma = self.fresh(run, i), run.sigma[i + 1]
-        carried = run.alpha[i + 1] * measurement.sigma_y
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        operator, estimate = measurement.operator, state.estimate(x, i)
+        std, sigma = self.fresh(state, i), state.sigma[i + 1]
+        carried = state.alpha[i + 1] * measurement.sigma_y
 
         def trusted(e: Tensor) -> Tensor:
             return ((e > 0) & (e.sqrt() * sigma >= carried)).to(e)
@@ -38,5 +38,5 @@ class DDNMPlus(Ancestral):
             return (1 - trusted(e) * (carried * reciprocal(e.sqrt() * sigma)) ** 2).clamp(min=0).sqrt()
 
         solved = operator.spectral(measurement.residual(estimate.x0), lambda e: trusted(e) * reciprocal(e))
-        noise = run.kept(i, std) * estimate.eps + std * run.noise(i).to(x)
-        return run.alpha[i + 1] * (estimate.x0 + operator.adjoint(solved)) + operator.filter(noise, room)
+        noise = state.residual_std(i, std) * estimate.eps + std * state.noise(i).to(x)
+        return state.alpha[i + 1] * (estimate.x0 + operator.adjoint(solved)) + operator.filter(noise, room)

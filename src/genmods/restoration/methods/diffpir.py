@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.prediction import consistent
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Measurement, Stepping
 from genmods.restoration.operators import reciprocal
 
@@ -36,13 +36,13 @@ class DiffPIR(Stepping):
         if not 0 <= self.zeta <= 1:
             raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
 
-    def fresh(self, run: Run, i: int) -> float:
-        return math.sqrt(self.zeta) * run.sigma[i + 1]
+    def fresh(self, state: SamplerState, i: int) -> float:
+        return math.sqrt(self.zeta) * state.sigma[i + 1]
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        operator, x0 = measurement.operator, run.estimate(x, i).x0
-        damping = self.trust * (measurement.sigma_y / run.ratio[i]) ** 2
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        operator, x0 = measurement.operator, state.estimate(x, i).x0
+        damping = self.trust * (measurement.sigma_y / state.ratio[i]) ** 2
         solved = operator.spectral(measurement.residual(x0), lambda e: reciprocal(e + damping))
         x0 = x0 + operator.adjoint(solved)
-        estimate = consistent(run.process, x, x0, run.grid[i].expand(len(x)))
-        return run.advance(estimate, i, self.fresh(run, i), run.noise(i))
+        estimate = consistent(state.process, x, x0, state.grid[i].expand(len(x)))
+        return state.advance(estimate, i, self.fresh(state, i), state.noise(i))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genmods.diffusion.process import per_sample
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Ancestral, Measurement, gradient
 from genmods.restoration.operators import reciprocal
 
@@ -29,10 +29,10 @@ class DPS(Ancestral):
         if self.zeta < 0:
             raise ValueError(f"zeta={self.zeta}: must not be negative")
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        estimate, vjp = gradient(run.denoise, x, run.grid[i].expand(len(x)))
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        estimate, vjp = gradient(state.denoiser, x, state.grid[i].expand(len(x)))
         residual = measurement.residual(estimate.x0)
         norm = per_sample(residual.flatten(1).norm(dim=1), x)
         descent = vjp(measurement.operator.adjoint(residual)) * reciprocal(norm)
-        scale = self.zeta * (run.alpha[i] ** 2 + run.sigma[i] ** 2)
-        return run.advance(estimate, i, self.fresh(run, i), run.noise(i)) + scale * descent
+        scale = self.zeta * (state.alpha[i] ** 2 + state.sigma[i] ** 2)
+        return state.advance(estimate, i, self.fresh(state, i), state.noise(i)) + scale * descent

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmods.diffusion.grids import time_grid
 from genmods.diffusion.process import NoiseProcess
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.replacement import Replacement
 
@@ -30,14 +30,14 @@ class RePaint(Replacement):
         if self.resamples < 1 or self.steps % self.resamples:
             raise ValueError(f"steps={self.steps}: must be a multiple of resamples={self.resamples}")
 
-    def times(self, process: NoiseProcess) -> Tensor:
+    def time_grid(self, process: NoiseProcess) -> Tensor:
         once = time_grid(process, self.steps // self.resamples, self.grid)
         down = torch.stack([once[:-1], once[1:]], dim=1).repeat(1, self.resamples).flatten()
         return torch.cat([down[:1], down[1:][down.diff() != 0]])
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
-        if run.times[i + 1] < run.times[i]:
-            return super().step(run, measurement, x, i)
-        ratio = run.alpha[i + 1] / run.alpha[i]
-        std = math.sqrt(run.sigma[i + 1] ** 2 - (ratio * run.sigma[i]) ** 2)
-        return ratio * x + std * run.noise(i).to(x)
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+        if state.grid_times[i + 1] < state.grid_times[i]:
+            return super().step(state, measurement, x, i)
+        ratio = state.alpha[i + 1] / state.alpha[i]
+        std = math.sqrt(state.sigma[i + 1] ** 2 - (ratio * state.sigma[i]) ** 2)
+        return ratio * x + std * state.noise(i).to(x)

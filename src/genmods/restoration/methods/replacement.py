@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run
+from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Ancestral, Measurement
 
 
@@ -20,7 +20,7 @@ from genmods.restoration.methods.base import Ancestral, Measurement
 class Replacement(Ancestral):
     """Overwrites the known part of x_t before each step; for measurements without noise."""
 
-    def step(self, run: Run, measurement: Measurement, x: Tensor, i: int) -> Tensor:
+    def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         operator = measurement.operator
-        known = run.alpha[i] * operator.pinv(measurement.y) + run.sigma[i] * run.noise(i).to(x)
-        return super().step(run, measurement, x + operator.pinv(operator(known - x)), i)
+        known = state.alpha[i] * operator.pinv(measurement.y) + state.sigma[i] * state.noise(i).to(x)
+        return super().step(state, measurement, x + operator.pinv(operator(known - x)), i)

@@ -12,13 +12,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from genmods.diffusion.samplers.base import Run, Sampler
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 STAGE = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0}
 
 
 @dataclass
-class Flow(Sampler):
+class FlowODESampler(Sampler):
     """Euler (one call a step), midpoint or Heun (two calls) in the process' own time; made for rectified flow."""
 
     method: Literal["euler", "midpoint", "heun"] = "euler"
@@ -28,19 +28,19 @@ class Flow(Sampler):
         if self.method not in STAGE:
             raise ValueError(f"method={self.method!r}: must be one of {', '.join(STAGE)}")
 
-    def step(self, run: Run, x: Tensor, i: int) -> Tensor:
-        t, h = run.grid[i], run.times[i + 1] - run.times[i]
-        if run.sigma[i + 1] == 0:
-            return run.place(run.estimate(x, i), i + 1)
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        t, h = state.grid[i], state.grid_times[i + 1] - state.grid_times[i]
+        if state.sigma[i + 1] == 0:
+            return state.combine(state.estimate(x, i), i + 1)
         c = STAGE[self.method]
-        first = velocity(run, x, t)
+        first = velocity(state, x, t)
         if c == 0:
             return x + h * first
-        second = velocity(run, x + c * h * first, t + c * h)
+        second = velocity(state, x + c * h * first, t + c * h)
         return x + h * ((1 - 0.5 / c) * first + 0.5 / c * second)
 
 
-def velocity(run: Run, x: Tensor, t: Tensor) -> Tensor:
+def velocity(state: SamplerState, x: Tensor, t: Tensor) -> Tensor:
     """dx/dt at `x` [B, ...] and the time `t` (0-d)."""
-    estimate = run.denoise(x, t.expand(len(x)))
-    return run.process.alpha_rate(t).to(x) * estimate.x0 + run.process.sigma_rate(t).to(x) * estimate.eps
+    estimate = state.denoiser(x, t.expand(len(x)))
+    return state.process.alpha_rate(t).to(x) * estimate.x0 + state.process.sigma_rate(t).to(x) * estimate.eps
