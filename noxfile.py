@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
-WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+WORKERS = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 # Many tests start processes that import torch: without bytecode on disk each of them compiles it again.
 SUITE = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
