@@ -224,10 +224,10 @@ def test_an_autoencoder_generates_too(tmp_path, served):
         (["--n", "0"], "--n 0"),
         (["--n", "many"], "--n"),
         (["--batch_size", "0"], "--batch_size 0"),
-        (["--steps", "0"], "--steps: steps=0"),
+        (["--steps", "0"], "--steps: steps must be at least 1, got 0"),
         (["--sampler", "dddim"], "no sampler is called 'dddim'; did you mean 'ddim'?"),
-        (["--sampler", "dpmpp_3m", "--steps", "2"], "takes at least 3 steps"),
-        (["--sampler", "ddim", "--steps", "0"], "steps=0"),
+        (["--sampler", "dpmpp_3m", "--steps", "2"], "steps must be at least 3"),
+        (["--sampler", "ddim", "--steps", "0"], "steps must be at least 1, got 0"),
         (["--out", __file__], "--out: "),
         (["--step", "3"], "did you mean '--steps'?"),
     ],
@@ -250,7 +250,7 @@ def test_settings_that_a_model_does_not_have(tmp_path, served, capsys, option):
 def test_more_steps_than_levels(tmp_path, served, capsys):
     served(shades(process=CosineProcess(steps=10)))
     assert generate(tmp_path, "--steps", "11") == 2
-    assert capsys.readouterr().err.strip() == "--steps: steps=11: the process has only 10 levels"
+    assert capsys.readouterr().err.strip() == "--steps: steps must be at most 10, the levels of the process, got 11"
 
 
 def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):

@@ -22,7 +22,7 @@ def test_a_mask_in_three_forms(tmp_path):
         ("box:1,2,3", "a mask is"),
         ("box:1,2,3,x", "a mask is"),
         ("box:1.5,2,3,4", "a mask is"),
-        ("box:0,0,9,3", "does not fit"),
+        ("box:0,0,9,3", "must fit into the image"),
         ("box:0,0,8,8", "fills everything"),
         ("random:0", "fills nothing"),
         ("random:2", "0..1"),

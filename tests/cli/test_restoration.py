@@ -244,7 +244,7 @@ def test_colourisation(tmp_path, monkeypatch):
         ("inpaint", ["--mask", "random:0"], "fills nothing"),
         ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),
         ("restore", ["--operator", "averag"], "did you mean 'average'"),
-        ("restore", ["--operator", "box:x=5,width=7"], "does not fit"),
+        ("restore", ["--operator", "box:x=5,width=7"], "must fit into the image"),
         ("restore", ["--operator", "greyscale"], "3 channels|channels, and a model"),
     ],
 )

@@ -102,13 +102,13 @@ def test_average_and_bicubic_keep_a_constant_image():
 @pytest.mark.parametrize(
     ("broken", "line"),
     [
-        (lambda x: Mask(torch.ones(5, 5))(x), "the mask is 5x5"),
-        (lambda x: BoxMask(4, 4, 20, 20)(x), "does not fit"),
-        (lambda x: Average(5)(x), "does not divide"),
+        (lambda x: Mask(torch.ones(5, 5))(x), "pixels .height x width., got 5x5"),
+        (lambda x: BoxMask(4, 4, 20, 20)(x), "box must fit into the image"),
+        (lambda x: Average(5)(x), "must be multiples of 5"),
         (lambda x: Greyscale()(x[:, :1]), "3 channels"),
-        (lambda x: RandomMask(1.5), "0..1"),
+        (lambda x: RandomMask(1.5), "fraction must lie in"),
         (lambda x: StripeMask(2, 2), "0 < width < period"),
-        (lambda x: GaussianBlur(0.0), "sigma > 0"),
+        (lambda x: GaussianBlur(0.0), "sigma must be above 0"),
     ],
 )
 def test_mistakes_are_one_clear_line(broken, line):

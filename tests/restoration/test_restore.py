@@ -153,17 +153,17 @@ def test_labels_and_masks_reach_the_model():
         (lambda x, m: restore(x, Identity(), m, sigma_y=-1.0), "noise level"),
         (lambda x, m: restore(x, Identity(), m, sigma_y=float("nan")), "noise level"),
         (lambda x, m: restore(x, Identity(), m, samples=0), "at least 1"),
-        (lambda x, m: restore(x * float("nan"), Identity(), m), "not finite"),
+        (lambda x, m: restore(x * float("nan"), Identity(), m), "must be finite"),
         (lambda x, m: restore(x[0], Identity(), m), "float batch"),
-        (lambda x, m: restore((x + 1) * 127.5, BoxMask(), m), r"lie on \[-1, 1\], and these have the value"),
+        (lambda x, m: restore((x + 1) * 127.5, BoxMask(), m), r"lie on \[-1, 1\], got the value"),
         (lambda x, m: restore((x + 1) * 127.5, GaussianBlur(0.5), m, sigma_y=0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: denoise((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: denoise_samples((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: restore((x * 9).byte(), Identity(), m), "float batch"),
         (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "10 classes"),
         (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
-        (lambda x, m: restore(x, Identity(), Model("mask")), "sees masks"),
-        (lambda x, m: restore(x.repeat(1, 3, 1, 1), Greyscale(), m), r"measures \[1, 8, 8\] and was given \[3, 8, 8\]"),
+        (lambda x, m: restore(x, Identity(), Model("mask")), "requires a mask"),
+        (lambda x, m: restore(x.repeat(1, 3, 1, 1), Greyscale(), m), r"must have shape \[1, 8, 8\], got \[3, 8, 8\]"),
     ],
 )
 def test_mistakes_are_one_clear_line(broken, line):
@@ -220,9 +220,9 @@ def test_a_mask_is_true_or_false():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"batch_size": 0}, "batch_size=0: at least 1"),
-        ({"label": torch.zeros(3, dtype=torch.int64)}, "label: one for each of 2 images"),
-        ({"numbers": torch.zeros(1, dtype=torch.int64)}, "numbers: one for each of 2 images"),
+        ({"batch_size": 0}, "samples and batch_size must be at least 1, got 1 and 0"),
+        ({"label": torch.zeros(3, dtype=torch.int64)}, r"label must have shape \[2\], one per image"),
+        ({"numbers": torch.zeros(1, dtype=torch.int64)}, r"numbers must have shape \[2\], one per image"),
     ],
 )
 def test_settings_that_do_not_fit_the_batch(settings, told):

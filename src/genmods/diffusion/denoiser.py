@@ -1,7 +1,7 @@
 """A denoiser is a network, a process and a prediction: (x_t, t, condition) -> Estimate(x0, ε).
 
-The network sees x_t/√(α² σ_data² + σ²), of unit variance at every noise level, and the log-SNR: it needs to know
-nothing of the process' own time.
+The network gets x_t/√(α² σ_data² + σ²), which has unit variance at every noise level, and the log-SNR, so that it is
+independent of the process' time parameterisation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
 
 Condition = dict[str, Tensor]
+"""What a network is conditioned on, by name: tensors [B, ...]; {} is unconditional."""
 
 
 @runtime_checkable
 class Denoise(Protocol):
-    """What samplers, likelihoods and restoration take: a process, and the estimate of its data at x_t.
+    """The protocol of denoisers, which samplers, likelihoods, guidance and restoration take.
 
-    A `Denoiser`, one with its condition bound, one or several under guidance, or any object of this form.
+    A `Denoiser`, a `ConditionedDenoiser`, a guided one, or any object with these two members.
     """
 
     @property
@@ -30,12 +31,20 @@ class Denoise(Protocol):
         """The noise process of x_t."""
 
     def __call__(self, x_t: Tensor, t: Tensor, /) -> Estimate:
-        """The estimate at `x_t` [B, ...] and times `t` [B]."""
+        """Estimates data and noise.
+
+        Args:
+            x_t: Noisy data [B, ...].
+            t: Times [B], float64.
+
+        Returns:
+            The estimate at `x_t`, of its shape and type.
+        """
 
 
 @dataclass(frozen=True)
 class DenoiserWrapper:
-    """A denoiser made of another one, with the same process; a subclass defines `__call__`."""
+    """Base of denoisers that wrap another one and keep its process; a subclass defines `__call__`."""
 
     denoiser: Denoise
 
@@ -45,33 +54,53 @@ class DenoiserWrapper:
 
 
 class Denoiser(nn.Module):
-    """`network(x, noise, cond)` as a denoiser of `process`, where the network's output is a `prediction`.
+    """A network as a denoiser.
 
-    `sigma_data` is the root mean square of the data. A network that returns twice the channels of x says the reverse
-    variance with the second half (Nichol and Dhariwal 2021). Raises ValueError for a singular pair of process and
-    prediction.
+    Args:
+        network: Called as `network(x, log_snr, cond)` with x [B, C, ...] of unit variance, log-SNR [B] and the
+            condition; returns [B, C, ...], or [B, 2 C, ...], whose second half then is the reverse variance
+            (Nichol and Dhariwal 2021).
+        process: The noise process.
+        prediction: What the network's output means.
+        sigma_data: The root mean square of the data, above 0.
+
+    Raises:
+        ValueError: If `sigma_data` is not positive, or if the prediction does not determine x0 and ε at some time of
+            the process.
     """
 
     def __init__(self, network: nn.Module, process: NoiseProcess, prediction: Prediction, sigma_data: float = 1.0):
         super().__init__()
         if sigma_data <= 0:
-            raise ValueError(f"sigma_data={sigma_data}: must be above 0")
+            raise ValueError(f"sigma_data must be above 0, got {sigma_data}")
         prediction.check(process)
         self.network, self.process, self.prediction, self.sigma_data = network, process, prediction, sigma_data
 
     def output(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> tuple[Tensor, Tensor | None]:
-        """The network's F [B, ...] and, where it learned it, its variance output, at `x_t` [B, ...] and `t` [B]."""
+        """The raw output of the network.
+
+        Args:
+            x_t: Noisy data [B, C, ...].
+            t: Times [B], float64.
+            cond: The condition.
+
+        Returns:
+            The network's output F [B, C, ...], and its variance output [B, C, ...] or None.
+
+        Raises:
+            ValueError: If `t` is not one time per sample, or the network returns another number of channels.
+        """
         check_times(t, x_t)
         scale = torch.hypot(self.process.alpha(t) * self.sigma_data, self.process.sigma(t)).reciprocal()
-        noise = self.process.log_snr(t).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)
-        output = self.network(per_sample(scale, x_t) * x_t, noise.to(x_t), cond).to(x_t.dtype)
+        log_snr = self.process.log_snr(t).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)
+        output = self.network(per_sample(scale, x_t) * x_t, log_snr.to(x_t), cond).to(x_t.dtype)
         if output.shape == x_t.shape:
             return output, None
         if output.shape[1] == 2 * x_t.shape[1]:
             first, second = output.chunk(2, dim=1)
             return first, second
         raise ValueError(
-            f"the network returns {list(output.shape)} for x of {list(x_t.shape)}: must be C or 2 C channels"
+            f"the network must return C or 2 C channels, got {list(output.shape)} for x of {list(x_t.shape)}"
         )
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Estimate:
@@ -81,19 +110,26 @@ class Denoiser(nn.Module):
         return estimate if variance is None else estimate._replace(var_fraction=(variance + 1) / 2)
 
     def conditioned(self, cond: Condition) -> ConditionedDenoiser:
-        """This denoiser with the condition bound. Raises ValueError for a label outside [-1, num_classes)."""
+        """This denoiser with a condition bound.
+
+        Args:
+            cond: The condition of B samples; an integer `label` [B] lies in [-1, num_classes), -1 for no label.
+
+        Raises:
+            ValueError: If a label is out of range.
+        """
         classes = getattr(self.network, "num_classes", None)
         label = cond.get("label")
         if classes is not None and label is not None and not label.is_floating_point():
             wrong = label[(label < -1) | (label >= classes)]
             if len(wrong):
-                raise ValueError(f"label {wrong[0].item()}: must lie in [0, {classes}), or be -1 for no label")
+                raise ValueError(f"label must lie in [0, {classes}), or be -1 for no label; got {wrong[0].item()}")
         return ConditionedDenoiser(self, cond)
 
 
 @dataclass(frozen=True)
 class ConditionedDenoiser(DenoiserWrapper):
-    """A `Denoiser` and its condition: a `Denoise`."""
+    """A `Denoiser` with its condition [B, ...] bound."""
 
     denoiser: Denoiser
     cond: Condition

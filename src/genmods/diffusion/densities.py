@@ -1,7 +1,7 @@
-"""Which noise levels training sees: the density of t, as a map of uniform numbers.
+"""The distribution of noise levels in training: a density of t, as a map of uniform numbers.
 
-Each density also says the density of the log-SNR that it makes, p(log-SNR) = p(t)/|d log-SNR/dt|, so that a weighting
-can ask for an effective weight and divide by it.
+Each density also computes the density of the log-SNR that it implies, p(log-SNR) = p(t)/|d log-SNR/dt|, by which a
+weighting divides to have a given effective weight.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from genmods.diffusion.process import NoiseProcess, precise
 
 
 class TimeDensity:
-    """The registry kind `density`: called with a process and uniform numbers u in [0, 1) [B], it returns times [B]."""
+    """The registry kind `density`: the distribution of times in training."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
+        """Times [B], float64, from uniform numbers `u` [B] in [0, 1)."""
         raise NotImplementedError
 
     def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
@@ -43,7 +44,8 @@ class UniformDensity(TimeDensity):
 
 @dataclass(frozen=True)
 class LowDiscrepancyDensity(UniformDensity):
-    """Uniform in t, the batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance (VDM, appendix I)."""
+    """Uniform in t, with the times of a batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance
+    (Kingma et al. 2021, VDM, appendix I)."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         u = precise(u)
@@ -52,14 +54,15 @@ class LowDiscrepancyDensity(UniformDensity):
 
 @dataclass(frozen=True)
 class LogNormalDensity(TimeDensity):
-    """ln(σ/α) ~ N(mean, std²) within the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0)."""
+    """ln(σ/α) ~ N(mean, std²), truncated to the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0); over the
+    logistic log-SNR of rectified flow it is the logit-normal density (Esser et al. 2024)."""
 
     mean: float = -1.2
     std: float = 1.2
 
     def __post_init__(self) -> None:
         if self.std <= 0:
-            raise ValueError(f"std={self.std}: must be above 0")
+            raise ValueError(f"std must be above 0, got {self.std}")
 
     def _tails(self, process: NoiseProcess) -> tuple[float, float]:
         """The normal distribution function at the process' ends: least noise, most noise."""

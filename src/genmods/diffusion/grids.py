@@ -1,4 +1,4 @@
-"""Step grids: the times t_max = t_0 > t_1 > ... > t_N = t_min at which a sampler with N steps asks and arrives.
+"""Step grids: the times t_max = t_0 > t_1 > ... > t_N = t_min of a sampler with N steps.
 
 A grid that is uniform in some coordinate f of the noise level has its N points there between t_max and the least noisy
 time `t_min_trained`, and then steps to the data where `t_min` is free of noise.
@@ -14,11 +14,18 @@ from torch import Tensor
 
 from genmods.diffusion.process import NoiseProcess
 
+NOISY_END, CLEAN_END = 10, 4
+"""The ends of `LambdaGrid`: σ/α of its first point per step, and of its last point times the number of steps cubed."""
+
+ANGLE_SHARE = 0.85
+"""The share of φ, the rest being √φ, in which `AngleGrid` is uniform."""
+
 
 class Grid:
-    """The registry kind `grid`: called with a process and a number of steps, it returns float64 times [steps + 1]."""
+    """The registry kind `grid`: the times of a sampler's steps."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
+        """The times [steps + 1] of `steps` steps: float64, falling from `t_max` to `t_min`."""
         raise NotImplementedError
 
 
@@ -32,18 +39,19 @@ def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Te
         ValueError: If a discrete process has fewer levels than `steps`.
     """
     if process.levels is not None and steps > len(process.levels):
-        raise ValueError(f"steps={steps}: the process has only {len(process.levels)} levels")
+        raise ValueError(f"steps must be at most {len(process.levels)}, the levels of the process, got {steps}")
     return process.default_grid(steps) if grid is None else grid(process, steps)
 
 
 def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
-    """The times of rising `log_snr`, made to start at t_max, and t_min behind them where they are one too few."""
+    """The times of rising `log_snr`, the first set to t_max, and t_min after them where they are one too few."""
     times = process.time(log_snr).detach()
     times[0] = process.t_max
     return times if len(times) > steps else torch.cat([times, torch.full_like(times[:1], process.t_min)])
 
 
 def _points(process: NoiseProcess, steps: int) -> int:
+    """How many points of a grid are above `t_min_trained`, inclusive."""
     return steps if process.t_min_trained > process.t_min else steps + 1
 
 
@@ -67,16 +75,18 @@ class QuadraticGrid(Grid):
 
 @dataclass(frozen=True)
 class LambdaGrid(Grid):
-    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that the number of steps N can afford.
+    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that widen with the number of steps N.
 
-    From t_max the first step goes where it would go from σ/α = 10 N, and the last before the data stands at 4/N³, both
-    within the range of the process: a few steps are spent where the image forms. From 16 on it is the whole range.
+    The grid starts as if t_max had σ/α = `NOISY_END` N, and its last point before the data is at `CLEAN_END`/N³, both
+    within the range of the process, so that few steps are spent where the image forms. The whole range is covered from
+    N = 16 on for the continuous processes, and only from N = 86 on for `rectified` and for discrete `cosine`,
+    whose range begins at a log-SNR of -13.5.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         low, high = process.log_snr_range
-        last = 2 * math.log(steps**3 / 4)
-        ends = max(low, -2 * math.log(10 * steps)), min(high, last)
+        last = 2 * math.log(steps**3 / CLEAN_END)
+        ends = max(low, -2 * math.log(NOISY_END * steps)), min(high, last)
         points = steps if last < high else _points(process, steps)
         return _ending(process, torch.linspace(*ends, points, dtype=torch.float64), steps)
 
@@ -89,7 +99,7 @@ class KarrasGrid(Grid):
 
     def __post_init__(self) -> None:
         if self.rho <= 0:
-            raise ValueError(f"rho={self.rho}: must be above 0")
+            raise ValueError(f"rho must be above 0, got {self.rho}")
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         first, last = (math.exp(-log_snr / 2 / self.rho) for log_snr in process.log_snr_range)
@@ -99,15 +109,16 @@ class KarrasGrid(Grid):
 
 @dataclass(frozen=True)
 class AngleGrid(Grid):
-    """Nearly uniform in φ = atan(σ/α), and denser close to the data, for every process alike.
+    """Nearly uniform in φ = atan(σ/α), denser close to the data; the same for every process.
 
-    With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = 0.85. Of 20 steps uniform in φ the last one begins at ten
-    grey levels of noise and takes what is finer for its mean; uniform in √φ leaves the noise too few.
+    With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = `ANGLE_SHARE`. Of 20 steps uniform in φ the last one starts
+    at a noise of ten gray levels, and finer detail is replaced by its mean; uniform in √φ leaves too few steps to the
+    noisy end.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         noisy, clean = (math.atan(math.exp(-log_snr / 2)) for log_snr in process.log_snr_range)
-        w, least = 0.85, clean / noisy
+        w, least = ANGLE_SHARE, clean / noisy
         last, points = w * least + (1 - w) * least**0.5, _points(process, steps)
         if last < 1 / steps:
             last, points = 1 / steps, steps

@@ -73,7 +73,7 @@ def bound_bits_per_dim(
         raise ValueError(f"num_times must be at least 1, or None for every noise level; got {num_times}")
     process, grid = denoiser.process, denoiser.process.levels
     if grid is None and num_times is None:
-        raise ValueError("num_times must be a number for a continuous process, which has none of its own; got None")
+        raise ValueError("num_times must be a number for a continuous process, got None")
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices.to(x0.device)
     noise = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device, x0.dtype)
     count = len(grid) - 1 if num_times is None and grid is not None else num_times or 1

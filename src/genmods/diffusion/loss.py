@@ -1,9 +1,9 @@
-"""The training loss: a density of times, a weighting, and the error of what the network says.
+"""The training loss (denoising score matching): a density of times, a weighting and the error of the output.
 
     L = E_{t ~ density, ε} [ weight(t) · mean over pixels of (F(x_t, t) - target)² ]
 
-The mean over pixels makes the loss of one sample; the batch is left to the caller. `genmods.diffusion.densities` and
-`genmods.diffusion.weightings` hold the registered parts.
+The mean over pixels is the loss of one sample; the reduction over the batch is left to the caller.
+`genmods.diffusion.densities` and `genmods.diffusion.weightings` hold the registered parts.
 """
 
 from __future__ import annotations
@@ -31,16 +31,21 @@ class Loss(NamedTuple):
 
 
 class DiffusionLoss(nn.Module):
-    """The loss of a `Denoiser` on images `x0`, with times from `density` and weights from `weighting`.
+    """The loss of a `Denoiser`.
 
-    Where the network says a variance too, `hybrid` times the ELBO's term of that step is added, and only the variance
-    learns from it (Nichol and Dhariwal 2021, equation 16); that takes a discrete process.
+    If the network also returns a variance, `hybrid` times the ELBO's term of that step is added, whose gradient goes to
+    the variance alone (Nichol and Dhariwal 2021, equation 16); this requires a discrete process.
+
+    Args:
+        density: The distribution of times; by default uniform.
+        weighting: The weight of each noise level; by default 1.
+        hybrid: The weight of the ELBO's term, at least 0.
     """
 
     def __init__(self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: float = 0.001):
         super().__init__()
         if hybrid < 0:
-            raise ValueError(f"hybrid={hybrid}: must not be negative")
+            raise ValueError(f"hybrid must be at least 0, got {hybrid}")
         self.density = density or UniformDensity()
         self.weighting = weighting or SimpleWeighting()
         self.hybrid = hybrid
@@ -54,7 +59,19 @@ class DiffusionLoss(nn.Module):
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Loss:
-        """The loss of `x0` [B, ...]; `u` in [0, 1) [B] chooses the times; it and `eps` are drawn where not given."""
+        """The loss of a batch.
+
+        Args:
+            denoiser: The model.
+            x0: Data [B, ...].
+            cond: The condition of the batch.
+            u: Uniform numbers [B] in [0, 1) that select the times; drawn if not given.
+            eps: Standard normal noise [B, ...]; drawn if not given.
+            generator: Of the random numbers drawn here.
+
+        Returns:
+            The loss per sample, and what it was computed at.
+        """
         process, prediction = denoiser.process, denoiser.prediction
         if u is None:
             u = torch.rand(len(x0), generator=generator, device=x0.device)
@@ -73,15 +90,23 @@ class DiffusionLoss(nn.Module):
 
 
 def step_bound(denoiser: Denoiser, x0: Tensor, estimate: Estimate, t: Tensor) -> Tensor:
-    """The ELBO's terms of the steps from levels `t` [B] to the ones before, in nats a pixel, times the number of
-    levels.
+    """The ELBO's terms of the steps from levels `t` [B] to the previous ones.
 
-    The last step, to the data, adds no noise and counts nothing. Raises ValueError for a continuous process: it has no
-    steps.
+    Args:
+        denoiser: The model, of a discrete process.
+        x0: Data [B, ...].
+        estimate: The estimate at `t`, with a learned variance.
+        t: Levels of the process [B].
+
+    Returns:
+        Nats per pixel [B], times the number of levels. The last step, to the data, adds no noise and is 0.
+
+    Raises:
+        ValueError: If the process is continuous.
     """
     process = denoiser.process
     if process.levels is None:
-        raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
+        raise ValueError("a learned variance requires a discrete process: set the process' steps")
     levels = len(process.levels)
     last = t < 1.5 / levels
     s = torch.where(last, t / 2, t - 1 / levels)

@@ -1,4 +1,4 @@
-"""Noise for sampling as a pure function: sample i draws from (seed, i, step), whatever batch or device it stands in."""
+"""Noise for sampling as a pure function of (seed, sample number, step), independent of batch and device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class NoiseStream:
-    """The `Noise` of the samples numbered `indices` (int64 [B]), each of `shape`, under `seed`."""
+    """Reproducible standard normal noise.
+
+    Attributes:
+        seed: The seed of all samples.
+        indices: Sample numbers, int64 [B]; sample i depends on `seed` and `indices[i]` alone.
+        shape: The shape of one sample, without B.
+        dtype: The type of the noise; it is drawn in float32.
+    """
 
     seed: int
     indices: Tensor
@@ -53,5 +60,16 @@ def noise_stream(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> NoiseStream:
-    """The noise of samples `indices` (int64 [B]), each of `shape` (without B), on `device` and of type `dtype`."""
+    """The noise of a batch of samples.
+
+    Args:
+        seed: The seed.
+        indices: Sample numbers, integers [B]; sample i depends on `seed` and `indices[i]` alone.
+        shape: The shape of one sample, without B.
+        device: Where the noise is made; by default where `indices` are.
+        dtype: The type of the noise, and so of the samples.
+
+    Returns:
+        A `NoiseStream`, whose calls return noise [B, *shape].
+    """
     return NoiseStream(seed, indices.to(device=device, dtype=torch.int64), tuple(shape), dtype)

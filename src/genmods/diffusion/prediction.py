@@ -32,7 +32,8 @@ class Estimate(NamedTuple):
 
 
 def consistent(process: NoiseProcess, x_t: Tensor, x0: Tensor, t: Tensor) -> Estimate:
-    """The estimate `x0` [B, ...] with the noise that it implies in `x_t` [B, ...] at `t` [B], ε = (x_t - α x0)/σ."""
+    """The estimate of the data `x0` [B, ...] and of the noise that it implies at `x_t` [B, ...] and `t` [B]:
+    ε = (x_t - α x0)/σ."""
     alpha, sigma = per_sample(process.alpha(t), x_t), per_sample(process.sigma(t), x_t)
     return Estimate(x0, (x_t - alpha * x0) / sigma)
 
@@ -64,7 +65,7 @@ class Prediction:
         return Estimate(x0, eps)
 
     def check(self, process: NoiseProcess) -> None:
-        """Raises ValueError where the 2x2 system is singular at a time that the network is asked about."""
+        """Raises ValueError if the 2x2 system is singular at a time between `t_min_trained` and `t_max`."""
         t = torch.linspace(process.t_min_trained, process.t_max, 257, dtype=torch.float64)
         inner = process.time(torch.linspace(*process.log_snr_range, 257, dtype=torch.float64))
         t = torch.cat([t, inner.clamp(process.t_min_trained, process.t_max)]).sort().values
@@ -83,7 +84,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class EpsPrediction(Prediction):
-    """F = ε (Ho et al. 2020)."""
+    """Noise prediction: F = ε (Ho et al. 2020)."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         one = torch.ones_like(process.alpha(t))
@@ -92,7 +93,7 @@ class EpsPrediction(Prediction):
 
 @dataclass(frozen=True)
 class X0Prediction(Prediction):
-    """F = x0."""
+    """Data prediction: F = x0."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         one = torch.ones_like(process.alpha(t))
@@ -101,7 +102,7 @@ class X0Prediction(Prediction):
 
 @dataclass(frozen=True)
 class VPrediction(Prediction):
-    """F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022, for any process): D = √(α² + σ²) is never singular."""
+    """v-prediction: F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022, for any process); D = √(α² + σ²) is never 0."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = process.alpha(t), process.sigma(t)
@@ -129,7 +130,7 @@ class KarrasPrediction(Prediction):
 
     def __post_init__(self) -> None:
         if self.sigma_data <= 0:
-            raise ValueError(f"sigma_data={self.sigma_data}: must be above 0")
+            raise ValueError(f"sigma_data must be above 0, got {self.sigma_data}")
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = process.alpha(t), process.sigma(t)

@@ -3,7 +3,7 @@
     smallest: β̃ = σ_s² (1 - SNR_t/SNR_s), that of q(x_s | x_t, x0), right where x0 is known
     largest:  β  = σ_t² (1 - SNR_t/SNR_s), that of q(x_t | x_s), right where x0 is white noise
 
-A learned variance is β^f β̃^(1-f), f said by the network for each pixel.
+A learned variance is β^f β̃^(1-f), with f predicted by the network for each pixel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How much each noise level counts. A weight here multiplies the squared error of the network's own output F.
+"""Loss weightings over noise levels. A weight multiplies the squared error of the network's own output F.
 
 An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant of the prediction. So a weight w on the
-ε-error is w (α/D)² on F, and a weighting meant "per unit of log-SNR" is divided by the density at which training visits
-it.
+ε-error is w (α/D)² on F, and a weighting "per unit of log-SNR" is divided by the density of the log-SNR in training.
 """
 
 from __future__ import annotations
@@ -35,25 +34,26 @@ class NoiseLevel(NamedTuple):
 
 
 class Weighting(nn.Module):
-    """The registry kind `weighting`: called with a `NoiseLevel` and the error of F [B], it returns the loss [B]."""
+    """The registry kind `weighting`: turns the errors of a batch into its losses."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         """The weight [B] of the squared error of F."""
         raise NotImplementedError
 
     def forward(self, level: NoiseLevel, error: Tensor) -> Tensor:
+        """The losses [B] of errors [B], mean squares over the output F of each sample."""
         return self.weight(level).to(error) * error
 
 
 class SimpleWeighting(Weighting):
-    """1 on the network's own output, as each prediction was published (Ho et al. 2020, equation 14)."""
+    """Weight 1 on the network's own output, as each prediction was published (Ho et al. 2020, equation 14)."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         return torch.ones_like(level.log_snr)
 
 
 class ElboWeighting(Weighting):
-    """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats a pixel (Kingma et al. 2021)."""
+    """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats per pixel (Kingma et al. 2021)."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         return 0.5 * level.eps_gain / level.density
@@ -71,12 +71,12 @@ class SigmoidWeighting(Weighting):
 
 
 class MinSNRWeighting(Weighting):
-    """min(1, gamma/SNR) on the ε-error (Hang et al. 2023): min(SNR, gamma) on x0."""
+    """Min-SNR: min(1, gamma/SNR) on the ε-error (Hang et al. 2023), which is min(SNR, gamma) on the x0-error."""
 
     def __init__(self, gamma: float = 5.0):
         super().__init__()
         if gamma <= 0:
-            raise ValueError(f"gamma={gamma}: must be above 0")
+            raise ValueError(f"gamma must be above 0, got {gamma}")
         self.gamma = gamma
 
     def weight(self, level: NoiseLevel) -> Tensor:
@@ -89,7 +89,7 @@ class EDMWeighting(Weighting):
     def __init__(self, sigma_data: float = 1.0):
         super().__init__()
         if sigma_data <= 0:
-            raise ValueError(f"sigma_data={sigma_data}: must be above 0")
+            raise ValueError(f"sigma_data must be above 0, got {sigma_data}")
         self.sigma_data = sigma_data
 
     def weight(self, level: NoiseLevel) -> Tensor:
@@ -105,7 +105,7 @@ class EDM2Weighting(EDMWeighting):
     def __init__(self, sigma_data: float = 1.0, channels: int = 128):
         super().__init__(sigma_data)
         if channels < 1:
-            raise ValueError(f"channels={channels}: must be at least 1")
+            raise ValueError(f"channels must be at least 1, got {channels}")
         generator = torch.Generator().manual_seed(0)
         self.register_buffer("frequency", torch.randn(channels, generator=generator))
         self.register_buffer("phase", torch.rand(channels, generator=generator))

@@ -1,4 +1,4 @@
-"""Corruptions: how a clean image on [-1, 1] becomes a noisy one, and how strong the noise is at each pixel.
+"""Corruptions of clean images on [-1, 1], and the standard deviation of their noise at each pixel.
 
 Randomness comes from a key per image. `std(x)` is the standard deviation of the noise where the clean image is `x`;
 with it, noise that depends on the signal is whitened: y/std(x) has unit noise, and the diagonal operator 1/std(x)
@@ -41,7 +41,7 @@ class GaussianNoise(Corruption):
 
     def __post_init__(self) -> None:
         if self.sigma < 0:
-            raise ValueError(f"noise has sigma >= 0 (on 0-255), not {self.sigma}")
+            raise ValueError(f"sigma must be at least 0 (of 255), got {self.sigma}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return x + self.std(x) * _normal(x, keys)
@@ -58,7 +58,7 @@ class PoissonNoise(Corruption):
 
     def __post_init__(self) -> None:
         if self.peak <= 0:
-            raise ValueError(f"Poisson noise has a peak > 0 photons, not {self.peak}")
+            raise ValueError(f"peak must be above 0 photons, got {self.peak}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         rate = self.peak * (x.double().clamp(-1, 1) + 1).cpu() / 2
@@ -67,7 +67,7 @@ class PoissonNoise(Corruption):
         return (torch.stack(counts) * (2 / self.peak) - 1).to(x)
 
     def std(self, x: Tensor) -> Tensor:
-        """√rate/peak on [0, 1]; a pixel that expects less than half a photon counts as if it expected half a one."""
+        """√rate/peak on [0, 1], with rates below half a photon set to half a photon."""
         rate = (self.peak * (x.clamp(-1, 1) + 1) / 2).clamp_min(0.5)
         return rate.sqrt() * (2 / self.peak)
 
@@ -80,7 +80,7 @@ class SpeckleNoise(Corruption):
 
     def __post_init__(self) -> None:
         if self.level < 0:
-            raise ValueError(f"speckle has a level >= 0 (relative to the intensity), not {self.level}")
+            raise ValueError(f"level must be at least 0, got {self.level}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return x + self.level * (x + 1) * _normal(x, keys)
@@ -98,14 +98,14 @@ class SaltAndPepper(Corruption):
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction < 1:
-            raise ValueError(f"salt and pepper hit a fraction in 0..1 of the pixels, not {self.fraction}")
+            raise ValueError(f"fraction must lie in [0, 1), got {self.fraction}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         u = random.uniform(keys, x[0, 0].numel()).view(len(x), 1, *x.shape[2:]).to(x.device)
         return torch.where(u < self.fraction, torch.where(u < self.fraction / 2, -1.0, 1.0), x).to(x.dtype)
 
     def std(self, x: Tensor) -> Tensor:
-        """Of the change of a pixel: its mean square is fraction·(1 + x²)."""
+        """The root mean square change of a pixel, √(fraction·(1 + x²))."""
         return (self.fraction * (1 + x.square())).sqrt()
 
 
@@ -117,7 +117,7 @@ class Jpeg(Corruption):
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 95:
-            raise ValueError(f"a JPEG quality lies in 1..95, not {self.quality}")
+            raise ValueError(f"quality must lie in [1, 95], got {self.quality}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return torch.stack([self._compress(image) for image in x])
@@ -127,7 +127,7 @@ class Jpeg(Corruption):
         from PIL import Image
 
         if image.shape[0] not in (1, 3):
-            raise ValueError(f"JPEG stores images of 1 or 3 channels, not {image.shape[0]}")
+            raise ValueError(f"JPEG requires images of 1 or 3 channels, got {image.shape[0]}")
         pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         buffer = io.BytesIO()
         Image.fromarray(pixels.squeeze(-1) if image.shape[0] == 1 else pixels).save(

@@ -1,9 +1,9 @@
-"""Denoising: a noisy image y = x + σ n is a noised image of the process, at the time where σ_t/α_t = σ.
+"""Denoising: α_t y of a noisy image y = x + σ n is x_t of the process, at the time where σ_t/α_t = σ.
 
-One network call at (α_t y, t) is the MMSE estimate E[x | y]. The sampler run from there draws from p(x | y); a draw
-errs twice as much in the mean square as the mean does, and the spread of draws is the uncertainty at each pixel.
-Noise that depends on the signal is whitened by its standard deviation at a first estimate, and then measured by a
-diagonal operator, where that is well enough conditioned. Salt and pepper are found and filled.
+One network call at (α_t y, t) is the MMSE estimate E[x | y]. A sampler from there draws from p(x | y); the mean square
+error of a draw is twice that of the mean, and the spread of draws is the uncertainty at each pixel. Noise that depends
+on the signal is whitened by its standard deviation at a first estimate and then treated as a measurement of a diagonal
+operator, where that is well conditioned. Salt and pepper are detected and inpainted.
 """
 
 from __future__ import annotations
@@ -28,29 +28,38 @@ from genmods.restoration.prior import Prior
 from genmods.restoration.restore import check_images, check_range, draw_batches, restore
 
 SMALLEST = 1e-3
-"""Noise below this (an eighth of a grey level of 256) is none."""
+"""Noise below this (an eighth of a gray level of 256) is treated as none."""
 
 CONDITION = 10.0
-"""The greatest ratio of the noise on white to that on black for which the noise is whitened."""
+"""The largest ratio of the noise on white to that on black for which the noise is whitened."""
 
 
 def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
-    """The times [B] at which a process has the noise-to-signal ratio `sigma` [B], within its range."""
+    """The times [B] at which σ_t/α_t of a process is `sigma` [B], clamped to its range."""
     low, high = process.log_snr_range
     return process.time((-2 * precise(sigma).log()).clamp(low, high))
 
 
 def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
-    """E[x | y] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
+    """E[x | y] [B, C, H, W] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
     t = matching_time(denoiser.process, sigma)
     return denoiser(per_sample(denoiser.process.alpha(t), y) * y, t).x0
 
 
 def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
-    """A noise level [B] that agrees with the model: ‖y - x̂‖² = σ² (N - div x̂), the fixed point of the MMSE estimate.
+    """The noise level that is consistent with the model: the fixed point of ‖y - x̂‖² = σ² (N - div x̂).
 
     (By Tweedie's formula the mean square error is σ² div x̂/N, and by orthogonality it is σ² less the residual.) The
-    divergence is probed with one random sign pattern a round, which costs a second call.
+    divergence is Hutchinson's estimate with one random sign pattern per round, at a second call.
+
+    Args:
+        denoiser: The model.
+        y: Noisy images [B, C, H, W].
+        sigma: First estimates [B].
+        rounds: Number of fixed-point iterations.
+
+    Returns:
+        The standard deviations [B].
     """
     size = y[0].numel()
     for k in range(rounds):
@@ -65,7 +74,16 @@ def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -
 
 @torch.no_grad()
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
-    """The standard deviation [B] of white noise in `y` [B, C, H, W] on [-1, 1], by wavelets, then by the model."""
+    """The standard deviation of white noise in images, estimated by wavelets and refined by the model.
+
+    Args:
+        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
+        model: A trained diffusion task, or any `Denoise`.
+        label: Classes int64 [B] for a class-conditional model, -1 for none.
+
+    Returns:
+        Standard deviations [B], on the scale of [-1, 1].
+    """
     prior = Prior.of(model)
     y = prior.typed(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
@@ -74,16 +92,26 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-    """E[x | y] for images `y` [B, C, H, W] with white noise `sigma` (on [-1, 1], one or [B]), clamped to [-1, 1].
+    """The MMSE estimate E[x | y] of images with white noise, by one network call.
 
-    `model` and the type of the result are those of `restore`.
+    Args:
+        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
+        model: A trained diffusion task, or any `Denoise`.
+        sigma: The noise's standard deviation on the scale of [-1, 1], one or [B].
+        label: Classes int64 [B] for a class-conditional model, -1 for none.
+
+    Returns:
+        Images [B, C, H, W] on [-1, 1], of the type that `restore` returns.
+
+    Raises:
+        UserError: If the images or noise levels are invalid.
     """
     levels, prior = _checked(y, sigma), Prior.of(model)
     return _mean(prior.typed(y), prior, levels, label)
 
 
 def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
-    """The noise levels [B]; raises UserError for images and levels that are none."""
+    """The noise levels [B]; raises UserError for invalid images or noise levels."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
     check_images(y, float(levels.min()))
     check_range(y, Identity(), float(levels.max()))
@@ -98,9 +126,9 @@ def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tens
 def grid_below(process: NoiseProcess, sampler: Sampler, t: float) -> Tensor:
     """The grid of a sampler that starts at the time `t`, float64 [steps + 1]; one step from the least noisy time.
 
-    A sampler without a grid takes Karras', which serves every process alike: on Gaussian data of standard deviations
-    0.05, 0.3 and 1 with noise of 0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the
-    continuous processes, where their own grids, scaled to start at `t`, miss it by up to 81 %.
+    The default is `KarrasGrid` for every process: on Gaussian data of standard deviations 0.05, 0.3 and 1 with noise of
+    0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the continuous processes, where
+    their default grids, scaled to start at `t`, are off by up to 81 %.
     """
     ended = process.truncated(t)
     low, high = ended.log_snr_range
@@ -121,11 +149,25 @@ def denoise_samples(
     numbers: Tensor | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Draws from p(x | y) for white noise: [samples, B, C, H, W].
+    """Draws from p(x | y) for white noise. Images of different noise levels are processed one level after the other.
 
-    The `sampler` (20 steps of the second-order solver of the reverse SDE) runs from the noise level down, on its own
-    grid or that of `grid_below`; other arguments as in `restore`. Images of different noise levels are done one level
-    after the other.
+    Args:
+        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
+        model: A trained diffusion task, or any `Denoise`.
+        sigma: The noise's standard deviation on the scale of [-1, 1], one or [B].
+        samples: Draws per image.
+        sampler: By default 20 steps of the second-order solver of the reverse SDE; on its own grid or that of
+            `grid_below`.
+        seed: Sample k of image i depends on `seed`, k and the image's number alone.
+        label: Classes int64 [B] for a class-conditional model, -1 for none.
+        numbers: The images' numbers, int64 [B]; by default 0 to B - 1.
+        batch_size: The largest number of draws per network call.
+
+    Returns:
+        Images [samples, B, C, H, W] on [-1, 1].
+
+    Raises:
+        UserError: If the images or noise levels are invalid.
     """
     levels, prior = _checked(y, sigma), Prior.of(model)
     numbers = None if numbers is None else numbers.cpu()
@@ -147,7 +189,8 @@ def denoise_samples(
 
 
 def impulses(y: Tensor) -> Tensor:
-    """The pixels [B, 1, H, W] that salt or pepper hit: at an end of the range and far from the median around them."""
+    """The pixels [B, 1, H, W] of images `y` [B, C, H, W] hit by salt or pepper: at an end of the range and far from the
+    median of their neighbourhood."""
     around = F.unfold(F.pad(y, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
     median = around.median(1).values.view_as(y)
     return ((y.abs() >= 1) & ((y - median).abs() > 0.4)).all(1, keepdim=True)
@@ -175,11 +218,23 @@ def denoise_corruption(
     numbers: Tensor | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Removes noise of a known kind: images [K, B, C, H, W] whose mean is the estimate.
+    """Removes noise of a known kind.
 
-    Impulses are filled and noise of unequal strength is whitened, K = `samples` times. Noise of one level per image
-    takes one call, K = 1; so does noise that is more than `CONDITION` times as strong on white as on black, such as
-    speckle, by its root mean square: whitened, the few steps of the guidance's solver would not resolve it.
+    Impulses are inpainted and noise of unequal strength is whitened, by K = `samples` draws. Noise of one level per
+    image is removed by one call, K = 1; so is noise that is more than `CONDITION` times as strong on white as on
+    black, such as speckle, by its root mean square: whitened, the few steps of the guidance's solver would not resolve
+    it.
+
+    Args:
+        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
+        model: A trained diffusion task, or any `Denoise`.
+        corruption: The kind of noise and its strength.
+        samples: Draws per image, where the estimate is their mean.
+        steps: Network calls per draw.
+        seed, label, numbers, batch_size: As in `restore`.
+
+    Returns:
+        Images [K, B, C, H, W] on [-1, 1], whose mean over K is the estimate.
     """
     check_images(y)
     prior = Prior.of(model)

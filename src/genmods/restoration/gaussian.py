@@ -4,9 +4,9 @@ For x ~ N(m, C) and y = A x + σ_y n the posterior is Gaussian,
 
     E[x | y] = m + K (y - A m),   Cov[x | y] = C - K A C,   K = C Aᵀ (A C Aᵀ + σ_y² I)⁻¹,
 
-which is linear MMSE estimation (the Wiener filter with the full covariance) and the oracle that diffusion methods are
-measured against, in the tests and in `benchmarks/restoration.py`: the denoiser of the posterior, given to any sampler,
-is the exact conditional method. `restore` takes `gaussian.denoise(process)` for a model.
+which is linear MMSE estimation (the Wiener filter with the full covariance). Diffusion methods are compared with it in
+the tests and in `benchmarks/restoration.py`; the denoiser of the posterior with any sampler is the exact conditional
+method. `restore` accepts `gaussian.denoise(process)` as a model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from genmods.restoration.operators import Operator
 
 
 class Gaussian:
-    """The distribution N(mean, cov) over images: `mean` [C, H, W], `cov` [D, D] with D = C·H·W."""
+    """The distribution N(mean, cov) over images.
+
+    Args:
+        mean: The mean image [C, H, W].
+        cov: The covariance [D, D] of flattened images, D = C·H·W.
+    """
 
     def __init__(self, mean: Tensor, cov: Tensor) -> None:
         self.mean, self.cov = mean, (cov + cov.T) / 2
@@ -58,7 +63,7 @@ class Gaussian:
         return operator(basis.view(-1, *self.mean.shape)).flatten(1).T
 
     def gain(self, operator: Operator, sigma_y: float) -> Tensor:
-        """K [D, M]; a measurement without noise is allowed."""
+        """K [D, M], for noise of standard deviation `sigma_y`, which may be 0."""
         a = self.matrix(operator)
         system = a @ self.cov @ a.T + sigma_y**2 * torch.eye(len(a), dtype=a.dtype, device=a.device)
         return self.cov @ a.T @ torch.linalg.pinv(system, hermitian=True)
@@ -76,7 +81,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class GaussianDenoiser:
-    """The exact denoiser of a Gaussian: a `Denoise`."""
+    """The exact denoiser of a Gaussian, E[x0 | x_t]."""
 
     gaussian: Gaussian
     process: NoiseProcess

@@ -1,4 +1,4 @@
-"""A diffusion model as restoration sees it: a process, and a denoiser for images of any size under a label."""
+"""A diffusion model for restoration: a process, and a denoiser for images of any size under a label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restoration by any diffusion model: images from what a linear operator measured of them."""
+"""Restoration with any diffusion model: images from what a linear operator measured of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from genmods.restoration.prior import Prior
 
 
 def choose(operator: Operator, sigma_y: float) -> str:
-    """The name of the method that `auto` stands for.
+    """The name of the method that `auto` selects.
 
     At 20 calls on Fashion-MNIST MMPS had the best PSNR and FID on holes, noise and 4x4 averages, at three to four times
-    the seconds of the methods that need no gradient (`benchmarks/restoration.py --only methods`). Blurs are
-    ill-conditioned for it: DDNM+ weighs each of their frequencies by its noise.
+    the time of the methods without a gradient (`benchmarks/restoration.py --only methods`). Blurs are ill-conditioned
+    for it; DDNM+ weights each of their frequencies by its noise.
     """
     applied = operator.operators or [] if isinstance(operator, Compose) else [operator]
     if any(isinstance(one, Blur) for one in applied):
@@ -31,48 +31,52 @@ def choose(operator: Operator, sigma_y: float) -> str:
 
 
 def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> Method:
-    """The built-in method called `name`, or the one that `auto` stands for; raises UserError for an unknown name."""
+    """The built-in method called `name`, or the one that `auto` selects; raises UserError for an unknown name."""
     name = choose(operator, sigma_y) if name == "auto" else name
     if name not in BUILTINS["method"]:
-        raise UserError(f"no method is called {name!r}; there are auto, {', '.join(BUILTINS['method'])}")
+        raise UserError(f"no method is called {name!r}; choose from auto, {', '.join(BUILTINS['method'])}")
     return imported(BUILTINS["method"][name])(steps=steps)
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:
-    """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level a number >= 0."""
+    """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level finite and at least 0."""
     if y.ndim != 4 or not y.is_floating_point() or not len(y):
-        raise UserError(f"images are a float batch [B, C, H, W], not {y.dtype} of shape {list(y.shape)}")
+        raise UserError(f"images must be a float batch [B, C, H, W], got {y.dtype} of shape {list(y.shape)}")
     if not y.isfinite().all():
-        raise UserError("the image has pixels that are not finite numbers")
+        raise UserError("images must be finite, got pixels that are NaN or infinite")
     if not 0 <= sigma < float("inf"):
-        raise UserError(f"a noise level is a number >= 0, not {sigma}")
+        raise UserError(f"the noise level must be at least 0, got {sigma}")
 
 
 def check_range(y: Tensor, operator: Operator, sigma: float) -> None:
-    """Raises UserError for measurements `y` [B, ...] that images on [-1, 1] do not give, such as those of 0 to 255.
+    """Raises UserError for measurements `y` [B, ...] that are impossible for images on [-1, 1], such as those of 0 to
+    255.
 
-    Measurement i is at most Σ_j |A_ij| for such images, the row being Aᵀ e_i; twice that and 8 `sigma` are let through.
+    Measurement i is at most Σ_j |A_ij| for such images, the row being Aᵀ e_i; up to twice that plus 8 `sigma` is
+    accepted.
     """
     largest = y.abs().argmax()
     row = operator.adjoint(torch.zeros_like(y).flatten().index_fill(0, largest, 1).view_as(y))
     if y.abs().max() > 2 * row.abs().sum() + 8 * sigma:
-        raise UserError(f"images lie on [-1, 1], and these have the value {y.flatten()[largest].item():.4g}")
+        raise UserError(f"images must lie on [-1, 1], got the value {y.flatten()[largest].item():.4g}")
 
 
 def _check(
     y: Tensor, operator: Operator, prior: Prior, sigma_y: float, label: Tensor | None, numbers: Tensor | None
 ) -> None:
-    """Raises UserError unless the measurement, the operator, the model and what comes with each image fit together."""
+    """Raises UserError unless measurement, operator, model, labels and numbers are compatible."""
     check_images(y, sigma_y)
     shape = operator(operator.adjoint(y)).shape
     if shape != y.shape:
-        raise UserError(f"the operator measures {list(shape[1:])} and was given {list(y.shape[1:])}")
+        raise UserError(f"measurements of this operator must have shape {list(shape[1:])}, got {list(y.shape[1:])}")
     check_range(y, operator, sigma_y)
     for name, one_each in (("label", label), ("numbers", numbers)):
         if one_each is not None and one_each.shape != y.shape[:1]:
-            raise UserError(f"{name}: one for each of {len(y)} images, not of shape {list(one_each.shape)}")
+            raise UserError(f"{name} must have shape [{len(y)}], one per image, got {list(one_each.shape)}")
     if prior.sees_masks and not isinstance(operator, Mask):
-        raise UserError("a model that sees masks fills masks; for other operators take a model trained without")
+        raise UserError(
+            "a mask-conditional model requires a mask as the operator; use an unconditional model for others"
+        )
 
 
 @torch.inference_mode(False)
@@ -91,20 +95,34 @@ def restore(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Draws images given y = A x + σ_y n: [samples, B, C, H, W] in [-1, 1].
+    """Draws images given y = A x + σ_y n.
 
-    `y` [B, ...] is what `operator` measured of images on [-1, 1] (of a mask, any image with the known pixels), with
-    white noise of standard deviation `sigma_y` on that scale. `model` is a trained diffusion task, or any `Denoise`.
-    `method` is a method or its name, which then takes `steps` network calls; `auto` is what `choose` says. `label`
-    int64 [B] conditions a model that knows classes. Sample k of image i depends on `seed`, k and its number alone
-    (`numbers` int64 [B], or i). With a mask and without noise the known pixels are those of `y`. The result has the
-    type of the task's weights, to which `y` is converted, or that of `y` for a denoiser. Raises UserError for what does
-    not fit together.
+    Args:
+        y: What `operator` measured of images on [-1, 1]: [B, ...], float; for a mask, images with any values in the
+            unknown pixels.
+        operator: A.
+        model: A trained diffusion task, or any `Denoise`.
+        method: A method, or the name of a built-in one; "auto" selects one (see `choose`).
+        sigma_y: Standard deviation of the white noise of `y`, on the scale of [-1, 1].
+        samples: Draws per image.
+        steps: Network calls per draw, for a method given by name.
+        seed: Sample k of image i depends on `seed`, k and the image's number alone.
+        label: Classes int64 [B] for a class-conditional model, -1 for none.
+        numbers: The images' numbers, int64 [B]; by default 0 to B - 1.
+        batch_size: The largest number of draws per network call.
+        progress: Called as `progress(done, total)` after each step.
+
+    Returns:
+        Images [samples, B, C, H, W] on [-1, 1], of the type of the task's weights (to which `y` is converted), or of
+        `y` for a denoiser. With a mask and without noise the known pixels are exactly those of `y`.
+
+    Raises:
+        UserError: If the arguments are out of range or incompatible.
     """
     if y.is_inference():  # of a loop that makes tensors of which no gradient can be taken
         y, label = y.clone(), None if label is None else label.clone()
     if samples < 1 or batch_size < 1:
-        raise UserError(f"samples={samples}, batch_size={batch_size}: at least 1")
+        raise UserError(f"samples and batch_size must be at least 1, got {samples} and {batch_size}")
     prior, y = Prior.of(model), operator.clean(y)
     numbers = None if numbers is None else numbers.cpu()
     _check(y, operator, prior, sigma_y, label, numbers)
@@ -133,7 +151,7 @@ def _batch(
     keys: Tensor,
     progress: Progress | None,
 ) -> Tensor:
-    """One draw for each row of a measurement, from `seed` and the row's key."""
+    """One draw [B, C, H, W] per row of a measurement, from `seed` and the row's key."""
     like = measurement.operator.adjoint(measurement.y)
     known = _seen(measurement, like) if prior.sees_masks else None
     noise = noise_stream(seed, keys, tuple(like.shape[1:]), like.device, like.dtype)
@@ -141,11 +159,11 @@ def _batch(
 
 
 def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of all draws, copy after copy: which image each row is of, and which of its draws it is."""
+    """The batches of all draws, copy after copy: per row the number of its image and the number of its draw."""
     rows, copies = torch.arange(images).repeat(samples), torch.arange(samples).repeat_interleave(images)
     return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))
 
 
 def _seen(measurement: Measurement, like: Tensor) -> Tensor:
-    """The mask (1 = known) and the image under it, for a model that sees masks."""
+    """The condition of a mask-conditional model: the mask (1 = known) and the masked image [B, 1 + C, H, W]."""
     return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)

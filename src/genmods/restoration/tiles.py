@@ -1,8 +1,8 @@
-"""Images of any size through a denoiser of one size: overlapping tiles, blended at every call.
+"""Images of any size with a denoiser of one size: overlapping tiles, blended at every call.
 
-Each call cuts the image into tiles, denoises them together and adds them up under windows that sum to one. Sampler and
-guidance see one image of the full size, so that the tiles of a sample agree and leave no seams (Bar-Tal et al. 2023,
-"MultiDiffusion"). A side shorter than a tile is continued by mirroring.
+Each call cuts the image into tiles, denoises them together and sums them under windows that add up to one. Sampler and
+guidance get one image of the full size, so that the tiles of a sample are consistent and leave no seams (Bar-Tal et al.
+2023, "MultiDiffusion"). A side shorter than a tile is extended by mirroring.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from genmods.diffusion.process import NoiseProcess
 
 @dataclass(frozen=True)
 class Tiled:
-    """A denoiser of images of any size, from one of `height` x `width`.
+    """A denoiser of images of any size, from one of a fixed size.
 
-    `bind(k)` is the denoiser for a batch repeated k times, condition included (unconditional: `lambda k: denoise`).
-    `overlap` is the fraction of a tile that its neighbour covers too; `batch` bounds the tiles of one call.
+    Attributes:
+        bind: `bind(k)` is the denoiser of a batch repeated k times, condition included.
+        height, width: The size of a tile, that of the images of `bind(k)`.
+        overlap: The fraction of a tile that its neighbour also covers.
+        batch: The largest number of tiles per call.
     """
 
     bind: Callable[[int], Denoise]

@@ -1,4 +1,4 @@
-"""Guidance: each turns denoisers into a denoiser, so that every sampler works with every one of them."""
+"""Guidance: each makes a denoiser from one or two, so that it works with every sampler."""
 
 from genmods.diffusion.guidance.classifier import ClassifierGuidance, CleanClassifier
 from genmods.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree, Extrapolation, Interval

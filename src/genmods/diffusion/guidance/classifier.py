@@ -2,8 +2,8 @@
 
     ε <- ε - w σ g,    x0 <- x0 + w σ²/α g,    g = ∇_{x_t} ln p(y | x_t).
 
-w = 0 is no guidance, w = 1 the conditional distribution where p(y | x_t) is exact. Where no signal is left (α = 0) x_t
-says nothing of y, and g must be 0: x0 stays.
+w = 0 is no guidance, w = 1 the conditional distribution if p(y | x_t) is exact. Where no signal is left (α = 0) x_t is
+independent of y and g must be 0: x0 is unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from genmods.diffusion.process import per_sample
 
 @dataclass(frozen=True)
 class ClassifierGuidance(DenoiserWrapper):
-    """`denoiser` guided by `log_prob`: (x_t [B, ...], t [B]) -> ln p(y | x_t) [B], differentiable. A `Denoise`."""
+    """A denoiser guided by a classifier of noisy images.
+
+    Attributes:
+        denoiser: The unguided denoiser.
+        log_prob: Maps (x_t [B, ...], t [B]) to ln p(y | x_t) [B], differentiable.
+        weight: The weight w; 0 is no guidance.
+    """
 
     log_prob: Callable[[Tensor, Tensor], Tensor]
     weight: float = 1.0
@@ -38,9 +44,13 @@ class ClassifierGuidance(DenoiserWrapper):
 
 @dataclass(frozen=True)
 class CleanClassifier:
-    """ln p(labels | x0(x_t)) from a classifier of clean images, through the denoiser's estimate x0: a `log_prob`.
+    """ln p(labels | x0(x_t)) by a classifier of clean images at the denoiser's estimate x0: the `log_prob` of a
+    `ClassifierGuidance`.
 
-    `classifier` maps images [B, C, H, W] to logits [B, K]; `labels` is int64 [B].
+    Attributes:
+        denoiser: The unguided denoiser.
+        classifier: Maps images [B, C, H, W] to logits [B, K].
+        labels: The classes of the batch, int64 [B] in [0, K).
     """
 
     denoiser: Denoise
@@ -48,7 +58,10 @@ class CleanClassifier:
     labels: Tensor
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """ln p(labels | x0(x_t)) [B] at `x_t` [B, C, H, W] and `t` [B]; raises ValueError for labels out of range."""
         logits = self.classifier(self.denoiser(x_t, t).x0)
         if bool(((self.labels < 0) | (self.labels >= logits.shape[1])).any()):
-            raise ValueError(f"labels must lie in [0, {logits.shape[1]}), the classes of the classifier")
+            raise ValueError(
+                f"labels must lie in [0, {logits.shape[1]}), the classes of the classifier, got {self.labels.tolist()}"
+            )
         return logits.log_softmax(1).gather(1, self.labels[:, None]).squeeze(1)

@@ -18,7 +18,13 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """D0 + w (D1 - D0), a `Denoise` of `better` (D1) and `worse` (D0)."""
+    """D0 + w (D1 - D0), on x0 and on ε.
+
+    Attributes:
+        better: D1; its process is that of the result.
+        worse: D0, not called where `weight` is 1.
+        weight: The weight w.
+    """
 
     better: Denoise
     worse: Denoise
@@ -42,14 +48,18 @@ class ClassifierFree(Extrapolation):
 
 
 class Autoguidance(Extrapolation):
-    """Autoguidance (Karras et al. 2024): D0 is a smaller or less trained model, given the same condition as D1."""
+    """Autoguidance (Karras et al. 2024): D0 is a smaller or less trained model under the same condition as D1."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """`inside` where lo < σ/α <= hi, and `outside` (and no call of `inside`) elsewhere (Kynkäänniemi et al. 2024).
+    """Guidance on an interval of noise levels (Kynkäänniemi et al. 2024): `Interval(ClassifierFree(d1, d0, w), d1, lo,
+    hi)`.
 
-    Any guidance on an interval of noise levels: `Interval(ClassifierFree(d1, d0, w), d1, lo, hi)`. A `Denoise`.
+    Attributes:
+        inside: The denoiser where lo < σ/α <= hi; not called elsewhere.
+        outside: The denoiser elsewhere.
+        lo, hi: The interval, 0 <= lo < hi.
     """
 
     inside: Denoise
@@ -59,7 +69,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lo < self.hi:
-            raise ValueError(f"lo={self.lo}, hi={self.hi}: an interval of σ/α has 0 <= lo < hi")
+            raise ValueError(f"an interval of σ/α must have 0 <= lo < hi, got lo {self.lo} and hi {self.hi}")
 
     @property
     def process(self) -> NoiseProcess:

@@ -1,4 +1,4 @@
-"""Thresholding: x0 kept within [-1, 1], and ε made to agree, ε = (x_t - α x0)/σ.
+"""Thresholding: x0 is kept within [-1, 1] and ε recomputed from it, ε = (x_t - α x0)/σ.
 
 Dynamic (Saharia et al. 2022, section 2.3): with m the larger of 1 and the p-quantile of |x0| in each image, x0 is
 clipped to [-m, m] and divided by m. p = None clips to [-1, 1].
@@ -17,13 +17,18 @@ from genmods.diffusion.process import per_sample
 
 @dataclass(frozen=True)
 class Threshold(DenoiserWrapper):
-    """`denoiser` with x0 thresholded at `quantile` in (0, 1], or clipped where it is None. A `Denoise`."""
+    """A denoiser with thresholded x0.
+
+    Attributes:
+        denoiser: The denoiser.
+        quantile: The quantile p in (0, 1] of dynamic thresholding; None clips.
+    """
 
     quantile: float | None = 0.995
 
     def __post_init__(self) -> None:
         if self.quantile is not None and not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile={self.quantile}: must lie in (0, 1], or be None to clip")
+            raise ValueError(f"quantile must lie in (0, 1], or be None to clip; got {self.quantile}")
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         estimate = self.denoiser(x_t, t)

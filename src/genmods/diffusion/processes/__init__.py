@@ -1,4 +1,4 @@
-"""The noise processes."""
+"""Noise processes."""
 
 from genmods.diffusion.processes.learned import LearnedProcess
 from genmods.diffusion.processes.rectified import RectifiedProcess

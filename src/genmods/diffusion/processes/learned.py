@@ -1,8 +1,8 @@
-"""The learned schedule of VDM (Kingma et al. 2021, appendix H): a monotone network says the log-SNR.
+"""The learned schedule of VDM (Kingma et al. 2021, appendix H): the log-SNR is a monotone network.
 
     -log-SNR = γ(t) = γ0 + (γ1 - γ0) (m(t) - m(0))/(m(1) - m(0)),    m(t) = a t + Σ_j c_j S(w_j t + b_j),    a, c, w > 0
 
-with S the logistic function. The ends alone enter the continuous ELBO; what lies between them changes its variance.
+with S the logistic function. The ends alone enter the continuous ELBO; what is between them changes its variance.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class LearnedProcess(VariancePreservingProcess):
 
     def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False):
         if log_snr_max <= log_snr_min:
-            raise ValueError(f"log_snr_min={log_snr_min}, log_snr_max={log_snr_max}: must be log_snr_min < log_snr_max")
+            raise ValueError(f"log_snr_min must be below log_snr_max, got {log_snr_min} and {log_snr_max}")
         if width < 1:
-            raise ValueError(f"width={width}: must be at least 1")
+            raise ValueError(f"width must be at least 1, got {width}")
         super().__init__()
         self.ends = nn.Parameter(torch.tensor([-log_snr_max, -log_snr_min]), requires_grad=learn_ends)
         self.slope = nn.Parameter(torch.tensor(0.0))

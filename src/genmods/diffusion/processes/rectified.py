@@ -11,15 +11,18 @@ from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
 class RectifiedProcess(NoiseProcess):
     """x_t = (1 - t) x0 + t ε (Liu et al. 2023; Lipman et al. 2023, with σ_min = 0 and time reversed).
 
-    At t = 1 no signal is left: the predictions v, flow, x0 and karras are well defined there; eps is not, and needs
-    `t_max` < 1.
+    At t = 1 no signal is left (zero terminal SNR): the predictions v, flow, x0 and karras are well defined there; eps
+    is not, and requires `t_max` < 1.
+
+    Args:
+        t_max: The noisiest time, at most 1.
     """
 
     def __init__(self, t_max: float = 1.0):
         super().__init__()
         self.t_min_trained = self.time(torch.tensor(LOG_SNR_LIMIT)).item()
         if not self.t_min_trained < t_max <= 1:
-            raise ValueError(f"t_max={t_max}: must lie in ({self.t_min_trained:.2g}, 1]")
+            raise ValueError(f"t_max must lie in ({self.t_min_trained:.2g}, 1], got {t_max}")
         self.t_max = t_max
 
     def alpha(self, t: Tensor) -> Tensor:

@@ -12,7 +12,9 @@ from genmods.diffusion.process import NoiseProcess, precise
 
 def _check(sigma_min: float, sigma_max: float) -> None:
     if not 0 < sigma_min < sigma_max:
-        raise ValueError(f"sigma_min={sigma_min}, sigma_max={sigma_max}: must be 0 < sigma_min < sigma_max")
+        raise ValueError(
+            f"sigma_min and sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}"
+        )
 
 
 class _ExplodingProcess(NoiseProcess):
@@ -26,7 +28,12 @@ class _ExplodingProcess(NoiseProcess):
 class VarianceExplodingProcess(_ExplodingProcess):
     """σ² = sigma_min² (R^{2t} - 1), R = sigma_max/sigma_min, t in [0, 1]: the exact marginals of the VE SDE.
 
-    Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, but for the data at 0.
+    Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, except for the data at t =
+    0.
+
+    Args:
+        sigma_min: Standard deviation of the least noise, above 0.
+        sigma_max: Standard deviation of the most noise, above `sigma_min`.
     """
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
@@ -46,13 +53,19 @@ class VarianceExplodingProcess(_ExplodingProcess):
 
 
 class EDMProcess(_ExplodingProcess):
-    """σ(t) = t (Karras et al. 2022). Its own sampling grid is uniform in σ^(1/rho) (their equation 5), then 0."""
+    """σ(t) = t (Karras et al. 2022).
+
+    Args:
+        sigma_min: The least trained noise, above 0.
+        sigma_max: The most noise, above `sigma_min`.
+        rho: The exponent of the default grid, uniform in σ^(1/rho) (their equation 5) and ending at 0.
+    """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
         super().__init__()
         _check(sigma_min, sigma_max)
         if rho <= 0:
-            raise ValueError(f"rho={rho}: must be above 0")
+            raise ValueError(f"rho must be above 0, got {rho}")
         self.t_min_trained, self.t_max, self.rho = sigma_min, sigma_max, rho
 
     def sigma(self, t: Tensor) -> Tensor:

@@ -88,19 +88,22 @@ class Rate:
 
 
 class RateProcess(VariancePreservingProcess):
-    """The variance preserving process of a `Rate`, continuous or with `steps` discrete levels i/steps, i = 1 ... steps.
+    """The variance preserving process of a `Rate`.
 
-    A continuous process ends where its log-SNR has fallen to `log_snr_min`, because schedules that reach zero signal
-    leave nothing to divide by there.
+    Args:
+        beta: The rate β(t).
+        steps: Number of discrete levels i/steps, i = 1 ... steps, at least 2; None for a continuous process.
+        log_snr_min: The log-SNR in [-27, 0) at which a continuous process ends, since a schedule that reaches zero
+            signal divides by 0 there.
     """
 
     knots: Tensor | None
 
     def __init__(self, beta: Rate, steps: int | None = None, log_snr_min: float = -10.0):
         if steps is not None and steps < 2:
-            raise ValueError(f"steps={steps}: a discrete process has at least 2 levels; None is continuous")
+            raise ValueError(f"steps must be at least 2, or None for a continuous process; got {steps}")
         if log_snr_min < -2 * LOG_SNR_LIMIT or log_snr_min >= 0:
-            raise ValueError(f"log_snr_min={log_snr_min}: must lie in [{-2 * LOG_SNR_LIMIT}, 0)")
+            raise ValueError(f"log_snr_min must lie in [{-2 * LOG_SNR_LIMIT}, 0), got {log_snr_min}")
         super().__init__(None if steps is None else torch.arange(1, steps + 1, dtype=torch.float64) / steps)
         self.beta = beta
         self.register_buffer("knots", None if steps is None else _knots(beta, steps), persistent=False)
@@ -136,7 +139,7 @@ def _knots(beta: Rate, steps: int) -> Tensor:
     betas = beta.betas(steps)
     if betas.max() >= 1:
         raise ValueError(
-            f"steps={steps}: too few for this schedule, whose largest beta would be {betas.max():.3g} >= 1"
+            f"steps must be larger for this schedule, got {steps}: the largest beta would be {betas.max():.3g} >= 1"
         )
     return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
@@ -170,7 +173,9 @@ class LinearProcess(RateProcess):
 
     def __init__(self, steps: int | None = None, beta_min: float = 0.1, beta_max: float = 20.0):
         if not 0 < beta_min <= beta_max:
-            raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min <= beta_max")
+            raise ValueError(
+                f"beta_min and beta_max must satisfy 0 < beta_min <= beta_max, got {beta_min} and {beta_max}"
+            )
         super().__init__(LinearRate(beta_min, beta_max), steps, log_snr_min=-2 * LOG_SNR_LIMIT)
 
 
@@ -204,7 +209,7 @@ class CosineProcess(RateProcess):
 
     def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
         if not 0 <= offset < 1:
-            raise ValueError(f"offset={offset}: must lie in [0, 1)")
+            raise ValueError(f"offset must lie in [0, 1), got {offset}")
         super().__init__(CosineRate(offset), steps, log_snr_min)
 
 
@@ -246,5 +251,5 @@ class SigmoidProcess(RateProcess):
         log_snr_min: float = -10.0,
     ):
         if start >= end or tau <= 0:
-            raise ValueError(f"start={start}, end={end}, tau={tau}: must be start < end and tau > 0")
+            raise ValueError(f"start must be below end and tau above 0, got start {start}, end {end} and tau {tau}")
         super().__init__(SigmoidRate(start, end, tau), steps, log_snr_min)

@@ -1,4 +1,4 @@
-"""One short file a sampler: each is one step from a grid point to the next."""
+"""Samplers, one file each: a step from a grid point to the next."""
 
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.samplers.ddim import DDIMSampler

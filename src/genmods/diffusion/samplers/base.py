@@ -1,4 +1,4 @@
-"""What every sampler shares: the loop over a time grid, and the numbers of the process along it.
+"""The base of samplers: the loop over a time grid, and the process' coefficients along it.
 
 A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0) or the signal is (α = 0), coordinates such
 as λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α x0 + σ ε of its first-order step.
@@ -99,29 +99,37 @@ def walk(
 
 
 def start(process: NoiseProcess, noise: Noise) -> Tensor:
-    """x [B, ...] at `t_max`, from which a sampler starts: noise of the standard deviation that x has there."""
+    """The start [B, ...] of sampling at `t_max`: noise of the standard deviation that x has there."""
     return process.prior_std * noise.initial()
 
 
 @dataclass
 class Sampler:
-    """The registry kind `sampler`: `steps` steps on a `grid` of times, by default the sampler's or the process' own.
+    """The registry kind `sampler`: a subclass defines `step`, from one time of a grid to the next.
 
-    Raises ValueError for fewer steps than the sampler's order.
+    Args:
+        steps: Number of steps, at least the sampler's order.
+        grid: The times of the steps; by default the sampler's own grid, or else the process'.
     """
 
     own_grid: ClassVar[Grid | None] = None
-    """The grid of a sampler that has one of its own."""
+    """The default grid of a sampler that does not use the process'."""
 
     steps: int = 50
     grid: Grid | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps={self.steps}: a sampler takes at least 1 step")
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
-        """x at grid point i + 1 from `x` [B, ...] at grid point `i`."""
+        """x at grid point i + 1.
+
+        Args:
+            state: The denoiser and the process along the grid.
+            x: x [B, ...] at grid point `i`.
+            i: The number of the step, from 0.
+        """
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
@@ -147,11 +155,22 @@ class Sampler:
     def __call__(
         self, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
     ) -> Tensor:
-        """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]`, `grid` float64 [N + 1] and falling."""
+        """Carries x from one time to another.
+
+        Args:
+            denoiser: The model, with its condition and guidance.
+            x: x [B, ...] at time `grid[0]`.
+            grid: Falling times [N + 1], float64.
+            noise: Maps the number of a step to standard normal noise [B, ...].
+            progress: Called as `progress(done, total)` after each step.
+
+        Returns:
+            x [B, ...] at time `grid[-1]`.
+        """
         return walk(self.step, denoiser, x, grid, noise, progress)
 
 
 def check_order(order: int, steps: int) -> None:
-    """Raises ValueError where a multistep sampler has fewer steps than its order, so that it would never reach it."""
+    """Raises ValueError if a multistep sampler has fewer steps than its order, which it would never reach."""
     if order > steps:
-        raise ValueError(f"steps={steps}: a multistep sampler of order {order} takes at least {order} steps")
+        raise ValueError(f"steps must be at least {order}, the order of the multistep sampler, got {steps}")

@@ -17,14 +17,18 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 @dataclass
 class DDIMSampler(Sampler):
-    """DDIM with noise `eta` in [0, 1]: 0 is deterministic, 1 ancestral."""
+    """DDIM.
+
+    Args:
+        eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
+    """
 
     eta: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)

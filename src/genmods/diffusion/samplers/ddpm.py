@@ -17,9 +17,11 @@ from genmods.diffusion.variance import interpolate
 
 @dataclass
 class DDPMSampler(Sampler):
-    """Ancestral sampling with the `small` or `large` fixed variance of `genmods.diffusion.variance`.
+    """Ancestral sampling; the last step adds no noise.
 
-    A network that learned its variance overrides the choice. The last step adds no noise.
+    Args:
+        variance: The `small` or `large` fixed variance of `genmods.diffusion.variance`; a variance that the network
+            learned takes its place.
     """
 
     steps: int = 1000
@@ -28,15 +30,13 @@ class DDPMSampler(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.variance not in ("small", "large"):
-            raise ValueError(f"variance={self.variance!r}: must be 'small' or 'large'")
+            raise ValueError(f"variance must be 'small' or 'large', got {self.variance!r}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)
         if state.sigma[i + 1] == 0:
             return state.combine(estimate, i + 1)
         small, large = state.variances(i)
-        fraction = (
-            {"small": 0.0, "large": 1.0}[self.variance] if estimate.var_fraction is None else estimate.var_fraction
-        )
+        fraction = float(self.variance == "large") if estimate.var_fraction is None else estimate.var_fraction
         stretch = interpolate(1.0, large / small, fraction) ** 0.5
         return state.advance(estimate, i, math.sqrt(small), stretch * state.noise(i).to(x))

@@ -25,10 +25,8 @@ def gain(state: SamplerState, i: int) -> float:
 
 
 def middle(state: SamplerState, i: int) -> Tensor:
-    """x0 extrapolated linearly to the middle of the step from grid point `i`, from the estimates in the run's history.
-
-    It is the last estimate on the first step and where a step is infinite in λ.
-    """
+    """x0 [B, ...] extrapolated linearly to the middle of the step from grid point `i`, from the estimates in the
+    history; the last estimate itself on the first step and where a step is infinite in λ."""
     h, x0 = state.lam[i + 1] - state.lam[i], state.history[i]
     if i == 0 or math.isinf(h):
         return x0
@@ -37,7 +35,7 @@ def middle(state: SamplerState, i: int) -> Tensor:
 
 @dataclass
 class DPMpp2MSampler(Sampler):
-    """DPM-Solver++(2M): second order, one call a step."""
+    """DPM-Solver++(2M): second order, one call per step."""
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
 
@@ -69,12 +67,13 @@ class DPMpp2MSDESampler(DPMpp2MSampler):
 
 @dataclass
 class DPMpp3MSampler(Sampler):
-    """DPM-Solver++(3M), one call a step.
+    """DPM-Solver++(3M), one call per step.
 
-    As published, and as other libraries have it, its second difference lacks a factor 2, which makes it second order.
-    With `difference` = "corrected" it is the exact integral of the quadratic, and the first step, of first order, is
-    taken again by the trapezoidal rule once x0 is known at its end: third order. At few steps the published one is
-    often the better.
+    Args:
+        difference: The second difference. "published", as in other libraries, lacks a factor 2, which makes the sampler
+            second order. "corrected" is the exact integral of the quadratic, and the first step, of first order, is
+            repeated by the trapezoidal rule once x0 is known at its end: third order. At few steps the published one is
+            often better.
     """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
@@ -84,7 +83,7 @@ class DPMpp3MSampler(Sampler):
         super().__post_init__()
         check_order(3, self.steps)
         if self.difference not in ("published", "corrected"):
-            raise ValueError(f"difference={self.difference!r}: must be 'published' or 'corrected'")
+            raise ValueError(f"difference must be 'published' or 'corrected', got {self.difference!r}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         state.history[i] = x0 = state.estimate(x, i).x0

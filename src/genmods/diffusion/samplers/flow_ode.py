@@ -1,6 +1,6 @@
 """The probability flow in the process' own time: dx/dt = α' x0 + σ' ε, the velocity of flow matching.
 
-A two-stage step with its second stage at the fraction c is of second order:
+A two-stage step with its second stage at the fraction c is of second order where the rates are smooth:
 
     x + h ((1 - 1/2c) u(x, t) + 1/2c u(x + c h u, t + c h)),    c = 1: Heun, c = 1/2: midpoint
 """
@@ -19,14 +19,20 @@ STAGE = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0}
 
 @dataclass
 class FlowODESampler(Sampler):
-    """Euler (one call a step), midpoint or Heun (two calls) in the process' own time; made for rectified flow."""
+    """The probability flow in the process' own time; made for rectified flow.
+
+    Args:
+        method: "euler" (one call per step, first order), "midpoint" or "heun" (two calls). The latter two are of second
+            order on continuous processes only, since the rates of a discrete one jump at its levels. The last step to
+            noise-free data is always one of Euler's.
+    """
 
     method: Literal["euler", "midpoint", "heun"] = "euler"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method not in STAGE:
-            raise ValueError(f"method={self.method!r}: must be one of {', '.join(STAGE)}")
+            raise ValueError(f"method must be one of {', '.join(STAGE)}, got {self.method!r}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         t, h = state.grid[i], state.grid_times[i + 1] - state.grid_times[i]

@@ -1,7 +1,7 @@
 """The sampler of EDM (Karras et al. 2022, algorithm 2): the probability flow of z = x/α over s = σ/α, where dz/ds = ε.
 
 Churn first raises the noise from s to ŝ = s (1 + min(churn/N, √2 - 1)). Euler's step then is α x0 + σ ε; Heun's method
-asks once more at its end and takes the mean of both slopes.
+calls the denoiser once more at its end and uses the mean of both slopes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 @dataclass
 class EulerSampler(Sampler):
-    """Euler's method over s = σ/α: first order, one call a step; without churn it is DDIM with η = 0.
+    """Euler's method over s = σ/α: first order, one call per step; without churn it is DDIM with η = 0.
 
-    `churn` is S_churn, applied where s lies in [`churn_min`, `churn_max`] and never beyond the grid's first s;
-    `churn_noise` scales the noise added.
+    Args:
+        churn: S_churn, at least 0. Unlike algorithm 2, the noise is never raised beyond the grid's first s.
+        churn_min: S_min, the least s at which noise is added.
+        churn_max: S_max, the largest; None has no limit.
+        churn_noise: S_noise, the standard deviation of the noise added.
     """
 
     churn: float = 0.0
@@ -31,16 +34,17 @@ class EulerSampler(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.churn < 0:
-            raise ValueError(f"churn={self.churn}: must not be negative")
+            raise ValueError(f"churn must be at least 0, got {self.churn}")
         if self.churn_min < 0 or (self.churn_max is not None and self.churn_max < self.churn_min):
             raise ValueError(
-                f"churn_min={self.churn_min}, churn_max={self.churn_max}: must be 0 <= churn_min <= churn_max"
+                f"churn_min and churn_max must satisfy 0 <= churn_min <= churn_max, got {self.churn_min} and"
+                f" {self.churn_max}"
             )
         if self.churn_noise < 0:
-            raise ValueError(f"churn_noise={self.churn_noise}: must not be negative")
+            raise ValueError(f"churn_noise must be at least 0, got {self.churn_noise}")
 
     def raised(self, state: SamplerState, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
-        """x, its time (0-d) and its s after the churn at grid point `i`."""
+        """x [B, ...], its time (0-d) and its s after the churn at grid point `i`."""
         ratio, time = state.ratio[i], state.grid[i]
         highest = math.inf if self.churn_max is None else self.churn_max
         if self.churn == 0 or math.isinf(ratio) or not self.churn_min <= ratio <= highest:
@@ -58,7 +62,8 @@ class EulerSampler(Sampler):
 
 @dataclass
 class HeunSampler(EulerSampler):
-    """Heun's method over s = σ/α, with churn: second order, two calls a step but for the last to noise-free data."""
+    """Heun's method over s = σ/α, with churn: second order, two calls per step, but one where the step ends at
+    noise-free data or begins without signal."""
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         x, time, ratio = self.raised(state, x, i)

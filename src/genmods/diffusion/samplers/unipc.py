@@ -5,8 +5,8 @@ With x0 known at λ_t + r_m h, m = 1 ... q, and D_m = (x0_m - x0)/r_m, one step 
     x_s = σ_s/σ_t x_t + α_s (1 - e^{-h}) (x0 + Σ ρ_m D_m),    Σ_m ρ_m r_m^{k-1} = k! φ_{k+1}(-h)/φ_1(-h),    k = 1 ... q
 
 (their B2, φ_1(z) = (e^z - 1)/z, φ_{k+1}(z) = (φ_k(z) - 1/k!)/z). The predictor has the past points, all r_m < 0. Once
-the denoiser has been asked at the predicted x_s, which the next step needs anyway, the corrector takes the step again
-with that answer as r = 1, one order higher.
+the denoiser has been called at the predicted x_s, which the next step needs anyway, the corrector repeats the step with
+that estimate as r = 1, one order higher.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def weights(h: float, nodes: list[float]) -> list[float]:
 
 @dataclass
 class UniPCSampler(Sampler):
-    """UniPC of `order` 2 or 3 (the predictor's; the corrector makes the whole one order higher), one call a step."""
+    """UniPC, one call per step.
+
+    Args:
+        order: The predictor's order, 2 or 3; with the corrector the sampler is one order higher.
+    """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
     order: int = 2
@@ -46,7 +50,7 @@ class UniPCSampler(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order not in (2, 3):
-            raise ValueError(f"order={self.order}: must be 2 or 3")
+            raise ValueError(f"order must be 2 or 3, got {self.order}")
         check_order(self.order, self.steps)
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
@@ -57,7 +61,7 @@ class UniPCSampler(Sampler):
         return self._advance(state, i)
 
     def _advance(self, state: SamplerState, i: int, corrector: Tensor | None = None) -> Tensor:
-        """x at grid point i + 1 from what is known up to `i`, and from x0 at i + 1 for the corrector."""
+        """x at grid point i + 1 from the history up to `i`; the corrector also uses x0 at i + 1."""
         x, x0 = state.history[i]
         h = state.lam[i + 1] - state.lam[i]
         data, nodes, slopes = x0, [], []

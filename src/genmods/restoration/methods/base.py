@@ -1,11 +1,11 @@
-"""A method draws images from p(x0 | y), y = A x0 + σ_y n, with a denoiser that knows p(x0) alone.
+"""Methods draw images from the posterior p(x0 | y), y = A x0 + σ_y n, with a denoiser of the prior p(x0).
 
-There are two ways. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior, which
-any sampler may follow. A `Stepping` method changes how x at one time becomes x at the next; unchanged, that is
+There are two families. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior, for
+any sampler. A `Stepping` method changes the step from one time to the next; unchanged, that is
 
     x_s = α_s x0 + √(σ_s² - v²) ε + v z,   z ~ N(0, I),
 
-and an `Ancestral` one takes DDIM's v² = η² σ_s² (1 - SNR_t/SNR_s).
+and an `Ancestral` one has DDIM's v² = η² σ_s² (1 - SNR_t/SNR_s).
 """
 
 from __future__ import annotations
@@ -31,23 +31,31 @@ from genmods.restoration.operators import Operator
 
 @dataclass(frozen=True)
 class Measurement:
-    """y = A x0 + σ_y n: the operator, what it measured [B, ...], and the standard deviation of its white noise."""
+    """A measurement y = A x0 + σ_y n of B images.
+
+    Attributes:
+        operator: A.
+        y: What was measured [B, ...].
+        sigma_y: The standard deviation of the white noise, on the scale of images on [-1, 1].
+    """
 
     operator: Operator
     y: Tensor
     sigma_y: float = 0.0
 
     def residual(self, x0: Tensor) -> Tensor:
-        """y - A x0."""
+        """y - A x0 [B, ...] for images `x0` [B, C, H, W]."""
         return self.y - self.operator(x0)
 
 
 @dataclass
 class Method:
-    """The registry kind `method`: `steps` network calls over a `grid` of times (the method's own where None).
+    """The registry kind `method`: a subclass defines the denoiser that is called (`guide`), the step from one time to
+    the next (`step`) and the times (`time_grid`).
 
-    A subclass says what a call is (`guide`), how x at one time becomes x at the next (`step`) and at which times
-    (`times`). Raises ValueError for less than one step.
+    Args:
+        steps: Number of network calls, at least 1.
+        grid: The times; by default the method's own grid.
     """
 
     steps: int = 20
@@ -55,10 +63,10 @@ class Method:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps={self.steps}: a method takes at least 1 step")
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
-        """The denoiser that the steps ask, from the prior's; as it stands the same."""
+        """The denoiser that the steps call, from that of the prior; by default the same."""
         return denoiser
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
@@ -66,7 +74,7 @@ class Method:
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The time grid, float64."""
+        """The times of the steps, float64."""
         return time_grid(process, self.steps, self.grid)
 
     def sample(
@@ -105,12 +113,18 @@ class Guided(DenoiserWrapper):
 
 @dataclass
 class Guidance(Method):
-    """A method that changes the denoiser alone; as it stands it changes nothing, and draws from the prior.
+    """A method that changes the denoiser alone; the base changes nothing and draws from the prior.
 
-    A `sampler` takes the place of `steps` and `grid`; by default it is the second-order solver of the reverse SDE on
-    the grid `angle`, whose draws spread as the posterior does: on Gaussian data (AR(1), ρ = 0.9, a hole of 6 of 16
-    pixels, exact covariance) their variance in the hole is 1.11 of the true one after 20 steps and 1.01 after 100,
-    that of ancestral steps 0.77 and 0.94. Raises ValueError for a grid beside a sampler.
+    By default the sampler is the second-order solver of the reverse SDE on the grid `angle`, whose draws are spread
+    closer to the posterior than those of ancestral steps: on one example of Gaussian data (AR(1), ρ = 0.9, a hole of 6
+    of 16 pixels, exact covariance) their variance in the hole is 1.11 of the true one after 20 steps and 1.01 after
+    100, that of ancestral steps 0.77 and 0.94.
+
+    Args:
+        sampler: A sampler with its own steps and grid, in place of `steps` and `grid`.
+
+    Raises:
+        ValueError: If both a sampler and a grid are given.
     """
 
     sampler: Sampler | None = None
@@ -118,7 +132,7 @@ class Guidance(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sampler is not None and self.grid is not None:
-            raise ValueError("the sampler has a grid of its own: give the grid to the sampler, not to the method")
+            raise ValueError("grid must be set on the sampler, not on the method, when a sampler is given")
 
     @cached_property
     def follower(self) -> Sampler:
@@ -141,7 +155,7 @@ class Guidance(Method):
 
 @dataclass
 class Stepping(Method):
-    """A method that changes the steps; as it stands it changes nothing, and draws from the prior."""
+    """A method that changes the steps; the base changes nothing and draws from the prior."""
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         return state.advance(state.estimate(x, i), i, self.fresh(state, i), state.noise(i))
@@ -153,10 +167,10 @@ class Stepping(Method):
 
 @dataclass
 class Ancestral(Stepping):
-    """A method that makes DDIM's steps, of noise `eta`: 0 deterministic, 1 ancestral; as it stands it draws from the
-    prior.
+    """A method with DDIM's steps; the base draws from the prior.
 
-    Raises ValueError for an `eta` outside [0, 1].
+    Args:
+        eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
     """
 
     eta: float = 1.0
@@ -164,14 +178,15 @@ class Ancestral(Stepping):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must lie in [0, 1]")
+            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
 
     def fresh(self, state: SamplerState, i: int) -> float:
         return self.eta * math.sqrt(state.posterior_variance(i))
 
 
 def gradient(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
-    """The estimate at (x, t) and the map v -> Jᵀ v, J = ∂x0/∂x_t, which may be called repeatedly."""
+    """The estimate at `x` [B, C, H, W] and `t` [B], and the vector-Jacobian product v -> Jᵀ v, J = ∂x0/∂x_t, which may
+    be called repeatedly."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         estimate = denoiser(x, t)
@@ -183,7 +198,8 @@ def gradient(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callabl
 
 
 def moments(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """E[x0 | x_t] and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's formula."""
+    """E[x0 | x_t] at `x` [B, C, H, W] and `t` [B], and the map v -> Cov[x0 | x_t] v = σ²/α Jᵀ v, by Tweedie's
+    formula."""
     estimate, vjp = gradient(denoiser, x, t)
     scale = per_sample(denoiser.process.tweedie(t), x)
     return estimate.x0, lambda v: scale * vjp(v)

@@ -1,7 +1,7 @@
 """DDNM (Wang et al. 2023, "Zero-shot image restoration using denoising diffusion null-space model"): the range-space
 part of the estimate is taken from the measurement, its null-space part from the network,
 
-    x0 <- x0 + A⁺(y - A x0),   ε as the network gave it.
+    x0 <- x0 + A⁺(y - A x0),   ε unchanged.
 
 Keeping the network's ε is essential: the ε that the new x0 implies would cancel the correction at the next step.
 """

@@ -21,9 +21,11 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DiffPIR(Stepping):
-    """Proximal steps of strength `trust` (λ), with a share `zeta` of fresh noise.
+    """Proximal steps.
 
-    Raises ValueError for a negative `trust` and a `zeta` outside [0, 1].
+    Args:
+        trust: λ, the weight of the estimate against the measurement, at least 0.
+        zeta: ζ, the share of fresh noise in [0, 1].
     """
 
     trust: float = 7.0
@@ -32,9 +34,9 @@ class DiffPIR(Stepping):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.trust < 0:
-            raise ValueError(f"trust={self.trust}: must not be negative")
+            raise ValueError(f"trust must be at least 0, got {self.trust}")
         if not 0 <= self.zeta <= 1:
-            raise ValueError(f"zeta={self.zeta}: must lie in [0, 1]")
+            raise ValueError(f"zeta must lie in [0, 1], got {self.zeta}")
 
     def fresh(self, state: SamplerState, i: int) -> float:
         return math.sqrt(self.zeta) * state.sigma[i + 1]

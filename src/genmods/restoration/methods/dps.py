@@ -20,14 +20,18 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DPS(Ancestral):
-    """Gradient guidance of strength `zeta`, one gradient a call; made for many steps (1,000 in the paper)."""
+    """Gradient guidance, one gradient per call; made for many steps (1,000 in the paper).
+
+    Args:
+        zeta: ζ, the size of the gradient step, at least 0.
+    """
 
     zeta: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.zeta < 0:
-            raise ValueError(f"zeta={self.zeta}: must not be negative")
+            raise ValueError(f"zeta must be at least 0, got {self.zeta}")
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         estimate, vjp = gradient(state.denoiser, x, state.grid[i].expand(len(x)))

@@ -3,8 +3,8 @@ taken as N(x̂0, V) with the covariance that Tweedie's formula gives, V = σ²/�
 
     x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0,
 
-the system solved by conjugate gradients, one vector-Jacobian product an iteration, with V Aᵀ z gathered on the way.
-Solved to the end it is exact for any Gaussian prior.
+the system solved by conjugate gradients, one vector-Jacobian product per iteration, which also accumulate V Aᵀ z.
+Solved to convergence it is exact for any Gaussian prior.
 """
 
 from __future__ import annotations
@@ -23,9 +23,18 @@ from genmods.restoration.operators import Operator, reciprocal
 
 
 def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b: Tensor, iterations: int) -> Tensor:
-    """V Aᵀ z with (A V Aᵀ + noise I) z ≈ b, each row of `b` [B, ...] for itself; `cov` is v -> V v.
+    """V Aᵀ z with (A V Aᵀ + noise I) z ≈ b, independently for each row of `b`.
 
-    A row stops when it is solved to rounding, or where the curvature is not positive (a network's Jacobian may not be).
+    Args:
+        cov: v -> V v, for images [B, C, H, W].
+        operator: A.
+        noise: The variance of the measurement's noise.
+        b: Right-hand sides [B, ...].
+        iterations: Number of conjugate gradient steps. A row stops once it is solved to rounding, or where the
+            curvature is not positive, which a network's Jacobian does not guarantee.
+
+    Returns:
+        Images [B, C, H, W].
     """
 
     def dot(u: Tensor, v: Tensor) -> Tensor:
@@ -49,14 +58,18 @@ def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b:
 
 @dataclass
 class MMPS(Guidance):
-    """Moment matching: `iterations` of conjugate gradients a call, one gradient each."""
+    """Moment matching.
+
+    Args:
+        iterations: Steps of conjugate gradients per call, at least 1, one gradient each.
+    """
 
     iterations: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations}: at least 1")
+            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
         x0, cov = moments(denoiser, x_t, t)

@@ -3,8 +3,9 @@ N(x̂0, r² I), so that the likelihood's score is a vector-Jacobian product,
 
     x0 <- x̂0 + σ²/α Jᵀ Aᵀ (r² A Aᵀ + σ_y² I)⁻¹ (y - A x̂0),   r² = c² s²/(c² + s²),   s = σ/α.
 
-r² is the posterior variance of an isotropic prior of standard deviation c, for which the method is exact; with c = 1 it
-is the paper's choice (r² = 1 - ᾱ for a variance-preserving process).
+r² is the posterior variance of an isotropic prior of standard deviation c, for which the method is exact; c = 1 is the
+paper's choice of r² (1 - ᾱ for a variance preserving process). The estimate follows the likelihood's score itself; the
+paper's algorithm 1 weighs it by r², which is not exact for an isotropic prior.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class PiGDM(Guidance):
-    """Pseudo-inverse guidance, one gradient a call; `prior_std` is c, the standard deviation of clean pixels."""
+    """Pseudo-inverse guidance, one gradient per call.
+
+    Args:
+        prior_std: c, the standard deviation of clean pixels, above 0.
+    """
 
     prior_std: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prior_std <= 0:
-            raise ValueError(f"prior_std={self.prior_std}: must be above 0")
+            raise ValueError(f"prior_std must be above 0, got {self.prior_std}")
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
         operator, noise, process = measurement.operator, measurement.sigma_y**2, denoiser.process

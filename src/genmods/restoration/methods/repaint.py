@@ -1,5 +1,5 @@
 """RePaint (Lugmayr et al. 2022): replacement on a time grid that rises again. After each step down from t to s, x_s is
-diffused back to t and the step repeated, so that the filled part has time to agree with the known one:
+diffused back to t and the step repeated, so that the filled part becomes consistent with the known one:
 
     x_t = (α_t/α_s) x_s + √(σ_t² - (α_t σ_s/α_s)²) n.
 """
@@ -21,14 +21,18 @@ from genmods.restoration.methods.replacement import Replacement
 
 @dataclass
 class RePaint(Replacement):
-    """Takes each step of the grid `resamples` times; `steps` counts all network calls, and is a multiple of it."""
+    """Replacement with each step of the grid repeated.
+
+    Args:
+        resamples: How often each step is made, at least 1; `steps` counts all network calls and is a multiple of it.
+    """
 
     resamples: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.resamples < 1 or self.steps % self.resamples:
-            raise ValueError(f"steps={self.steps}: must be a multiple of resamples={self.resamples}")
+            raise ValueError(f"steps must be a multiple of resamples, got {self.steps} and {self.resamples}")
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
         once = time_grid(process, self.steps // self.resamples, self.grid)

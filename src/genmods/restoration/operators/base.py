@@ -32,7 +32,7 @@ def reciprocal(value: Tensor) -> Tensor:
 
 
 def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
-    """A method of an operator and of images `like` [..., H, W], carried out anew where size, type or device change."""
+    """Caches a method of an operator and of images `like` [..., H, W] for the last size, type and device."""
 
     @wraps(make)
     def remembered(self: Any, like: Tensor) -> T:
@@ -51,11 +51,11 @@ class Operator(ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """A x, for images `x` [B, C, H, W]."""
+        """A x [B, C', H', W'], for images `x` [B, C, H, W]."""
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
-        """Aᵀ y, for measurements `y`: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
+        """Aᵀ y [B, C, H, W], for measurements `y` [B, C', H', W']: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
         """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos where no closed form is known.
@@ -65,23 +65,24 @@ class Operator(ABC):
         return lanczos(lambda v: self.forward(self.adjoint(v)), y, f)
 
     def pinv(self, y: Tensor) -> Tensor:
-        """A⁺ y, the image of least norm among those that fit `y` best."""
+        """A⁺ y [B, C, H, W] for `y` [B, C', H', W'], the image of least norm among those that fit `y` best."""
         return self.adjoint(self.spectral(y, reciprocal))
 
     def filter(self, x: Tensor, g: Spectrum) -> Tensor:
-        """V g(S²) Vᵀ x for `g` with g(0) = 1, which leaves alone what A does not see."""
+        """V g(S²) Vᵀ x for images `x` [B, C, H, W] and `g` with g(0) = 1, the identity on the null space of A."""
         return x + self.adjoint(self.spectral(self.forward(x), lambda s: (g(s) - 1) * reciprocal(s)))
 
     def clean(self, y: Tensor) -> Tensor:
-        """`y` without what the operator does not measure, which a user may have left in it."""
+        """Measurements `y` [B, ...] with the values that the operator cannot produce set to 0, such as unknown
+        pixels."""
         return y
 
     def restore_known(self, x: Tensor, y: Tensor) -> Tensor:
-        """Images `x` [..., C, H, W] with those pixels that `y` holds as they are."""
+        """Images `x` [..., C, H, W] with the pixels that `y` [B, C, H, W] measures exactly replaced by it."""
         return x
 
     def rows(self, indices: Tensor) -> Operator:
-        """The operator of the images `indices` of a batch; the same one unless each image has its own."""
+        """The operator of the images `indices` (int64 [B']) of a batch; itself unless each image has its own."""
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class Operator(ABC):
 
 
 def lanczos(gram: Callable[[Tensor], Tensor], y: Tensor, f: Spectrum, steps: int = 100) -> Tensor:
-    """f(G) y for a symmetric positive semi-definite `gram`, each row of `y` [B, ...] for itself.
+    """f(G) y for a symmetric positive semi-definite `gram`, independently for each row of `y` [B, ...].
 
     Lanczos with full reorthogonalisation: f(G) y ≈ ‖y‖ Q f(T) e₁, exact once the Krylov space is exhausted. Eigenvalues
     of T at rounding level count as zero. (Golub and Van Loan, Matrix Computations, chapter 10.)

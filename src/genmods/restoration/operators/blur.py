@@ -1,7 +1,7 @@
 """Blurs: circular convolution with a kernel k, diagonal in the Fourier basis, A = F* diag(k̂) F.
 
 The boundary is periodic: what leaves on one side enters on the other. Frequencies whose gain |k̂| is below `cutoff` are
-taken as lost, by A itself and so by its pseudo-inverse, which would otherwise multiply rounding by the inverse gain.
+set to 0 in A itself and so in its pseudo-inverse, which would otherwise multiply rounding by the inverse gain.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Blur(Operator):
 
     def __post_init__(self) -> None:
         if not 0 <= self.cutoff < 1:
-            raise ValueError(f"cutoff={self.cutoff}: must lie in [0, 1), the gains of a blur")
+            raise ValueError(f"cutoff must lie in [0, 1), got {self.cutoff}")
 
     @abstractmethod
     def kernel(self) -> Tensor:
@@ -71,7 +71,7 @@ class GaussianBlur(Blur):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sigma <= 0:
-            raise ValueError(f"a Gaussian blur has sigma > 0 pixels, not {self.sigma}")
+            raise ValueError(f"sigma must be above 0 pixels, got {self.sigma}")
 
     def kernel(self) -> Tensor:
         reach = math.ceil(4 * self.sigma)
@@ -90,7 +90,7 @@ class MotionBlur(Blur):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.length < 1:
-            raise ValueError(f"a motion blur is at least 1 pixel long, not {self.length}")
+            raise ValueError(f"length must be at least 1 pixel, got {self.length}")
 
     def kernel(self) -> Tensor:
         reach = math.ceil(self.length / 2)
@@ -105,7 +105,7 @@ class MotionBlur(Blur):
 
 @dataclass
 class KernelBlur(Blur):
-    """Any kernel: `weights` row by row, `columns` in a row, both sides odd; by default the 3 x 3 binomial one."""
+    """Any kernel: `weights` row by row, `columns` per row, both sides odd; by default the 3 x 3 binomial one."""
 
     weights: list[float] | None = None
     columns: int = 3
@@ -114,12 +114,12 @@ class KernelBlur(Blur):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.columns < 1 or self.columns % 2 == 0:
-            raise ValueError(f"columns={self.columns}: a blur kernel has odd sides")
+            raise ValueError(f"columns must be odd and at least 1, got {self.columns}")
         count = len(self._weights)
         if count % (2 * self.columns) != self.columns:
-            raise ValueError(f"{count} weights in rows of {self.columns} are no kernel with odd sides")
+            raise ValueError(f"weights must form an odd number of rows of {self.columns}, got {count} weights")
         if abs(sum(self._weights)) < 1e-12:
-            raise ValueError("the weights of a blur kernel sum to 0; they are divided by their sum")
+            raise ValueError("weights must not sum to 0, since they are divided by their sum")
 
     @property
     def _weights(self) -> Sequence[float]:

@@ -16,7 +16,7 @@ class Greyscale(Operator):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
-            raise ValueError(f"greyscale takes images of 3 channels, not {x.shape[1]}")
+            raise ValueError(f"greyscale requires images of 3 channels, got {x.shape[1]}")
         return (x * self._luma(x)).sum(1, keepdim=True)
 
     def adjoint(self, y: Tensor) -> Tensor:

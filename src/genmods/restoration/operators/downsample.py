@@ -22,7 +22,7 @@ class Downsample(Operator):
 
     def __post_init__(self) -> None:
         if self.factor < 1:
-            raise ValueError(f"a down-sampling factor is a whole number >= 1, not {self.factor}")
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
 
     @abstractmethod
     def matrix(self, size: int) -> Tensor:
@@ -31,7 +31,7 @@ class Downsample(Operator):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2] % self.factor or x.shape[-1] % self.factor:
             raise ValueError(
-                f"an image of {x.shape[-2]} x {x.shape[-1]} pixels has sides that {self.factor} does not divide"
+                f"the sides of an image must be multiples of {self.factor}, got {x.shape[-2]} x {x.shape[-1]} pixels"
             )
         rows, columns = self._sides(x[..., :: self.factor, :: self.factor])
         return rows @ x @ columns.T

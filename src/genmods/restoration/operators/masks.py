@@ -1,4 +1,4 @@
-"""Diagonal operators: y = w ⊙ x, of which a mask (w in {0, 1}) is the one that inpainting asks for.
+"""Diagonal operators: y = w ⊙ x, of which a mask (w in {0, 1}) is that of inpainting.
 
 A Aᵀ = diag(w²). A weight 1/σ turns pixels of unequal noise σ into measurements of unit noise.
 """
@@ -17,9 +17,10 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
 class Diagonal(Operator):
-    """Multiplies each pixel by its own weight.
+    """Multiplies each pixel by a weight.
 
-    `weight`: [H, W], [C, H, W] or [B, C, H, W], or anything that broadcasts; with B > 1 each image has its own.
+    Args:
+        weight: [H, W], [C, H, W] or [B, C, H, W], or anything that broadcasts; with B > 1 each image has its own.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -29,7 +30,7 @@ class Diagonal(Operator):
         """The weights that apply to `like` [B, C, H, W]; raises ValueError where the sizes disagree."""
         if self._weight.shape[-2:] != like.shape[-2:] and self._weight.numel() > 1:
             mask, image = ("x".join(map(str, t.shape[-2:])) for t in (self._weight, like))
-            raise ValueError(f"the mask is {mask} pixels (height x width) and the image {image}; they must agree")
+            raise ValueError(f"the mask must have the size of the image, {image} pixels (height x width), got {mask}")
         return self._weight.to(like)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class Diagonal(Operator):
 
 
 class Identity(Operator):
-    """y = x: what denoising measures."""
+    """y = x, the operator of denoising."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -60,7 +61,11 @@ class Identity(Operator):
 
 
 class Mask(Diagonal):
-    """Keeps the pixels where `known` (bool, shaped as a weight of `Diagonal`) is true; the others become 0."""
+    """Keeps the known pixels; the others become 0.
+
+    Args:
+        known: True or 1 at known pixels, false or 0 elsewhere; of a shape that `Diagonal` takes.
+    """
 
     def __init__(self, known: Tensor) -> None:
         if not ((known == 0) | (known == 1)).all():
@@ -79,7 +84,7 @@ class Mask(Diagonal):
 
 
 class ShapedMask(Mask):
-    """A mask that is drawn for the size of the image it meets."""
+    """A mask whose shape depends on the size of the image."""
 
     @once_a_size
     def weight(self, like: Tensor) -> Tensor:
@@ -91,7 +96,7 @@ class ShapedMask(Mask):
 
     @abstractmethod
     def hole(self, height: int, width: int) -> Tensor:
-        """The pixels to fill, bool [height, width]."""
+        """The unknown pixels, bool [height, width]."""
 
 
 @dataclass
@@ -108,7 +113,7 @@ class BoxMask(ShapedMask):
             ("x", self.x, 0), ("y", self.y, 0), ("width", self.width, 1), ("height", self.height, 1)
         ):  # fmt: skip
             if value is not None and value < least:
-                raise ValueError(f"{name}={value}: a box has {name} >= {least} pixels")
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     def hole(self, height: int, width: int) -> Tensor:
         w = width // 2 if self.width is None else self.width
@@ -117,7 +122,7 @@ class BoxMask(ShapedMask):
         y = (height - h) // 2 if self.y is None else self.y
         if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
             raise ValueError(
-                f"box {x},{y},{w},{h} (x,y,width,height) does not fit an image {width} wide, {height} high"
+                f"box must fit into the image, {width} wide and {height} high, got {x},{y},{w},{h} (x,y,width,height)"
             )
         hole = torch.zeros(height, width, dtype=torch.bool)
         hole[y : y + h, x : x + w] = True
@@ -126,13 +131,13 @@ class BoxMask(ShapedMask):
 
 @dataclass
 class HalfMask(ShapedMask):
-    """One half of the image is missing: the `side` named."""
+    """One half of the image is missing, at `side`."""
 
     side: Literal["left", "right", "top", "bottom"] = "right"
 
     def __post_init__(self) -> None:
         if self.side not in ("left", "right", "top", "bottom"):
-            raise ValueError(f"side {self.side!r} is none of left, right, top, bottom")
+            raise ValueError(f"side must be left, right, top or bottom, got {self.side!r}")
 
     def hole(self, height: int, width: int) -> Tensor:
         rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
@@ -154,9 +159,7 @@ class StripeMask(ShapedMask):
 
     def __post_init__(self) -> None:
         if not 0 < self.width < self.period:
-            raise ValueError(
-                f"a stripe of width {self.width} in a period of {self.period}: it needs 0 < width < period"
-            )
+            raise ValueError(f"width and period must satisfy 0 < width < period, got {self.width} and {self.period}")
 
     def hole(self, height: int, width: int) -> Tensor:
         rows = torch.arange(height)[:, None] % self.period >= self.period - self.width
@@ -172,7 +175,7 @@ class RandomMask(ShapedMask):
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1:
-            raise ValueError(f"a random mask cannot remove the fraction {self.fraction} of pixels; it lies in 0..1")
+            raise ValueError(f"fraction must lie in [0, 1], got {self.fraction}")
 
     def hole(self, height: int, width: int) -> Tensor:
         key = random.fold(self.seed).view(1)
