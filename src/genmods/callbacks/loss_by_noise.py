@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.shared import is_validating_a_fit
+from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook, write_json
@@ -35,8 +36,8 @@ class LossByNoise(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         loss: Any = pl_module.last_loss
         position = (self.high - loss.log_snr.detach().float()) / (self.high - self.low) * self.bins
-        index = position.floor().clamp(0, self.bins - 1).long()
-        error = loss.error.detach().double().to(index.device)
+        error = to_float64(loss.error.detach())
+        index = position.floor().clamp(0, self.bins - 1).long().to(error.device)
         if self._sums is None:
             self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
         self._sums[0].index_add_(0, index, error)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.diffusion.process import NoiseProcess, precise
+from genmods.core.devices import to_float64
+from genmods.diffusion.process import NoiseProcess
 
 
 class TimeDensity:
@@ -32,7 +33,7 @@ class UniformDensity(TimeDensity):
     """Uniform in t: over the levels of a discrete process, else over [t_min_trained, t_max]."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        u = precise(u)
+        u = to_float64(u)
         if process.levels is not None:
             return process.levels.to(u.device)[(u * len(process.levels)).long()]
         return process.t_min_trained + (process.t_max - process.t_min_trained) * u
@@ -48,7 +49,7 @@ class LowDiscrepancyDensity(UniformDensity):
     (Kingma et al. 2021, VDM, appendix I)."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        u = precise(u)
+        u = to_float64(u)
         return super().__call__(process, (u[:1] + torch.arange(len(u), device=u.device) / len(u)) % 1)
 
 
@@ -71,7 +72,7 @@ class LogNormalDensity(TimeDensity):
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         first, last = self._tails(process)
-        z = torch.special.ndtri(first + (last - first) * precise(u))
+        z = torch.special.ndtri(first + (last - first) * to_float64(u))
         low, high = process.log_snr_range
         return process.time((-2 * (self.mean + self.std * z)).clamp(low, high)).detach()
 

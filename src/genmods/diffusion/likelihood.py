@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genmods.core.devices import float64_device, to_float64
 from genmods.core.random import fold, uniform
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.noise import noise_stream
@@ -77,10 +78,10 @@ def bound_bits_per_dim(
     indices = torch.arange(len(x0), device=x0.device) if indices is None else indices.to(x0.device)
     noise = noise_stream(SEED, indices, tuple(x0.shape[1:]), x0.device, x0.dtype)
     count = len(grid) - 1 if num_times is None and grid is not None else num_times or 1
-    start = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
+    start = torch.zeros(len(x0), dtype=torch.float64, device=float64_device(x0.device))
     if num_times is not None:
-        start += uniform(fold(SEED, -2)[None], 1).item() + GOLDEN * indices.double()
-    diffusion = torch.zeros(len(x0), dtype=torch.float64, device=x0.device)
+        start += uniform(fold(SEED, -2)[None], 1).item() + GOLDEN * to_float64(indices)
+    diffusion = torch.zeros(len(x0), dtype=torch.float64, device=float64_device(x0.device))
     for k in range(count):
         u = (start + k / count) % 1
         diffusion = diffusion + _diffusion(denoiser, x0, noise(k), u, grid) / count
@@ -97,7 +98,7 @@ def _check_gray_levels(gray_levels: int) -> None:
 
 
 def _sum(x: Tensor) -> Tensor:
-    return x.double().flatten(1).sum(1)
+    return to_float64(x).flatten(1).sum(1)
 
 
 def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None) -> Tensor:
@@ -113,7 +114,7 @@ def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tens
 
 
 def _prior(process: NoiseProcess, x0: Tensor) -> Tensor:
-    t = torch.full((len(x0),), process.t_max, dtype=torch.float64, device=x0.device)
+    t = torch.full((len(x0),), process.t_max, dtype=torch.float64, device=float64_device(x0.device))
     scale = process.prior_std
     alpha, sigma = process.alpha(t) / scale, process.sigma(t) / scale
     per_pixel = sigma.square() - 1 - 2 * sigma.log()
@@ -121,14 +122,14 @@ def _prior(process: NoiseProcess, x0: Tensor) -> Tensor:
 
 
 def _reconstruction(process: NoiseProcess, x0: Tensor, eps: Tensor, gray_levels: int) -> Tensor:
-    t = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=x0.device)
+    t = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=float64_device(x0.device))
     alpha, sigma = per_sample(process.alpha(t), x0), per_sample(process.sigma(t), x0)
     values = torch.linspace(-1, 1, gray_levels, dtype=x0.dtype, device=x0.device)
     true = ((x0 + 1) * (gray_levels - 1) / 2).round().long()
     terms = []
     for z, a, s, index in zip(process.diffuse(x0, eps, t), alpha, sigma, true, strict=True):
         log_prob = (-((z[..., None] - a[..., None] * values) / s[..., None]).square() / 2).log_softmax(-1)
-        terms.append(-log_prob.gather(-1, index[..., None]).double().sum())
+        terms.append(-to_float64(log_prob.gather(-1, index[..., None])).sum())
     return torch.stack(terms)
 
 
@@ -172,7 +173,7 @@ def flow_bits_per_dim(
         _check_gray_levels(gray_levels)
         width = 2 / (gray_levels - 1)
         x0 = x0 + width * (uniform(fold(SEED, indices, -2), size).view_as(x0).to(x0) - 0.5)
-    first = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=x0.device)
+    first = torch.full((len(x0),), process.t_min_trained, dtype=torch.float64, device=float64_device(x0.device))
     x, log_det = per_sample(process.alpha(first), x0) * x0, size * process.alpha(first).log()
     low, high = process.log_snr_range
     h = (low - high) / steps
@@ -203,7 +204,7 @@ class _Flow(NamedTuple):
     def velocity(self, x: Tensor, log_snr: float) -> tuple[Tensor, Tensor]:
         """dx/dlog-SNR [B, ...] and its divergence [B]."""
         process = self.denoiser.process
-        t = process.time(torch.tensor([log_snr], dtype=torch.float64, device=x.device)).expand(len(x))
+        t = process.time(torch.tensor([log_snr], dtype=torch.float64, device=float64_device(x.device))).expand(len(x))
         rate = process.log_snr_rate(t)
         with torch.enable_grad():
             x = x.detach().requires_grad_()

@@ -115,4 +115,4 @@ def step_bound(denoiser: Denoiser, x0: Tensor, estimate: Estimate, t: Tensor) ->
     shift = per_sample(alpha_s * small / sigma_s**2, x0) * (estimate.x0 - x0)
     small, large = per_sample(small, x0), per_sample(large, x0)
     kl = normal_kl(shift, small, interpolate(small, large, estimate.var_fraction))
-    return torch.where(last, 0.0, kl.flatten(1).mean(1) * levels)
+    return torch.where(last.to(kl.device), 0.0, kl.flatten(1).mean(1) * levels)

@@ -15,13 +15,10 @@ from copy import copy
 import torch
 from torch import Tensor, nn
 
+from genmods.core.devices import float64_device
+
 LOG_SNR_LIMIT = 13.5
 """Networks and grids get log-SNRs clamped to ±13.5 (σ/α = 0.0012 or 850), beyond which images make no difference."""
-
-
-def precise(t: Tensor) -> Tensor:
-    """`t` in float64, on the CPU where its device has no float64."""
-    return (t.cpu() if t.device.type == "mps" else t).double()
 
 
 def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -132,10 +129,10 @@ class NoiseProcess(nn.Module):
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
 
     def _apply(self, fn, recurse=True):
-        """Moves between devices, but keeps its precision: `model.bfloat16()` must not round a schedule."""
+        """Moves between devices that have float64, and keeps its precision: `model.bfloat16()` must not round a
+        schedule."""
 
         def moved(tensor: Tensor) -> Tensor:
-            device = fn(tensor.new_empty(0, dtype=torch.float32)).device
-            return tensor if device.type == "mps" else tensor.to(device)
+            return tensor.to(float64_device(fn(tensor.new_empty(0, dtype=torch.float32)).device))
 
         return super()._apply(moved, recurse)

@@ -41,7 +41,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
 
     Raises UserError where there is no prediction or a number is not finite.
     """
-    probabilities = probabilities.double().cpu()
+    probabilities = probabilities.cpu().double()
     if len(probabilities) == 0 or not probabilities.isfinite().all():
         raise UserError("calibration needs at least one prediction, all of them finite")
     confidence, predicted = probabilities.max(1)
@@ -69,7 +69,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 100) -> float:
     """
     if len(logits) == 0 or not logits.isfinite().all():
         raise UserError("a temperature needs the logits of at least one image, all of them finite")
-    logits, labels = logits.detach().double().cpu(), labels.cpu()
+    logits, labels = logits.detach().cpu().double(), labels.cpu()
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     bound = math.log(20)
     optimizer = torch.optim.LBFGS([log_t], max_iter=steps, tolerance_grad=1e-9, line_search_fn="strong_wolfe")

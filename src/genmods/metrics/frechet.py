@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.devices import to_float64
 from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
 from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics
 
@@ -39,7 +40,7 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     """Unbiased squared MMD of features [N, D] and [M, D] with the cubic kernel; near 0, also below it, for one
     distribution.
     """
-    x, y = x.double(), y.double()
+    x, y = to_float64(x), to_float64(y)
     n, m, d = len(x), len(y), x.shape[1]
     if min(n, m) < 2:
         raise ValueError(f"the kernel distance needs at least 2 images on each side, got {n} and {m}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.devices import to_float64
 from genmods.metrics.base import Evidence, Figure, Findings, Metric
 
 
@@ -52,7 +53,7 @@ class NearestImages(Metric):
         distance, index = nearest(samples.flatten(1), points, min(self.k, len(points)))
         test = evidence.images("test")[: evidence.n].flatten(1)
         honest = nearest(test, points)[0][:, 0]
-        memorised = float((distance[:, 0] < honest.quantile(self.threshold)).double().mean())
+        memorised = float(to_float64(distance[:, 0] < honest.quantile(self.threshold)).mean())
         order = distance[:, 0].argsort()[: self.shown]
         picture = torch.cat([torch.cat([samples[i : i + 1], train[index[i]]]) for i in order.tolist()])
         ratio = float(distance[:, 0].median() / honest.median().clamp(min=1e-12))
@@ -70,7 +71,7 @@ def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k
     unit_train, unit_test = (torch.nn.functional.normalize(x.float(), dim=1) for x in (train, test))
     index = nearest(unit_test, unit_train, min(k, len(train)))[1]
     votes = torch.nn.functional.one_hot(labels[index], int(labels.max()) + 1).sum(dim=1)
-    return float((votes.argmax(dim=1) == answers).double().mean())
+    return float(to_float64(votes.argmax(dim=1) == answers).mean())
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.metrics.base import Evidence, Figure, Findings, Likelihood, Metric, count_name
 from genmods.metrics.neighbours import distances
@@ -20,7 +21,7 @@ from genmods.metrics.neighbours import distances
 
 def inception_score(probabilities: Tensor) -> float:
     """exp of the mean divergence of class probabilities [N, K] from their mean."""
-    p = probabilities.double()
+    p = to_float64(probabilities)
     return float((torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp())
 
 
@@ -35,7 +36,7 @@ def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
     """The part of `points` [N, D] inside the k-neighbour balls of `manifold` [M, D]."""
     radius = neighbour_distance(manifold, k)
     inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(1000)]
-    return float(torch.cat(inside).double().mean())
+    return float(to_float64(torch.cat(inside)).mean())
 
 
 @dataclass
@@ -103,7 +104,7 @@ def _mean_bits(evidence: Evidence, name: str, bits: Likelihood | None, count: in
     parts = []
     for chunk in chunks:
         with torch.no_grad():
-            parts.append(bits(test[chunk], chunk).double().cpu())
+            parts.append(bits(test[chunk], chunk).cpu().double())
         evidence.progress(len(parts), len(chunks))
     found = torch.cat(parts)
     value, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5

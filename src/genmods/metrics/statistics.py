@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.atomic import replacing
+from genmods.core.devices import to_float64
 
 
 class GaussianStatistics(NamedTuple):
@@ -25,7 +26,7 @@ def gaussian_statistics(features: Tensor) -> GaussianStatistics:
     """Statistics of features [N, D], N >= 2; raises ValueError below that."""
     if len(features) < 2:
         raise ValueError(f"a covariance needs at least 2 images, got {len(features)}")
-    features = features.double()
+    features = to_float64(features)
     mean = features.mean(dim=0)
     centred = features - mean
     return GaussianStatistics(len(features), mean, centred.T @ centred / (len(features) - 1))

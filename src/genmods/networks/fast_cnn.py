@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.devices import to_float64
 from genmods.networks.base import Network
 from genmods.networks.parts import require_classes
 
@@ -31,7 +32,7 @@ def whitening(images: Tensor, kernel: int, eps: float = 5e-4) -> tuple[Tensor, T
     which the patches hardly vary. Outputs of either half have mean zero and, for eps = 0, the identity as covariance.
     """
     channels = images.shape[1]
-    patches = F.unfold(images, kernel).mT.reshape(-1, channels * kernel**2).double()
+    patches = to_float64(F.unfold(images, kernel).mT.reshape(-1, channels * kernel**2))
     values, vectors = torch.linalg.eigh(torch.cov(patches.mT, correction=0))
     filters = ((values + eps).rsqrt() * vectors).mT.flip(0)
     bias = -filters @ patches.mean(0)

@@ -61,7 +61,7 @@ class PoissonNoise(Corruption):
             raise ValueError(f"peak must be above 0 photons, got {self.peak}")
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
-        rate = self.peak * (x.double().clamp(-1, 1) + 1).cpu() / 2
+        rate = self.peak * (x.cpu().double().clamp(-1, 1) + 1) / 2
         generator = torch.Generator()
         counts = [torch.poisson(r, generator=generator.manual_seed(int(k))) for r, k in zip(rate, keys, strict=True)]
         return (torch.stack(counts) * (2 / self.peak) - 1).to(x)

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.devices import float64_device, to_float64
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.grids import KarrasGrid
 from genmods.diffusion.noise import noise_stream
-from genmods.diffusion.process import NoiseProcess, per_sample, precise
+from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.restoration.corruption import Corruption, SaltAndPepper
@@ -37,7 +38,7 @@ CONDITION = 10.0
 def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
     """The times [B] at which σ_t/α_t of a process is `sigma` [B], clamped to its range."""
     low, high = process.log_snr_range
-    return process.time((-2 * precise(sigma).log()).clamp(low, high))
+    return process.time((-2 * to_float64(sigma).log()).clamp(low, high))
 
 
 def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
 
 def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
     """The noise levels [B]; raises UserError for invalid images or noise levels."""
-    levels = torch.as_tensor(sigma, dtype=torch.float64, device=y.device).expand(len(y))
+    levels = torch.as_tensor(sigma, dtype=torch.float64, device=float64_device(y.device)).expand(len(y))
     check_images(y, float(levels.min()))
     check_range(y, Identity(), float(levels.max()))
     return levels

@@ -17,6 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from genmods.core.devices import to_float64
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess
@@ -37,7 +38,7 @@ class Gaussian:
     @classmethod
     def fit(cls, images: Tensor) -> Gaussian:
         """The mean and the covariance of `images` [N, C, H, W], in float64."""
-        rows = images.double().flatten(1)
+        rows = to_float64(images).flatten(1)
         return cls(rows.mean(0).view(images.shape[1:]), torch.cov(rows.T))
 
     @cached_property

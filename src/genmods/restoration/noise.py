@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genmods.core.devices import to_float64
+
 NORMAL_MAD = 0.6745
 ENOUGH = 32
 
@@ -47,8 +49,8 @@ def _from_clipped_ground(image: Tensor) -> Tensor | None:
         return None
     for end in (-1.0, 1.0):
         saturated = image == end
-        share = F.avg_pool2d(saturated[None].double(), 5, 1, 2, count_include_pad=False)[0]
-        ground = ((share - 0.5).abs() < 0.2) & ~saturated
+        share = F.avg_pool2d(to_float64(saturated[None]), 5, 1, 2, count_include_pad=False)[0]
+        ground = ((share - 0.5).abs() < 0.2).to(image.device) & ~saturated
         if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2):  # clipping leaves as many as it takes
             return (image[ground] - end).abs().median() / NORMAL_MAD
     return None

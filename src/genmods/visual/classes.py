@@ -30,7 +30,7 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str] | None = None) -
 
     Numbers stand in the cells up to 25 classes. A class without images has an empty row.
     """
-    counts = counts.double().cpu()
+    counts = counts.cpu().double()
     classes = len(counts)
     names = [class_name(class_names, k) for k in range(classes)]
     share = 100 * counts / counts.sum(1, keepdim=True).clamp_min(1)

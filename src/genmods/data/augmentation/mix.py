@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.devices import float64_device, to_float64
 from genmods.data.augmentation.base import Augmentation, Batch, broadcast
 
 
@@ -70,12 +71,12 @@ def symmetric_beta(u: Tensor, alpha: float) -> Tensor:
     """
     if alpha <= 0:
         raise ValueError(f"alpha must be positive, not {alpha}")
-    distribution, points = _half_beta(alpha, u.device)
-    lower = torch.minimum(u, 1 - u).clamp(min=0)
-    right = torch.searchsorted(distribution, lower.double()).clamp(1, len(points) - 1)
+    distribution, points = _half_beta(alpha, float64_device(u.device))
+    lower = to_float64(torch.minimum(u, 1 - u).clamp(min=0))
+    right = torch.searchsorted(distribution, lower).clamp(1, len(points) - 1)
     low, high = distribution[right - 1], distribution[right]
     s = torch.lerp(points[right - 1], points[right], (lower - low) / (high - low))
-    x = s.pow(1 / min(alpha, 1)).float()
+    x = s.pow(1 / min(alpha, 1)).float().to(u.device)
     return torch.where(u < 0.5, x, 1 - x)
 
 

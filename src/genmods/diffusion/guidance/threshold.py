@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.devices import float64_device
 from genmods.diffusion.denoiser import DenoiserWrapper
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import per_sample
@@ -35,7 +36,8 @@ class Threshold(DenoiserWrapper):
         if self.quantile is None:
             x0 = estimate.x0.clamp(-1, 1)
         else:
-            extent = estimate.x0.flatten(1).abs().float().quantile(self.quantile, dim=1).clamp(min=1)
-            extent = per_sample(extent, x_t)
+            sizes = estimate.x0.flatten(1).abs().float()
+            sizes = sizes.to(float64_device(sizes.device))  # `quantile` computes ranks in float64
+            extent = per_sample(sizes.quantile(self.quantile, dim=1).clamp(min=1), x_t)
             x0 = estimate.x0.clamp(-extent, extent) / extent
         return consistent(self.process, x_t, x0, t)._replace(var_fraction=estimate.var_fraction)

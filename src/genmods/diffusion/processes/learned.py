@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genmods.diffusion.process import precise
+from genmods.core.devices import to_float64
 from genmods.diffusion.processes.variance_preserving import VariancePreservingProcess
 
 
@@ -72,7 +72,7 @@ class LearnedProcess(VariancePreservingProcess):
         return u, -self.log_snr_rate(u)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        return -self._gamma(precise(t))[0]
+        return -self._gamma(to_float64(t))[0]
 
     def log_snr_rate(self, t: Tensor) -> Tensor:
-        return -self._gamma(precise(t))[1]
+        return -self._gamma(to_float64(t))[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
+from genmods.core.devices import to_float64
+from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess
 
 
 class RectifiedProcess(NoiseProcess):
@@ -26,16 +27,16 @@ class RectifiedProcess(NoiseProcess):
         self.t_max = t_max
 
     def alpha(self, t: Tensor) -> Tensor:
-        return 1 - precise(t)
+        return 1 - to_float64(t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        return precise(t)
+        return to_float64(t)
 
     def alpha_rate(self, t: Tensor) -> Tensor:
-        return -torch.ones_like(precise(t))
+        return -torch.ones_like(to_float64(t))
 
     def sigma_rate(self, t: Tensor) -> Tensor:
-        return torch.ones_like(precise(t))
+        return torch.ones_like(to_float64(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return torch.sigmoid(-precise(log_snr) / 2)
+        return torch.sigmoid(-to_float64(log_snr) / 2)

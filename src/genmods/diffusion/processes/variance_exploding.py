@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from genmods.diffusion.process import NoiseProcess, precise
+from genmods.core.devices import to_float64
+from genmods.diffusion.process import NoiseProcess
 
 
 def _check(sigma_min: float, sigma_max: float) -> None:
@@ -19,10 +20,10 @@ def _check(sigma_min: float, sigma_max: float) -> None:
 
 class _ExplodingProcess(NoiseProcess):
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.ones_like(precise(t))
+        return torch.ones_like(to_float64(t))
 
     def alpha_rate(self, t: Tensor) -> Tensor:
-        return torch.zeros_like(precise(t))
+        return torch.zeros_like(to_float64(t))
 
 
 class VarianceExplodingProcess(_ExplodingProcess):
@@ -43,13 +44,13 @@ class VarianceExplodingProcess(_ExplodingProcess):
         self.t_min_trained = math.log(2) / self.growth
 
     def sigma(self, t: Tensor) -> Tensor:
-        return self.sigma_min * torch.sqrt(torch.expm1(self.growth * precise(t)))
+        return self.sigma_min * torch.sqrt(torch.expm1(self.growth * to_float64(t)))
 
     def sigma_rate(self, t: Tensor) -> Tensor:
-        return self.sigma_min**2 * self.growth / 2 * torch.exp(self.growth * precise(t)) / self.sigma(t)
+        return self.sigma_min**2 * self.growth / 2 * torch.exp(self.growth * to_float64(t)) / self.sigma(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return torch.log1p(torch.exp(-precise(log_snr)) / self.sigma_min**2) / self.growth
+        return torch.log1p(torch.exp(-to_float64(log_snr)) / self.sigma_min**2) / self.growth
 
 
 class EDMProcess(_ExplodingProcess):
@@ -69,13 +70,13 @@ class EDMProcess(_ExplodingProcess):
         self.t_min_trained, self.t_max, self.rho = sigma_min, sigma_max, rho
 
     def sigma(self, t: Tensor) -> Tensor:
-        return precise(t)
+        return to_float64(t)
 
     def sigma_rate(self, t: Tensor) -> Tensor:
-        return torch.ones_like(precise(t))
+        return torch.ones_like(to_float64(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return torch.exp(-precise(log_snr) / 2)
+        return torch.exp(-to_float64(log_snr) / 2)
 
     def default_grid(self, steps: int) -> Tensor:
         ends = self.t_max ** (1 / self.rho), self.t_min_trained ** (1 / self.rho)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, precise
+from genmods.core.devices import to_float64
+from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess
 
 MAX_BETA = 0.999
 """The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
@@ -41,29 +42,29 @@ class VariancePreservingProcess(NoiseProcess):
         return self.integral(t), self.rate(t)
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-self.integral(precise(t)) / 2)
+        return torch.exp(-self.integral(to_float64(t)) / 2)
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self.integral(precise(t))))
+        return torch.sqrt(-torch.expm1(-self.integral(to_float64(t))))
 
     def alpha_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self.integral_and_rate(precise(t))
+        integral, rate = self.integral_and_rate(to_float64(t))
         return -rate / 2 * torch.exp(-integral / 2)
 
     def sigma_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self.integral_and_rate(precise(t))
+        integral, rate = self.integral_and_rate(to_float64(t))
         return rate / 2 * torch.exp(-integral) / torch.sqrt(-torch.expm1(-integral))
 
     def log_snr(self, t: Tensor) -> Tensor:
-        integral = self.integral(precise(t))
+        integral = self.integral(to_float64(t))
         return -integral - torch.log(-torch.expm1(-integral))
 
     def log_snr_rate(self, t: Tensor) -> Tensor:
-        integral, rate = self.integral_and_rate(precise(t))
+        integral, rate = self.integral_and_rate(to_float64(t))
         return rate / torch.expm1(-integral)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return self.inverse(softplus(-precise(log_snr), threshold=100.0))
+        return self.inverse(softplus(-to_float64(log_snr), threshold=100.0))
 
 
 class Rate:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.devices import float64_device
 from genmods.core.progress import Progress
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.grids import Grid, time_grid
@@ -89,7 +90,7 @@ def walk(
     step: Step, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
 ) -> Tensor:
     """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]` by `step`, `grid` float64 [N + 1]."""
-    state = SamplerState(denoiser, grid if x.device.type == "mps" else grid.to(x.device), noise)
+    state = SamplerState(denoiser, grid.to(float64_device(x.device)), noise)
     for i in range(len(grid) - 1):
         x = step(state, x, i)
         state.history.pop(i - MEMORY, None)
