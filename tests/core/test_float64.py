@@ -2,15 +2,24 @@
 
 from copy import deepcopy
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from genmods import create
+from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.config.builtins import BUILTINS
 from genmods.core.devices import float64_device, has_float64, to_float64
+from genmods.data.augmentation.mix import symmetric_beta
 from genmods.diffusion import Denoiser, DiffusionLoss, likelihood, noise_stream
 from genmods.diffusion.guidance import ClassifierGuidance, Interval, Threshold
+from genmods.metrics.calibration import fit_temperature
+from genmods.metrics.frechet import frechet_distance, kernel_distance
+from genmods.metrics.neighbours import knn_accuracy
+from genmods.metrics.scores import coverage, inception_score
+from genmods.metrics.statistics import gaussian_statistics
+from genmods.networks.fast_cnn import whitening
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.restore import restore
 from support import no_float64
@@ -47,7 +56,7 @@ def noise(place):
 
 
 def prior(place):
-    return place(denoiser()).given({})
+    return place(denoiser()).conditioned({})
 
 
 def on_both(run):
@@ -107,7 +116,7 @@ def test_the_loss_of_a_learned_variance():
 )
 def test_sampling(process, sampler):
     def sample(place):
-        model = place(denoiser(process)).given({"label": place(torch.tensor([0, 2]))})
+        model = place(denoiser(process)).conditioned({"label": place(torch.tensor([0, 2]))})
         return create("sampler", sampler, steps=4).sample(model, noise(place))
 
     on_both(sample)
@@ -122,11 +131,20 @@ def test_predictions_and_discrete_levels(prediction):
     on_both(sample)
 
 
-def test_likelihoods():
-    for settings, draws in (({}, 2), ({"process": "learned"}, 2), ({"steps": 5}, None)):
-        bound = lambda place, s=settings, n=draws: likelihood.vlb(place(denoiser(**s)), place(images()), draws=n).total  # noqa: E731
-        assert on_both(bound).dtype == torch.float64
-    on_both(lambda place: likelihood.ode(place(denoiser()), place(images()), steps=1, indices=place(torch.arange(2))))
+@pytest.mark.parametrize(("settings", "times"), [({}, 2), ({"process": "learned"}, 2), ({"steps": 5}, None)])
+def test_the_likelihood_bound(settings, times):
+    def bound(place):
+        return likelihood.bound_bits_per_dim(place(denoiser(**settings)), place(images()), num_times=times).total
+
+    assert on_both(bound).dtype == torch.float64
+
+
+def test_the_likelihood_by_the_flow():
+    def bits(place):
+        indices = place(torch.arange(2))
+        return likelihood.flow_bits_per_dim(place(denoiser()), place(images()), steps=1, indices=indices)
+
+    on_both(bits)
 
 
 GUIDES = {
@@ -181,6 +199,43 @@ def test_denoising(corruption):
 def test_noise_levels_and_draws():
     def drawn(place):
         model, y = prior(place), place(images())
-        return denoise_samples(y, model, noise_level(y, model), samples=2) + denoise(y, model, 0.2)
+        few = create("sampler", "dpmpp_2m_sde", steps=3)
+        return denoise_samples(y, model, noise_level(y, model), samples=2, sampler=few) + denoise(y, model, 0.2)
 
     on_both(drawn)
+
+
+def test_metrics_and_what_is_fitted():
+    features = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+
+    def found(place):
+        some, labels = place(features), place(torch.arange(40) % 3)
+        statistics = gaussian_statistics(some)
+        values = [
+            frechet_distance(statistics, gaussian_statistics(some + 1)),
+            kernel_distance(some, some + 1),
+            inception_score(some.softmax(1)),
+            coverage(some, some + 0.1),
+            knn_accuracy(some, labels, some + 0.1, labels),
+            fit_temperature(some, labels),
+        ]
+        filters, bias = whitening(place(images()), 2)
+        return torch.cat([torch.tensor(values), filters.abs().sum().cpu()[None], bias.abs().sum().cpu()[None]])
+
+    on_both(found)
+
+
+def test_mixed_images():
+    on_both(lambda place: symmetric_beta(place(torch.tensor([0.1, 0.5, 0.9])), 0.4))
+
+
+def test_the_loss_by_noise_level():
+    loss = DiffusionLoss()(denoiser(), images())
+
+    def sums(place):
+        callback = LossByNoise()
+        moved = loss._replace(error=place(loss.error), log_snr=place(loss.log_snr))
+        callback.on_train_batch_end(None, SimpleNamespace(last_loss=moved))
+        return callback._sums
+
+    assert on_both(sums).dtype == torch.float64
