@@ -16,11 +16,25 @@ from genmods.networks.resnet import ResNet, WideResNet
 def test_is_torchvisions_net_with_its_weights(name, blocks, block):
     torch.manual_seed(0)
     reference = getattr(models, name)(num_classes=5).eval()
-    network = ResNet(blocks=blocks, block=block, stem="large", in_channels=3, num_classes=5).eval()
+    network = ResNet(blocks=blocks, block=block, stem="large", shortcut="strided", in_channels=3, num_classes=5).eval()
     network.load_state_dict(reference.state_dict())
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(x), reference(x), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_a_pooled_shortcut_is_the_mean_of_four_pixels_in_the_strided_ones_weights(block):
+    torch.manual_seed(0)
+    pooled, strided = (ResNet(width=8, blocks=(1, 1), block=block, shortcut=kind) for kind in ("pooled", "strided"))
+    pooled.load_state_dict(strided.state_dict())
+    averaging, picking = pooled.layer2[0].downsample.eval(), strided.layer2[0].downsample.eval()
+    x = torch.randn(2, averaging[1].in_channels, 7, 6)
+    means = torch.stack([x[:, :, i : i + 2].mean(2) for i in range(0, 7, 2)], 2)
+    means = torch.stack([means[..., j : j + 2].mean(3) for j in range(0, 6, 2)], 3)
+    expected = picking(means.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    torch.testing.assert_close(averaging(x), expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(averaging(x), picking(x), atol=1e-2)
 
 
 def test_blocks_start_as_the_identity():
@@ -39,6 +53,7 @@ def test_wide_resnet_has_the_papers_parameter_count(depth, widen, millions):
 NETWORKS = [
     lambda **facts: ResNet(width=8, blocks=(1, 1), drop_path=0.2, dropout=0.1, **facts),
     lambda **facts: ResNet(width=4, blocks=(1, 1), block="bottleneck", **facts),
+    lambda **facts: ResNet(width=16, blocks=(1, 1), shortcut="strided", **facts),
     lambda **facts: WideResNet(10, 1, dropout=0.1, **facts),
 ]
 

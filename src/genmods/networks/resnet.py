@@ -4,10 +4,15 @@
 whose parameters are named as torchvision names them; `WideResNet` is the pre-activation net (Zagoruyko and Komodakis,
 2016). The stem is a 3x3 convolution at full resolution, for images of 8 to 64 pixels; a large stem (7x7, stride 2,
 pooling) serves more.
+
+Where the resolution halves, the shortcut averages 2x2 pixels before its 1x1 convolution (ResNet-D: He et al., "Bag of
+tricks for image classification with convolutional neural networks", CVPR 2019). The original's strided 1x1 convolution
+reads one pixel of four, and on few channels the CPU's library cannot train it (see `genmods.networks.layout`).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import torch.nn.functional as F
@@ -16,15 +21,26 @@ from torch import Tensor, nn
 from genmods.networks.base import Network
 from genmods.networks.parts import DropPath, drop_rates, init_he, require_classes
 
+ShortcutName = Literal["pooled", "strided"]
+
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+def _pool(stride: int) -> nn.Module:
+    """Mean over `stride` x `stride` pixels, [B, C, H, W] -> [B, C, H', W'], H' = ceil(H / stride)."""
+    return nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int, kind: ShortcutName) -> nn.Sequential | None:
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+    pooled = stride > 1 and kind == "pooled"
+    layers = OrderedDict[str, nn.Module](pool=_pool(stride)) if pooled else OrderedDict[str, nn.Module]()
+    layers["0"] = _conv(in_channels, out_channels, 1, 1 if pooled else stride)  # the names of torchvision
+    layers["1"] = nn.BatchNorm2d(out_channels)
+    return nn.Sequential(layers)
 
 
 class BasicBlock(nn.Module):
@@ -32,11 +48,11 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float, shortcut: ShortcutName) -> None:
         super().__init__()
         self.conv1, self.bn1 = _conv(in_channels, width, 3, stride), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3), nn.BatchNorm2d(width)
-        self.downsample = _shortcut(in_channels, width, stride)
+        self.downsample = _shortcut(in_channels, width, stride, shortcut)
         self.drop_path = DropPath(drop_path)
         nn.init.zeros_(self.bn2.weight)  # each block starts as the identity (Goyal et al., 2017)
 
@@ -51,13 +67,13 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, drop_path: float, shortcut: ShortcutName) -> None:
         super().__init__()
         out_channels = self.expansion * width
         self.conv1, self.bn1 = _conv(in_channels, width, 1), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = _conv(width, width, 3, stride), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = _conv(width, out_channels, 1), nn.BatchNorm2d(out_channels)
-        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.downsample = _shortcut(in_channels, out_channels, stride, shortcut)
         self.drop_path = DropPath(drop_path)
         nn.init.zeros_(self.bn3.weight)
 
@@ -73,8 +89,9 @@ class ResNet(Network):
 
     `width`: channels of the first stage, doubled in each later one; `blocks`: residual blocks in each stage; `block`:
     basic or bottleneck (ResNet-50 is `blocks: [3, 4, 6, 3]` with bottlenecks); `stem`: small (3x3) or large (7x7,
-    stride 2, pooling); `dropout`: before the head; `drop_path`: stochastic depth of the last block, rising linearly
-    from 0.
+    stride 2, pooling); `shortcut`: pooled (ResNet-D) or strided, as in the networks of torchvision, whose weights
+    `shortcut="strided", stem="large"` takes; `dropout`: before the head; `drop_path`: stochastic depth of the last
+    block, rising linearly from 0.
     """
 
     def __init__(
@@ -83,6 +100,7 @@ class ResNet(Network):
         blocks: tuple[int, ...] = (2, 2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
         stem: Literal["small", "large"] = "small",
+        shortcut: ShortcutName = "pooled",
         dropout: float = 0.0,
         drop_path: float = 0.0,
         in_channels: int = 1,
@@ -101,7 +119,7 @@ class ResNet(Network):
         for i, (stage, depth) in enumerate(zip(self.stages, blocks, strict=True)):
             layers = []
             for j in range(depth):
-                layers.append(kind(channels, width * 2**i, 2 if i > 0 and j == 0 else 1, next(rates)))
+                layers.append(kind(channels, width * 2**i, 2 if i > 0 and j == 0 else 1, next(rates), shortcut))
                 channels = width * 2**i * kind.expansion
             self.add_module(stage, nn.Sequential(*layers))
         self.dropout = nn.Dropout(dropout)

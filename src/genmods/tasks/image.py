@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genmods.networks.base import Network
+from genmods.networks.layout import memory_format
 from genmods.tasks.base import Task, dry_run
 
 
@@ -24,7 +25,8 @@ class ImageTask(Task):
         self, network: Network, outputs: int | None, in_channels: int, image_size: int, mean: float, std: float
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # a CPU is 1.2 to 1.7 times as fast
+        self.layout = memory_format(network)
+        self.network = network.to(memory_format=self.layout)
         self.mean, self.std = mean, std
         self.image_shape = (in_channels, image_size, image_size)
         shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
@@ -34,7 +36,7 @@ class ImageTask(Task):
 
     def normalised(self, images: Tensor) -> Tensor:
         """`images` [B, C, H, W] in [-1, 1] as the network sees them."""
-        return (images - self.mean) / self.std
+        return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
         """The network's numbers [B, K] for `images` [B, C, H, W] in [-1, 1]."""
