@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     model, classifier = folders.load(options.ckpt_path), folders.load(options.classifier)
     labels = torch.arange(options.n) % model.num_classes
-    samples = model.sample(options.n, labels=labels, seed=1)
+    samples = model.sample(options.n, condition={"label": labels}, seed=1)
     recognised = classifier.probabilities(samples).argmax(1) == labels
     recipe = folders.recipe_of(files.load(folders.find_checkpoint(options.ckpt_path)))
     data = build_data(recipe)

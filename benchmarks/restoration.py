@@ -84,7 +84,8 @@ class Bench:
         if options.ckpt_path != "gaussian":
             model = folders.load(options.ckpt_path).requires_grad_(False)
             if options.precision == "bf16":
-                model.denoiser.network.forward = torch.autocast("cpu", torch.bfloat16)(model.denoiser.network.forward)
+                network = model.diffusion_model().denoiser.network
+                network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)
         self.prior = Prior.of(model)
         if options.classifier is None:
             self.features: Features = pixel_features()

@@ -15,6 +15,7 @@ ROOT = Path(genmods.__file__).parent
 FLOORS = (
     ("__init__", "core"),
     ("config", "data", "diffusion", "networks", "optim", "tracking"),
+    ("models",),
     ("metrics", "report", "restoration"),
     ("tasks", "visual"),
     ("callbacks",),
@@ -22,7 +23,8 @@ FLOORS = (
     ("cli",),
     ("__main__",),
 )
-WITHOUT_LIGHTNING = {"core", "config", "diffusion", "networks", "optim", "metrics", "report", "restoration", "visual"}
+WITHOUT_LIGHTNING = {"core", "config", "diffusion", "networks", "optim", "models", "metrics", "report", "restoration"}
+WITHOUT_LIGHTNING |= {"visual"}
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 FILES = {
     ".".join(["genmods", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path

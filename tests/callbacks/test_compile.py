@@ -44,7 +44,7 @@ def test_network_is_compiled_in_place(graphs):
     losses = []
     for module in (eager, compiled):
         torch.manual_seed(1)
-        loss = module.loss(module.denoiser, batch["image"]).per_sample.mean()
+        loss = module.loss(module.model.denoiser, batch["image"]).per_sample.mean()
         loss.backward()
         losses.append(loss.detach())
     assert len(graphs) >= 1

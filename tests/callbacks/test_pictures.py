@@ -17,6 +17,7 @@ from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
 from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_shared, sample_table
+from genmods.callbacks.shared import LastResult
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
 from genmods.config.build import create
 from genmods.core.errors import UserError
@@ -148,19 +149,16 @@ def test_loss_by_noise_is_the_mean_of_each_bin(tmp_path):
     series = read_series(tmp_path / "metrics.csv")
     assert series["noise/loss_0"][-1][1] == pytest.approx(content["history"][-1]["loss"][0], rel=1e-6)
 
-    class Loss:
-        log_snr, error = torch.tensor([100.0, 3.0, -1.0, -9.0]), torch.tensor([1.0, 3.0, 5.0, 7.0])
-
-    task.last_loss = Loss
-    callback.on_train_batch_end(None, task)
+    outputs = {"log_snr": torch.tensor([100.0, 3.0, -1.0, -9.0]), "error": torch.tensor([1.0, 3.0, 5.0, 7.0])}
+    callback.on_train_batch_end(None, task, outputs)
     assert callback._sums.tolist() == [[4, 0, 5, 7], [2, 0, 1, 1]]
 
 
 def test_confusion_and_worst_images_of_a_classifier(tmp_path):
-    task = classification()
-    fit(tmp_path, task, [Mistakes(shown=5), FeatureMaps(layers=1, channels=6)])
+    last = LastResult()
+    fit(tmp_path, classification(), [Mistakes(shown=5), FeatureMaps(layers=1, channels=6), last])
     content = json.loads((tmp_path / "confusion.json").read_text())
-    assert content["counts"] == task.confusion_counts.tolist() and content["step"] == 4
+    assert content["counts"] == last.result.counts.tolist() and content["step"] == 4
     assert names(tmp_path) == ["features_000002.png", "features_000004.png", "worst_000002.png", "worst_000004.png"]
 
 
@@ -169,8 +167,9 @@ def test_the_worst_images_are_those_of_the_answers_that_count(tmp_path, monkeypa
     torch.manual_seed(0)
     task, tables = ClassificationTask(TinyClassifier(), augment_test="flip_shift", image_size=8), {}
     monkeypatch.setattr(Logbook, "rows", lambda self, key, columns, rows: tables.update({key: rows}))
-    data = fit(tmp_path, task, [Mistakes(shown=100)]).datamodule
-    scores, labels, index = task.answered
+    last = LastResult()
+    data = fit(tmp_path, task, [Mistakes(shown=100), last]).datamodule
+    scores, labels, index = last.result.scores, last.result.labels, last.result.index
     losses = torch.nn.functional.nll_loss(scores, labels, reduction="none")
     order = losses.argsort(descending=True)[:100].tolist()
     for (image, true, said, loss), i in zip(tables["val/worst"], order, strict=True):
@@ -192,9 +191,9 @@ def test_the_likelihood_is_that_of_the_averaged_weights(tmp_path):
     found = read_series(tmp_path / "metrics.csv")["val/bpd"][-1][1]
     images = to_float(trainer.datamodule.splits["val"].pixels[:8], 17)
     with torch.no_grad():
-        raw = task.bits(images).total.mean().item()
+        raw = task.likelihood().bound(images).mean().item()
         with ema.weights(task, averaged=True):
-            averaged = task.bits(images).total.mean().item()
+            averaged = task.likelihood().bound(images).mean().item()
     assert found == pytest.approx(averaged, rel=1e-5) and found != pytest.approx(raw, rel=1e-5)
 
 
@@ -210,8 +209,9 @@ def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
 
 def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_model():
     task, strip, asked = diffusion().eval(), DenoiseStrip(sigmas=(0.01, 50.0)), []
-    strip.images, strip.labels = torch.rand(3, 1, 8, 8) * 2 - 1, torch.tensor([0, 4, 9])
-    denoise, told = task.denoise, []
+    strip.batch = {"image": torch.rand(3, 1, 8, 8) * 2 - 1, "label": torch.tensor([0, 4, 9])}
+    model = task.diffusion_model()
+    denoise, told = model.denoise, []
 
     class Watched(DenoiserWrapper):
         def __call__(self, x, t):
@@ -222,25 +222,25 @@ def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_mode
         told.append(cond)
         return Watched(denoise(cond))
 
-    task.denoise = watched
+    model.denoise = watched
     with torch.no_grad():
-        assert len(strip.columns(task)) == 5
-    highest, level = task.process.log_snr_range[1], -2 * math.log(2 * 50 / 255)
+        assert len(strip.columns(model, strip.batch["image"])) == 5
+    highest, level = model.process.log_snr_range[1], -2 * math.log(2 * 50 / 255)
     torch.testing.assert_close(torch.stack(asked), torch.tensor([[highest] * 3, [level] * 3]).double())
-    assert [list(cond) for cond in told] == [["label"]] and torch.equal(told[0]["label"], strip.labels)
+    assert [list(cond) for cond in told] == [["label"]] and torch.equal(told[0]["label"], strip.batch["label"])
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "ddpm"])
 def test_function_evaluations_are_counted(sampler):
     task = diffusion()
-    task.sampler = create("sampler", sampler, steps=5)
+    task.model.sampler = create("sampler", sampler, steps=5)
     assert evaluations(task) == (9 if sampler == "heun" else 5)
 
 
 def test_a_table_of_samples_tells_how_they_were_made():
     task = diffusion()
     key, columns, rows = sample_table(task, task.sample(3), step=7, seed=2)
-    assert key in TABLES and columns == ["step", "seed", "number", "class", "sampler", "NFE", "image"]
+    assert key in TABLES and columns == ["step", "seed", "number", "condition", "sampler", "NFE", "image"]
     assert [row[:-1] for row in rows] == [[7, 2, i, str(i), "DDIM", 4] for i in range(3)]
 
 

@@ -87,8 +87,8 @@ FAULTS = {
     "no batch": ("batch_size: 128", "batch_size: 0", "8: data.batch_size: batch_size must be at least 1, not 0"),
     "share above 1": (
         "  prediction: v",
-        "  prediction: v\n  label_drop: 2",
-        "7: task.label_drop: label_drop must lie in [0, 1]",
+        "  prediction: v\n  conditioning: {name: class_labels, drop: 2}",
+        "7: task.conditioning.drop: drop must be in [0, 1], got 2",
     ),
     "negative seed": ("seed: 7", "seed: -7", "1: seed: expected an int from 0 to"),
     "word for a seed": ("seed: 7", "seed: seven", "1: seed: expected an int, got the text 'seven'"),

@@ -10,6 +10,7 @@ from genmods.config.build import create
 from genmods.config.builtins import BUILTINS
 from genmods.data.images import to_uint8
 from genmods.diffusion import DDIMSampler
+from genmods.diffusion.conditioning import Unconditional
 from genmods.diffusion.processes.rectified import RectifiedProcess
 from genmods.diffusion.processes.variance_preserving import CosineProcess
 from genmods.networks.autoencoder import Autoencoder
@@ -103,8 +104,13 @@ def test_images_of_a_larger_run_before_are_gone(tmp_path, served):
 def test_a_label_is_a_name_or_a_number(tmp_path, served, label, number):
     assert generate(tmp_path, "--n", "3", "--label", label) == 0
     found = arrays(tmp_path)
-    assert found["labels"].tolist() == [number] * 3
+    assert found["label"].tolist() == [number] * 3
     assert [int(image.mean()) for image in found["images"]] == [(0, 128, 255)[number]] * 3
+
+
+def test_a_list_of_values_is_dealt_out(tmp_path, served):
+    assert generate(tmp_path, "--n", "4", "--condition", "label=[7, coat]") == 0
+    assert arrays(tmp_path)["label"].tolist() == [2, 0, 2, 0]
 
 
 @pytest.mark.parametrize("name", BUILTINS["sampler"])
@@ -136,7 +142,7 @@ def test_guidance_goes_beyond_the_condition(tmp_path, served):
 def company(monkeypatch):
     """A model without labels, a worse one, one of another size, and classifiers of brightness and of another size."""
     torch.manual_seed(0)
-    free = shades(process=RectifiedProcess(), prediction="flow", conditioning="none")
+    free = shades(process=RectifiedProcess(), prediction="flow", conditioning=Unconditional())
     bright = ClassificationTask(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
     tasks = {
         "run": free,
@@ -191,7 +197,7 @@ def test_a_worse_model_is_moved_away_from(tmp_path, company):
         (["--ckpt_path", "latents", "--threshold", "0.9"], "--threshold: it takes pixels"),
         (["--interval", "3", "1"], "--interval 3.0 1.0: of sigma/alpha, 0 <= LO < HI"),
         (["--threshold", "2"], "--threshold 2.0: "),
-        (["--label", "coat"], "the model's classes are none"),
+        (["--label", "coat"], "condition 'label': the model is not conditioned on anything"),
     ],
 )
 def test_guides_that_do_not_fit(tmp_path, company, capsys, options, line):
@@ -212,15 +218,18 @@ def test_an_autoencoder_generates_too(tmp_path, served):
     assert generate(tmp_path, "--n", "3", "--seed", "2") == 0
     expected = to_uint8(task.sample(3, seed=2)).permute(0, 2, 3, 1).numpy()
     found = arrays(tmp_path)
-    assert np.array_equal(found["images"], expected) and "labels" not in found
+    assert np.array_equal(found["images"], expected) and "label" not in found
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--label", "hat"], "--label hat: the model's classes are coat, shoe, 7"),
-        (["--label", "3"], "--label 3: the model's classes are coat, shoe, 7"),
-        (["--label", "-1"], "--label"),
+        (["--label", "hat"], "condition label=hat: the classes are coat, shoe, 7"),
+        (["--label", "3"], "condition label=3: the classes are coat, shoe, 7"),
+        (["--condition", "coat"], "--condition coat: expected NAME=VALUE"),
+        (["--condition", "colour=red"], "condition 'colour': the model is conditioned on label"),
+        (["--condition", "label=[]"], "at least 1"),
+        (["--condition", "label=[0"], "condition label=[0: the classes are coat, shoe, 7"),
         (["--n", "0"], "--n 0"),
         (["--n", "many"], "--n"),
         (["--batch_size", "0"], "--batch_size 0"),
@@ -239,7 +248,10 @@ def test_mistakes_are_one_line(tmp_path, served, capsys, options, line):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("option", [["--label", "1"], ["--guidance", "2"], ["--sampler", "ddim"], ["--steps", "4"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--label", "1"], ["--condition", "label=1"], ["--guidance", "2"], ["--sampler", "ddim"], ["--steps", "4"]],
+)
 def test_settings_that_a_model_does_not_have(tmp_path, served, capsys, option):
     served(VAETask(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6))
     assert generate(tmp_path, *option) == 2
@@ -265,7 +277,7 @@ def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):
 def test_a_model_that_makes_no_images(tmp_path, served, capsys):
     served(ClassificationTask(CNN(layers=("conv 4", "avgpool")), image_size=6))
     assert generate(tmp_path) == 2
-    assert capsys.readouterr().err.strip() == "--ckpt_path run: a ClassificationTask generates no images"
+    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a generative model, got ClassificationTask"
 
 
 def test_no_such_run(tmp_path, capsys):

@@ -33,7 +33,7 @@ def test_networks_run_in_bfloat16():
 def test_outermost_networks():
     module = task()
     module.other = create("network", "cnn")
-    assert outermost_networks(module) == [module.denoiser.network, module.other]
+    assert outermost_networks(module) == [module.model.denoiser.network, module.other]
     nested = create("network", "cnn")
     nested.inner = create("network", "cnn")
     assert outermost_networks(torch.nn.Sequential(nested)) == [nested]

@@ -14,6 +14,8 @@ from genmods.cli.mask_option import parse_hole
 from genmods.cli.restoration_io import part, sampling_method
 from genmods.data.files import Picture, read_image, write_image
 from genmods.diffusion import CosineProcess
+from genmods.diffusion.conditioning import ClassLabels
+from genmods.diffusion.latents import LatentSpace
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.operators import GaussianBlur
 from genmods.runs import folders
@@ -22,15 +24,18 @@ from genmods.runs import folders
 class Model:
     """What a trained diffusion task has, over smooth Gaussian images of `channels` x 8 x 8."""
 
-    device, conditioning, codec, num_classes, class_names = torch.device("cpu"), "class", None, 2, ["coat", "shoe"]
-    labelled = True
+    device, dtype = torch.device("cpu"), None
 
     def __init__(self, channels=1):
         place = torch.arange(8, dtype=torch.float64)
         near = torch.exp(-((place[:, None] - place) ** 2) / 8)
         cov = 0.2 * torch.kron(torch.eye(channels, dtype=torch.float64), torch.kron(near, near))
         self.gaussian = Gaussian(torch.zeros(channels, 8, 8, dtype=torch.float64), cov + 1e-3 * torch.eye(len(cov)))
-        self.image_shape, self.denoiser, self.process = (channels, 8, 8), self, CosineProcess()
+        self.image_shape, self.process = (channels, 8, 8), CosineProcess()
+        self.conditioning, self.latents = ClassLabels(num_classes=2, class_names=["coat", "shoe"]), LatentSpace()
+
+    def diffusion_model(self):
+        return self
 
     def denoise(self, cond):
         return self.gaussian.denoise(self.process)
@@ -305,4 +310,4 @@ def test_a_model_that_is_no_diffusion_model(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(folders, "load", lambda path: object())
     write_image(tmp_path / "a.png", picture(1, 8, 8))
     assert call("denoise", tmp_path / "a.png", tmp_path / "out") == 2
-    assert "needs a diffusion model" in capsys.readouterr().err
+    assert "requires a diffusion model" in capsys.readouterr().err

@@ -3,15 +3,14 @@
 import torch
 
 from genmods.cli import summary
-from genmods.networks.cnn import CNN
-from genmods.tasks.classification import ClassificationTask
+from genmods.metrics.classification import Classification
 
 
 def test_table_by_class(capsys):
     counts = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-    task = ClassificationTask(CNN(["linear 4"], num_classes=3), num_classes=3, class_names=["coat", "shoe", "bag"])
-    task.confusion_counts = counts
-    summary.figures(task, {"test/acc": 5 / 6})
+    nothing = torch.empty(0)
+    result = Classification(["coat", "shoe", "bag"], counts, nothing, nothing, nothing, 1.0)
+    summary.figures({"test/acc": 5 / 6}, result)
     figure, _, header, *rows = capsys.readouterr().out.splitlines()
     assert figure.split() == ["test/acc", "0.833333"]
     assert header.split() == ["class", "images", "correct", "accuracy"]

@@ -95,7 +95,8 @@ def test_latents_have_unit_size_in_every_part_of_the_task(path):
     facts = {"image_size": 8, "sigma_data": 0.6, "in_channels": 1}
     for size, more in ((0.6, []), (1.0, [codec])):
         task = build(load(path, [*overrides, *more]).task, facts)
-        assert {task.denoiser.sigma_data, task.denoiser.prediction.sigma_data, task.loss.weighting.sigma_data} == {size}
+        denoiser = task.model.denoiser
+        assert {denoiser.sigma_data, denoiser.prediction.sigma_data, task.loss.weighting.sigma_data} == {size}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_part_of_an_earlier_run_is_injected(path):
     asked = []
     network = create("network", "unet", width=8, multipliers=[1])
     task = build(recipe.task, {}, lambda slot: asked.append(slot) or network)
-    assert task.denoiser.network is network and asked == [recipe.task.given["network"]]
+    assert task.model.denoiser.network is network and asked == [recipe.task.given["network"]]
     with pytest.raises(RecipeError, match="no earlier run"):
         build(recipe.task)
 

@@ -1,5 +1,7 @@
 """Inception score, precision and recall, neighbours and clustering on sets with known answers."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -24,6 +26,7 @@ from genmods.metrics.scores import (
     inception_score,
     neighbour_distance,
 )
+from genmods.networks.base import Network
 
 
 def test_inception_score_ends():
@@ -112,7 +115,8 @@ def test_purity_counts_the_majority():
 
 def test_bits_interval_over_images():
     test = torch.zeros(50, 1, 2, 2)
-    evidence = Evidence(test=test, bits=lambda x, i: i.double(), flow_bits=lambda x, i: 2 * i.double())
+    likelihood = SimpleNamespace(bound=lambda x, i: i.double(), flow=lambda x, i: 2 * i.double())
+    evidence = Evidence(test=test, likelihood=likelihood)
     (figure,) = BitsPerDimension(batch_size=7)(evidence).figures
     assert figure.name == "bpd" and figure.value == pytest.approx(24.5)
     (flow,) = FlowBitsPerDimension(images=11)(evidence).figures
@@ -126,7 +130,7 @@ def test_missing_evidence_is_one_clear_line():
             metric(Evidence())
 
 
-class Tiny(torch.nn.Module):
+class Tiny(Network):
     def __init__(self):
         super().__init__()
         self.head = torch.nn.Linear(4, 2)

@@ -18,7 +18,7 @@ task:
   process: cosine
   prediction: v
   sampler: lazy
-  conditioning: none
+  conditioning: unconditional
 data: {name: stripes, count: 32, batch_size: 8}
 trainer: {max_steps: 1}
 """
@@ -32,7 +32,7 @@ for overrides in sys.argv[2:]:
         recipe = load(sys.argv[1], overrides.split())
         data = build(recipe.data)
         task = build(recipe.task, data.facts())
-        print(type(task.denoiser.network).__name__, task.sampler.steps, data.facts()["image_size"])
+        print(type(task.model.denoiser.network).__name__, task.model.sampler.steps, data.facts()["image_size"])
     except UserError as error:
         print(error)
 """

@@ -6,8 +6,11 @@ import torch
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
 from genmods.diffusion import NoiseProcess
+from genmods.diffusion.conditioning import ClassLabels, MaskedImage
+from genmods.diffusion.latents import LatentSpace
 from genmods.diffusion.prediction import consistent
 from genmods.diffusion.processes import CosineProcess, EDMProcess
+from genmods.networks.autoencoder import Autoencoder
 from genmods.restoration.corruption import PoissonNoise
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
@@ -97,11 +100,16 @@ def test_progress_counts_every_step():
 class Model:
     """The shape of a trained diffusion task."""
 
-    def __init__(self, conditioning="class", codec=None):
-        self.conditioning, self.codec, self.num_classes, self.image_shape = conditioning, codec, 10, (1, 8, 8)
-        self.denoiser = self
+    dtype = None
+
+    def __init__(self, conditioning=None, codec=None):
+        self.conditioning, self.image_shape = conditioning or ClassLabels(num_classes=10), (1, 8, 8)
+        self.latents = LatentSpace(codec)
         self.process = CosineProcess()
         self.conditions = []
+
+    def diffusion_model(self):
+        return self
 
     def denoise(self, cond):
         self.conditions.append(cond)
@@ -137,7 +145,7 @@ def test_labels_and_masks_reach_the_model():
     assert model.conditions[0]["label"].tolist() == [3, 4, 3, 4]
     restore(x, BoxMask(), model, steps=2)
     assert model.conditions[-1]["label"].tolist() == [-1, -1]
-    seeing = Model("mask")
+    seeing = Model(MaskedImage(1, 8))
     filled = restore(x, BoxMask(), seeing, steps=2)
     image = seeing.conditions[0]["image"]
     assert torch.equal(image[:, :1] > 0, BoxMask().known(x).expand(2, 1, 8, 8))
@@ -147,8 +155,11 @@ def test_labels_and_masks_reach_the_model():
 @pytest.mark.parametrize(
     ("broken", "line"),
     [
-        (lambda x, m: restore(x, Identity(), object()), "needs a diffusion model"),
-        (lambda x, m: restore(x, Identity(), Model(codec=object())), "latents"),
+        (lambda x, m: restore(x, Identity(), object()), "requires a diffusion model"),
+        (
+            lambda x, m: restore(x, Identity(), Model(codec=Autoencoder(image_size=8, width=4, multipliers=(1,)))),
+            "latents",
+        ),
         (lambda x, m: restore(x, Identity(), m, "best"), "no method is called 'best'"),
         (lambda x, m: restore(x, Identity(), m, sigma_y=-1.0), "noise level"),
         (lambda x, m: restore(x, Identity(), m, sigma_y=float("nan")), "noise level"),
@@ -160,9 +171,9 @@ def test_labels_and_masks_reach_the_model():
         (lambda x, m: denoise((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: denoise_samples((x + 1) * 127.5, m, 0.1), r"lie on \[-1, 1\]"),
         (lambda x, m: restore((x * 9).byte(), Identity(), m), "float batch"),
-        (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "10 classes"),
+        (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "label=10: the classes are 0, 1"),
         (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
-        (lambda x, m: restore(x, Identity(), Model("mask")), "requires a mask"),
+        (lambda x, m: restore(x, Identity(), Model(MaskedImage(1, 8))), "requires a mask"),
         (lambda x, m: restore(x.repeat(1, 3, 1, 1), Greyscale(), m), r"must have shape \[1, 8, 8\], got \[3, 8, 8\]"),
     ],
 )

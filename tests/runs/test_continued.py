@@ -76,7 +76,7 @@ def test_validate_finds_the_figure_of_the_fit_again(workplace):
     given = recipe({**DIFFUSION, "network": network}, name="noisy")
     run = fit(given, quiet=True)
     found = read_series(run / "metrics.csv")["val/loss"][-1][1]
-    _, figures = evaluate(given, "validate", str(run), quiet=True)
+    figures = evaluate(given, "validate", str(run), quiet=True).found
     assert figures["val/loss"] == pytest.approx(found, rel=1e-5)
 
 

@@ -180,9 +180,10 @@ def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     shutil.rmtree(vae)
     loaded = folders.load(run)
     images = to_float(build_data(latent).splits["train"].pixels, 17)
-    assert loaded.encode(images).square().mean() == pytest.approx(1, rel=1e-4)
-    assert loaded.denoiser.sigma_data == 1 and loaded.latent_shape == (2, 4, 4)
-    assert torch.allclose(loaded.decode(loaded.encode(images)), loaded.codec(images).clamp(-1, 1), atol=1e-5)
+    latents = loaded.model.latents
+    assert latents.encode(images).square().mean() == pytest.approx(1, rel=1e-4)
+    assert loaded.model.denoiser.sigma_data == 1 and loaded.model.latent_shape == (2, 4, 4)
+    assert torch.allclose(latents.decode(latents.encode(images)), latents.codec(images).clamp(-1, 1), atol=1e-5)
     fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
     fixed.warm_start(images)
-    assert float(fixed.latent_scale) == 2
+    assert float(fixed.model.latents.scale) == 2

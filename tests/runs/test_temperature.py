@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch.nn.functional import cross_entropy
 
 from genmods.config.recipe import load
 from genmods.core import checkpoint as files
 from genmods.runs import folders
-from genmods.runs.calibration import validation_scores
+from genmods.runs.calibration import validation_batches
 from genmods.runs.fit import build_data, fit
+from genmods.tasks.classification import ClassificationTask
 
 RECIPE = """
 seed: 3
@@ -42,7 +42,8 @@ def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
     found = {}
     for path in (folder / "checkpoints").glob("*.ckpt"):
         (found[path.stem],) = temperatures(files.load(path))
-        scores = validation_scores(folders.load(path), data, Trainer(accelerator="cpu", logger=False)).double()
+        task, batches = folders.load(path), validation_batches(data, torch.device("cpu"))
+        scores = torch.cat([task.scores(batch["image"]) for batch in batches]).double()
         losses = [cross_entropy(scores / (found[path.stem] * t), data.splits["val"].labels) for t in (0.95, 1.0, 1.05)]
         assert min(losses) == losses[1]
         assert float(folders.load(path).temperature) == float(folders.load(path, raw=True).temperature)
@@ -70,6 +71,13 @@ def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe
     folder = fit(recipe("--data.val_fraction=0"), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
     labels = build_data(recipe()).splits["val"].labels
-    monkeypatch.setattr("genmods.runs.calibration.validation_scores", lambda *_: torch.eye(10)[labels].log_softmax(1))
+    right = iter(torch.eye(10)[labels].log_softmax(1).repeat(2, 1).split(50))  # of two checkpoints
+    calibrate = ClassificationTask.calibrate
+
+    def without_a_mistake(task, batches):
+        task.scores = lambda images: next(right)[: len(images)]
+        return calibrate(task, batches)
+
+    monkeypatch.setattr(ClassificationTask, "calibrate", without_a_mistake)
     folder = fit(recipe(), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}

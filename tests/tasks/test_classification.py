@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genmods.callbacks.shared import LastResult
 from genmods.data.augmentation.mix import MixUp
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
-from genmods.tasks.classification import Answers, ClassificationTask, views
+from genmods.tasks.classification import ClassificationTask, CollectedScores, views
 from support.fitting import trainer
 
 
@@ -91,7 +92,7 @@ def test_the_temperature_is_that_of_the_mean_and_changes_no_decision():
 
 
 def test_answers_come_in_the_order_of_the_images():
-    answers, order = Answers(), torch.tensor([3, 0, 2, 1])
+    answers, order = CollectedScores(), torch.tensor([3, 0, 2, 1])
     for part in order.split(3):
         answers.update(part[:, None] / 10, part % 2, part)
     scores, labels, index = answers.compute()
@@ -115,8 +116,9 @@ def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():
     task, images = classifier(augment_test="flip"), data(augment=[MixUp()])
     trainer(max_epochs=12).fit(task, images)
     task.temperature.fill_(0.5)
-    (figures,) = trainer().test(task, images, verbose=False)
-    scores, labels, index = task.answered
+    last = LastResult()
+    (figures,) = trainer(callbacks=[last]).test(task, images, verbose=False)
+    scores, labels, index = last.result.scores, last.result.labels, last.result.index
     assert torch.equal(labels, images.splits["test"].labels) and index.tolist() == list(range(50))
     assert figures["test/acc"] > 0.6
     expected = {
@@ -127,17 +129,18 @@ def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():
     }
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     counts = torch.zeros(4, 4).index_put((labels, scores.argmax(1)), torch.ones(50), accumulate=True)
-    assert torch.equal(task.confusion_counts, counts.long())
+    assert torch.equal(last.result.counts, counts.long())
     assert figures["test/acc_class_mean"] == pytest.approx(float((counts.diag() / counts.sum(1)).mean()))
 
 
 def test_a_fit_knows_no_temperature():
     task = classifier()
     task.temperature.fill_(0.1)
-    run = trainer(max_epochs=1)
+    last = LastResult()
+    run = trainer(max_epochs=1, callbacks=[last])
     run.fit(task, data())
-    scores, labels, _ = task.answered
-    assert float(run.callback_metrics["val/loss"]) == pytest.approx(float(F.nll_loss(scores, labels)))
+    expected = F.nll_loss(last.result.scores, last.result.labels)
+    assert float(run.callback_metrics["val/loss"]) == pytest.approx(float(expected))
     assert "val/ece" in run.callback_metrics and "val/ece_calibrated" not in run.callback_metrics
 
 

@@ -15,6 +15,7 @@ from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIMSampler
+from genmods.diffusion.conditioning import ClassLabels, MaskedImage, Unconditional
 from genmods.diffusion.masking import masked
 from genmods.diffusion.prediction import EpsPrediction, VPrediction
 from genmods.diffusion.processes import CosineProcess, LearnedProcess
@@ -65,14 +66,14 @@ def batch(n=8):
 def test_a_sample_depends_on_seed_number_and_label_alone(name):
     task = model(sampler=create("sampler", name, steps=4))
     labels = torch.tensor([2, 0, 1, 1, 0, 2, 2, 0, 1, -1])
-    images = task.sample(10, labels, seed=5, batch_size=3, guidance=1.5)
-    again = task.sample(10, labels, seed=5, batch_size=7, guidance=1.5)
+    images = task.sample(10, {"label": labels}, seed=5, batch_size=3, guidance=1.5)
+    again = task.sample(10, {"label": labels}, seed=5, batch_size=7, guidance=1.5)
     torch.testing.assert_close(images, again, atol=1e-5, rtol=0)
-    late = task.sample(4, labels[6:], seed=5, guidance=1.5, first=6)
+    late = task.sample(4, {"label": labels[6:]}, seed=5, guidance=1.5, first=6)
     torch.testing.assert_close(images[6:], late, atol=1e-5, rtol=0)
     assert images.shape == (10, 1, SIDE, SIDE) and images.abs().max() <= 1
-    assert not torch.allclose(images, task.sample(10, labels, seed=6, guidance=1.5))
-    assert not torch.allclose(images[:1], task.sample(1, labels[1:2], seed=5, guidance=1.5))
+    assert not torch.allclose(images, task.sample(10, {"label": labels}, seed=6, guidance=1.5))
+    assert not torch.allclose(images[:1], task.sample(1, {"label": labels[1:2]}, seed=5, guidance=1.5))
 
 
 def test_sampling_takes_nothing_from_the_global_generator():
@@ -83,73 +84,57 @@ def test_sampling_takes_nothing_from_the_global_generator():
 
 def test_without_labels_the_classes_come_in_turn():
     task = model()
-    torch.testing.assert_close(task.sample(7), task.sample(7, torch.arange(7) % 3))
+    torch.testing.assert_close(task.sample(7), task.sample(7, {"label": torch.arange(7) % 3}))
 
 
 def test_guidance_of_weight_one_is_none_and_others_extrapolate():
     task = model()
     x, t = torch.randn(3, 1, SIDE, SIDE), torch.full((3,), 0.5, dtype=torch.float64)
     cond = {"label": torch.tensor([0, 1, 2])}
-    with_label, without = task.denoiser(x, t, cond), task.denoiser(x, t, {})
-    assert torch.equal(task.denoise(cond, 1.0)(x, t).x0, with_label.x0)
-    torch.testing.assert_close(task.denoise(cond, 3.0)(x, t).x0, without.x0 + 3 * (with_label.x0 - without.x0))
-    torch.testing.assert_close(task.denoise(cond, 0.0)(x, t).eps, without.eps)
+    denoise, denoiser = task.model.denoise, task.model.denoiser
+    with_label, without = denoiser(x, t, cond), denoiser(x, t, {})
+    assert torch.equal(denoise(cond, 1.0)(x, t).x0, with_label.x0)
+    torch.testing.assert_close(denoise(cond, 3.0)(x, t).x0, without.x0 + 3 * (with_label.x0 - without.x0))
+    torch.testing.assert_close(denoise(cond, 0.0)(x, t).eps, without.eps)
     assert torch.equal(task.sample(3), task.sample(3, guidance=1.0))
     assert not torch.allclose(task.sample(3), task.sample(3, guidance=2.0))
 
 
-def test_what_label_drop_0_never_trains_is_not_asked_for():
-    task, x = model(label_drop=0.0), batch()["image"]
+def test_a_condition_that_training_has_not_seen_is_refused():
+    task, x = model(conditioning=ClassLabels(0.0, 3)), batch()["image"]
     assert task.sample(3).shape == (3, 1, SIDE, SIDE)
-    for ask in (lambda: task.bits(x), lambda: task.sample(3, guidance=2.0), lambda: restore(x, BoxMask(), task)):
-        with pytest.raises(UserError, match="label_drop: 0"):
+    for ask in (
+        lambda: task.likelihood().bound(x),
+        lambda: task.sample(3, guidance=2.0),
+        lambda: restore(x, BoxMask(), task),
+    ):
+        with pytest.raises(UserError, match="drop: 0"):
             ask()
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -2, 1], [0, 1], [[0, 1, 2]]])
+@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -2, 1], [[0, 1, 2]]])
 def test_labels_out_of_range_are_refused_in_one_line(labels):
-    with pytest.raises(ValueError, match=r"^labels must be 3 numbers from -1 to 2, one an image$"):
-        model().sample(3, torch.tensor(labels))
+    with pytest.raises(UserError, match=r"^condition label=.*: the classes are 0, 1, 2$"):
+        model().sample(3, {"label": torch.tensor(labels)})
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_the_share_of_labels_that_training_drops(share):
-    n = 40_000
-    task, data = model(label_drop=share), {"image": torch.zeros(n, 1, 1, 1), "label": torch.arange(n) % 3}
-    label = task.condition(data, training=True)["label"]
-    dropped = label == -1
-    assert float(dropped.float().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
-    assert torch.equal(label[~dropped], data["label"][~dropped])
-    assert torch.equal(task.condition(data, training=False)["label"], data["label"])
-
-
-def test_without_classes_nothing_is_told():
+def test_without_classes_there_is_no_condition():
     task = model(num_classes=0)
-    assert task.conditioning == "none" and task.condition(batch(), True) == {}
+    assert task.conditioned_on().names == ()
     task.sample(2)
-    assert not any(task.denoiser.network.seen)
-
-
-def test_a_mask_is_told_with_the_pixels_under_it():
-    task = model(Told(0, cond_channels=2), conditioning="mask")
-    data = batch(64)
-    told = task.condition(data, training=True)["image"]
-    known, pixels = told[:, :1], told[:, 1:]
-    assert told.shape == (64, 2, SIDE, SIDE) and set(known.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(pixels, data["image"] * known)
-    shares = known.mean((1, 2, 3))
-    assert shares.min() < 0.3 and shares.max() > 0.7 and (shares < 1).any()
+    assert not any(task.model.denoiser.network.seen)
 
 
 def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
-    task = model(Told(0, cond_channels=2), conditioning="mask")
+    task = model(Told(0, cond_channels=2), conditioning=MaskedImage(image_size=SIDE))
     assert task.sample(3).shape == (3, 1, SIDE, SIDE)
-    assert task.denoiser.network.seen and not any(cond["image"].any() for cond in task.denoiser.network.seen)
+    seen = task.model.denoiser.network.seen
+    assert seen and not any(cond["image"].any() for cond in seen)
     known = {"image": masked(batch(2)["image"])}
     x, t = torch.randn(2, 1, SIDE, SIDE), torch.full((2,), 0.5, dtype=torch.float64)
     nothing = {"image": torch.zeros_like(known["image"])}
-    first, second = task.denoiser(x, t, known), task.denoiser(x, t, nothing)
-    torch.testing.assert_close(task.denoise(known, 2.0)(x, t).x0, 2 * first.x0 - second.x0)
+    first, second = task.model.denoiser(x, t, known), task.model.denoiser(x, t, nothing)
+    torch.testing.assert_close(task.model.denoise(known, 2.0)(x, t).x0, 2 * first.x0 - second.x0)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +146,10 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
         (UNet(width=4, multipliers=(1,), cond_channels=2), {}, r"cond\['image'\] is none"),
         (Told(), {"codec": CNN(layers=("conv 4", "avgpool"))}, "CNN has no encode and decode"),
         (Told(), {"codec": Autoencoder(image_size=SIDE, width=4)}, "Told does not fit this task: "),
-        (Told(), {"label_drop": 1.5}, r"label_drop must lie in \[0, 1\], not 1.5"),
+        (Told(), {"codec": Autoencoder(image_size=SIDE, width=4), "latent_scale": 0.0}, "latent_scale must be above 0"),
         (Told(out_channels=2), {}, "a learned variance takes a discrete process"),
         (Told(num_classes=2), {}, "Told knows 2 classes and the data have 3: "),
-        (Told(), {"label_drop": 0.0, "weighting": ElboWeighting()}, "set label_drop above 0"),
+        (Told(), {"conditioning": ClassLabels(0.0, 3), "weighting": ElboWeighting()}, "set conditioning.drop above 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
@@ -177,14 +162,12 @@ def test_a_network_that_says_a_variance_fits():
     assert model(Told(out_channels=2), CosineProcess(steps=10)).sample(2).shape == (2, 1, SIDE, SIDE)
 
 
-def test_the_last_loss_tells_of_each_sample():
+def test_a_step_returns_the_error_and_the_noise_level_of_each_sample():
     task = model()
-    loss = task.training_step(batch(), 0)
-    last = task.last_loss
-    assert all(tensor.shape == (8,) for tensor in last)
-    torch.testing.assert_close(loss, last.per_sample.mean())
-    torch.testing.assert_close(last.log_snr, task.process.log_snr(last.t).float())
-    assert loss.requires_grad and not last.error.requires_grad
+    output = task.training_step(batch(), 0)
+    assert output["error"].shape == output["log_snr"].shape == (8,)
+    torch.testing.assert_close(output["loss"], output["error"].mean())  # of the weighting `simple`
+    assert output["loss"].requires_grad and not output["error"].requires_grad and not output["log_snr"].requires_grad
 
 
 class Blind(Network):
@@ -206,18 +189,17 @@ def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
     levels = torch.tensor([process.t_min_trained, process.t_max]) if process.levels is None else process.levels
     log_snr = process.log_snr(levels).detach()
     diffusion = -0.5 * log_snr.diff().sum() if process.levels is None else 0.5 * torch.expm1(-log_snr.diff()).sum()
-    task = DiffusionTask(
-        Blind(), process, EpsPrediction(), weighting=ElboWeighting(), conditioning="none", image_size=8, levels=2
-    )
+    task = DiffusionTask(Blind(), process, EpsPrediction(), weighting=ElboWeighting(), image_size=8, levels=2)
     coins = torch.randint(0, 2, (5000, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    bits = task.bits(coins, num_times=1)
+    likelihood = task.likelihood()
+    bits = likelihood.terms(coins, num_times=1)
     prior = 0.5 * torch.nn.functional.softplus(log_snr[-1]) / math.log(2)
     torch.testing.assert_close(bits.prior.mean(), prior, rtol=1e-6, atol=1e-9)
     assert abs(bits.diffusion.mean() * math.log(2) / diffusion - 1) < 0.04
-    torch.testing.assert_close(task.bits(coins[9:12], torch.arange(9, 12), num_times=1).total, bits.total[9:12])
+    torch.testing.assert_close(likelihood.terms(coins[9:12], torch.arange(9, 12), num_times=1).total, bits.total[9:12])
     data = [{"image": coins[i], "label": 0, "index": i} for i in range(64)]
     (found,) = trainer(default_root_dir=tmp_path).validate(task, DataLoader(data, 64), verbose=False)
-    assert found["val/bpd"] == pytest.approx(task.bits(coins[:64], num_times=1).total.mean().item(), rel=1e-5)
+    assert found["val/bpd"] == pytest.approx(likelihood.terms(coins[:64], num_times=1).total.mean().item(), rel=1e-5)
 
 
 def test_only_the_elbo_of_pixels_is_judged_by_bits():
@@ -250,6 +232,6 @@ def test_the_network_learns_from_real_batches(tmp_path):
 
 def test_mixed_labels_are_no_class_to_condition_on():
     mixed = batch() | {"label": torch.full((8, 3), 1 / 3)}
-    with pytest.raises(UserError, match="takes one class an image, not several or mixed ones"):
+    with pytest.raises(UserError, match="one class per image, got several or mixed ones"):
         model().training_step(mixed, 0)
-    assert model(conditioning="none").condition(mixed, True) == {}
+    assert model(conditioning=Unconditional()).training_step(mixed, 0)["loss"].isfinite()

@@ -79,7 +79,7 @@ def test_a_network_learns_to_name_the_shapes():
     (figures,) = trainer().test(task, images, verbose=False)
     assert figures["test/map"] > 0.8
     batches = trainer().predict(task, images)
-    probabilities = torch.cat([batch["probabilities"] for batch in batches])
+    probabilities = torch.cat([batch["marginals"] for batch in batches])
     labels = images.splits["test"].labels
     assert figures["test/loss"] == pytest.approx(float(F.binary_cross_entropy(probabilities, labels)), rel=1e-3)
     expected = sum(average_precision(probabilities[:, k], labels[:, k]) for k in range(4)) / 4

@@ -12,6 +12,8 @@ import torch
 from genmods.config.recipe import load
 from genmods.config.shipped import shipped
 from genmods.diffusion import CosineProcess
+from genmods.diffusion.conditioning import Unconditional
+from genmods.diffusion.latents import LatentSpace
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.methods.mmps import MMPS
 from genmods.restoration.operators import BoxMask, Identity
@@ -30,12 +32,15 @@ trainer: {max_steps: 2, enable_progress_bar: false, accelerator: cpu}
 class Model(torch.nn.Module):
     """White Gaussian images, as a trained diffusion task."""
 
-    conditioning, codec, num_classes, image_shape = "none", None, 0, (1, 8, 8)
+    image_shape, dtype = (1, 8, 8), None
 
     def __init__(self):
         super().__init__()
-        self.denoiser, self.process = self, CosineProcess()
+        self.conditioning, self.latents, self.process = Unconditional(), LatentSpace(), CosineProcess()
         self.gaussian = Gaussian(torch.zeros(1, 8, 8).double(), 0.1 * torch.eye(64).double())
+
+    def diffusion_model(self):
+        return self
 
     def denoise(self, cond):
         return self.gaussian.denoise(self.process)
@@ -78,7 +83,7 @@ def test_two_processes_find_what_one_does(tmp_path, monkeypatch):
     recipe = shipped()["inpaint"]
     settings = [f"--task.model.from={run}", "--data.limit=14", "--data.batch_size=4", "--trainer.accelerator=cpu"]
     settings += ["--task.samples=2", "--task.steps=3"]
-    _, alone = evaluate(load(recipe, settings), "test", None, quiet=True)
+    alone = evaluate(load(recipe, settings), "test", None, quiet=True).found
     command = [sys.executable, "-m", "genmods", "test", "--config", str(recipe), *settings]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     before = set(Path("runs").rglob("test.json"))

@@ -10,12 +10,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from genmods.data.images import to_float
 from genmods.metrics.calibration import reliability
-from genmods.tasks.classification import ClassificationTask
+from genmods.metrics.classification import Classification
 from genmods.tracking.base import logbook
 
 
@@ -38,32 +38,26 @@ class Shown:
 
 
 class ClassReport(Callback):
-    """Draws the pictures after an evaluation outside of a fit, on rank 0; other tasks than classification have none."""
+    """Draws the pictures after an evaluation of a classifier outside of a fit, on rank 0."""
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "validate":
-            self._draw(trainer, pl_module, "val")
+    def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
+        if isinstance(result, Classification) and trainer.state.fn != "fit" and trainer.is_global_zero:
+            self._draw(trainer, stage, result)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "test")
-
-    def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:
-        if not isinstance(task, ClassificationTask) or not trainer.is_global_zero:
-            return
+    def _draw(self, trainer: Trainer, split: str, result: Classification) -> None:
         from PIL import Image
 
         from genmods.visual.classes import confusion_matrix, reliability_diagram, worst_mistakes
         from genmods.visual.style import as_image  # matplotlib, which a fit does not need
 
-        scores, labels, index = task.answered
-        probabilities, temperature = task.calibrated(scores), float(task.temperature)
-        shown = Shown.of(trainer, split, index)
-        tables = {"before": reliability(scores.exp(), labels)}
-        if temperature != 1:
-            tables[f"after, T = {temperature:.2f}"] = reliability(probabilities, labels)
+        labels, probabilities, names = result.labels, result.probabilities, result.class_names
+        shown = Shown.of(trainer, split, result.index)
+        tables = {"before": reliability(result.scores.exp(), labels)}
+        if result.temperature != 1:
+            tables[f"after, T = {result.temperature:.2f}"] = reliability(probabilities, labels)
         pictures = {
-            "confusion": confusion_matrix(task.confusion_counts, task.class_names),
-            "worst": worst_mistakes(shown, labels, probabilities, task.class_names),
+            "confusion": confusion_matrix(result.counts, names),
+            "worst": worst_mistakes(shown, labels, probabilities, names),
             "reliability": reliability_diagram(tables),
         }
         book = logbook(trainer)

@@ -13,6 +13,7 @@ from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.shared import Every, judged, require_samples
 from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import classifier_features, pixel_features
+from genmods.models import HasLikelihood
 from genmods.tasks.base import Task
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -73,15 +74,13 @@ class Evaluation(Callback):
             test = splits.get("val")
             classifier, device = self.classifier, str(task.device)
             features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
-            bits, flow_bits = task.likelihoods()
             self._reference = Evidence(
                 train=splits["train"].pixels,
                 train_labels=splits["train"].labels,
                 test=None if test is None else test.pixels,
                 test_labels=None if test is None else test.labels,
                 features=features,
-                bits=bits,
-                flow_bits=flow_bits,
+                likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
                 n=self.n,
                 levels=self.levels,
                 seed=self.seed,

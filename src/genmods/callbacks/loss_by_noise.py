@@ -16,12 +16,11 @@ from torch import Tensor
 from genmods.callbacks.shared import is_validating_a_fit
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
-from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook, write_json
 
 
 class LossByNoise(Callback):
-    """Sums the task's `last_loss.error` in `bins` bins of log-SNR over [`low`, `high`]."""
+    """Sums the `error` [B] that `training_step` returns, in `bins` bins of its `log_snr` [B] over [`low`, `high`]."""
 
     def __init__(self, bins: int = 10, low: float = -10.0, high: float = 10.0) -> None:
         if bins < 1 or low >= high:
@@ -29,14 +28,14 @@ class LossByNoise(Callback):
         self.bins, self.low, self.high = bins, low, high
         self._sums: Tensor | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, DiffusionTask):
-            raise UserError(f"the callback loss_by_noise needs a diffusion task, not {type(pl_module).__name__}")
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        loss: Any = pl_module.last_loss
-        position = (self.high - loss.log_snr.detach().float()) / (self.high - self.low) * self.bins
-        error = to_float64(loss.error.detach())
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        if not isinstance(outputs, dict) or not {"error", "log_snr"} <= outputs.keys():
+            raise UserError(
+                "the callback loss_by_noise requires a task whose training_step returns error and log_snr, "
+                f"got {type(pl_module).__name__}"
+            )
+        position = (self.high - outputs["log_snr"].detach().float()) / (self.high - self.low) * self.bins
+        error = to_float64(outputs["error"].detach())
         index = position.floor().clamp(0, self.bins - 1).long().to(error.device)
         if self._sums is None:
             self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
@@ -51,7 +50,7 @@ class LossByNoise(Callback):
         self._sums = None
         if not trainer.is_global_zero:
             return
-        means = [float(s / n) if n else None for s, n in total.T.tolist() for s, n in [(s, n)]]
+        means = [float(s / n) if n else None for s, n in total.T.tolist()]
         width = len(str(self.bins - 1))
         book = logbook(trainer)
         book.metrics({f"noise/loss_{k:0{width}d}": m for k, m in enumerate(means) if m is not None})

@@ -12,7 +12,8 @@ from torch.nn.functional import nll_loss
 from genmods.callbacks.class_report import Shown
 from genmods.callbacks.shared import is_validating_a_fit
 from genmods.core.errors import UserError
-from genmods.tasks.classification import ClassificationTask
+from genmods.metrics.classification import Classification
+from genmods.models import Classifies
 from genmods.tracking.base import logbook, write_json
 from genmods.visual.picture import to_picture
 
@@ -26,18 +27,19 @@ class Mistakes(Callback):
         self.shown = shown
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, ClassificationTask):
-            raise UserError(f"the callback mistakes needs a classification task, not {type(pl_module).__name__}")
+        if not isinstance(pl_module, Classifies):
+            raise UserError(f"the callback mistakes requires a task that classifies, got {type(pl_module).__name__}")
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not is_validating_a_fit(trainer) or not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, ClassificationTask)
-        names, counts = pl_module.class_names, pl_module.confusion_counts.tolist()
+    def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
+        if isinstance(result, Classification) and is_validating_a_fit(trainer) and trainer.is_global_zero:
+            self._write(trainer, result)
+
+    def _write(self, trainer: Trainer, result: Classification) -> None:
+        names, counts = result.class_names, result.counts.tolist()
         book = logbook(trainer)
         write_json(book.folder / "confusion.json", {"step": book.step + 1, "class_names": names, "counts": counts})
         book.rows("val/confusion", ["true", *names], [[n, *row] for n, row in zip(names, counts, strict=True)])
-        scores, labels, index = pl_module.answered
+        scores, labels, index = result.scores, result.labels, result.index
         losses = nll_loss(scores, labels, reduction="none")
         worst = losses.topk(min(self.shown, len(losses))).indices.tolist()
         images = Shown.of(trainer, "val", index)

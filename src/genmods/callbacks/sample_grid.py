@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
 from genmods.callbacks.shared import Every, judged, require_samples
-from genmods.tasks.diffusion import DiffusionTask
+from genmods.models import Conditional, UsesSampler
+from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
@@ -29,28 +31,36 @@ def sample_shared(trainer: Trainer, task: Any, n: int, seed: int) -> Tensor:
 
 
 def evaluations(task: Any) -> int:
-    """How often a diffusion task calls its network for a sample (NFE), counted; 1 for other tasks."""
-    if not isinstance(task, DiffusionTask):
-        return 1
+    """How often a task calls its networks for a sample (NFE), counted, at least 1."""
     calls: list[None] = []
-    handle = task.denoiser.network.register_forward_pre_hook(lambda *_: calls.append(None))
+    networks = outermost_networks(task)
+    handles = [network.register_forward_pre_hook(lambda *_: calls.append(None)) for network in networks]
     try:
         task.sample(1)
     finally:
-        handle.remove()
-    return len(calls)
+        for handle in handles:
+            handle.remove()
+    return max(1, len(calls))
 
 
 def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
     """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
-    names = task.class_names if task.labelled else []
-    method = type(task.sampler if isinstance(task, DiffusionTask) else task).__name__
-    calls = evaluations(task)
+    method = type(task.default_sampler() if isinstance(task, UsesSampler) else task).__name__
+    calls, count = evaluations(task), min(shown, len(images))
+    conditions = default_conditions(task, count) or [""] * count
     rows = [
-        [step, seed, i, names[i % len(names)] if names else "", method, calls, to_picture(image[None], 1)]
-        for i, image in enumerate(images[:shown])
+        [step, seed, i, condition, method, calls, to_picture(image[None], 1)]
+        for i, (condition, image) in enumerate(zip(conditions, images[:count], strict=True))
     ]
-    return "samples/table", ["step", "seed", "number", "class", "sampler", "NFE", "image"], rows
+    return "samples/table", ["step", "seed", "number", "condition", "sampler", "NFE", "image"], rows
+
+
+def default_conditions(task: Any, n: int) -> list[str]:
+    """What the samples number 0 to `n` - 1 of a task are conditioned on, in words; empty for an unconditional one."""
+    if not isinstance(task, Conditional):
+        return []
+    conditioning = task.conditioned_on()
+    return conditioning.describe(conditioning.default(torch.arange(n)))
 
 
 class SampleGrid(Callback):

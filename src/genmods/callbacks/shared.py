@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
 from genmods.core.errors import UserError
+from genmods.models import Generates
 from genmods.networks.base import evaluating
-from genmods.tasks.base import Task
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -27,8 +27,17 @@ def is_log_step(trainer: Trainer) -> bool:
 
 def require_samples(callback: str, module: LightningModule) -> None:
     """Raises UserError where `module` is no task that generates images, which `callback` needs."""
-    if not (isinstance(module, Task) and module.generates):
-        raise UserError(f"the callback {callback} needs a task that samples; {type(module).__name__} does not")
+    if not isinstance(module, Generates):
+        raise UserError(f"the callback {callback} requires a generative task, got {type(module).__name__}")
+
+
+class LastResult(Callback):
+    """Keeps the result of the last evaluation."""
+
+    result: object | None = None
+
+    def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
+        self.result = result
 
 
 class Every:

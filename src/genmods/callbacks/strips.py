@@ -17,11 +17,11 @@ from genmods.callbacks.shared import Every, judged
 from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
 from genmods.diffusion.denoiser import DenoiserWrapper
+from genmods.models import Denoises, DiffusionModel
 from genmods.restoration.denoising import mmse
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.ddnm import DDNM
 from genmods.restoration.operators.masks import BoxMask
-from genmods.tasks.diffusion import DiffusionTask
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
@@ -36,37 +36,36 @@ class Strip(Callback):
             raise ValueError(f"images must be at least 1, not {images}")
         self.count, self.seed = images, seed
         self.every = Every(every)
-        self.images: Tensor | None = None
-        self.labels: Tensor | None = None
+        self.batch: dict[str, Tensor] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, DiffusionTask):
-            raise UserError(f"{type(self).__name__} needs a diffusion task, not {type(pl_module).__name__}")
+        if not isinstance(pl_module, Denoises):
+            raise UserError(f"{type(self).__name__} requires a diffusion model, got {type(pl_module).__name__}")
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self.images is None:
-            self.images = batch["image"][: self.count].clone()
-            unknown = torch.full_like(batch["index"], -1)
-            self.labels = batch.get("label", unknown)[: self.count].clone()
+        if not self.batch:
+            self.batch = {name: value[: self.count].clone() for name, value in batch.items()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.every.due(trainer) or self.images is None or not trainer.is_global_zero:
+        if not self.every.due(trainer) or not self.batch or not trainer.is_global_zero:
             return
+        assert isinstance(pl_module, Denoises)
         with judged(trainer, pl_module):
-            columns = self.columns(pl_module)  # type: ignore[arg-type]
+            columns = self.columns(pl_module.diffusion_model(), self.batch["image"])
         rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
         logbook(trainer).picture(self.series, to_picture(rows, len(columns)))
 
-    def columns(self, task: DiffusionTask) -> list[Tensor]:
-        """The columns of the strip, each [B, C, H, W] in [-1, 1]."""
+    def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
+        """The columns of the strip for `images` [B, C, H, W], each [B, C, H, W] in [-1, 1]."""
         raise NotImplementedError
 
-    def denoise(self, task: DiffusionTask) -> Denoise:
-        """The denoiser that is told the classes of the images, or that all of the image is unknown."""
-        assert self.labels is not None
-        return task.denoise(task.told(self.labels))
+    def denoise(self, model: DiffusionModel) -> Denoise:
+        """The denoiser under the condition of the images, or under none where that would reveal the image itself."""
+        if model.conditioning.reveals_image:
+            return model.unconditional(len(self.batch["image"]))
+        return model.denoise(model.conditioning(self.batch))
 
 
 def _stream(like: Tensor, seed: int) -> NoiseStream:
@@ -85,20 +84,19 @@ class DiffusionStrip(Strip):
             raise ValueError(f"stages must be at least 1, not {stages}")
         self.stages = stages
 
-    def columns(self, task: DiffusionTask) -> list[Tensor]:
-        assert self.images is not None
-        x0 = task.encode(self.images)
-        eps, process = _stream(x0, self.seed).initial(), task.process
+    def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
+        x0 = model.latents.encode(images)
+        eps, process = _stream(x0, self.seed).initial(), model.process
         forward = []
         for t in torch.linspace(process.t_min, process.t_max, self.stages, device=x0.device):
-            forward.append(task.decode(_unit(process.diffuse(x0, eps, t.expand(len(x0))), process, t[None])))
-        return forward + self._reverse(task, x0)
+            forward.append(model.latents.decode(_unit(process.diffuse(x0, eps, t.expand(len(x0))), process, t[None])))
+        return forward + self._reverse(model, x0)
 
-    def _reverse(self, task: DiffusionTask, like: Tensor) -> list[Tensor]:
-        watched = _Watched(self.denoise(task))
-        last = task.sampler.sample(watched, _stream(like, self.seed))
+    def _reverse(self, model: DiffusionModel, like: Tensor) -> list[Tensor]:
+        watched = _Watched(self.denoise(model))
+        last = model.sampler.sample(watched, _stream(like, self.seed))
         chosen = torch.linspace(0, len(watched.seen) - 1, self.stages - 1).round().int().tolist()
-        return [task.decode(watched.seen[i]) for i in chosen] + [task.decode(last)]
+        return [model.latents.decode(watched.seen[i]) for i in chosen] + [model.latents.decode(last)]
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,14 @@ class DenoiseStrip(Strip):
             raise ValueError(f"sigmas must be numbers above 0, not {list(sigmas)}")
         self.sigmas = tuple(sigmas)
 
-    def columns(self, task: DiffusionTask) -> list[Tensor]:
-        assert self.images is not None
-        x0 = task.encode(self.images)
-        eps, denoise = _stream(x0, self.seed).initial(), self.denoise(task)
-        columns = [self.images]
+    def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
+        x0 = model.latents.encode(images)
+        eps, denoise = _stream(x0, self.seed).initial(), self.denoise(model)
+        columns = [images]
         for sigma in self.sigmas:
             level = torch.full((len(x0),), 2 * sigma / 255, device=x0.device)
             noisy = x0 + 2 * sigma / 255 * eps
-            columns += [task.decode(noisy), task.decode(mmse(denoise, noisy, level))]
+            columns += [model.latents.decode(noisy), model.latents.decode(mmse(denoise, noisy, level))]
         return columns
 
 
@@ -156,14 +153,14 @@ class InpaintStrip(Strip):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if pl_module.codec is not None:
+        assert isinstance(pl_module, Denoises)
+        if not pl_module.diffusion_model().latents.is_pixels:
             raise UserError("InpaintStrip needs a model of pixels, not of latents")
 
-    def columns(self, task: DiffusionTask) -> list[Tensor]:
-        images, operator = self.images, BoxMask()
-        assert images is not None
+    def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
+        operator = BoxMask()
         measured = operator(images)
-        denoise = self.denoise(task)
+        denoise = self.denoise(model)
         columns = [images, measured]
         for copy in range(self.copies):
             noise = _stream(images, self.seed + copy)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genmods.cli import model_options
 from genmods.cli.files import readable
 from genmods.core.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +28,12 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.cli.summary import predictions
     from genmods.data.files import find_images
+    from genmods.models import Classifies
     from genmods.runs import folders
-    from genmods.tasks.classification import ClassificationTask
 
     task: Any = folders.load(options.ckpt_path)
-    if not isinstance(task, ClassificationTask):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} does not classify")
+    if not isinstance(task, Classifies):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(task).__name__}")
     task = model_options.placed(task, options)
     paths = find_images(options.input)
     broken: list[str] = []

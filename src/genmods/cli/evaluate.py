@@ -105,6 +105,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
     from genmods.core.atomic import cache
     from genmods.metrics.base import Evidence
+    from genmods.models import HasLikelihood
     from genmods.runs.evaluate import check_data
     from genmods.runs.fit import build_data
     from genmods.runs.folders import recipe_of
@@ -115,7 +116,6 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
     check_data(task, state["facts"], facts)
     if make and (side := state["facts"]["image_size"]) != (now := facts["image_size"]):
         raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
-    bits, flow_bits = task.likelihoods()
     train, test = data.splits["train"], data.splits.get("test")
     return Evidence(
         train=train.pixels,
@@ -124,8 +124,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
         test_labels=None if test is None else test.labels,
         generate=make,
         features=model_options.find_features(options.features, task),
-        bits=bits,
-        flow_bits=flow_bits,
+        likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
         progress=progress,
         n=options.n,
         levels=facts["levels"],
@@ -139,6 +138,10 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
     import torch
 
     from genmods.core.progress import part_of
+    from genmods.models import Generates
+
+    if not isinstance(task, Generates):
+        return None
 
     def samples(n: int) -> Tensor:
         starts, parts = range(0, n, batch_size), []
@@ -147,7 +150,7 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
             parts.append(task.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
         return torch.cat(parts)
 
-    return samples if task.generates else None
+    return samples
 
 
 def table(figures: list[Figure], file: Any) -> None:

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> None:
         if not options.quiet:
             summary.after_fit(folder)
         return
-    task, result = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
+    task, found, result = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":
-        summary.predicted(task, result, sys.stdout)
+        summary.predicted(task, found, sys.stdout)
     else:
-        summary.figures(task, result)
+        summary.figures(found, result)

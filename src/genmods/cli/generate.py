@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genmods.cli import guidance, model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
+
+if TYPE_CHECKING:
+    from genmods.diffusion import NoiseProcess, Sampler
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     model_options.checkpoint(parser)
     add("--n", type=int, default=64, help="how many images (default 64)")
     add("--out", required=True, type=folder, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
-    add("--label", metavar="K", help="the class, by number or name; without it all classes in turn")
+    model_options.condition_arguments(parser)
     add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
     add("--steps", type=int, metavar="N", help="sampling steps")
     add("--seed", type=int, default=0, help="image i depends on it and on i alone (default 0)")
@@ -31,54 +34,75 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.n < 1 or options.batch_size < 1:
         raise UserError(f"--n {options.n}, --batch_size {options.batch_size}: both must be at least 1")
+    import torch
+
+    from genmods.models import Generates
     from genmods.runs import folders
 
     task: Any = folders.load(options.ckpt_path, options.raw)
-    if not task.generates:
-        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} generates no images")
+    if not isinstance(task, Generates):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(task).__name__}")
     task = model_options.placed(task, options)
-    settings = {"seed": options.seed, "batch_size": options.batch_size, **diffusion_settings(task, options)}
+    request, settings = requested(task, options), sampling_settings(task, options)
+    if request:
+        settings["condition"] = request
     with ProgressBar(options.quiet) as bar:
-        images = task.sample(options.n, progress=bar, **settings).cpu()
-    write(images, options.out, settings.get("labels"))
+        images = task.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
+    cond = task.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
+    write(images.cpu(), options.out, cond)
     print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
 
 
-def diffusion_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """What a diffusion model takes beside seed and batch size; UserError where another model is given it."""
-    import torch
+def requested(task: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """The values by name that the samples are conditioned on; UserError where the model takes none."""
+    from genmods.models import Conditional
 
-    from genmods.tasks.diffusion import DiffusionTask
-
-    if not isinstance(task, DiffusionTask):
-        for name in ("label", "sampler", "steps", *guidance.SETTINGS):
-            if getattr(options, name) is not None:
-                raise UserError(f"--{name}: a {type(task).__name__} has no such setting")
-        return {}
-    labels = None
-    if options.label is not None:
-        labels = torch.full((options.n,), model_options.class_number(task, options.label, bool(options.classifier)))
-    chosen = sampler(task, options.sampler, options.steps)
-    return {"labels": labels, "guide": guidance.guide(task, options), "sampler": chosen}
+    request = model_options.request(options)
+    if request and not isinstance(task, Conditional):
+        raise UserError(f"--{'label' if options.label else 'condition'}: a {type(task).__name__} takes no condition")
+    if options.classifier and request and "label" not in task.conditioned_on().names:
+        del request["label"]  # the classifier's alone
+    return request
 
 
-def sampler(task: Any, name: str | None, steps: int | None) -> Any:
-    """The task's sampler, or another one, with the number of steps that was asked for; raises UserError."""
+def sampling_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `sample` that the options change; UserError for what the task does not have."""
+    from genmods.models import Denoises, UsesSampler
+
+    settings: dict[str, Any] = {}
+    if options.sampler is not None or options.steps is not None:
+        if not isinstance(task, UsesSampler):
+            raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(task).__name__} has no sampler")
+        process = task.diffusion_model().process if isinstance(task, Denoises) else None
+        settings["sampler"] = sampler(task.default_sampler(), process, options.sampler, options.steps)
+    if given := [name for name in guidance.SETTINGS if getattr(options, name) is not None]:
+        if not isinstance(task, Denoises):
+            raise UserError(f"--{given[0]}: guidance requires a diffusion model, got {type(task).__name__}")
+        settings["guide"] = guidance.guide(task, options)
+    return settings
+
+
+def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps: int | None) -> Sampler:
+    """A task's own sampler, or another one, with the number of steps that was asked for; raises UserError."""
     from dataclasses import replace
 
     from genmods.config.build import create
 
-    chosen = create("sampler", name, steps=steps or task.sampler.steps) if name else task.sampler
+    chosen = create("sampler", name, steps=steps or own.steps) if name else own
     try:
         chosen = replace(chosen, steps=steps) if steps is not None else chosen
-        chosen.time_grid(task.process)
+        if process is not None:
+            chosen.time_grid(process)
     except ValueError as error:
         raise UserError(f"--steps: {error}") from None
     return chosen
 
 
-def write(images: Any, folder: Path, labels: Any) -> None:
-    """`images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz` (uint8 [N, H, W, C])."""
+def write(images: Any, folder: Path, cond: dict[str, Any]) -> None:
+    """Write `images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz`.
+
+    The last holds `images` (uint8 [N, H, W, C]) and the requested condition.
+    """
     import numpy as np
 
     from genmods.data.files import Picture, write_image
@@ -93,6 +117,5 @@ def write(images: Any, folder: Path, labels: Any) -> None:
         write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
     to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(folder / "grid.png")
     arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
-    if labels is not None:
-        arrays["labels"] = labels.numpy()
+    arrays |= {name: value.numpy() for name, value in cond.items()}
     np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)

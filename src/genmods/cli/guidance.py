@@ -7,14 +7,15 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from genmods.cli import model_options
 from genmods.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genmods.diffusion import Denoise, NoiseProcess
-    from genmods.networks.base import Condition
-    from genmods.tasks.diffusion import DiffusionTask
+    from genmods.diffusion.conditioning import Condition
+    from genmods.models import DiffusionModel, Guide
 
 SETTINGS = ("guidance", "classifier", "worse", "interval", "threshold")
 
@@ -28,27 +29,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, metavar="Q", help="dynamic thresholding at this quantile of an estimate's pixels")
 
 
-def guide(task: DiffusionTask, options: argparse.Namespace) -> Any:
-    """(condition, labels) -> Denoise as the options ask for it. Raises UserError for settings that do not go together.
+def guide(task: Any, options: argparse.Namespace) -> Guide:
+    """The guidance of a diffusion task that the options ask for. Raises UserError for settings that do not go together.
 
     Without --guidance the weight is 1, or 2 for autoguidance; classifier-free guidance of weight 1 is none.
     """
-    _refuse(task, options)
-    other = companion(task, options) if options.classifier or options.worse else None
+    model = task.diffusion_model()
+    _refuse(model, options)
     weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0
-    return partial(_guided, task, options, other, weight)
+    if options.classifier:
+        guided = _by_classifier(model, task.class_names, options, weight)
+    elif options.worse:
+        worse = _worse_model(model, options.worse)
+        guided = partial(_by_worse, model, worse, weight)
+    else:
+        guided = partial(_classifier_free, model, weight)
+    return partial(_limited, model, options, guided)
 
 
-def _refuse(task: DiffusionTask, options: argparse.Namespace) -> None:
+def _refuse(model: DiffusionModel, options: argparse.Namespace) -> None:
     weight, quantile = options.guidance, options.threshold
     if weight is not None and not math.isfinite(weight):
         raise UserError(f"--guidance {weight}: a weight is a finite number")
     if options.classifier and options.worse:
         raise UserError("--classifier and --worse: only one of them can guide")
     for name in ("classifier", "threshold"):
-        if getattr(options, name) is not None and task.codec is not None:
+        if getattr(options, name) is not None and not model.latents.is_pixels:
             raise UserError(f"--{name}: it takes pixels, and this model diffuses latents")
-    if weight is not None and not (options.classifier or options.worse) and task.conditioning != "class":
+    if weight is not None and not (options.classifier or options.worse) and not model.conditioning.names:
         raise UserError("--guidance: the model knows no labels; name a --classifier or a --worse run that guides it")
     lo, hi = options.interval or (0.0, math.inf)
     if not 0 <= lo < hi:
@@ -57,44 +65,74 @@ def _refuse(task: DiffusionTask, options: argparse.Namespace) -> None:
         raise UserError(f"--threshold {quantile}: a quantile lies in (0, 1]")
 
 
-def _guided(
-    task: DiffusionTask, options: argparse.Namespace, other: Any, weight: float, cond: Condition, labels: Tensor
+def _limited(
+    model: DiffusionModel, options: argparse.Namespace, guided: Guide, cond: Condition, indices: Tensor
 ) -> Denoise:
-    from genmods.diffusion import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
+    """The guided denoiser, within an interval of noise levels and with a threshold where the options ask for them."""
+    from genmods.diffusion import Interval, Threshold
 
-    plain = task.denoise(cond)
-    guided: Denoise
-    if options.classifier:
-        guided = ClassifierGuidance(plain, CleanClassifier(plain, other, labels), weight)
-    elif options.worse:
-        guided = Autoguidance(plain, other.denoise(cond), weight)
-    else:
-        guided = task.denoise(cond, weight)
+    result = guided(cond, indices)
     if options.interval:
-        guided = Interval(guided, plain, *options.interval)
-    return guided if options.threshold is None else Threshold(guided, options.threshold)
+        result = Interval(result, model.denoise(cond), *options.interval)
+    return result if options.threshold is None else Threshold(result, options.threshold)
 
 
-def companion(task: DiffusionTask, options: argparse.Namespace) -> Any:
-    """The run of --classifier or --worse on the model's device; raises UserError where it does not fit the model."""
+def _classifier_free(model: DiffusionModel, weight: float, cond: Condition, indices: Tensor) -> Denoise:
+    return model.denoise(cond, weight)
+
+
+def _by_worse(model: DiffusionModel, worse: DiffusionModel, weight: float, cond: Condition, indices: Tensor) -> Denoise:
+    from genmods.diffusion import Autoguidance
+
+    return Autoguidance(model.denoise(cond), worse.denoise(cond), weight)
+
+
+def _worse_model(model: DiffusionModel, run: str) -> DiffusionModel:
+    """The diffusion model of a run, on the device of `model`; raises UserError where it does not fit."""
+    from genmods.models import Denoises
     from genmods.runs import folders
-    from genmods.tasks.classification import ClassificationTask
-    from genmods.tasks.diffusion import DiffusionTask
 
-    run = options.classifier or options.worse
-    other: Any = folders.load(run)
-    if options.classifier:
-        needs = "a classifier of the same images and classes"
-        fits = isinstance(other, ClassificationTask) and other.image_shape == task.image_shape
-        fits = fits and len(other.class_names) == task.num_classes
-    else:
-        needs = "a diffusion run of the same data, condition and process"
-        fits = isinstance(other, DiffusionTask) and other.latent_shape == task.latent_shape
-        fits = fits and (other.conditioning, other.num_classes) == (task.conditioning, task.num_classes)
-        fits = fits and alike(task.process, other.process)
-    if not fits:
-        raise UserError(f"{run}: a {type(other).__name__} that does not fit the model; it takes {needs}")
-    return other.to(task.device)
+    task = folders.load(run)
+    other = task.diffusion_model() if isinstance(task, Denoises) else None
+    if (
+        other is None
+        or other.latent_shape != model.latent_shape
+        or not model.conditioning.same_as(other.conditioning)
+        or not alike(model.process, other.process)
+    ):
+        raise _unfit(run, task, "a diffusion run of the same data, condition and process")
+    return other.to(model.device)
+
+
+def _by_classifier(model: DiffusionModel, class_names: list[str], options: argparse.Namespace, weight: float) -> Guide:
+    """Guidance by the classifier of a run, towards the condition's label, that of --label, or all classes in turn."""
+    from genmods.diffusion import ClassifierGuidance, CleanClassifier
+    from genmods.models import Classifies
+    from genmods.runs import folders
+
+    task = folders.load(options.classifier)
+    if (
+        not isinstance(task, Classifies)
+        or task.image_shape != model.image_shape
+        or len(task.class_names) != len(class_names)
+    ):
+        raise _unfit(options.classifier, task, "a classifier of the same images and classes")
+    number = None if options.label is None else model_options.class_number(class_names, options.label)
+    classifier: Any = task.to(model.device)
+
+    def guided(cond: Condition, indices: Tensor) -> Denoise:
+        plain, labels = model.denoise(cond), indices % len(task.class_names)
+        if "label" in cond:
+            labels = cond["label"]
+        elif number is not None:
+            labels = labels.new_full(labels.shape, number)
+        return ClassifierGuidance(plain, CleanClassifier(plain, classifier, labels), weight)
+
+    return guided
+
+
+def _unfit(run: str, task: object, needs: str) -> UserError:
+    return UserError(f"{run}: a {type(task).__name__} that does not fit the model; it takes {needs}")
 
 
 def alike(one: NoiseProcess, other: NoiseProcess) -> bool:

@@ -14,7 +14,6 @@ from genmods.core.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import Tensor
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,24 +22,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", required=True, type=Path, metavar="DIR", help="where filters.png, IMAGE_maps.png ... go")
     add("--layer", metavar="NAME", help="all maps of this layer too, and Grad-CAM of it")
-    add("--label", metavar="K", help="the class of the images, by number or name")
+    model_options.condition_arguments(parser)
     add("--sigma", type=float, default=50, help="noise that a diffusion model sees, on 0 to 255 (default 50)")
 
 
 def run(options: argparse.Namespace) -> None:
+    import torch
+
     from genmods.data.files import find_images
+    from genmods.models import Classifies, Inspectable
     from genmods.runs import folders
-    from genmods.tasks.classification import ClassificationTask
     from genmods.visual.gradcam import grad_cam
     from genmods.visual.layers import feature_maps, feature_overview, filters
     from genmods.visual.trace import find_layer
 
     state = folders.read(folders.find_checkpoint(options.ckpt_path))
-    task: Any = folders.restore(state)
-    network, label = watched(task, options), class_label(task, options.label)
+    task = folders.restore(state)
+    if options.sigma <= 0:
+        raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
+    if not isinstance(task, Inspectable):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(task).__name__}")
+    condition, label = model_options.request(options), None
+    if isinstance(task, Classifies) and options.label is not None:
+        label = torch.tensor([model_options.class_number(task.class_names, options.label)])
     broken: list[str] = []
-    side = state["facts"]["image_size"]
-    names, images = readable(find_images(options.input), (state["facts"]["in_channels"], side, side), broken)
+    shape = (state["facts"]["in_channels"], *[state["facts"]["image_size"]] * 2)
+    names, images = readable(find_images(options.input), shape, broken)
+    network = task.inspect(torch.zeros(shape), condition, 1.0).network
+    path = next(name for name, module in task.named_modules() if module is network)
     layer = None
     if options.layer:
         try:
@@ -49,60 +58,15 @@ def run(options: argparse.Namespace) -> None:
             raise UserError(f"--layer: {error}") from None
     draw(options.out / "filters.png", filters, network)
     for name, image in zip(unique(names), images, strict=True):
-        shown, inputs = seen(task, image, label, options.sigma)
+        network, inputs, shown = task.inspect(image, condition, 2 * options.sigma / 255)
         draw(options.out / f"{name}_maps.png", feature_overview, network, shown, inputs=inputs)
         if layer:
             draw(options.out / f"{name}_{layer}.png", feature_maps, network, layer, shown, inputs=inputs)
-        if isinstance(task, ClassificationTask):
-            within = layer and f"network.{layer}"
+        if isinstance(task, Classifies):
+            within = layer and f"{path}.{layer}"
             draw(options.out / f"{name}_gradcam.png", grad_cam, task, image[None], label, within, task.class_names)
     if broken:
         raise UserError("\n".join(broken))
-
-
-def watched(task: Any, options: argparse.Namespace) -> Any:
-    """The network of a task; UserError where it sees no images, or not in a way known here."""
-    from genmods.tasks.diffusion import DiffusionTask
-    from genmods.tasks.image import ImageTask
-
-    if options.sigma <= 0:
-        raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
-    if isinstance(task, DiffusionTask):
-        return task.denoiser.network
-    if not isinstance(task, ImageTask):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: a {type(task).__name__} cannot be looked at")
-    return task.network
-
-
-def class_label(task: Any, label: str | None) -> Tensor | None:
-    """`--label` as int64 [1]; UserError where the task has no such class."""
-    import torch
-
-    return None if label is None else torch.tensor([model_options.class_number(task, label)])
-
-
-def seen(task: Any, image: Tensor, label: Tensor | None, sigma: float) -> tuple[Tensor, tuple]:
-    """An image [C, H, W] as it is shown, and what the task's network is called with for it.
-
-    A diffusion model sees the image, or its latent, with white noise of `sigma` on 0 to 255, the same for each image.
-    """
-    import torch
-
-    from genmods.core import random
-    from genmods.restoration.denoising import mmse
-    from genmods.tasks.diffusion import DiffusionTask
-
-    if not isinstance(task, DiffusionTask):
-        return image, (task.normalised(image[None]),)
-    x0 = task.encode(image[None])
-    level = torch.tensor([2 * sigma / 255])
-    noisy = x0 + level * random.normal(random.fold(0)[None], x0.numel()).view_as(x0)
-    calls: list[tuple] = []
-    handle = task.denoiser.network.register_forward_pre_hook(lambda _, inputs: calls.append(inputs))
-    with torch.no_grad():
-        mmse(task.denoise(task.told(torch.tensor([-1]) if label is None else label)), noisy, level)
-    handle.remove()
-    return noisy[0] if task.codec is None else image, calls[0]
 
 
 def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any) -> None:

@@ -41,27 +41,52 @@ def placed(task: Any, options: argparse.Namespace) -> Any:
     return task.to(device)
 
 
-def class_number(task: Any, label: str, judged: bool = False) -> int:
-    """The number of a class, given by number or name, that the model knows or a classifier judges; raises UserError."""
-    names = task.class_names if judged or task.labelled else []
-    if label in names:
-        return names.index(label)
-    if label.isdigit() and int(label) < len(names):
+def condition_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what new or restored images are conditioned on."""
+    text = "a value that the model is conditioned on; [A, B] deals values out in turn; may be repeated"
+    parser.add_argument("--condition", action="append", default=[], metavar="NAME=VALUE", help=text)
+    parser.add_argument("--label", metavar="K", help="the class, by number or name: --condition label=K")
+
+
+def request(options: argparse.Namespace) -> dict[str, Any]:
+    """The values by name in `--condition` and `--label`; UserError for what is not NAME=VALUE."""
+    values: dict[str, Any] = {}
+    for text in options.condition:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"--condition {text}: expected NAME=VALUE, such as label=3 or age=[20, 40]")
+        values[name] = _value(value)
+    if options.label is not None:
+        values["label"] = options.label
+    return values
+
+
+def _value(text: str) -> str | list[str]:
+    """The items of [A, B], or the text itself; both as they are, for a class may be called 007."""
+    if text.startswith("[") and text.endswith("]"):
+        return [item.strip() for item in text[1:-1].split(",") if item.strip()]
+    return text
+
+
+def class_number(class_names: list[str], label: str) -> int:
+    """The number of a class given by number or name; raises UserError for an unknown one."""
+    if label in class_names:
+        return class_names.index(label)
+    if label.isdigit() and int(label) < len(class_names):
         return int(label)
-    raise UserError(f"--label {label}: the model's classes are {', '.join(names) or 'none'}")
+    raise UserError(f"--label {label}: the model's classes are {', '.join(class_names) or 'none'}")
 
 
 def find_features(choice: str | None, task: Task) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
     from genmods.core.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.models import Classifies
     from genmods.runs import folders
-    from genmods.tasks.classification import ClassificationTask
-    from genmods.tasks.image import ImageTask
 
     place = default_device()
     if choice is None:
-        return classifier_features(task, device=place) if isinstance(task, ClassificationTask) else None
+        return classifier_features(task, device=place) if isinstance(task, Classifies) else None
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
@@ -71,7 +96,5 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     if judged and shown and judged[0] != shown[0]:
         raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
     features = classifier_features(classifier, device=place)
-    if isinstance(classifier, ImageTask) and not isinstance(classifier, ClassificationTask):
-        features.classify = None  # what it says is not one class an image
     print(f"features {features.name} of {choice}", file=sys.stderr)
     return features

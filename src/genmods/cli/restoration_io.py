@@ -98,6 +98,8 @@ class Session:
     """One call of a command: its options and its model, on the GPU where there is one."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        import torch
+
         from genmods.restoration.prior import Prior
         from genmods.runs import folders
 
@@ -112,7 +114,10 @@ class Session:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
         self.model = model_options.placed(self.model, options).requires_grad_(False)
         self.channels: int = self.model.image_shape[0]
-        self.class_number = None if options.label is None else model_options.class_number(self.model, options.label)
+        self.class_number: int | None = None
+        if options.label is not None:
+            conditioning = self.model.diffusion_model().conditioning
+            self.class_number = int(conditioning.requested(1, {"label": options.label}, torch.zeros(1))["label"])
 
     def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
         """The settings that every restoration of the batch `y` takes."""

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from genmods.callbacks.stopping import Stopped
 from genmods.config import registry
+from genmods.metrics.classification import Classification
+from genmods.models import Classifies, Generates
 from genmods.runs import folders
 from genmods.tasks.base import Task
-from genmods.tasks.classification import ClassificationTask
 from genmods.tracking.series import read_series
 
-_GENERATE = "generate --ckpt_path {run} --n 64 --out samples"
-_NEXT = {
-    "diffusion": _GENERATE,
-    "gan": _GENERATE,
-    "vae": _GENERATE,
-    "classification": "classify --ckpt_path {run} --input IMAGES --out classes.csv",
-}
+_NEXT = (
+    (Generates, "generate --ckpt_path {run} --n 64 --out samples"),
+    (Classifies, "classify --ckpt_path {run} --input IMAGES --out classes.csv"),
+    (object, "test --config {run}/recipe.yaml --ckpt_path {run}"),
+)
+"""What to do with a trained task, by the first of these abilities that it has."""
 
 
 @rank_zero_only
@@ -37,13 +37,13 @@ def after_fit(folder: Path) -> None:
     series = read_series(folder / "metrics.csv")
     figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
     task = load(folder / "recipe.yaml").task
-    name = task.entry.name if isinstance(task, Part) else ""
+    cls = registry.resolve(task.entry) if isinstance(task, Part) else object
     lines = {"checkpoint": str(folders.find_checkpoint(folder))}
     if (folder / "report.html").is_file():
         lines["report"] = str(folder / "report.html")
     if figures:
         lines["figures"] = ", ".join(figures)
-    command = _NEXT.get(name, "test --config {run}/recipe.yaml --ckpt_path {run}").format(run=folder)
+    command = next(text for ability, text in _NEXT if issubclass(cls, ability)).format(run=folder)
     lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
     print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
 
@@ -57,26 +57,26 @@ def how_to_go_on(stopped: Stopped) -> None:
 
 
 @rank_zero_only
-def figures(task: Task, values: dict[str, float]) -> None:
-    """The figures of an evaluation, and for a classifier a table by class, on stdout."""
+def figures(values: dict[str, float], result: object | None = None) -> None:
+    """The figures of an evaluation, and of a classifier's a table by class, on stdout."""
     for name, value in values.items():
         print(f"{name:<24}{value:.6g}")
-    if isinstance(task, ClassificationTask):
-        counts = task.confusion_counts
+    if isinstance(result, Classification):
+        counts = result.counts
         print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'accuracy':>10}")
-        for k, name in enumerate(task.class_names):
+        for k, name in enumerate(result.class_names):
             total, correct = int(counts[k].sum()), int(counts[k, k])
             share = f"{correct / total:.4f}" if total else "-"
             print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
 
 
 def predicted(task: Task, batches: list[dict[str, Tensor]], file: IO[str]) -> None:
-    """What `predict` gave: for a classifier what `classify` writes, else the image's number and a column a target."""
+    """What `predict` gave: for a classifier what `classify` writes, else an image's number and its targets."""
     rows: list[tuple[str, list[float]]] = []
     for batch in batches:
-        values = batch["probabilities"] if "probabilities" in batch else batch["targets"]
+        (values,) = (value for name, value in batch.items() if name != "index")
         rows += zip(map(str, batch["index"].tolist()), values.tolist(), strict=True)
-    if isinstance(task, ClassificationTask):
+    if isinstance(task, Classifies):
         predictions(rows, file, task.class_names)
         return
     writer = csv.writer(file, lineterminator="\n")

@@ -18,6 +18,7 @@ KINDS: dict[str, str] = {
     "weighting": "genmods.diffusion.weightings:Weighting",
     "grid": "genmods.diffusion.grids:Grid",
     "sampler": "genmods.diffusion.samplers.base:Sampler",
+    "conditioning": "genmods.diffusion.conditioning:Conditioning",
     "data": "genmods.data.images:Source",
     "augmentation": "genmods.data.augmentation.base:Augmentation",
     "operator": "genmods.restoration.operators.base:Operator",
@@ -104,6 +105,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         "heun": "genmods.diffusion.samplers.heun:HeunSampler",
         "unipc": "genmods.diffusion.samplers.unipc:UniPCSampler",
     },
+    "conditioning": {
+        "class_labels": "genmods.diffusion.conditioning:ClassLabels",
+        "masked_image": "genmods.diffusion.conditioning:MaskedImage",
+        "unconditional": "genmods.diffusion.conditioning:Unconditional",
+    },
     "data": {
         "cifar10": "genmods.data.sources.cifar:CIFAR10",
         "cifar100": "genmods.data.sources.cifar:CIFAR100",
@@ -182,6 +188,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "callback": {
         "checkpoint": "genmods.callbacks.checkpoint:RunCheckpoint",
+        "class_report": "genmods.callbacks.class_report:ClassReport",
         "compile": "genmods.callbacks.compile:Compile",
         "denoise_strip": "genmods.callbacks.strips:DenoiseStrip",
         "diffusion_strip": "genmods.callbacks.strips:DiffusionStrip",
@@ -193,6 +200,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mistakes": "genmods.callbacks.mistakes:Mistakes",
         "norms": "genmods.callbacks.norms:Norms",
         "report": "genmods.callbacks.report:Report",
+        "restoration_report": "genmods.callbacks.restoration_report:RestorationReport",
         "sample_grid": "genmods.callbacks.sample_grid:SampleGrid",
         "throughput": "genmods.callbacks.throughput:Throughput",
     },

@@ -36,6 +36,9 @@ class NoiseLevel(NamedTuple):
 class Weighting(nn.Module):
     """The registry kind `weighting`: turns the errors of a batch into its losses."""
 
+    bounds_likelihood: bool = False
+    """Whether the loss is the diffusion term of a bound on the likelihood."""
+
     def weight(self, level: NoiseLevel) -> Tensor:
         """The weight [B] of the squared error of F."""
         raise NotImplementedError
@@ -54,6 +57,8 @@ class SimpleWeighting(Weighting):
 
 class ElboWeighting(Weighting):
     """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats per pixel (Kingma et al. 2021)."""
+
+    bounds_likelihood = True
 
     def weight(self, level: NoiseLevel) -> Tensor:
         return 0.5 * level.eps_gain / level.density

@@ -18,9 +18,7 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
-
-Likelihood = Callable[[Tensor, Tensor], Tensor]
-"""(images [B, C, H, W] in [-1, 1], their numbers int64 [B]) -> bits per dimension [B]; image i has its own noise."""
+from genmods.models import Likelihood
 
 
 @dataclass
@@ -61,8 +59,7 @@ class Evidence:
     """All that one evaluation may look at. Images [N, C, H, W] are float in [-1, 1], or uint8 of `levels` grey levels;
     labels are int64 [N].
 
-    `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `bits` is a bound on the likelihood, `flow_bits` the one of
-    the probability flow.
+    `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `likelihood` is that of the model.
     `progress(done, total)` is called as a long figure grows.
     `cache` is the folder in which reference statistics are kept by the hash of data and features (None: not kept).
     """
@@ -73,8 +70,7 @@ class Evidence:
     test_labels: Tensor | None = None
     generate: Callable[[int], Tensor] | None = None
     features: Features | None = None
-    bits: Likelihood | None = None
-    flow_bits: Likelihood | None = None
+    likelihood: Likelihood | None = None
     progress: Callable[[int, int], None] = lambda done, total: None
     n: int = 2000
     levels: int = 256

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from genmods.core.errors import UserError
 from genmods.data.images import to_float, to_uint8
+from genmods.models import Classifies
+from genmods.networks.base import Network
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
@@ -64,19 +66,20 @@ class Features:
 def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu") -> Features:
     """The embedding of a classifier before its head: `classifier.features(x)` for x in [-1, 1].
 
-    Its class probabilities are `classifier.probabilities(x)` where it has that, else the softmax of its logits. The
+    Its class probabilities are those of a model that classifies, and the softmax of the logits of a bare network. The
     classifier is put into evaluation mode and frozen. Raises UserError where it has no `features`.
     """
     embed = getattr(classifier, "features", None)
     if not callable(embed):
         raise UserError(f"{type(classifier).__name__} has no features(x): take a classifier as the feature extractor")
     classifier.eval().requires_grad_(False).to(device)
-    probabilities = getattr(classifier, "probabilities", lambda x: classifier(x).softmax(dim=1))
-    return Features(
-        name=f"classifier-{weights_hash(classifier)}",
-        function=lambda x: embed(x.to(device)),
-        classify=lambda x: probabilities(x.to(device)),
-    )
+    name = f"classifier-{weights_hash(classifier)}"
+    if isinstance(classifier, Classifies):
+        probabilities = classifier.probabilities
+        return Features(name, lambda x: embed(x.to(device)), lambda x: probabilities(x.to(device)))
+    if isinstance(classifier, Network):
+        return Features(name, lambda x: embed(x.to(device)), lambda x: classifier(x.to(device)).softmax(dim=1))
+    return Features(name, lambda x: embed(x.to(device)))
 
 
 def pixel_features() -> Features:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
-from genmods.metrics.base import Evidence, Figure, Findings, Likelihood, Metric, count_name
+from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
 from genmods.metrics.neighbours import distances
+from genmods.models import Likelihood
 
 
 def inception_score(probabilities: Tensor) -> float:
@@ -95,35 +96,35 @@ class Recall(OfManifold):
         return coverage(real, fake, self.k)
 
 
-def _mean_bits(evidence: Evidence, name: str, bits: Likelihood | None, count: int, batch_size: int) -> Findings:
-    """The mean over at most `count` test images with its 95 % interval, as a figure called `name`."""
-    if bits is None:
-        raise UserError("this metric needs a model with a likelihood")
-    test = evidence.images("test")[:count]
-    chunks = torch.arange(len(test)).split(batch_size)
-    parts = []
-    for chunk in chunks:
-        with torch.no_grad():
-            parts.append(bits(test[chunk], chunk).cpu().double())
-        evidence.progress(len(parts), len(chunks))
-    found = torch.cat(parts)
-    value, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
-    return Findings([Figure(name, value, value - spread, value + spread, note=f"{len(found)} test images")])
-
-
 @dataclass
 class BitsPerDimension(Metric):
     """Bits per dimension by the variational bound, the mean over at most `images` test images."""
 
     images: int = 10000
     batch_size: int = 100
+    name: ClassVar[str] = "bpd"
 
     def __post_init__(self) -> None:
         if self.images < 2 or self.batch_size < 1:
             raise ValueError(f"images={self.images} must be at least 2, batch_size={self.batch_size} at least 1")
 
+    def bits(self, likelihood: Likelihood, images: Tensor, indices: Tensor) -> Tensor:
+        """The bits per dimension [B] of `images` [B, C, H, W]."""
+        return likelihood.bound(images, indices)
+
     def __call__(self, evidence: Evidence) -> Findings:
-        return _mean_bits(evidence, "bpd", evidence.bits, self.images, self.batch_size)
+        if evidence.likelihood is None:
+            raise UserError("this metric needs a model with a likelihood")
+        test = evidence.images("test")[: self.images]
+        chunks = torch.arange(len(test)).split(self.batch_size)
+        parts = []
+        for chunk in chunks:
+            with torch.no_grad():
+                parts.append(self.bits(evidence.likelihood, test[chunk], chunk).cpu().double())
+            evidence.progress(len(parts), len(chunks))
+        found = torch.cat(parts)
+        value, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
+        return Findings([Figure(self.name, value, value - spread, value + spread, note=f"{len(found)} test images")])
 
 
 @dataclass
@@ -131,6 +132,7 @@ class FlowBitsPerDimension(BitsPerDimension):
     """Bits per dimension by the probability flow, uniformly dequantised, of at most `images` test images."""
 
     images: int = 500
+    name: ClassVar[str] = "bpd_ode"
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        return _mean_bits(evidence, "bpd_ode", evidence.flow_bits, self.images, self.batch_size)
+    def bits(self, likelihood: Likelihood, images: Tensor, indices: Tensor) -> Tensor:
+        return likelihood.flow(images, indices)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 Condition = dict[str, Tensor]
 
@@ -14,8 +17,8 @@ class Network(nn.Module):
     """A network that a task can train: the registry kind `network`.
 
     A denoising network is called `network(x, noise, cond)`: `x` [B, C, H, W], scaled to about unit variance; `noise`
-    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label") and `image`
-    (float [B, K, H, W]). It returns [B, C', H, W].
+    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label"), `vector` (float
+    [B, K], NaN for "unknown") and `image` (float [B, K, H, W]). It returns [B, C', H, W].
 
     A classifier is called `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; its `features(x)`
     returns the embedding [B, D] in front of the head.
@@ -46,3 +49,18 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
+    """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
+
+    Raises ValueError in one line where the network cannot be called like that.
+    """
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    try:
+        with evaluating(network), torch.no_grad():
+            return functional_call(network, meta, inputs).shape
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.diffusion.conditioning import Conditioning, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.process import NoiseProcess
+from genmods.models import Denoises
 from genmods.restoration.tiles import Tiled
 
 
@@ -19,15 +21,13 @@ from genmods.restoration.tiles import Tiled
 class Prior:
     """`bind(cond)` is the denoiser under a condition; `shape` [C, H, W] that of the training images, if known.
 
-    `classes` is the number of labels (0: none); `sees_masks` says that the network was trained with masks as a
-    condition; `dtype` is the type of its weights, None where any will do.
+    `conditioning` is what the model is conditioned on; `dtype` is the type of its weights, None where any will do.
     """
 
     process: NoiseProcess
     bind: Callable[[Condition], Denoise]
     shape: tuple[int, int, int] | None = None
-    classes: int = 0
-    sees_masks: bool = False
+    conditioning: Conditioning = field(default_factory=Unconditional)
     dtype: torch.dtype | None = None
 
     @classmethod
@@ -35,15 +35,20 @@ class Prior:
         """From a denoiser, or from a trained diffusion task; raises UserError for anything else."""
         if isinstance(model, Prior):
             return model
-        if isinstance(model, Denoise) and not hasattr(model, "codec"):
+        if isinstance(model, Denoise) and not isinstance(model, Denoises):
             return cls(model.process, lambda cond: model)
-        if not hasattr(model, "denoiser"):
-            raise UserError(f"restoration needs a diffusion model, and this is a {type(model).__name__}")
-        if model.codec is not None:
+        if not isinstance(model, Denoises):
+            raise UserError(f"restoration requires a diffusion model, got {type(model).__name__}")
+        diffusion = model.diffusion_model()
+        if not diffusion.latents.is_pixels:
             raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
-        classes = model.num_classes if model.conditioning == "class" else 0
-        shape, sees_masks = tuple(model.image_shape), model.conditioning == "mask"
-        return cls(model.denoiser.process, model.denoise, shape, classes, sees_masks, getattr(model, "dtype", None))
+        shape, conditioning = diffusion.image_shape, diffusion.conditioning
+        return cls(diffusion.process, diffusion.denoise, shape, conditioning, diffusion.dtype)
+
+    @property
+    def sees_masks(self) -> bool:
+        """Whether the model is given the known pixels as its condition."""
+        return self.conditioning.reveals_image
 
     def typed(self, y: Tensor) -> Tensor:
         """`y` in the type of the model."""
@@ -56,24 +61,23 @@ class Prior:
         `known` [B, 1 + C, H, W] is the mask (1 = known) and the image under it, for a model that sees masks. Raises
         UserError for a label that the model does not have, and for images of other channels.
         """
-        wrong = [] if label is None else label[(label < -1) | (label >= self.classes)].tolist()
-        if wrong:
-            raise UserError(f"label {wrong[0]}: the model has {self.classes or 'no'} classes, counted from 0")
         if self.shape is not None and images.shape[1] != self.shape[0]:
             raise UserError(f"images of {images.shape[1]} channels, and a model of {self.shape[0]}")
-        if self.sees_masks:
-            if self.shape != images.shape[1:]:
-                raise UserError(f"a model that sees masks restores images of its own size, {self.shape}, only")
-            return self.bind({"image": _nothing_known(images) if known is None else known})
-        label = torch.full_like(images[:, 0, 0, 0], -1, dtype=torch.int64) if label is None else label
+        if self.sees_masks and self.shape != images.shape[1:]:
+            raise UserError(f"a model that sees masks restores images of its own size, {self.shape}, only")
+        if self.sees_masks and known is not None:
+            return self.bind({"image": known})
+        cond = self.condition(len(images), label, images.device)
 
         def bind(times: int) -> Denoise:
-            return self.bind({"label": label.repeat(times)} if self.classes else {})
+            return self.bind({name: torch.cat([value] * times) for name, value in cond.items()})
 
         if self.shape is None or self.shape == images.shape[1:]:
             return bind(1)
         return Tiled(bind, *self.shape[1:])
 
-
-def _nothing_known(images: Tensor) -> Tensor:
-    return images.new_zeros(len(images), 1 + images.shape[1], *images.shape[2:])
+    def condition(self, n: int, label: Tensor | None, device: torch.device) -> Condition:
+        """The condition of `n` images with labels int64 [n], or about which nothing is known."""
+        if label is None:
+            return self.conditioning.null(n, device)
+        return self.conditioning.requested(n, {"label": label}, torch.arange(n), device)

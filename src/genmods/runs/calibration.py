@@ -1,49 +1,46 @@
-"""Temperature scaling as the step after training: each checkpoint of a classifier gets the temperature of its weights.
+"""Calibration as the step after training: each checkpoint gets what its task fits to the validation images.
 
-Training moves the weights and makes every temperature stale, so it is fitted once, at the end, to the validation images
-and with the weights that the checkpoint would be loaded with. It stands beside the raw and the averaged weights.
+Training moves the weights and makes every calibration stale, so it is done once, at the end, and with the weights that
+the checkpoint would be loaded with. It is saved with the raw and the averaged weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import Tensor
 
 from genmods.core import checkpoint as files
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
-from genmods.metrics.calibration import fit_temperature
+from genmods.models import Calibrates
 from genmods.runs import folders
-from genmods.tasks.classification import ClassificationTask, set_temperature
+from genmods.tasks.base import Batch
 
 
 @rank_zero_only
 def calibrate(folder: Path, data: ImageData, trainer: Trainer) -> None:
-    """Fit the temperature of the classifiers in the checkpoints in `folder`, on the device and in the precision of fit.
-
-    A classifier that makes no mistake on the validation images keeps the temperature 1: they cannot tell how sure it
-    ought to be.
-    """
-    labels = data.splits["val"].labels
+    """Calibrate the checkpoints in `folder`, on the device and in the precision of fit."""
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = files.load(path)
         task = folders.restore(checkpoint)
-        assert isinstance(task, ClassificationTask) and labels is not None
-        scores = validation_scores(task, data, trainer)
-        temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
-        set_temperature(checkpoint, temperature)
+        assert isinstance(task, Calibrates)
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            fitted = task.calibrate(validation_batches(data, task.to(trainer.strategy.root_device).device))
+        for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
+            weights |= {name: value.to(weights[name]) for name, value in fitted.items()}
         files.save(checkpoint, path)
 
 
-@torch.no_grad()
-def validation_scores(task: ClassificationTask, data: ImageData, trainer: Trainer) -> Tensor:
-    """What `task` says of the validation images: log-probabilities [N, K] before the temperature, on the CPU."""
-    device = trainer.strategy.root_device
-    task.to(device)
-    batches = data.splits["val"].pixels.split(data.batch_size)
-    with trainer.precision_plugin.forward_context():
-        return torch.cat([task.scores(to_float(batch, data.source.levels).to(device)).cpu() for batch in batches])
+def validation_batches(data: ImageData, device: torch.device) -> Iterator[Batch]:
+    """The validation images in order, not shared out over the ranks."""
+    split, size = data.splits["val"], data.batch_size
+    for start in range(0, len(split), size):
+        images = to_float(split.pixels[start : start + size], data.source.levels)
+        batch = {"image": images.to(device)}
+        if split.labels is not None:
+            batch["label"] = split.labels[start : start + size].to(device)
+        yield batch

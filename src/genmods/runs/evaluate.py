@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.callbacks.precision import settle
+from genmods.callbacks.shared import LastResult
 from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.core.errors import UserError
@@ -20,16 +20,24 @@ from genmods.runs.trainer import make_trainer
 from genmods.tasks.base import Task
 from genmods.tracking.base import stand_at, write_json
 
-_STEPS = {"validate": "validation_step", "test": "test_step", "predict": "predict_step"}
+_STEPS = {"validate": "evaluation_step", "test": "evaluation_step", "predict": "predict_step"}
 
 
-def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> tuple[Any, Any]:
+class Evaluated(NamedTuple):
+    """A task; its figures or predictions; and the result of its evaluation, where it has one."""
+
+    task: Task
+    found: Any
+    result: object | None = None
+
+
+def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> Evaluated:
     """Run Lightning's `validate`, `test` or `predict` of a checkpoint (by default the newest run's) on a recipe's data.
 
-    Returns the task and its figures, which are also in `<stage>.json` in the run folder, or its predictions, which are
-    made on one device so that they come in order.
+    The figures are also in `<stage>.json` in the run folder. Predictions are made on one device, so that they come in
+    order.
     """
-    data, step, found = build_data(recipe), _STEPS[stage], None
+    data, step, found, last = build_data(recipe), _STEPS[stage], None, LastResult()
     settings = recipe.trainer.given | {"enable_progress_bar": not quiet and sys.stderr.isatty()}
     with place(recipe, ckpt_path or ("last" if is_trained(recipe) else None), prefer="best") as at:
         state = folders.read(at.checkpoint) if at.checkpoint else {}
@@ -38,12 +46,12 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         if state:
             _tell_what_is_ignored(recipe, state)
             check_data(task, state["facts"], data.facts())
-        if getattr(type(task), step) is getattr(LightningModule, step):
+        if getattr(type(task), step) is getattr(Task, step):
             raise UserError(f"{stage}: a {type(task).__name__} has no {step}")
         if stage == "predict":
             settings |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
         loggers = [] if stage == "predict" else logs.reopened_loggers(recipe, state)
-        trainer = make_trainer(at.folder, task, settings, [], loggers, {})
+        trainer = make_trainer(at.folder, task, settings, [last], loggers, {})
         settle(trainer, settings["precision"], state.get("precision"), quiet)
         if stage == "predict":
             found = trainer.predict(task, data)
@@ -57,7 +65,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
                     rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
-    return task, found
+    return Evaluated(task, found, last.result)
 
 
 def check_data(task: Task, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -22,13 +22,13 @@ from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.data.splits import shuffled
+from genmods.models import Calibrates
 from genmods.runs import folders, reuse
 from genmods.runs import loggers as logs
 from genmods.runs.calibration import calibrate
 from genmods.runs.folders import Place, place
 from genmods.runs.trainer import make_trainer, refusals_in_one_line
 from genmods.tasks.base import Task
-from genmods.tasks.classification import ClassificationTask
 
 
 def build_data(recipe: Recipe) -> ImageData:
@@ -80,7 +80,7 @@ def _train(recipe: Recipe, at: Place, quiet: bool) -> None:
         logs.begin(at.folder, recipe, loggers, data, state.get("global_step"), trainer.precision)
         with refusals_in_one_line():
             trainer.fit(task, data, ckpt_path=at.checkpoint)
-        if isinstance(task, ClassificationTask) and "val" in data.splits:
+        if isinstance(task, Calibrates) and "val" in data.splits:
             calibrate(at.folder / "checkpoints", data, trainer)
     finally:
         logs.close(loggers)

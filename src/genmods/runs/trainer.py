@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
-from genmods.callbacks.class_report import ClassReport
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import SamePrecision, unsettled
 from genmods.callbacks.progress import TrainingProgress
 from genmods.callbacks.report import Report
-from genmods.callbacks.restoration_report import RestorationReport
 from genmods.callbacks.stopping import FiniteLoss, StopOnSignal
 from genmods.callbacks.throughput import Throughput
+from genmods.config import registry
 from genmods.core.errors import UserError
 from genmods.tasks.base import Task
 
@@ -41,13 +40,14 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
 
-    Throughput, norms, a progress bar and the reports are always there. EMA comes first, so that whatever runs after a
-    batch sees its update; checkpoints come last. The precision `auto` is float32 until `callbacks.precision.settle`.
+    Throughput, norms, a progress bar and the task's reports are always there. EMA comes first, so that whatever runs
+    after a batch sees its update; checkpoints come last. The precision `auto` is float32 until
+    `callbacks.precision.settle`.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     checkpoint.begin(folder / "checkpoints", contents, task.monitor)
-    callbacks = [*callbacks, *_standard(callbacks, settings)]
+    callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
     with refusals_in_one_line():
@@ -72,9 +72,10 @@ def refusals_in_one_line() -> Iterator[None]:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def _standard(given: list[Callback], settings: dict[str, Any]) -> list[Callback]:
-    """What every run has, less what the recipe lists with settings of its own."""
-    kinds: list[type[Callback]] = [Throughput, Norms, Report, ClassReport, RestorationReport]
+def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence[str]) -> list[Callback]:
+    """What every run has, and the `reports` of its task, less what the recipe lists with settings of its own."""
+    kinds: list[type[Callback]] = [Throughput, Norms, Report]
+    kinds += [registry.resolve(registry.find("callback", name)) for name in reports]
     if settings.get("enable_progress_bar") is not False:
         kinds.append(TrainingProgress)
     return [kind() for kind in kinds if not any(isinstance(callback, kind) for callback in given)]

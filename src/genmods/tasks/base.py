@@ -1,5 +1,7 @@
 """The base of every task: an optimizer over parameter groups, a schedule per step, and randomness without a state.
 
+What a task can do beside training is said by the protocols of `genmods.models`: it has the method, or it does not.
+
 Before each batch the generators are seeded from (seed, rank, batches done), so that dropout, times and noise of a batch
 are the same in a run that was interrupted and resumed as in one that was not.
 """
@@ -8,23 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genmods.core import random
 from genmods.core.errors import UserError
-from genmods.networks.base import evaluating
+from genmods.core.progress import Progress
+from genmods.models.abilities import ReceivesResults
 from genmods.optim.groups import parameter_groups
-
-if TYPE_CHECKING:
-    from genmods.core.progress import Progress
-    from genmods.metrics.base import Likelihood
 
 Batch = dict[str, Tensor]
 
@@ -50,6 +48,8 @@ class Task(LightningModule):
     """Whether the model tells the classes of its data apart: answers with them, or makes images of each."""
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the images that go in or come out, where there is one."""
+    reports: tuple[str, ...] = ()
+    """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
 
     @property
     def differentiated_twice(self) -> tuple[nn.Module, ...]:
@@ -94,23 +94,43 @@ class Task(LightningModule):
     def warm_start(self, images: Tensor) -> None:
         """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
 
-    def sample(
-        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
-    ) -> Tensor:
-        """`n` images [n, C, H, W] in [-1, 1], the samples number `first` to `first + n - 1` of `seed`.
+    def example_inputs(self, name: str) -> tuple[Any, ...]:
+        """What the network in the setting `name` is called with for one image, on the meta device.
 
-        `progress(done, total)` is called as they are made. Raises UserError where the task generates nothing.
+        Raises UserError where there is no such example.
         """
-        raise UserError(f"a {type(self).__name__} generates no images")
+        if self.image_shape is None:
+            raise UserError(f"a {type(self).__name__} has no example of what its {name} is called with")
+        return (torch.empty(1, *self.image_shape, device="meta"),)
 
-    @property
-    def generates(self) -> bool:
-        """Whether the task has a `sample` of its own."""
-        return type(self).sample is not Task.sample
+    def evaluation_step(self, batch: Batch, stage: str) -> Any:
+        """Evaluate one batch: log figures as `stage/NAME`, where `stage` is "val" or "test".
 
-    def likelihoods(self) -> tuple[Likelihood | None, Likelihood | None]:
-        """A bound on the likelihood and that of the probability flow, as `Evidence` takes them; None: there is none."""
-        return None, None
+        What it returns is passed to the callbacks' `on_validation_batch_end` or `on_test_batch_end`.
+        """
+
+    def evaluation_result(self, stage: str) -> object | None:
+        """The result of all batches of an evaluation, for the callbacks that are `ReceivesResults`; None for nothing
+        more than what is logged."""
+        return None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
+        return self.evaluation_step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Any:
+        return self.evaluation_step(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._publish("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._publish("test")
+
+    def _publish(self, stage: str) -> None:
+        result = self.evaluation_result(stage)
+        for callback in self.trainer.callbacks if result is not None else ():  # type: ignore[attr-defined]
+            if isinstance(callback, ReceivesResults):
+                callback.on_evaluation_result(self.trainer, stage, result)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Raises UserError, with the first difference, where the tensors are not those of this task."""
@@ -145,18 +165,3 @@ def in_batches(
         if progress:
             progress(done, len(batches))
     return torch.cat(images)
-
-
-def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
-    """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
-
-    Raises ValueError in one line where the network cannot be called like that.
-    """
-    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    try:
-        with evaluating(network), torch.no_grad():
-            return functional_call(network, meta, inputs).shape
-    except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None

@@ -7,6 +7,7 @@ calibrated by a temperature, softmax(s / T), which changes no decision. T is fit
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -16,14 +17,15 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
-from genmods.metrics.calibration import expected_calibration_error
+from genmods.metrics.calibration import expected_calibration_error, fit_temperature
+from genmods.metrics.classification import Classification
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
 
 
-class Answers(Metric):
-    """Everything that a classifier said in an evaluation, over all ranks, in the order of the images."""
+class CollectedScores(Metric):
+    """The scores of all images of an evaluation, over all ranks, in the order of the images."""
 
     scores: list[Tensor]
     labels: list[Tensor]
@@ -56,6 +58,7 @@ class ClassificationTask(ImageTask):
     """
 
     monitor = "val/acc"
+    reports = ("class_report",)
     class_weights: Tensor | None
     temperature: Tensor
 
@@ -86,12 +89,13 @@ class ClassificationTask(ImageTask):
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))
         self.register_buffer("temperature", torch.ones(()))
-        self.confusion, self.answers = MulticlassConfusionMatrix(num_classes), Answers()
+        self.confusion, self.collected = MulticlassConfusionMatrix(num_classes), CollectedScores()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run that goes on makes the temperature of its last end stale."""
         super().on_load_checkpoint(checkpoint)
-        set_temperature(checkpoint, 1.0)
+        for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
+            weights["temperature"] = torch.ones_like(weights["temperature"])
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
@@ -114,36 +118,32 @@ class ClassificationTask(ImageTask):
         self.log_mean("train/loss", loss, batch, progress=True)
         return loss
 
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+    def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The temperature. A classifier without a mistake on these images keeps 1: they cannot tell how sure it should
+        be."""
+        pairs = [(self.scores(batch["image"]).cpu(), batch["label"].cpu()) for batch in batches]
+        scores, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
+        return {"temperature": torch.full_like(self.temperature, temperature)}
+
+    def evaluation_step(self, batch: Batch, stage: str) -> None:
         scores = self.scores(batch["image"])
         self.confusion.update(scores, batch["label"])
-        self.answers.update(scores, batch["label"], batch["index"])
+        self.collected.update(scores, batch["label"], batch["index"])
         self.log_mean(f"{stage}/loss", F.nll_loss(scores, batch["label"]), batch)
 
-    def _finish(self, stage: str) -> None:
+    def evaluation_result(self, stage: str) -> Classification:
         counts = self.confusion.compute()
         correct, total = counts.diag(), counts.sum(1)
-        self.confusion_counts, self.answered = counts.cpu(), self.answers.compute()
+        scores, labels, index = self.collected.compute()
         self.confusion.reset()
-        self.answers.reset()
+        self.collected.reset()
         self.log(f"{stage}/acc", correct.sum() / total.sum(), prog_bar=True)
         self.log(f"{stage}/acc_class_mean", (correct[total > 0] / total[total > 0]).mean())
-        scores, labels, _ = self.answered
         self.log(f"{stage}/ece", expected_calibration_error(scores.exp(), labels))
         if self.trainer.state.fn != "fit":
             self.log(f"{stage}/ece_calibrated", expected_calibration_error(self.calibrated(scores), labels))
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
-
-    def on_validation_epoch_end(self) -> None:
-        self._finish("val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
-
-    def on_test_epoch_end(self) -> None:
-        self._finish("test")
+        return Classification(self.class_names, counts.cpu(), scores, labels, index, float(self.temperature))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"index": batch["index"], "probabilities": self.probabilities(batch["image"])}
@@ -161,9 +161,3 @@ def views(images: Tensor, augment: str) -> list[Tensor]:
             shifted = padded[..., dy : dy + height, dx : dx + width]
             copies += [shifted, shifted.flip(-1)]
     return copies
-
-
-def set_temperature(checkpoint: dict[str, Any], temperature: float) -> None:
-    """Give the weights in a classifier's checkpoint, and their averages, a `temperature`."""
-    for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
-        weights["temperature"] = torch.full_like(weights["temperature"], temperature)

@@ -7,14 +7,16 @@ its own player's weights alone, so their sum is one loss with one optimizer, and
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.core import random
 from genmods.core.progress import Progress
-from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task, dry_run, in_batches
+from genmods.networks.base import Network, dry_run
+from genmods.tasks.base import Batch, Task, in_batches
 
 
 class GANTask(Task):
@@ -69,11 +71,15 @@ class GANTask(Task):
             loss = loss + 0.5 * self.gamma * gradient.float().square().flatten(1).sum(1).mean()
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def evaluation_step(self, batch: Batch, stage: str) -> None:
         real = batch["image"]
         fake = self.network(random.normal(random.fold(self.seed, batch["index"]), self.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
-        self.log_mean("val/margin", margin, batch)
+        self.log_mean(f"{stage}/margin", margin, batch)
+
+    def example_inputs(self, name: str) -> tuple[Any, ...]:
+        latent = torch.empty(1, self.latent, device="meta")
+        return (latent,) if name == "network" else super().example_inputs(name)
 
     @property
     def differentiated_twice(self) -> tuple[nn.Module, ...]:
@@ -81,7 +87,7 @@ class GANTask(Task):
 
     @torch.no_grad()
     def sample(
-        self, n: int, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
     ) -> Tensor:
         """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
 

@@ -4,12 +4,16 @@ statistics.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from genmods.networks.base import Network
+from genmods.models import Inspection
+from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
-from genmods.tasks.base import Task, dry_run
+from genmods.tasks.base import Task
 
 
 class ImageTask(Task):
@@ -48,3 +52,6 @@ class ImageTask(Task):
 
     def warm_start(self, images: Tensor) -> None:
         self.network.prepare(self.normalised(images))
+
+    def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
+        return Inspection(self.network, (self.normalised(image[None]),), image)

@@ -34,7 +34,7 @@ class MultilabelTask(ImageTask):
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.precision = MultilabelAveragePrecision(num_classes)
 
-    def probabilities(self, images: Tensor) -> Tensor:
+    def marginals(self, images: Tensor) -> Tensor:
         """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""
         return self(images).float().sigmoid()
 
@@ -52,16 +52,10 @@ class MultilabelTask(ImageTask):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._loss(batch, "train")[0]
 
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+    def evaluation_step(self, batch: Batch, stage: str) -> None:
         _, logits = self._loss(batch, stage)
         self.precision.update(logits.sigmoid(), batch["label"].long())
         self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
-
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch["index"], "probabilities": self.probabilities(batch["image"])}
+        return {"index": batch["index"], "marginals": self.marginals(batch["image"])}

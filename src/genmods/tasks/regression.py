@@ -56,18 +56,12 @@ class RegressionTask(ImageTask):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._error(batch, "train")[0]
 
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+    def evaluation_step(self, batch: Batch, stage: str) -> None:
         _, predicted, target = self._error(batch, stage)
         self.r2.update(predicted.squeeze(1), target.squeeze(1))
         self.mae.update(predicted, target)
         self.log(f"{stage}/r2", self.r2, on_epoch=True)
         self.log(f"{stage}/mae", self.mae, on_epoch=True)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"index": batch["index"], "targets": self(batch["image"]).float()}

@@ -13,8 +13,6 @@ from genmods.restoration.operators import Identity, Mask, Operator
 from genmods.restoration.restore import restore
 from genmods.tasks.base import Batch, Task
 
-SHOWN = 8
-
 
 class RestorationTask(Task):
     """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
@@ -26,8 +24,7 @@ class RestorationTask(Task):
     """
 
     trainable = False
-    first: list[tuple[Tensor, ...]]
-    """The first `SHOWN` results of an evaluation: number, clean image, what was measured, restored image, PSNR."""
+    reports = ("restoration_report",)
 
     def __init__(
         self,
@@ -66,12 +63,8 @@ class RestorationTask(Task):
             y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.seed, label, numbers
         ).mean(0)
 
-    def on_validation_epoch_start(self) -> None:
-        self.first = []
-
-    on_test_epoch_start = on_validation_epoch_start
-
-    def _score(self, batch: Batch, stage: str) -> None:
+    def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
+        """Log the scores; the images, what was measured of them and what was restored go to the callbacks."""
         images, index = batch["image"], batch["index"]
         with torch.no_grad():
             measured = self.degrade(images, index)
@@ -80,11 +73,4 @@ class RestorationTask(Task):
         fidelity = psnr(restored, images, hole)
         self.log_mean(f"{stage}/psnr", fidelity.mean(), batch, progress=True)
         self.log_mean(f"{stage}/ssim", ssim(restored, images, hole).mean(), batch)
-        left = SHOWN - len(self.first)
-        self.first += zip(*(part[:left] for part in (index, images, measured, restored, fidelity)), strict=True)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score(batch, "test")
+        return {"index": index, "clean": images, "measured": measured, "restored": restored, "psnr": fidelity}

@@ -55,15 +55,12 @@ class VAETask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._loss(batch, "train")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._loss(batch, "val")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._loss(batch, "test")
+    def evaluation_step(self, batch: Batch, stage: str) -> None:
+        self._loss(batch, stage)
 
     @torch.no_grad()
     def sample(
-        self, n: int, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
     ) -> Tensor:
         """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1], decoded from z ~ N(0, I); i depends on
         `seed` and i alone.

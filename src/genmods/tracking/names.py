@@ -57,7 +57,7 @@ PICTURES: dict[str, str] = {
 }
 
 TABLES: dict[str, str] = {
-    "samples/table": "samples of an evaluation: step, seed, number, class, sampler, NFE, image",
+    "samples/table": "samples of an evaluation: step, seed, number, condition, sampler, NFE, image",
     "val/confusion": "counts of validation images by true class and answer",
     "val/worst": "the validation images with the largest loss: image, true class, answer, loss",
     "test/restored": "test images of a restoration: number, clean, measured, restored, PSNR; `val/...` by `validate`",

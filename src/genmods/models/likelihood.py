@@ -1,0 +1,62 @@
+"""The likelihood of images in bits per dimension: what any model may have, and that of a diffusion model of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, flow_bits_per_dim
+
+FLOW_STEPS = 32
+"""Runge-Kutta steps of the probability flow."""
+
+
+class Likelihood(Protocol):
+    """Bits per dimension [B] of `images` [B, C, H, W] in [-1, 1], numbered `indices` (int64 [B]).
+
+    The result is where the model is. Image i has its own noise, whatever batch it is in.
+    """
+
+    def bound(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        """An upper bound, such as the negative ELBO."""
+        ...
+
+    def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        """The exact likelihood of a flow; raises UserError where a model has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class DiffusionLikelihood:
+    """The `Likelihood` of a diffusion model without its condition.
+
+    Args:
+        denoise: From a number of images to an unconditional denoiser of so many.
+        levels: The number of grey levels of the data.
+        device: Where the model is.
+    """
+
+    denoise: Callable[[int], Denoise]
+    levels: int
+    device: torch.device
+
+    def terms(self, images: Tensor, indices: Tensor | None = None, num_times: int = 16) -> BoundTerms:
+        """The variational bound and its terms, [B] each, differentiable; see `genmods.diffusion.bound_bits_per_dim`."""
+        images, indices = self._placed(images, indices)
+        return bound_bits_per_dim(self.denoise(len(images)), images, self.levels, num_times, indices=indices)
+
+    def bound(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        return self.terms(images, indices).total
+
+    def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Bits per dimension [B] by the probability flow; see `genmods.diffusion.flow_bits_per_dim`."""
+        images, indices = self._placed(images, indices)
+        return flow_bits_per_dim(self.denoise(len(images)), images, self.levels, steps=FLOW_STEPS, indices=indices)
+
+    def _placed(self, images: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return images.to(self.device), None if indices is None else indices.to(self.device)

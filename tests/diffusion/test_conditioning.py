@@ -1,0 +1,119 @@
+"""Conditionings: what a network is given for a batch, for a request, and where nothing is known."""
+
+import pytest
+import torch
+
+from genmods.config.builtins import BUILTINS, imported
+from genmods.core.errors import UserError
+from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Unconditional, dealt
+from genmods.networks.mlp import MLP
+
+NAMES = ["coat", "shoe", "7"]
+SETTINGS = {"class_labels": {"num_classes": 3}, "masked_image": {"image_size": 6}}
+
+
+def batch(n=64):
+    generator = torch.Generator().manual_seed(1)
+    return {"image": torch.rand(n, 1, 6, 6, generator=generator) * 2 - 1, "label": torch.arange(n) % 3}
+
+
+def made(name):
+    return imported(BUILTINS["conditioning"][name])(**SETTINGS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", BUILTINS["conditioning"])
+def test_every_condition_has_one_form(name):
+    """That of a batch, of nothing, of new samples and of the dry run agree in keys, shapes and types."""
+    conditioning = made(name)
+    assert isinstance(conditioning, Conditioning)
+    forms = [
+        {key: (value.shape, value.dtype) for key, value in cond.items()}
+        for cond in (
+            conditioning(batch(5)),
+            conditioning.null(5),
+            conditioning.default(torch.arange(5)),
+            conditioning.example(5),
+            conditioning.without(conditioning(batch(5))),
+        )
+    ]
+    assert all(form == forms[0] for form in forms)
+    assert all(value.is_meta for value in conditioning.example(2).values())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_the_share_of_labels_that_training_drops(share):
+    n = 40_000
+    conditioning, data = ClassLabels(share, 3), {"label": torch.arange(n) % 3}
+    label = conditioning.train()(data)["label"]
+    dropped = label == -1
+    assert float(dropped.float().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
+    assert torch.equal(label[~dropped], data["label"][~dropped])
+    assert torch.equal(conditioning.eval()(data)["label"], data["label"])
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [("coat", [0] * 4), ("7", [2] * 4), ("1", [1] * 4), (1, [1] * 4), (-1, [-1] * 4), (["shoe", 0], [1, 0, 1, 0])],
+)
+def test_a_label_is_a_name_or_a_number_and_a_list_is_dealt_out(label, expected):
+    conditioning = ClassLabels(num_classes=3, class_names=NAMES)
+    cond = conditioning.requested(4, {"label": label}, torch.arange(4))
+    assert cond["label"].tolist() == expected
+    assert conditioning.describe(cond) == [NAMES[k] if k >= 0 else "" for k in expected]
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "request_", "line"),
+    [
+        (ClassLabels(num_classes=3, class_names=NAMES), {"label": "hat"}, "label=hat: the classes are coat, shoe, 7"),
+        (ClassLabels(num_classes=3), {"label": 3}, "label=3: the classes are 0, 1, 2"),
+        (ClassLabels(num_classes=3), {"label": []}, "at least 1"),
+        (ClassLabels(num_classes=3), {"labl": 1}, "conditioned on label; did you mean 'label'?"),
+        (Unconditional(), {"label": 1}, "'label': the model is not conditioned on anything"),
+        (MaskedImage(), {"age": 1}, "'age': the model is not conditioned on anything"),
+    ],
+)
+def test_requests_that_a_model_does_not_know(conditioning, request_, line):
+    with pytest.raises(UserError) as error:
+        conditioning.requested(2, request_, torch.arange(2))
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_a_request_classes_come_in_turn():
+    assert ClassLabels(num_classes=3).requested(4, None, torch.arange(5, 9))["label"].tolist() == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [({"drop": 1.5, "num_classes": 3}, r"drop must be in \[0, 1\], got 1.5"), ({}, "needs data with classes")],
+)
+def test_impossible_settings(settings, line):
+    with pytest.raises(ValueError, match=line):
+        ClassLabels(**settings)
+
+
+def test_a_network_must_know_the_classes():
+    with pytest.raises(ValueError, match="MLP knows 2 classes and the data have 3"):
+        ClassLabels(num_classes=3).check(MLP(num_classes=2))
+    ClassLabels(num_classes=3).check(MLP(num_classes=4))
+
+
+def test_which_conditionings_mean_the_same():
+    one = ClassLabels(0.1, 3)
+    assert one.same_as(ClassLabels(0.5, 3)) and not one.same_as(ClassLabels(0.1, 4))
+    assert not one.same_as(Unconditional()) and Unconditional().same_as(Unconditional())
+    assert not MaskedImage(1, 8).same_as(MaskedImage(1, 9))
+
+
+def test_a_mask_comes_with_the_pixels_under_it():
+    data = batch()
+    image = MaskedImage(image_size=6)(data)["image"]
+    known, pixels = image[:, :1], image[:, 1:]
+    assert image.shape == (64, 2, 6, 6) and set(known.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(pixels, data["image"] * known)
+    shares = known.mean((1, 2, 3))
+    assert shares.min() < 0.3 and shares.max() > 0.7 and (shares < 1).any()
+
+
+def test_values_are_dealt_out():
+    assert dealt(3, 2) == [3, 3] and dealt([1, 2], 3) == [1, 2, 1] and dealt(torch.tensor([4, 5]), 2) == [4, 5]
