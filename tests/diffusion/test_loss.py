@@ -81,6 +81,26 @@ def test_elbo_is_the_diffusion_term(process, prediction, density):
     assert abs(loss - 0.5 * math.log((1 + c**2 * high) / (1 + c**2 * low))) < 0.02
 
 
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+@pytest.mark.parametrize("process", ["cosine-100", "linear-100", "sigmoid-100"])
+def test_elbo_of_a_discrete_process_is_its_bound(process, prediction):
+    """The loss of the exact denoiser of N(0, c²) over all levels is the diffusion term that `val/bpd` reports."""
+    process, c = PROCESSES[process], 0.5
+    prediction, oracle = built_in("prediction", prediction)(), Gaussian(process, c)
+    denoiser = Denoiser(Network(oracle, process, prediction), process, prediction)
+    u = ((torch.arange(100) + 0.5) / 100).double()
+    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]).double()  # exact for what is quadratic
+    losses = []
+    for sign_x0, sign_eps in signs:
+        x0, eps = (sign.expand(100, 1) for sign in (c * sign_x0, sign_eps))
+        losses.append(DiffusionLoss(weighting=ElboWeighting())(denoiser, x0, u=u, eps=eps).per_sample)
+    nats = torch.stack(losses).mean(0)
+    snr = process.log_snr(process.levels).exp()
+    want = (0.5 * (snr[:-1] - snr[1:]) * c**2 / (1 + c**2 * snr[1:])).sum()
+    torch.testing.assert_close(nats.mean(), want, rtol=1e-5, atol=0)
+    assert nats[0] == 0
+
+
 def test_published_weights():
     t = torch.tensor([0.01, 0.3, 0.9], dtype=torch.float64)
     process = LinearProcess()
@@ -136,7 +156,7 @@ def test_optimal_network_has_the_mmse():
 
 def test_edm2_learns_the_error_of_each_level():
     weighting = EDM2Weighting(channels=32)
-    level = NoiseLevel(*torch.tensor([[-4.0, 0.0, 4.0], [1, 1, 1], [0, 0, 0], [1, 1, 1]]).double())
+    level = NoiseLevel(*torch.tensor([[-4.0, 0.0, 4.0], [1, 1, 1], [0, 0, 0], [1, 1, 1], [1, 1, 1]]).double())
     error = torch.tensor([0.1, 1.0, 3.0])
     optimizer = torch.optim.Adam(weighting.parameters(), lr=0.05)
     for _ in range(300):

@@ -8,6 +8,7 @@ from torch import nn
 
 from genmods.config.builtins import BUILTINS
 from genmods.diffusion import (
+    CosineProcess,
     DDIMSampler,
     DDPMSampler,
     Denoiser,
@@ -15,6 +16,7 @@ from genmods.diffusion import (
     HeunSampler,
     LinearProcess,
     RectifiedProcess,
+    SigmoidProcess,
     UniPCSampler,
     noise_stream,
 )
@@ -172,12 +174,34 @@ def test_ancestral_variance_by_recursion(c2, variance, end):
 
 
 @each_process
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_ancestral_variance_on_every_process(process, variance):
+@pytest.mark.parametrize("steps", [5, 20, 100])
+def test_the_large_variance_is_exact_for_white_noise(process, steps):
+    """x0 ~ N(0, 1): at each time of the grid x has the variance α² + σ² of the process there."""
+    process.requires_grad_(False)
+    sampler = DDPMSampler(steps, variance="large")
+    grid = sampler.time_grid(process)
+    true = process.alpha(grid) ** 2 + process.sigma(grid) ** 2
+    variance = process.prior_std**2
+    for i, (gain, fresh) in enumerate(list(affine_steps(sampler, Gaussian(process)))[:-1]):
+        variance = gain**2 * variance + fresh**2
+        assert variance == pytest.approx(true[i + 1].item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("process", [CosineProcess(steps=1000), SigmoidProcess(steps=1000), CosineProcess()])
+@pytest.mark.parametrize("steps", [5, 8, 10, 20, 50])
+def test_heun_at_few_steps_ends_at_the_width_of_the_data(process, steps):
+    """N(0, 0.5²): the standard deviation of samples, by the gains of the steps."""
+    gains = [gain for gain, _ in affine_steps(HeunSampler(steps), Gaussian(process, 0.5))]
+    found = process.prior_std * math.prod(gains)
+    assert found == pytest.approx(0.5, rel=0.16 if steps < 8 else 0.1)
+
+
+@each_process
+def test_ancestral_variance_on_every_process(process):
     """The same from q(x_s | x_t, x0), a product of two normal densities, its mean at E[x0 | x_t]; DDIM, η = 1, too."""
     process.requires_grad_(False)
     c2, found, want = 0.25, 1.0, 1.0
-    sampler = DDPMSampler(100, variance=variance)
+    sampler = DDPMSampler(100)
     grid = sampler.time_grid(process)
     alpha, sigma = process.alpha(grid).tolist(), process.sigma(grid).tolist()
     for i, (gain, fresh) in enumerate(affine_steps(sampler, Gaussian(process, c2**0.5))):
@@ -187,14 +211,12 @@ def test_ancestral_variance_on_every_process(process, variance):
         precision = ratio**2 / forward + (1 / sigma[i + 1] ** 2 if sigma[i + 1] else math.inf)
         of_x0 = 1.0 if not sigma[i + 1] else alpha[i + 1] / sigma[i + 1] ** 2 / precision
         mean = ratio / forward / precision + of_x0 * alpha[i] * c2 / (alpha[i] ** 2 * c2 + sigma[i] ** 2)
-        noise = 0.0 if not sigma[i + 1] else 1 / precision if variance == "small" else forward
-        want = mean**2 * want + noise
+        want = mean**2 * want + (1 / precision if sigma[i + 1] else 0.0)
     assert abs(found / want - 1) < 1e-9
-    if variance == "small":
-        other = 1.0
-        for gain, fresh in affine_steps(DDIMSampler(100, eta=1.0), Gaussian(process, c2**0.5)):
-            other = gain**2 * other + fresh**2
-        assert abs(other / want - 1) < 1e-9
+    other = 1.0
+    for gain, fresh in affine_steps(DDIMSampler(100, eta=1.0), Gaussian(process, c2**0.5)):
+        other = gain**2 * other + fresh**2
+    assert abs(other / want - 1) < 1e-9
 
 
 def test_ancestral_variance_by_sampling():

@@ -18,19 +18,45 @@ from genmods.diffusion.process import NoiseProcess
 
 
 class NoiseLevel(NamedTuple):
-    """The noise levels of a batch, all [B] float64: log-SNR, its density in training, and (α/D)², (σ/D)²."""
+    """The noise levels of a batch.
+
+    Attributes:
+        log_snr: The log-SNR [B], float64 as all of these.
+        density: The density of the log-SNR in training [B].
+        eps_gain: (α/D)² [B], the square of ε's error for a unit error of F.
+        x0_gain: (σ/D)² [B], that of x0's.
+        elbo: The weight [B] of the squared error of F in the ELBO's diffusion term, in nats per pixel.
+    """
 
     log_snr: Tensor
     density: Tensor
     eps_gain: Tensor
     x0_gain: Tensor
+    elbo: Tensor
 
     @classmethod
     def at(cls, process: NoiseProcess, prediction: Prediction, t: Tensor, density: TimeDensity) -> NoiseLevel:
         """The levels at times `t` [B]."""
         det = prediction.determinant(process, t).square()
-        gains = process.alpha(t).square() / det, process.sigma(t).square() / det
-        return cls(process.log_snr(t), density.log_snr_density(process, t), *gains)
+        eps_gain, x0_gain = process.alpha(t).square() / det, process.sigma(t).square() / det
+        per_log_snr = density.log_snr_density(process, t)
+        if process.levels is None:
+            elbo = 0.5 * eps_gain / per_log_snr
+        else:
+            elbo = 0.5 * x0_gain * _snr_fall(process, process.levels.to(t.device), t)
+            elbo = elbo / (per_log_snr * process.log_snr_rate(t).abs())
+        return cls(process.log_snr(t), per_log_snr, eps_gain, x0_gain, elbo)
+
+
+def _snr_fall(process: NoiseProcess, levels: Tensor, t: Tensor) -> Tensor:
+    """The fall of the SNR per unit of time over the steps to the levels `t` [B] from the ones before.
+
+    It is 0 for the first level, whose step to the data is the ELBO's reconstruction term.
+    """
+    i = torch.searchsorted(levels, t * (1 - 1e-9))
+    before, after = levels[(i - 1).clamp_min(0)], levels[i]
+    fall = process.log_snr(before).exp() - process.log_snr(after).exp()
+    return torch.where(i > 0, fall / (after - before), 0.0)
 
 
 class Weighting(nn.Module):
@@ -56,12 +82,14 @@ class SimpleWeighting(Weighting):
 
 
 class ElboWeighting(Weighting):
-    """½ on the ε-error per unit of log-SNR: the ELBO's diffusion term in nats per pixel (Kingma et al. 2021)."""
+    """The ELBO's diffusion term in nats per pixel (Kingma et al. 2021): ½ on the ε-error per unit of log-SNR; on a
+    discrete process ½ T (SNR_s - SNR_t) on the x0-error of each of the T steps but the last, which is the
+    reconstruction."""
 
     bounds_likelihood = True
 
     def weight(self, level: NoiseLevel) -> Tensor:
-        return 0.5 * level.eps_gain / level.density
+        return level.elbo
 
 
 class SigmoidWeighting(Weighting):
