@@ -241,7 +241,7 @@ def test_a_table_of_samples_tells_how_they_were_made():
     task = diffusion()
     key, columns, rows = sample_table(task, task.sample(3), step=7, seed=2)
     assert key in TABLES and columns == ["step", "seed", "number", "condition", "sampler", "NFE", "image"]
-    assert [row[:-1] for row in rows] == [[7, 2, i, str(i), "DDIM", 4] for i in range(3)]
+    assert [row[:-1] for row in rows] == [[7, 2, i, str(i), "DDIMSampler", 4] for i in range(3)]
 
 
 @pytest.mark.parametrize("callback", [SampleGrid(), DiffusionStrip(), LossByNoise()])

@@ -14,6 +14,7 @@ from genmods.diffusion import (
     EDMProcess,
     EpsPrediction,
     KarrasPrediction,
+    LearnedProcess,
     LinearProcess,
     LogNormalDensity,
     LowDiscrepancyDensity,
@@ -99,6 +100,53 @@ def test_elbo_of_a_discrete_process_is_its_bound(process, prediction):
     want = (0.5 * (snr[:-1] - snr[1:]) * c**2 / (1 + c**2 * snr[1:])).sum()
     torch.testing.assert_close(nats.mean(), want, rtol=1e-5, atol=0)
     assert nats[0] == 0
+
+
+class _Exact(nn.Module):
+    """The exact v of N(0, c²) on a variance preserving process, whatever its schedule."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+
+    def forward(self, x, log_snr, cond=None):
+        alpha, sigma = (torch.sigmoid(sign * log_snr).sqrt()[:, None] for sign in (1, -1))
+        x0 = alpha * self.c**2 / (alpha**2 * self.c**2 + sigma**2) * x
+        return alpha * (x - alpha * x0) / sigma - sigma * x0
+
+
+@pytest.mark.parametrize("weighting", [ElboWeighting(), SigmoidWeighting(2.0)], ids=["elbo", "sigmoid"])
+def test_a_learned_schedule_lowers_the_variance_of_the_loss(weighting):
+    """The expected loss depends on the ends alone; E[loss²] is least where a time is as probable as the error there."""
+    process, loss = LearnedProcess(log_snr_min=-5.0, log_snr_max=9.0), DiffusionLoss(weighting=weighting)
+    denoiser = Denoiser(_Exact(0.5), process, VPrediction())
+
+    def moments():
+        generator = torch.Generator().manual_seed(7)
+        u = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+        x0 = 0.5 * torch.randn(len(u), 1, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            losses = loss(denoiser, x0, u=u, generator=generator).per_sample
+        return losses.mean().item(), losses.square().mean().sqrt().item()
+
+    mean, rms = moments()
+    optimizer, generator = torch.optim.Adam(process.parameters(), lr=0.02), torch.Generator().manual_seed(0)
+    for _ in range(400):
+        optimizer.zero_grad()
+        x0 = 0.5 * torch.randn(256, 1, generator=generator, dtype=torch.float64)
+        loss(denoiser, x0, generator=generator).per_sample.mean().backward()
+        optimizer.step()
+    after, less = moments()
+    assert abs(after / mean - 1) < 0.03 and less < 0.92 * rms
+
+
+def test_a_learned_schedule_is_trained_by_a_weighting_that_can():
+    x0, denoiser = torch.zeros(2, 1), Denoiser(_Exact(0.5), LearnedProcess(), VPrediction())
+    for loss in (DiffusionLoss(), DiffusionLoss(LogNormalDensity(), ElboWeighting())):
+        with pytest.raises(ValueError, match="LearnedProcess requires the weighting elbo or sigmoid"):
+            loss(denoiser, x0)
+    denoiser.process.requires_grad_(False)
+    assert DiffusionLoss()(denoiser, x0).per_sample.isfinite().all()
 
 
 def test_published_weights():

@@ -52,7 +52,7 @@ def test_gaussian_flow(process, sampler, order):
     def ratio(steps):
         grid = path(process, -4.5, 4.5, steps)
         std = torch.sqrt(process.alpha(grid) ** 2 * c**2 + process.sigma(grid) ** 2)
-        return (sampler(Gaussian(process, c), process, x, grid, NONE) / (std[-1] / std[0])).item()
+        return (sampler(Gaussian(process, c), x, grid, NONE) / (std[-1] / std[0])).item()
 
     assert abs(limit(ratio, order_on(process, sampler, order)) - 1) < 1e-5
 
@@ -69,7 +69,7 @@ def pixel_flow(first, last):
     """Four starts at σ/α = `first`, and where their flow has them at `last`."""
     x = first * torch.randn(4, 64, generator=torch.Generator().manual_seed(0)).double()
     grid = torch.logspace(math.log10(first), math.log10(last), 1201, dtype=torch.float64)
-    return x, UniPCSampler(order=3)(Atoms(EDMProcess(), pixels()), EDMProcess(), x, grid, NONE)
+    return x, UniPCSampler(order=3)(Atoms(EDMProcess(), pixels()), x, grid, NONE)
 
 
 @deterministic
@@ -82,7 +82,7 @@ def test_real_pixels(process, sampler, order):
 
     def solve(steps):
         grid = path(process, -2 * math.log(3), -2 * math.log(0.1), steps)
-        x = sampler(Atoms(process, pixels()), process, process.alpha(grid[0]) * z, grid, NONE)
+        x = sampler(Atoms(process, pixels()), process.alpha(grid[0]) * z, grid, NONE)
         return x / process.alpha(grid[-1])
 
     assert (limit(solve, order_on(process, sampler, order)) - true).square().mean().sqrt() < 1e-4

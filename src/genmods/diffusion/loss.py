@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import TimeDensity, UniformDensity
 from genmods.diffusion.prediction import Estimate
-from genmods.diffusion.process import per_sample
+from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.variance import bounds, interpolate, normal_kl
 from genmods.diffusion.weightings import NoiseLevel, SimpleWeighting, Weighting
 
@@ -72,12 +72,30 @@ class DiffusionLoss(nn.Module):
         Returns:
             The loss per sample, and what it was computed at.
         """
-        process, prediction = denoiser.process, denoiser.prediction
+        self.check(denoiser.process)
         if u is None:
             u = torch.rand(len(x0), generator=generator, device=x0.device)
         if eps is None:
             eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        t = self.density(process, u)
+        factor = torch.ones(len(x0), dtype=torch.float64, device=x0.device)
+        with denoiser.process.schedule_gradient(factor):
+            loss = self._of(denoiser, x0, cond, self.density(denoiser.process, u), eps)
+        factor.copy_(2 * loss.per_sample.detach())  # the gradient of loss², whose mean a learned schedule minimises
+        return loss
+
+    def check(self, process: NoiseProcess) -> None:
+        """Raises ValueError if `process` is a learned one that this loss cannot train."""
+        if not any(parameter.requires_grad for parameter in process.parameters()):
+            return
+        if not (self.weighting.per_log_snr and isinstance(self.density, UniformDensity)):
+            raise ValueError(
+                f"{type(process).__name__} requires the weighting elbo or sigmoid and the density uniform or"
+                f" low_discrepancy, got {type(self.weighting).__name__} and {type(self.density).__name__}"
+            )
+
+    def _of(self, denoiser: Denoiser, x0: Tensor, cond: Condition | None, t: Tensor, eps: Tensor) -> Loss:
+        """The loss at times `t` [B] with the noise `eps` [B, ...]."""
+        process, prediction = denoiser.process, denoiser.prediction
         x_t = process.diffuse(x0, eps, t)
         output, variance = denoiser.output(x_t, t, cond)
         error = (output - prediction.target(process, x0, eps, t)).square().flatten(1).mean(1)

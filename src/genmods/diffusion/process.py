@@ -10,6 +10,8 @@ evaluated.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 
 import torch
@@ -116,6 +118,15 @@ class NoiseProcess(nn.Module):
         """
         low, high = self.log_snr_range
         return self.time(high - (high - low) * u), torch.full_like(u, high - low)
+
+    @contextmanager
+    def schedule_gradient(self, factor: Tensor) -> Iterator[None]:
+        """Scales the gradient that a learned schedule gets from what is computed within; of other processes nothing.
+
+        Args:
+            factor: What the gradient by sample i is multiplied by [B]; it may be filled in until the backward pass.
+        """
+        yield
 
     def truncated(self, t: float) -> NoiseProcess:
         """This process with `t_max` = `t`, for a sampler that starts there."""

@@ -7,7 +7,7 @@ An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,8 @@ class Weighting(nn.Module):
 
     bounds_likelihood: bool = False
     """Whether the loss is the diffusion term of a bound on the likelihood."""
+    per_log_snr: ClassVar[bool] = False
+    """Whether the expected loss depends on the range of the log-SNR alone, and not on how training visits it."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         """The weight [B] of the squared error of F."""
@@ -87,13 +89,20 @@ class ElboWeighting(Weighting):
     reconstruction."""
 
     bounds_likelihood = True
+    per_log_snr: ClassVar[bool] = True
 
     def weight(self, level: NoiseLevel) -> Tensor:
         return level.elbo
 
 
 class SigmoidWeighting(Weighting):
-    """½ S(bias - log-SNR) on the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024)."""
+    """½ S(bias - log-SNR) on the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024).
+
+    Args:
+        bias: The log-SNR at which the weight is half of the ELBO's.
+    """
+
+    per_log_snr: ClassVar[bool] = True
 
     def __init__(self, bias: float = 0.0):
         super().__init__()

@@ -70,6 +70,7 @@ class DiffusionTask(Task):
             denoiser, conditioning, latents, sampler or UniPCSampler(steps=16), self.image_shape
         )
         self.loss = DiffusionLoss(density, weighting)
+        self.loss.check(process)
         self.levels = levels
         self.labelled = "label" in conditioning.names
         self.class_names = class_names or [str(k) for k in range(num_classes)]

@@ -2,10 +2,14 @@
 
     -log-SNR = γ(t) = γ0 + (γ1 - γ0) (m(t) - m(0))/(m(1) - m(0)),    m(t) = a t + Σ_j c_j S(w_j t + b_j),    a, c, w > 0
 
-with S the logistic function. The ends alone enter the continuous ELBO; what is between them changes its variance.
+with S the logistic function. The ends alone enter the expected loss in continuous time, if it is weighted per unit of
+log-SNR; what is between them changes the variance of its estimate, E[loss²], which is what the schedule minimises.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +20,17 @@ from genmods.diffusion.processes.variance_preserving import VariancePreservingPr
 
 
 class LearnedProcess(VariancePreservingProcess):
-    """A variance preserving process with log-SNR from `log_snr_max` at t = 0 to `log_snr_min` at t = 1, trained by
-    gradient.
+    """A variance preserving process with a trained log-SNR, near linear in t at first.
 
-    It starts near linear in t. With `learn_ends` the two ends train as well: train them on a loss that holds the prior
-    and the reconstruction term (`genmods.diffusion.bound_bits_per_dim`), since the diffusion term alone would close the
-    range.
+    `DiffusionLoss` trains it for the least variance, with times uniform in t and a weighting per unit of log-SNR
+    (`elbo` or `sigmoid`); others would move all times to where the loss is least, and are refused.
+
+    Args:
+        log_snr_min: The log-SNR at t = 1.
+        log_snr_max: The log-SNR at t = 0, above `log_snr_min`.
+        width: Number of hidden units of the monotone network, at least 1.
+        learn_ends: Whether the two ends train as well. Train them on a loss with the prior and the reconstruction term
+            (`genmods.diffusion.bound_bits_per_dim`): the diffusion term alone would close the range.
     """
 
     def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False):
@@ -30,6 +39,7 @@ class LearnedProcess(VariancePreservingProcess):
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
         super().__init__()
+        self._factor: Tensor | None = None
         self.ends = nn.Parameter(torch.tensor([-log_snr_max, -log_snr_min]), requires_grad=learn_ends)
         self.slope = nn.Parameter(torch.tensor(0.0))
         self.height = nn.Parameter(torch.full((width,), -4.0))
@@ -47,8 +57,23 @@ class LearnedProcess(VariancePreservingProcess):
         value, rate = self._monotone(t)
         (first, last), _ = self._monotone(torch.arange(2, dtype=t.dtype, device=t.device))
         start, end = self.ends.to(t)
-        scale = (end - start) / (last - first)
-        return start + scale * (value - first), scale * rate
+        value, rate = self._scaled((value - first) / (last - first)), self._scaled(rate / (last - first))
+        return start + (end - start) * value, (end - start) * rate
+
+    def _scaled(self, share: Tensor) -> Tensor:
+        """`share`, with its gradient multiplied as `schedule_gradient` says."""
+        factor = self._factor
+        if factor is not None and share.requires_grad and share.shape == factor.shape:
+            share.register_hook(lambda gradient: gradient * factor.to(gradient))
+        return share
+
+    @contextmanager
+    def schedule_gradient(self, factor: Tensor) -> Iterator[None]:
+        self._factor = factor
+        try:
+            yield
+        finally:
+            self._factor = None
 
     def integral(self, t: Tensor) -> Tensor:
         return softplus(self._gamma(t)[0], threshold=100.0)
