@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genmods.core.devices import float64_device
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import TimeDensity, UniformDensity
 from genmods.diffusion.prediction import Estimate
@@ -77,7 +78,7 @@ class DiffusionLoss(nn.Module):
             u = torch.rand(len(x0), generator=generator, device=x0.device)
         if eps is None:
             eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        factor = torch.ones(len(x0), dtype=torch.float64, device=x0.device)
+        factor = torch.ones(len(x0), dtype=torch.float64, device=float64_device(x0.device))
         with denoiser.process.schedule_gradient(factor):
             loss = self._of(denoiser, x0, cond, self.density(denoiser.process, u), eps)
         factor.copy_(2 * loss.per_sample.detach())  # the gradient of loss², whose mean a learned schedule minimises
