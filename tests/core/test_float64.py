@@ -93,13 +93,24 @@ def test_losses_and_their_gradients(process):
         weighting = weightings[(shift + number) % len(weightings)]
 
         def gradient(place, density=density, weighting=weighting):
-            model = place(denoiser(process))
+            model = place(deepcopy(denoiser(process)))
+            model.process.requires_grad_(False)
             criterion = place(DiffusionLoss(create("density", density), create("weighting", weighting)))
             u, eps = place(torch.tensor([0.2, 0.7])), place(images(1))
             loss = criterion(model, place(images()), u=u, eps=eps).per_sample.mean()
             return torch.autograd.grad(loss, model.network.layer.weight)[0]
 
         on_both(gradient)
+
+
+def test_the_gradient_of_a_learned_schedule():
+    def gradient(place):
+        model = place(denoiser("learned"))
+        u, eps = place(torch.tensor([0.2, 0.7])), place(images(1))
+        loss = DiffusionLoss(weighting=create("weighting", "elbo"))(model, place(images()), u=u, eps=eps)
+        return torch.autograd.grad(loss.per_sample.mean(), model.process.height)[0]
+
+    on_both(gradient)
 
 
 def test_the_loss_of_a_learned_variance():
