@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def checkpoint(parser: argparse.ArgumentParser) -> None:
+    """The option that names the trained model."""
     told = "a run folder, a checkpoint file, or `last`, the newest run"
     parser.add_argument("--ckpt_path", required=True, metavar="C", help=told)
 

@@ -84,6 +84,7 @@ class Found(NamedTuple):
 
     @property
     def target(self) -> str:
+        """`module:Name` of a class; empty for an expression."""
         return f"{self.module.name}:{self.value.name}" if isinstance(self.value, ast.ClassDef) else ""
 
 

@@ -50,6 +50,7 @@ class DenoiserWrapper:
 
     @property
     def process(self) -> NoiseProcess:
+        """The process of the wrapped denoiser."""
         return self.denoiser.process
 
 

@@ -56,6 +56,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
+        """Set the filters to the `whitening` of images [N, C, H, W]."""
         filters, bias = whitening(images, self.weight.shape[-1])
         self.weight.copy_(filters)
         self.bias.copy_(bias)
