@@ -5,11 +5,16 @@ import torch
 
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
-from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Unconditional, dealt
+from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
+from genmods.diffusion.conditioning.base import dealt
 from genmods.networks.mlp import MLP
 
 NAMES = ["coat", "shoe", "7"]
-SETTINGS = {"class_labels": {"num_classes": 3}, "masked_image": {"image_size": 6}}
+SETTINGS = {
+    "class_labels": {"num_classes": 3},
+    "masked_image": {"image_size": 6},
+    "numbers": {"class_names": ["age", "height"]},
+}
 
 
 def batch(n=64):
@@ -24,16 +29,18 @@ def made(name):
 @pytest.mark.parametrize("name", BUILTINS["conditioning"])
 def test_every_condition_has_one_form(name):
     """That of a batch, of nothing, of new samples and of the dry run agree in keys, shapes and types."""
-    conditioning = made(name)
+    conditioning, data = made(name), batch(5)
+    if name == "numbers":
+        data["label"] = torch.rand(5, 2)
     assert isinstance(conditioning, Conditioning)
     forms = [
         {key: (value.shape, value.dtype) for key, value in cond.items()}
         for cond in (
-            conditioning(batch(5)),
+            conditioning(data),
             conditioning.null(5),
             conditioning.default(torch.arange(5)),
             conditioning.example(5),
-            conditioning.without(conditioning(batch(5))),
+            conditioning.without(conditioning(data)),
         )
     ]
     assert all(form == forms[0] for form in forms)
@@ -69,6 +76,8 @@ def test_a_label_is_a_name_or_a_number_and_a_list_is_dealt_out(label, expected):
         (ClassLabels(num_classes=3), {"label": 3}, "label=3: the classes are 0, 1, 2"),
         (ClassLabels(num_classes=3), {"label": []}, "at least 1"),
         (ClassLabels(num_classes=3), {"labl": 1}, "conditioned on label; did you mean 'label'?"),
+        (Numbers(class_names=["age"]), {"age": "forty"}, "age=forty: expected a number"),
+        (Numbers(class_names=["age", "height"]), {"ago": 40}, "conditioned on age, height; did you mean 'age'?"),
         (Unconditional(), {"label": 1}, "'label': the model is not conditioned on anything"),
         (MaskedImage(), {"age": 1}, "'age': the model is not conditioned on anything"),
     ],
@@ -90,6 +99,8 @@ def test_without_a_request_classes_come_in_turn():
 def test_impossible_settings(settings, line):
     with pytest.raises(ValueError, match=line):
         ClassLabels(**settings)
+    with pytest.raises(ValueError, match="needs data with"):
+        Numbers(class_names=[])
 
 
 def test_a_network_must_know_the_classes():
@@ -103,6 +114,48 @@ def test_which_conditionings_mean_the_same():
     assert one.same_as(ClassLabels(0.5, 3)) and not one.same_as(ClassLabels(0.1, 4))
     assert not one.same_as(Unconditional()) and Unconditional().same_as(Unconditional())
     assert not MaskedImage(1, 8).same_as(MaskedImage(1, 9))
+
+
+def numbers(drop=0.1):
+    conditioning = Numbers(drop, ["age", "height"])
+    label = torch.tensor([[20.0, 1.5], [40.0, 1.7], [60.0, 1.9]])
+    conditioning.fit({"label": label})
+    return conditioning, label
+
+
+def test_numbers_are_standardized_by_the_data_and_told_in_its_units():
+    conditioning, label = numbers()
+    cond = conditioning.eval()({"label": label})
+    torch.testing.assert_close(cond["vector"], torch.tensor([[-1.0, -1], [0, 0], [1, 1]]))
+    asked = conditioning.requested(4, {"age": ["20", 60], "height": 1.7}, torch.arange(4))
+    torch.testing.assert_close(asked["vector"], torch.tensor([[-1.0, 0], [1, 0], [-1, 0], [1, 0]]))
+    assert conditioning.describe(asked)[:2] == ["age=20, height=1.7", "age=60, height=1.7"]
+    partly = conditioning.requested(1, {"age": 40}, torch.arange(1))
+    assert partly["vector"].isnan().tolist() == [[False, True]] and conditioning.describe(partly) == ["age=40"]
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_numbers_are_dropped_together_and_alone(drop):
+    conditioning, _ = numbers(drop)
+    unknown = conditioning.train()({"label": torch.zeros(40_000, 2)})["vector"].isnan()
+    both, first = unknown.all(1).float().mean(), unknown[:, 0].float().mean()
+    assert float(both) == pytest.approx(drop + (1 - drop) * drop**2, abs=0.01)
+    assert float(first) == pytest.approx(drop + (1 - drop) * drop, abs=0.01)
+
+
+def test_unknown_numbers_are_refused_where_training_saw_none():
+    conditioning, label = numbers(0.0)
+    conditioning.require_trained(conditioning({"label": label}))
+    assert not conditioning.default(torch.arange(3))["vector"].isnan().any()
+    with pytest.raises(UserError, match="drop: 0"):
+        conditioning.require_trained(conditioning.requested(1, {"age": 40}, torch.arange(1)))
+
+
+def test_labels_that_are_not_these_numbers():
+    with pytest.raises(UserError, match=r"needs 2 numbers per image, got \[3\]"):
+        numbers()[0]({"label": torch.arange(3)})
+    with pytest.raises(ValueError, match="takes 1 numbers as its condition, and the data has 2"):
+        numbers()[0].check(MLP(cond_size=1))
 
 
 def test_a_mask_comes_with_the_pixels_under_it():

@@ -92,6 +92,21 @@ def test_a_label_out_of_range_is_named(name, label):
         build(name, num_classes=3)(images(1, 1, 8, 8), torch.zeros(1), {"label": torch.tensor([label])})
 
 
+@pytest.mark.parametrize("name", [name for name in DENOISING if name != "diffusers"])
+def test_a_vector_of_numbers_matters_and_nan_is_an_unknown_one(name):
+    network, x, noise = build(name, cond_size=2), images(4, 1, 8, 8), torch.zeros(4)
+    known = torch.tensor([[0.5, -1.0]]).repeat(4, 1)
+    partly, unknown = known.clone(), torch.full((4, 2), torch.nan)
+    partly[:, 1] = torch.nan
+    with torch.no_grad():
+        outputs = [network(x, noise, {"vector": vector}) for vector in (known, partly, unknown)]
+        torch.testing.assert_close(network(x, noise), outputs[2])
+    assert all(output.isfinite().all() for output in outputs)
+    assert not torch.allclose(outputs[0], outputs[1]) and not torch.allclose(outputs[1], outputs[2])
+    with pytest.raises(ValueError, match=r"cond\['vector'\] must have the shape \(4, 2\) of cond_size, got \(4, 3\)"):
+        network(x, noise, {"vector": torch.zeros(4, 3)})
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_image_condition(name):
     network, x, noise = build(name, cond_channels=2), images(2, 1, 7, 9), torch.zeros(2)

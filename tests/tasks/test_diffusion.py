@@ -16,7 +16,7 @@ from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.diffusion import DDIMSampler
 from genmods.diffusion.conditioning import ClassLabels, MaskedImage, Unconditional
-from genmods.diffusion.masking import masked
+from genmods.diffusion.conditioning.mask import masked
 from genmods.diffusion.prediction import EpsPrediction, VPrediction
 from genmods.diffusion.processes import CosineProcess, LearnedProcess
 from genmods.diffusion.weightings import ElboWeighting

@@ -18,7 +18,7 @@ KINDS: dict[str, str] = {
     "weighting": "genmods.diffusion.weightings:Weighting",
     "grid": "genmods.diffusion.grids:Grid",
     "sampler": "genmods.diffusion.samplers.base:Sampler",
-    "conditioning": "genmods.diffusion.conditioning:Conditioning",
+    "conditioning": "genmods.diffusion.conditioning.base:Conditioning",
     "data": "genmods.data.images:Source",
     "augmentation": "genmods.data.augmentation.base:Augmentation",
     "operator": "genmods.restoration.operators.base:Operator",
@@ -106,9 +106,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "unipc": "genmods.diffusion.samplers.unipc:UniPCSampler",
     },
     "conditioning": {
-        "class_labels": "genmods.diffusion.conditioning:ClassLabels",
-        "masked_image": "genmods.diffusion.conditioning:MaskedImage",
-        "unconditional": "genmods.diffusion.conditioning:Unconditional",
+        "class_labels": "genmods.diffusion.conditioning.labels:ClassLabels",
+        "masked_image": "genmods.diffusion.conditioning.mask:MaskedImage",
+        "numbers": "genmods.diffusion.conditioning.numbers:Numbers",
+        "unconditional": "genmods.diffusion.conditioning.base:Unconditional",
     },
     "data": {
         "cifar10": "genmods.data.sources.cifar:CIFAR10",

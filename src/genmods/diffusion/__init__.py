@@ -1,5 +1,6 @@
 """Diffusion models: processes, predictions, samplers, guidance and likelihood. Needs torch alone."""
 
+from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
 from genmods.diffusion.denoiser import Condition, ConditionedDenoiser, Denoise, Denoiser, DenoiserWrapper
 from genmods.diffusion.densities import LogNormalDensity, LowDiscrepancyDensity, TimeDensity, UniformDensity
 from genmods.diffusion.grids import AngleGrid, Grid, KarrasGrid, LambdaGrid, QuadraticGrid, UniformGrid, time_grid
@@ -12,6 +13,7 @@ from genmods.diffusion.guidance import (
     Interval,
     Threshold,
 )
+from genmods.diffusion.latents import LatentSpace
 from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, flow_bits_per_dim
 from genmods.diffusion.loss import DiffusionLoss, Loss
 from genmods.diffusion.noise import Noise, NoiseStream, noise_stream
@@ -63,11 +65,13 @@ __all__ = [
     "AngleGrid",
     "Autoguidance",
     "BoundTerms",
+    "ClassLabels",
     "ClassifierFree",
     "ClassifierGuidance",
     "CleanClassifier",
     "Condition",
     "ConditionedDenoiser",
+    "Conditioning",
     "CosineProcess",
     "DDIMSampler",
     "DDPMSampler",
@@ -94,16 +98,19 @@ __all__ = [
     "KarrasGrid",
     "KarrasPrediction",
     "LambdaGrid",
+    "LatentSpace",
     "LearnedProcess",
     "LinearProcess",
     "LogNormalDensity",
     "Loss",
     "LowDiscrepancyDensity",
+    "MaskedImage",
     "MinSNRWeighting",
     "Noise",
     "NoiseLevel",
     "NoiseProcess",
     "NoiseStream",
+    "Numbers",
     "Prediction",
     "QuadraticGrid",
     "RectifiedProcess",
@@ -114,6 +121,7 @@ __all__ = [
     "SimpleWeighting",
     "Threshold",
     "TimeDensity",
+    "Unconditional",
     "UniPCSampler",
     "UniformDensity",
     "UniformGrid",

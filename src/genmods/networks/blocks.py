@@ -45,28 +45,48 @@ def noise_features(log_snr: Tensor, size: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """Log-SNR [B] and, with `num_classes` above zero, the label of a condition, as one vector [B, size].
+    """Log-SNR [B] and the condition's label and vector, as one vector [B, size].
 
     A label is an int64 [B] from -1 to num_classes - 1; -1, or no label at all, is the null condition. With
-    `num_classes` zero labels are ignored. Raises ValueError for a label out of range (looked at on the CPU alone).
+    `num_classes` zero labels are ignored. A vector is float [B, cond_size] of about unit variance; NaN, or no vector,
+    is an unknown number. Raises ValueError for a label out of range (looked at on the CPU alone) and for a vector of
+    another size.
     """
 
-    def __init__(self, size: int, num_classes: int = 0):
+    def __init__(self, size: int, num_classes: int = 0, cond_size: int = 0):
         super().__init__()
         if size < 2 or size % 2:
             raise ValueError(f"the size of an embedding is {size}: it must be even and at least 2")
         if num_classes < 0:
             raise ValueError(f"num_classes is {num_classes}: it must be 0 (no classes) or more")
-        self.size, self.num_classes = size, num_classes
+        if cond_size < 0:
+            raise ValueError(f"cond_size must be at least 0, got {cond_size}")
+        self.size, self.num_classes, self.cond_size = size, num_classes, cond_size
         self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
+        self.vector = None
+        if cond_size:
+            self.vector = nn.Sequential(nn.Linear(2 * cond_size, size), nn.SiLU(), nn.Linear(size, size))
 
     def forward(self, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         with full_precision(log_snr.device):
             out = self.noise(noise_features(log_snr, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
             out = out + self.label(self.row(log_snr, cond))
+        if self.vector is not None:
+            with full_precision(log_snr.device):
+                out = out + self.vector(self.numbers(out, cond))
         return F.silu(out)
+
+    def numbers(self, like: Tensor, cond: Condition | None) -> Tensor:
+        """The vector with 0 for unknown numbers, beside which of them are known, [B, 2 cond_size]."""
+        vector = cond.get("vector") if cond else None
+        if vector is None:
+            return like.new_zeros(len(like), 2 * self.cond_size)
+        if vector.shape != (len(like), self.cond_size):
+            expected = (len(like), self.cond_size)
+            raise ValueError(f"cond['vector'] must have the shape {expected} of cond_size, got {tuple(vector.shape)}")
+        return torch.cat([vector.nan_to_num(0.0), (~vector.isnan()).to(vector)], dim=1).to(like)
 
     def row(self, log_snr: Tensor, cond: Condition | None) -> Tensor:
         """The rows [B] of the label table."""

@@ -15,7 +15,8 @@ class DiT(Network):
 
     `width`: channels of a token, divisible by 4 and by `heads`; `depth`: blocks; `patch`: side of the square that is
     one token. `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
-    `cond["image"]`. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    `cond["image"]`; `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
+    Raises ValueError for settings out of range.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class DiT(Network):
         dropout: float = 0.0,
         num_classes: int = 0,
         cond_channels: int = 0,
+        cond_size: int = 0,
         out_channels: int | None = None,
     ):
         super().__init__()
@@ -37,10 +39,10 @@ class DiT(Network):
             raise ValueError(f"depth is {depth}, patch is {patch}: both must be at least 1")
         if cond_channels < 0:
             raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
-        self.num_classes, self.cond_channels = num_classes, cond_channels
+        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.width, self.patch = width, patch
         self.out_channels = in_channels if out_channels is None else out_channels
-        self.embedding = Embedding(width, num_classes)
+        self.embedding = Embedding(width, num_classes, cond_size)
         self.stem = nn.Linear((in_channels + cond_channels) * patch**2, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(depth))
         self.modulation = zeroed(nn.Linear(width, 2 * width))

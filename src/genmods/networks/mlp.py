@@ -13,7 +13,8 @@ class MLP(Network):
     """Perceptron for points [B, in_channels], or small images [B, in_channels, image_size, image_size] laid flat.
 
     `width`: units of a layer, even; `depth`: residual layers. `num_classes`: labels 0 ... num_classes - 1 are
-    conditions; 0 for none. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    conditions; 0 for none. `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
+    Raises ValueError for settings out of range.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class MLP(Network):
         width: int = 128,
         depth: int = 3,
         num_classes: int = 0,
+        cond_size: int = 0,
         out_channels: int | None = None,
     ):
         super().__init__()
@@ -30,10 +32,10 @@ class MLP(Network):
             raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
         if in_channels < 1 or image_size < 1:
             raise ValueError(f"in_channels is {in_channels}, image_size is {image_size}: both must be at least 1")
-        self.num_classes = num_classes
+        self.num_classes, self.cond_size = num_classes, cond_size
         self.out_channels = in_channels if out_channels is None else out_channels
         pixels = image_size**2
-        self.embedding = Embedding(width, num_classes)
+        self.embedding = Embedding(width, num_classes, cond_size)
         self.stem = nn.Linear(in_channels * pixels, width)
         self.layers = nn.ModuleList(Layer(width) for _ in range(depth))
         self.last = zeroed(nn.Linear(width, self.out_channels * pixels))

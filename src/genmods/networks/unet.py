@@ -21,6 +21,7 @@ class UNet(Network):
     `attention`: levels with self-attention behind each block: 0 is the finest, -1 the coarsest.
     `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none.
     `cond_channels`: channels of `cond["image"]`, which the first layer sees beside `x`.
+    `cond_size`: numbers in `cond["vector"]`; 0 for none.
     `patch`: side of the square patches that the first layer folds into channels: much cheaper, a little coarser.
     `out_channels`: as `in_channels` unless given (twice as many for a learned variance).
     Raises ValueError for settings out of range.
@@ -37,6 +38,7 @@ class UNet(Network):
         dropout: float = 0.0,
         num_classes: int = 0,
         cond_channels: int = 0,
+        cond_size: int = 0,
         patch: int = 1,
         out_channels: int | None = None,
     ):
@@ -54,11 +56,12 @@ class UNet(Network):
             raise ValueError(f"heads={heads} must be at least 1, cond_channels={cond_channels} at least 0")
         if any(not -levels <= level < levels for level in attention):
             raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
-        self.num_classes, self.cond_channels, self.patch = num_classes, cond_channels, patch
+        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
+        self.patch = patch
         self.out_channels = in_channels if out_channels is None else out_channels
         channels = [width * m for m in multipliers]
         attended = {level % levels for level in attention}
-        self.embedding = Embedding(4 * width, num_classes)
+        self.embedding = Embedding(4 * width, num_classes, cond_size)
         side, margin = (3, 1) if patch == 1 else (patch, 0)
         self.stem = nn.Conv2d(in_channels + cond_channels, channels[0], side, stride=patch, padding=margin)
 

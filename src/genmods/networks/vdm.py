@@ -22,7 +22,8 @@ class VDM(Network):
     `width`: channels of every layer; `depth`: residual blocks on the way in, and as many, joined to them by skips, on
     the way out; `fourier`: the n of the features sin and cos(2^n pi x); `attention`: self-attention between the two.
     `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
-    `cond["image"]`. `out_channels`: as `in_channels` unless given. Raises ValueError for settings out of range.
+    `cond["image"]`; `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
+    Raises ValueError for settings out of range.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class VDM(Network):
         dropout: float = 0.0,
         num_classes: int = 0,
         cond_channels: int = 0,
+        cond_size: int = 0,
         out_channels: int | None = None,
     ):
         super().__init__()
@@ -42,12 +44,12 @@ class VDM(Network):
             raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
         if cond_channels < 0:
             raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
-        self.num_classes, self.cond_channels = num_classes, cond_channels
+        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.fourier = tuple(fourier)
         self.out_channels = in_channels if out_channels is None else out_channels
         inputs = in_channels * (1 + 2 * len(self.fourier)) + cond_channels
         size = 4 * width
-        self.embedding = Embedding(size, num_classes)
+        self.embedding = Embedding(size, num_classes, cond_size)
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
         self.down = nn.ModuleList(Stage(width, width, size, dropout, 0) for _ in range(depth))
         self.middle = Stage(width, width, size, dropout, int(attention))

@@ -1,4 +1,4 @@
-"""What a generative network is conditioned on: nothing, a class label, an image under a mask, or what a plug-in adds.
+"""What a generative network is conditioned on: nothing, a class, numbers, an image under a mask, or a plug-in's choice.
 
 A condition is a dict of tensors with one row per sample, under the keys that networks read: `label` (int64 [B]; -1: no
 label), `vector` (float [B, K]; NaN: unknown) and `image` (float [B, K, H, W]). A conditioning makes it from a batch of
@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.errors import UserError, nearest
-from genmods.diffusion.masking import masked
-
-Condition = dict[str, Tensor]
+from genmods.diffusion.denoiser import Condition
 
 
 class Conditioning(nn.Module):
@@ -35,6 +33,9 @@ class Conditioning(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
         """The condition of a batch of training data; in training mode, with the null condition for a share of it."""
         raise NotImplementedError
+
+    def fit(self, batch: Mapping[str, Tensor]) -> None:
+        """Fit statistics, such as a mean, to example data before the first step of a new run."""
 
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
         """The condition of `n` samples about which nothing is known."""
@@ -112,96 +113,3 @@ class Unconditional(Conditioning):
 
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
         return {}
-
-
-class ClassLabels(Conditioning):
-    """The class of an image, as `cond["label"]`.
-
-    Args:
-        drop: The share of training samples whose label is replaced by -1, "no label", in [0, 1]; classifier-free
-            guidance needs some (Ho and Salimans 2022).
-        num_classes: The number of classes, at least 1.
-        class_names: Their names, in the order of the labels; by default their numbers.
-    """
-
-    names = ("label",)
-
-    def __init__(self, drop: float = 0.1, num_classes: int = 0, class_names: list[str] | None = None) -> None:
-        super().__init__()
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must be in [0, 1], got {drop}")
-        if num_classes < 1:
-            raise ValueError("class_labels needs data with classes; set conditioning: unconditional")
-        self.drop, self.num_classes = drop, num_classes
-        self.class_names = class_names or [str(k) for k in range(num_classes)]
-        self.learns_null = drop > 0
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Condition:
-        label = batch["label"]
-        if label.is_floating_point():
-            raise UserError(
-                "conditioning: class_labels needs one class per image, got several or mixed ones (MixUp, CutMix)"
-            )
-        if self.training:
-            label = torch.where(torch.rand(len(label), device=label.device) < self.drop, -1, label)
-        return {"label": label}
-
-    def null(self, n: int, device: torch.device | str | None = None) -> Condition:
-        return {"label": torch.full((n,), -1, device=device)}
-
-    def of(self, values: Mapping[str, Sequence[Any]], n: int, device: torch.device | str | None = None) -> Condition:
-        return {"label": torch.tensor([self.number(value) for value in values["label"]], device=device)}
-
-    def number(self, label: Any) -> int:
-        """The number of a class given by number or name, or -1 for none. Raises ValueError for an unknown class."""
-        if label in self.class_names:
-            return self.class_names.index(label)
-        text = str(label)
-        if text.removeprefix("-").isdigit() and -1 <= int(text) < self.num_classes:
-            return int(text)
-        raise ValueError(f"label={label}: the classes are {', '.join(self.class_names)}")
-
-    def default(self, indices: Tensor) -> Condition:
-        """The classes in turn."""
-        return {"label": indices % self.num_classes}
-
-    def describe(self, cond: Condition) -> list[str]:
-        return [self.class_names[k] if k >= 0 else "" for k in cond["label"].tolist()]
-
-    def check(self, network: nn.Module) -> None:
-        known = getattr(network, "num_classes", self.num_classes)
-        if known < self.num_classes:
-            raise ValueError(
-                f"{type(network).__name__} knows {known} classes and the data have {self.num_classes}: set its"
-                " num_classes, or conditioning: unconditional"
-            )
-
-    def require_trained(self, cond: Condition) -> None:
-        if not self.learns_null and bool((cond["label"] < 0).any()):
-            raise UserError("the model was trained with drop: 0 and knows no images without a label")
-
-    def same_as(self, other: Conditioning) -> bool:
-        return super().same_as(other) and self.num_classes == getattr(other, "num_classes", None)
-
-
-class MaskedImage(Conditioning):
-    """A mask (1 = known) and the image under it, as `cond["image"]` [B, 1 + C, H, W]: a model for inpainting.
-
-    In training the masks are random: the outside of a box, or scattered pixels of any density. New samples see an
-    empty mask.
-    """
-
-    reveals_image = True
-
-    def __init__(self, in_channels: int = 1, image_size: int = 28) -> None:
-        super().__init__()
-        self.shape = (1 + in_channels, image_size, image_size)
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Condition:
-        return {"image": masked(batch["image"])}
-
-    def null(self, n: int, device: torch.device | str | None = None) -> Condition:
-        return {"image": torch.zeros(n, *self.shape, device=device)}
-
-    def same_as(self, other: Conditioning) -> bool:
-        return super().same_as(other) and self.shape == getattr(other, "shape", None)

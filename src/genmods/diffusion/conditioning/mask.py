@@ -1,0 +1,48 @@
+"""A mask and the image under it as the condition, for inpainting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from genmods.diffusion.conditioning.base import Condition, Conditioning
+
+
+class MaskedImage(Conditioning):
+    """A mask (1 = known) and the image under it, as `cond["image"]` [B, 1 + C, H, W]: a model for inpainting.
+
+    In training the masks are random: the outside of a box, or scattered pixels of any density. New samples see an
+    empty mask.
+    """
+
+    reveals_image = True
+
+    def __init__(self, in_channels: int = 1, image_size: int = 28) -> None:
+        super().__init__()
+        self.shape = (1 + in_channels, image_size, image_size)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Condition:
+        return {"image": masked(batch["image"])}
+
+    def null(self, n: int, device: torch.device | str | None = None) -> Condition:
+        return {"image": torch.zeros(n, *self.shape, device=device)}
+
+    def same_as(self, other: Conditioning) -> bool:
+        return super().same_as(other) and self.shape == getattr(other, "shape", None)
+
+
+def masked(images: Tensor) -> Tensor:
+    """A random mask (1 = known) and the image under it [B, 1 + C, H, W]: a box, a half or scattered pixels each."""
+    batch, _, height, width = images.shape
+    device = images.device
+    scattered = torch.rand(batch, 1, height, width, device=device) < torch.rand(batch, 1, 1, 1, device=device)
+    corner = torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
+    size = 0.25 + torch.rand(2, batch, 1, 1, 1, device=device) * 0.75
+    y = torch.linspace(0, 1, height, device=device).view(1, 1, -1, 1)
+    x = torch.linspace(0, 1, width, device=device).view(1, 1, 1, -1)
+    inside = (y >= corner[0]) & (y <= corner[0] + size[0]) & (x >= corner[1]) & (x <= corner[1] + size[1])
+    boxed = torch.rand(batch, 1, 1, 1, device=device) < 0.5
+    known = torch.where(boxed, ~inside, scattered).to(images.dtype)
+    return torch.cat([known, known * images], dim=1)

@@ -1,0 +1,102 @@
+"""Numbers that the data has for each image as the condition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genmods.core.errors import UserError
+from genmods.diffusion.conditioning.base import Condition, Conditioning
+
+
+class Numbers(Conditioning):
+    """The numbers that data with float labels [B, K] has for each image, such as an age, as `cond["vector"]` [B, K].
+
+    They are standardized by the mean and standard deviation of the training data. A request may leave some of them
+    unknown: `{"age": 40}`.
+
+    Args:
+        drop: The share of training samples without a condition, and of each number of the others, in [0, 1].
+        class_names: The names of the numbers, at least one.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, drop: float = 0.1, class_names: list[str] | None = None) -> None:
+        super().__init__()
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop must be in [0, 1], got {drop}")
+        if not class_names:
+            raise ValueError("numbers needs data with named numbers as its labels; set conditioning: unconditional")
+        self.drop, self.names = drop, tuple(class_names)
+        self.learns_null = drop > 0
+        self.register_buffer("mean", torch.zeros(len(class_names)))
+        self.register_buffer("std", torch.ones(len(class_names)))
+
+    def fit(self, batch: Mapping[str, Tensor]) -> None:
+        label = self._label(batch).double()
+        self.mean.copy_(label.mean(0))
+        self.std.copy_(label.std(0).clamp_min(1e-12))
+
+    def _label(self, batch: Mapping[str, Tensor]) -> Tensor:
+        label = batch["label"]
+        if not label.is_floating_point() or label.shape[1:] != (len(self.names),):
+            raise UserError(f"conditioning: numbers needs {len(self.names)} numbers per image, got {list(label.shape)}")
+        return label
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Condition:
+        vector = (self._label(batch).float() - self.mean) / self.std
+        if self.training:
+            count = len(self.names)
+            unknown = torch.rand(len(vector), 1, device=vector.device) < self.drop
+            if count > 1:
+                unknown = unknown | (torch.rand(len(vector), count, device=vector.device) < self.drop)
+            vector = vector.masked_fill(unknown, math.nan)
+        return {"vector": vector}
+
+    def null(self, n: int, device: torch.device | str | None = None) -> Condition:
+        return {"vector": torch.full((n, len(self.names)), math.nan, device=device)}
+
+    def default(self, indices: Tensor) -> Condition:
+        """Nothing known, or the mean of the data where training has not seen that."""
+        cond = self.null(len(indices), indices.device)
+        return cond if self.learns_null else {"vector": torch.zeros_like(cond["vector"])}
+
+    def of(self, values: Mapping[str, Sequence[Any]], n: int, device: torch.device | str | None = None) -> Condition:
+        rows = [[self.number(name, value) for value in values.get(name, [math.nan] * n)] for name in self.names]
+        vector = torch.tensor(rows, device=device).T
+        return {"vector": (vector - self.mean.to(vector)) / self.std.to(vector)}
+
+    def number(self, name: str, value: Any) -> float:
+        """A requested value. Raises ValueError for one that is not a finite number."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.inf
+        if math.isinf(number):
+            raise ValueError(f"{name}={value}: expected a number")
+        return number
+
+    def describe(self, cond: Condition) -> list[str]:
+        values = cond["vector"] * self.std.to(cond["vector"]) + self.mean.to(cond["vector"])
+        return [
+            ", ".join(f"{name}={x:.4g}" for name, x in zip(self.names, row, strict=True) if x == x)
+            for row in values.tolist()
+        ]
+
+    def check(self, network: nn.Module) -> None:
+        size = getattr(network, "cond_size", len(self.names))
+        if size != len(self.names):
+            raise ValueError(
+                f"{type(network).__name__} takes {size} numbers as its condition, and the data has {len(self.names)}: "
+                f"set its cond_size to {len(self.names)}"
+            )
+
+    def require_trained(self, cond: Condition) -> None:
+        if not self.learns_null and bool(cond["vector"].isnan().any()):
+            raise UserError("the model was trained with drop: 0 and knows no images without all of its numbers")
