@@ -26,6 +26,7 @@ from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import frechet_distance, gaussian_statistics
 from genmods.metrics.statistics import cached_statistics
 from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data
 
 SAMPLERS = [name for name, path in BUILTINS["sampler"].items() if path.startswith("genmods.diffusion")]
@@ -38,7 +39,7 @@ class Judge:
     def __init__(self, options: argparse.Namespace):
         self.task: Any = model_options.placed(folders.load(options.ckpt_path), options)
         self.features, self.n = classifier_features(folders.load(options.features), self.task.device), options.n
-        data = build_data(folders.recipe_of(folders.read(folders.find_checkpoint(options.ckpt_path))))
+        data = build_data(Checkpoint.read(folders.find_checkpoint(options.ckpt_path)).parsed())
         self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
         key = f"{self.features.name}-{self.levels}"
         embed = lambda: self.features(self.train, self.levels)  # noqa: E731

@@ -132,7 +132,7 @@ def share_of_a_step(name: str, steps: int) -> dict[str, float]:
     recipe = load(name)
     data, gaps = build_data(recipe), Gaps()
     bare_trainer({**recipe.trainer.given, "max_epochs": None, "max_steps": steps}, gaps).fit(
-        build_task(recipe, data.facts()), data
+        build_task(recipe, data.info), data
     )
     before, step = (1e3 * statistics.median(seconds[2:]) for seconds in (gaps.gaps, gaps.steps))
     return {

@@ -24,8 +24,8 @@ from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import settle
 from genmods.callbacks.throughput import Throughput
 from genmods.config.recipe import load
-from genmods.runs import loggers as logs
 from genmods.runs.fit import build_data, build_task
+from genmods.runs.loggers import build_loggers, running
 from genmods.runs.trainer import make_trainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "fashion_mnist" / "ddpm.yaml"
@@ -66,9 +66,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = load(RECIPE, ["--logger.mode=offline", *overrides])
     data = build_data(recipe)
-    facts = data.facts()
-    task = build_task(recipe, facts)
-    turns, loggers = Turns(options.interval), logs.build_loggers(recipe, {})
+    task = build_task(recipe, data.info)
+    turns, loggers = Turns(options.interval), build_loggers(recipe, None)
     settings = recipe.trainer.given | {
         "max_steps": 2 * (options.rounds + 1) * options.interval + 1,
         "log_every_n_steps": options.interval,
@@ -77,12 +76,10 @@ def main() -> None:
     }
     callbacks = [EMA(), LossByNoise(), turns, RunCheckpoint(every_n_steps=settings["max_steps"])]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(Path(folder), task, settings, callbacks, loggers, {})
+        trainer = make_trainer(Path(folder), task, settings, callbacks, loggers)
         settle(trainer, settings["precision"], None, quiet=True)
-        logs.begin(Path(folder), recipe, loggers, data, None, trainer.precision)
-        trainer.fit(task, data)
-        for logger in loggers:
-            logger.close()
+        with running(Path(folder), recipe, loggers, data, None, trainer.precision):
+            trainer.fit(task, data)
     tracked, plain = (turns.seconds[on][1:] for on in (True, False))  # the first turns warm up
     rows = {"with tracking": summary(tracked), "without": summary(plain)}
     cost = round(100 * (ratio(tracked, plain) - 1), 2)

@@ -35,7 +35,7 @@ def curve(seed: int, precision: str, steps: int, parts: int = 10) -> torch.Tenso
     """The mean loss [parts] of each part of a training."""
     recipe = load(str(RECIPE), [f"--seed={seed}", f"--schedule.warmup={steps // 10}"])
     data = build_data(recipe)
-    task = build_task(recipe, data.facts())
+    task = build_task(recipe, data.info)
     losses = Losses()
     silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     settings = {"precision": precision, "max_steps": steps, "limit_val_batches": 0, "gradient_clip_val": 1.0}

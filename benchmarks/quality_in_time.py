@@ -92,7 +92,7 @@ class Ours:
 
     def sampler(self, weights: Weights) -> Sample:
         recipe = load(str(RECIPE), list(self.network))
-        task: Any = build_task(recipe, build_data(recipe).facts()).eval()
+        task: Any = build_task(recipe, build_data(recipe).info).eval()
         for name, tensor in averaged_tensors(task).items():
             tensor.data = weights[name]
 
@@ -107,7 +107,7 @@ class Ours:
         overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
         recipe = load(str(RECIPE), [*overrides, *self.network])
         data = build_data(recipe)
-        task: Any = build_task(recipe, data.facts())
+        task: Any = build_task(recipe, data.info)
         ema = EMA((0.999,))
         watch = Watch(Clock(limit), ema, limit / 10)
         silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)

@@ -82,7 +82,7 @@ class Judge(Callback):
 def ours(race: Race, recipe: Recipe) -> Task:
     """A classification recipe trained by Lightning's Trainer to the end of the race, or of the recipe."""
     data = build_data(recipe)
-    task = build_task(recipe, data.facts())
+    task = build_task(recipe, data.info)
     trainer = bare_trainer(recipe.trainer.given, Judge(race))
     race.start()
     task.warm_start(to_float(data.splits["train"].pixels[:5000]))

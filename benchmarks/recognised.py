@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from genmods.core import checkpoint as files
 from genmods.data.images import to_float
 from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     labels = torch.arange(options.n) % model.num_classes
     samples = model.sample(options.n, condition={"label": labels}, seed=1)
     recognised = classifier.probabilities(samples).argmax(1) == labels
-    recipe = folders.recipe_of(files.load(folders.find_checkpoint(options.ckpt_path)))
+    recipe = Checkpoint.read(folders.find_checkpoint(options.ckpt_path)).parsed()
     data = build_data(recipe)
     train = data.splits["train"]
     real = to_float(train.pixels, model.levels)

@@ -6,8 +6,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from genmods.callbacks.ema import EMA, apply_average, averaged_tensors, find_ema
+from genmods.callbacks.ema import EMA, averaged_tensors, find_ema
 from genmods.core.errors import UserError
+from genmods.data.info import DataInfo
+from genmods.runs.checkpoint import Checkpoint
 
 
 class Toy(LightningModule):
@@ -135,12 +137,14 @@ def test_what_is_loaded(tmp_path):
     ema = EMA((0.5,))
     trainer, _ = fit(tmp_path, [ema])
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    loaded = apply_average(checkpoint["state_dict"], checkpoint)
-    assert torch.equal(loaded["layer.weight"], ema.shadows[0]["layer.weight"])
-    assert torch.equal(loaded["norm.num_batches_tracked"], checkpoint["state_dict"]["norm.num_batches_tracked"])
-    del checkpoint["ema"]
-    assert apply_average(checkpoint["state_dict"], checkpoint) is checkpoint["state_dict"]
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    content |= {"recipe": {}, "data_info": DataInfo(1, 8, 10, 0.0, 1.0, 256, []).plain()}
+    checkpoint, raw = Checkpoint.of(content), content["state_dict"]
+    assert torch.equal(checkpoint.weights()["layer.weight"], ema.shadows[0]["layer.weight"])
+    assert torch.equal(checkpoint.weights()["norm.num_batches_tracked"], raw["norm.num_batches_tracked"])
+    assert same(checkpoint.weights(raw=True), raw)
+    del content["ema"]
+    assert same(Checkpoint.of(content).weights(), raw)
 
 
 def test_a_continued_run_has_the_averages_of_an_uninterrupted_one(tmp_path):
@@ -156,7 +160,7 @@ def test_a_continued_run_has_the_averages_of_an_uninterrupted_one(tmp_path):
 def test_other_decays_in_a_continued_run_are_refused(tmp_path):
     trainer, _ = fit(tmp_path, [EMA((0.5,))], steps=2)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match=r"callbacks.ema.decays: .* \[0.5\] .* \[0.5, 0.9\]"):
+    with pytest.raises(UserError, match=r"the checkpoint has \[0.5\], this recipe has \[0.5, 0.9\]"):
         fit(tmp_path, [EMA((0.5, 0.9))], steps=4, ckpt_path=tmp_path / "last.ckpt")
 
 

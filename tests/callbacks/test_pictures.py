@@ -199,8 +199,7 @@ def test_the_likelihood_is_that_of_the_averaged_weights(tmp_path):
 
 def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
     evaluation = Evaluation([FrechetDistance(bootstrap=0)], n=20, features=classification(), levels=17)
-    ours, lightnings = RunCheckpoint(monitor="-val/fid_20"), ModelCheckpoint(tmp_path / "theirs", monitor="val/fid_20")
-    ours.begin(tmp_path / "ours", {}, None)
+    ours, lightnings = RunCheckpoint(monitor="val/fid_20"), ModelCheckpoint(tmp_path / "theirs", monitor="val/fid_20")
     fit(tmp_path, diffusion(), [evaluation, ours, lightnings], enable_checkpointing=True)
     best = min(value for _, value in read_series(tmp_path / "metrics.csv")["val/fid_20"])
     assert ours.best == pytest.approx(best, rel=1e-5) and ours.best_path.is_file()

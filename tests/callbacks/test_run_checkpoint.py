@@ -30,7 +30,6 @@ class Scored(LightningModule):
 
 def trainer(folder, callbacks=(), **settings):
     checkpoint = RunCheckpoint(every_n_steps=2, monitor="val/acc")
-    checkpoint.begin(folder, {}, None)
     return checkpoint, Trainer(
         accelerator="cpu",
         logger=False,
@@ -64,12 +63,12 @@ def test_the_best_of_a_validation_after_the_last_save_is_not_forgotten(tmp_path)
     checkpoint._save = save_and_die
     with pytest.raises(Killed):
         first.fit(module, batches(4), batches(1))
-    assert files.load(tmp_path / "last.ckpt")["callbacks"]["RunCheckpoint"]["best"] == pytest.approx(0.9)
+    assert files.load(tmp_path / "checkpoints/last.ckpt")["callbacks"]["RunCheckpoint"]["best"] == pytest.approx(0.9)
     for steps, best, at in ((3, 0.95, 2), (4, 0.96, 4)):
         checkpoint, again = trainer(tmp_path, max_steps=steps, val_check_interval=1)
-        again.fit(module, batches(4), batches(1), ckpt_path=tmp_path / "last.ckpt")
+        again.fit(module, batches(4), batches(1), ckpt_path=tmp_path / "checkpoints/last.ckpt")
         assert checkpoint.best == pytest.approx(best)
-        assert files.load(tmp_path / "best.ckpt")["global_step"] == at
+        assert files.load(tmp_path / "checkpoints/best.ckpt")["global_step"] == at
 
 
 def test_nothing_is_saved_and_nothing_stops_between_accumulated_batches(tmp_path):

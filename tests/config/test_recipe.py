@@ -155,7 +155,7 @@ def test_parts_are_built_with_settings_and_facts(path):
     recipe = load(path)
     data = build(recipe.data)
     assert (data.batch_size, data.seed, type(data.augment[0]).__name__) == (32, 7, "Flip")
-    task = build(recipe.task, data.facts())
+    task = build(recipe.task, data.info.settings())
     assert task.sampler.steps == 50 and task.image_shape == (1, 8, 8)
     optimizer, schedule = build(recipe.optimizer), build(recipe.schedule)
     assert isinstance(optimizer, partial) and optimizer.keywords["lr"] == 1e-3

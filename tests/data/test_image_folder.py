@@ -130,7 +130,7 @@ def test_thirty_broken_images_of_two_thousand_stop_it_or_are_left_out(two_thousa
     assert dispatch(["fit", "--config", "r.yaml", "--quiet", "--data.on_error=skip"]) == 0
     assert len(list(Path("runs").rglob("last.ckpt"))) == 1
     with ordinary_user(), pytest.raises(UserError) as stopped:
-        ImageData(ImageFolder("images"), image_size=16).facts()
+        _ = ImageData(ImageFolder("images"), image_size=16).info
     header, *lines = str(stopped.value).splitlines()
     assert header.startswith("30 of 2,000 images are broken")
     assert sorted(Path(line.strip().split(": ")[0]) for line in lines) == sorted(two_thousand)

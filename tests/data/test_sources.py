@@ -15,6 +15,7 @@ from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
 from genmods.data.idx import read_idx
 from genmods.data.images import Images, to_float, to_uint8
+from genmods.data.info import DataInfo
 from genmods.data.module import ImageData, statistics
 from genmods.data.sources.cifar import CIFAR10
 from genmods.data.sources.digits import Digits
@@ -131,21 +132,22 @@ def test_synthetic_classes_differ_and_samples_depend_on_their_index():
     assert torch.equal(splits["train"].labels[nearest], splits["test"].labels)
 
 
-def test_facts_and_splits():
+def test_info_and_splits():
     data = ImageData(Digits(), val_fraction=0.2, test_fraction=0.1)
-    facts = data.facts()
+    info = data.info
     pixels = data.splits["train"].pixels.double() / 8 - 1
-    assert facts["in_channels"] == 1 and facts["image_size"] == 8 and facts["num_classes"] == 10
-    assert facts["mean"] == pytest.approx(float(pixels.mean())) and facts["levels"] == 17
-    assert facts["std"] == pytest.approx(float(pixels.std(correction=0)))
-    assert facts["sigma_data"] == pytest.approx(float(pixels.square().mean().sqrt()))
+    assert info.in_channels == 1 and info.image_size == 8 and info.num_classes == 10
+    assert info.mean == pytest.approx(float(pixels.mean())) and info.levels == 17
+    assert info.std == pytest.approx(float(pixels.std(correction=0)))
+    assert DataInfo(**info.plain()) == info
+    assert info.sigma_data == pytest.approx(float(pixels.square().mean().sqrt()))
     assert {name: len(images) for name, images in data.splits.items()} == {"train": 1258, "test": 180, "val": 359}
     for images in data.splits.values():
         share = images.labels.bincount() / len(images)
         assert (share - 0.1).abs().max() < 0.01
     other = ImageData(Digits(), val_fraction=0.2, seed=5)
     assert other.hash == data.hash != ImageData(Digits(), split_seed=1).hash
-    assert ImageData(Digits(), limit=7).facts()["num_classes"] == 10
+    assert ImageData(Digits(), limit=7).info.num_classes == 10
     assert all(len(images) == 7 for images in ImageData(Digits(), limit=7).splits.values())
 
 
@@ -197,5 +199,5 @@ def test_images_that_are_no_squares_need_a_side():
             return {"train": Images(torch.zeros(20, 1, 6, 9, dtype=torch.uint8))}
 
     with pytest.raises(UserError, match=r"Wide: the images have 9 x 6 pixels; .* set data.image_size"):
-        ImageData(Wide()).facts()
-    assert ImageData(Wide(), image_size=6).facts()["image_size"] == 6
+        _ = ImageData(Wide()).info
+    assert ImageData(Wide(), image_size=6).info.image_size == 6

@@ -7,9 +7,10 @@ from torch import nn
 from genmods.config.build import build
 from genmods.config.recipe import from_plain
 from genmods.core.errors import UserError
+from genmods.data.info import DataInfo
 from genmods.networks.adapters.timm import TimmNetwork
 from genmods.networks.adapters.torchvision import TorchvisionNetwork, adapt_channels
-from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
 
 TORCHVISION = {
     "alexnet": 64,
@@ -142,10 +143,10 @@ def test_a_checkpoint_needs_no_pretrained_weights(monkeypatch):
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: dict(theirs))
     network = {"name": "torchvision", "architecture": "squeezenet1_1", "pretrained": True}
     plain = {"task": {"name": "classification", "network": network}, "data": {"name": "digits"}}
-    facts = {"in_channels": 1, "image_size": 32, "num_classes": 10, "mean": -0.4, "std": 0.7}
-    saved = build(from_plain(plain).task, facts).state_dict()
+    info = DataInfo(1, 32, 10, -0.4, 0.7, 256, [str(k) for k in range(10)])
+    saved = build(from_plain(plain).task, info.settings()).state_dict()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: pytest.fail("read"))
-    task = folders.restore({"recipe": {"name": "x", "seed": 0, **plain}, "facts": facts, "state_dict": saved})
+    task = Checkpoint({"name": "x", "seed": 0, **plain}, info, saved).task()
     assert all(torch.equal(saved[name], value) for name, value in task.state_dict().items())
 
 

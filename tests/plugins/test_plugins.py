@@ -31,8 +31,8 @@ for overrides in sys.argv[2:]:
     try:
         recipe = load(sys.argv[1], overrides.split())
         data = build(recipe.data)
-        task = build(recipe.task, data.facts())
-        print(type(task.model.denoiser.network).__name__, task.model.sampler.steps, data.facts()["image_size"])
+        task = build(recipe.task, data.info.settings())
+        print(type(task.model.denoiser.network).__name__, task.model.sampler.steps, data.info.image_size)
     except UserError as error:
         print(error)
 """

@@ -25,14 +25,14 @@ def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"task": DIFFUSION}, "the task classification, .* diffusion"),
-        ({"optimizer": {"name": "sgd", "lr": 0.1}}, "the optimizer adamw, .* sgd"),
+        ({"task": DIFFUSION}, "the task classification, not diffusion"),
+        ({"optimizer": {"name": "sgd", "lr": 0.1}}, "the optimizer adamw, not sgd"),
     ],
 )
 def test_a_run_of_another_task_or_optimizer_is_not_continued(digits, change, told):
     before = (digits / "recipe.yaml").read_bytes()
     parts = {"task": {"name": "classification", "network": CNN}} | change
-    with pytest.raises(UserError, match=rf"the run to go on with has {told}"):
+    with pytest.raises(UserError, match=rf"cannot resume: the checkpoint has {told}"):
         fit(recipe(**parts, name="digits"), ckpt_path=str(digits), quiet=True)
     assert (digits / "recipe.yaml").read_bytes() == before
 
@@ -55,19 +55,19 @@ def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
 
 
 def test_another_monitor_begins_a_new_best(workplace):
-    def fitted(steps, monitor, **place):
-        checkpoint = {"name": "checkpoint", "monitor": monitor}
+    def fitted(steps, mode, **place):
+        checkpoint = {"name": "checkpoint", "monitor": "val/loss", "mode": mode}
         changes = {"callbacks": [checkpoint], "trainer": {"max_steps": steps, "val_check_interval": 1}}
         run = fit(classifier(CNN, name="monitored", **changes), quiet=True, **place)
         return run, files.load(run / "checkpoints/best.ckpt")
 
-    run, first = fitted(1, "val/loss")
-    _, second = fitted(2, "-val/loss", ckpt_path=str(run))
+    run, first = fitted(1, "max")
+    _, second = fitted(2, "min", ckpt_path=str(run))
     assert (first["global_step"], second["global_step"]) == (1, 2)
 
 
 def test_a_run_is_not_continued_to_a_step_behind_it(digits):
-    with pytest.raises(UserError, match=r"max_steps is 1, and the run to go on with is at step 2"):
+    with pytest.raises(UserError, match=r"cannot resume: the checkpoint is at step 2, trainer.max_steps is 1"):
         fit(classifier(CNN, name="digits", trainer={"max_steps": 1}), ckpt_path=str(digits), quiet=True)
 
 
@@ -97,7 +97,7 @@ def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits,
     ("changes", "told"),
     [
         ({"data": {"name": "digits", "batch_size": 50, "limit": 200}}, "its data.batch_size was 100 and is 50 now"),
-        ({"callbacks": [{"name": "ema", "decays": [0.5]}]}, "this run averages with"),
+        ({"callbacks": [{"name": "ema", "decays": [0.5]}]}, "callbacks.ema.decays: the checkpoint has"),
     ],
 )
 def test_a_refused_continuation_leaves_the_run_as_it_was(digits, changes, told):

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from genmods.config.check import From
 from genmods.config.recipe import from_plain
-from genmods.core import checkpoint
 from genmods.core.errors import UserError
-from genmods.runs import export, folders, reuse
-from genmods.runs.fit import fit
+from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.export import export
+from genmods.runs.fit import build_task, fit
+from genmods.runs.reuse import resolve
 
 RECIPE = {
     "name": "tiny",
@@ -21,16 +22,17 @@ RECIPE = {
 def test_an_exported_model_is_the_trained_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = fit(from_plain(RECIPE), quiet=True)
-    content = checkpoint.load(folders.find_checkpoint(run))
+    checkpoint = Checkpoint.read(folders.find_checkpoint(run))
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     for raw in (False, True):
-        export.write(content, tmp_path / "model.safetensors", raw)
+        export(checkpoint, tmp_path / "model.safetensors", raw)
         model = folders.load(tmp_path / "model.safetensors")
         torch.testing.assert_close(model(images), folders.load(run, raw=raw)(images), rtol=0, atol=0)
         assert model.class_names == [str(k) for k in range(10)]
-    export.write(folders.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
-    taken = reuse.inject(content["facts"], From("network", str(tmp_path / "again.safetensors"), "", "task.network"))
-    torch.testing.assert_close(taken.state_dict(), model.network.state_dict(), rtol=0, atol=0)
+    export(Checkpoint.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
+    later = from_plain(RECIPE | {"task": {"name": "classification", "network": {"from": "again.safetensors"}}})
+    taken = build_task(resolve(later), checkpoint.data_info)
+    torch.testing.assert_close(taken.network.state_dict(), model.network.state_dict(), rtol=0, atol=0)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -1,7 +1,6 @@
 """Parts of earlier runs: `{from: RUN}` in a recipe, `--KEY.from=RUN` on the command line."""
 
 import shutil
-from functools import partial
 
 import pytest
 import torch
@@ -14,15 +13,16 @@ from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.metrics.features import classifier_features
-from genmods.runs import folders, reuse
+from genmods.runs import folders
 from genmods.runs.fit import build_data, build_task, fit
+from genmods.runs.reuse import resolve
 from support.small_runs import CNN, DIFFUSION, DIGITS, SHAPES, TRAINER, classifier, recipe
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def built(recipe):
-    return build_task(recipe, build_data(recipe).facts())
+    return build_task(resolve(recipe), build_data(recipe).info)
 
 
 def same(first, second):
@@ -69,7 +69,7 @@ def test_a_folder_of_runs_means_its_newest(digits):
     assert same(newest.state_dict(), folders.load(digits).network.state_dict())
 
 
-def test_a_head_for_other_classes_starts_afresh_and_that_is_told(digits, capsys):
+def test_a_head_for_other_classes_is_new_and_a_line_says_so(digits, capsys):
     old, new = (
         folders.load(digits).network.state_dict(),
         built(classifier({"from": str(digits)}, SHAPES)).network.state_dict(),
@@ -78,7 +78,7 @@ def test_a_head_for_other_classes_starts_afresh_and_that_is_told(digits, capsys)
     assert changed and all(new[name].shape[0] == 3 for name in changed)
     assert all(torch.equal(new[name], old[name]) for name in new if name not in changed)
     told = capsys.readouterr().err
-    assert f"{len(changed)} start afresh: {', '.join(changed)}" in told and told.count("\n") == 1
+    assert f"{len(changed)} newly initialised: {', '.join(changed)}" in told and told.count("\n") == 1
 
 
 def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
@@ -86,7 +86,7 @@ def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
     whitened = fit(classifier(network, name="whitened"), quiet=True)
     later = classifier({"from": str(whitened)})
     data = build_data(later)
-    task = build_task(later, data.facts())
+    task = build_task(resolve(later), data.info)
     task.warm_start(-to_float(data.splits["train"].pixels, 17))
     assert same(task.network.state_dict(), folders.load(whitened).network.state_dict())
 
@@ -107,6 +107,16 @@ def test_a_run_is_continued_without_the_earlier_one(finetuned, capsys):
     after = files.load(folders.find_checkpoint(finetuned, "last"))
     assert (before["global_step"], after["global_step"]) == (2, 4)
     assert after["recipe"]["task"] == before["recipe"]["task"]
+
+
+def test_an_earlier_checkpoint_is_read_once(digits, monkeypatch):
+    reads, load = [], files.load
+    monkeypatch.setattr(files, "load", lambda path: reads.append(path) or load(path))
+    source = {"from": str(digits)}
+    evaluation = {"name": "evaluation", "metrics": ["fid"], "features": source}
+    resolved = resolve(classifier(source, callbacks=[evaluation]))
+    assert resolved.task.given["network"].load and resolved.callbacks[0].given["features"].load
+    assert len(reads) == 1
 
 
 def test_a_whole_task_is_taken_to_other_data(digits):
@@ -137,7 +147,7 @@ def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
 
 def test_weights_of_no_shape_in_common_are_refused(workplace):
     run = fit(classifier({"name": "cnn", "layers": ["avgpool"]}, name="linear"), quiet=True)
-    with pytest.raises(UserError, match="none of its weights fit a cnn for this data"):
+    with pytest.raises(UserError, match="none of its weights fit a CNN for this data"):
         built(classifier({"from": str(run)}, SHAPES))
 
 
@@ -159,14 +169,13 @@ def test_the_namesake_of_a_slot_is_taken(workplace):
     task = {"name": "gan", "latent": 4, "network": networks["network"], "discriminator": {"from": str(first)}}
     later = recipe(task)
     assert same(built(later).discriminator.state_dict(), folders.load(first).discriminator.state_dict())
-    assert reuse.self_contained(later)["task"]["discriminator"]["name"] == "discriminator"
+    assert resolve(later).plain()["task"]["discriminator"]["name"] == "discriminator"
 
 
 def test_a_classifier_judges_samples_as_evaluate_does(digits):
     evaluation = {"name": "evaluation", "metrics": ["fid"], "features": {"from": str(digits)}}
     later = recipe(DIFFUSION, callbacks=[evaluation])
-    facts = build_data(later).facts()
-    callback = build(later.callbacks[0], facts, partial(reuse.inject, facts))
+    callback = build(resolve(later).callbacks[0], build_data(later).info.settings())
     assert classifier_features(callback.classifier).name == classifier_features(folders.load(digits)).name
 
 

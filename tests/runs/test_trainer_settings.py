@@ -9,8 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from genmods.cli import dispatch
 from genmods.config.recipe import load
 from genmods.core.errors import UserError
-from genmods.runs import folders
-from genmods.runs import loggers as logs
+from genmods.runs import folders, loggers
 from genmods.runs.evaluate import evaluate
 from genmods.runs.fit import fit
 from genmods.runs.trainer import refusals_in_one_line
@@ -58,8 +57,10 @@ def test_only_rank_zero_makes_the_folder(tmp_path, monkeypatch):
 def test_a_logger_of_lightning_is_one_among_ours(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(CLASSIFICATION)
-    ours = logs.build_loggers
-    monkeypatch.setattr(logs, "build_loggers", lambda *given: [*ours(*given), CSVLogger("elsewhere")])
+    ours = loggers.build_loggers
+    for module in ("loggers", "fit"):
+        target = f"genmods.runs.{module}.build_loggers"
+        monkeypatch.setattr(target, lambda *given: [*ours(*given), CSVLogger("elsewhere")])
     recipe = load(Path("recipe.yaml"), ["--logger=null"])
     run = fit(recipe, quiet=True)
     evaluate(recipe, "test", None, quiet=True)

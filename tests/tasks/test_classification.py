@@ -15,6 +15,7 @@ from genmods.data.sources.synthetic import Synthetic
 from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
+from genmods.tasks.base import FitPlan
 from genmods.tasks.classification import ClassificationTask, CollectedScores, views
 from support.fitting import trainer
 
@@ -108,7 +109,7 @@ def classifier(**settings):
     torch.manual_seed(0)
     network = CNN(["conv 8", "pool 2", "linear 16"], in_channels=3, image_size=8, num_classes=4)
     task = ClassificationTask(network, in_channels=3, image_size=8, num_classes=4, **settings)
-    task.optimizer = partial(torch.optim.AdamW, lr=1e-2)
+    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=1e-2))
     return task
 
 

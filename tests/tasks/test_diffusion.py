@@ -26,7 +26,9 @@ from genmods.networks.cnn import CNN
 from genmods.networks.unet import UNet
 from genmods.restoration.operators import BoxMask
 from genmods.restoration.restore import restore
+from genmods.tasks.base import FitPlan
 from genmods.tasks.diffusion import DiffusionTask
+from genmods.tracking.monitor import Monitor
 from support.fitting import trainer
 
 SIDE = 6
@@ -203,7 +205,7 @@ def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
 
 
 def test_only_the_elbo_of_pixels_is_judged_by_bits():
-    assert model().monitor is None and model(weighting=ElboWeighting()).monitor == "-val/bpd"
+    assert model().monitor is None and model(weighting=ElboWeighting()).monitor == Monitor("val/bpd", "min")
     codec = Autoencoder(image_size=SIDE, width=4, multipliers=(1,), latent_channels=1)
     assert model(weighting=ElboWeighting(), codec=codec).monitor is None
 
@@ -213,7 +215,7 @@ def test_the_network_learns_from_real_batches(tmp_path):
     torch.manual_seed(0)
     network = UNet(width=8, multipliers=(1,), blocks=1, attention=(), num_classes=10)
     task = DiffusionTask(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10)
-    task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
+    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     data = ImageData(Digits(), batch_size=64)
     quiet = {
         "logger": False,

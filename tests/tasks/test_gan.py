@@ -11,6 +11,7 @@ from torch import nn
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
 from genmods.networks.base import Network
+from genmods.tasks.base import FitPlan
 from genmods.tasks.gan import GANTask
 
 
@@ -92,7 +93,7 @@ def test_a_step_is_one_batch_and_moves_both_networks(tmp_path):
 def test_one_step_of_gradient_descent_on_each_loss(tmp_path):
     """Against both updates by hand, each from the weights before the step."""
     task, twin = game(), game()
-    task.optimizer = partial(torch.optim.SGD, lr=0.1)
+    task.plan = FitPlan(optimizer=partial(torch.optim.SGD, lr=0.1))
     seen = {}
     task.on_train_batch_end = lambda outputs, batch, batch_idx: seen.update(batch)
     fit(task, tmp_path, 1)

@@ -12,6 +12,7 @@ from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
+from genmods.tasks.base import FitPlan
 from genmods.tasks.multilabel import MultilabelTask
 from support.fitting import trainer
 
@@ -74,7 +75,7 @@ def test_a_network_learns_to_name_the_shapes():
     torch.manual_seed(0)
     network = CNN(["conv 16", "pool 2", "conv 32", "pool 2", "linear 32"], in_channels=3, image_size=16, num_classes=4)
     task, images = MultilabelTask(network, num_classes=4, in_channels=3, image_size=16), data()
-    task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
+    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     trainer(max_epochs=12).fit(task, images)
     (figures,) = trainer().test(task, images, verbose=False)
     assert figures["test/map"] > 0.8

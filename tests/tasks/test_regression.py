@@ -11,6 +11,7 @@ from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
+from genmods.tasks.base import FitPlan
 from genmods.tasks.regression import RegressionTask
 from support.fitting import trainer
 
@@ -33,7 +34,7 @@ def data(**settings):
 
 def learner(network, **settings):
     task = RegressionTask(network, **settings)
-    task.optimizer = partial(torch.optim.AdamW, lr=5e-3)
+    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     return task
 
 
@@ -44,7 +45,7 @@ def test_targets_are_where_the_shape_is():
     grid = (torch.arange(16) + 0.5) / 16
     total = light.sum((1, 2))
     height, width = ((light.sum(axis) * grid).sum(1) / total for axis in (2, 1))
-    assert images.labels.shape == (64, 3) and data().facts()["num_classes"] == 3
+    assert images.labels.shape == (64, 3) and data().info.num_classes == 3
     assert (images.labels[:, 0] - height).abs().max() < 0.07 and (images.labels[:, 1] - width).abs().max() < 0.07
 
 

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from genmods.core.errors import UserError
+from genmods.data.info import DataInfo
 from genmods.runs import folders
-from genmods.runs import loggers as logs
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.loggers import reopened
 from genmods.tracking.base import logbook
 from genmods.tracking.names import METRICS, direction
 from genmods.tracking.wandb import WandbRun, remove_superseded
@@ -216,8 +218,9 @@ def test_an_evaluation_uploads_no_checkpoint_again(tmp_path, monkeypatch):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
     logger = WandbRun(mode="offline")
-    state = {"recipe": RECIPE, "run_ids": {logger.name: logger.run_id}, "global_step": 3}
-    with logs.opened(tmp_path, state, [logger]):
+    info = DataInfo(1, 8, 10, 0.0, 1.0, 256, [])
+    checkpoint = Checkpoint(RECIPE, info, {}, step=3, run_ids={logger.name: logger.run_id})
+    with reopened(tmp_path, checkpoint, [logger]):
         logger.log_metrics({"test/acc": 0.5}, step=2)
         logger.finalize("success")
     assert not [r for r in read_records(run_files(tmp_path)[0]) if r.WhichOneof("record_type") == "artifact"]

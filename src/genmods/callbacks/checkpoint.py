@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -13,6 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import is_accumulating
+from genmods.tracking.base import run_folder
+from genmods.tracking.monitor import Mode, Monitor
+from genmods.tracking.names import direction
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -31,28 +35,29 @@ class AtomicCheckpointIO(CheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
-    `monitor` is a logged metric, with a leading `-` where less is better; None takes the task's. `last.ckpt` is written
-    between two steps of the optimizer only, so that a resumed run continues exactly there. Raises UserError instead of
-    saving weights that are not finite.
+    `last.ckpt` is written between two steps of the optimizer only, so that a resumed run continues exactly there.
+    Raises UserError instead of saving weights that are not finite.
+
+    Args:
+        every_n_steps: Steps between two writes of `last.ckpt`, at least 1.
+        monitor: A logged metric; None takes the task's.
+        mode: Whether less ("min") or more ("max") of it is better; None takes what is known of its name.
     """
 
-    def __init__(self, every_n_steps: int = 500, monitor: str | None = None) -> None:
+    def __init__(
+        self, every_n_steps: int = 500, monitor: str | None = None, mode: Literal["min", "max"] | None = None
+    ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
-        self.monitor = monitor
-        self.folder = Path(".")
-        self.contents: dict[str, Any] = {}
+        self.monitor = None if monitor is None else Monitor(monitor, mode or _known_mode(monitor))
+        self.folder = Path("checkpoints")
         self.best: float | None = None
         self._saved_step = -1
 
-    def begin(self, folder: Path, contents: dict[str, Any], monitor: str | None) -> None:
-        """Write into `folder`, with `contents` (plain data, such as the recipe) in every checkpoint."""
-        self.folder, self.contents = folder, contents
-        self.monitor = self.monitor or monitor
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
+        self.folder = Path(trainer.strategy.broadcast(str(run_folder(trainer) / "checkpoints")))
+        self.monitor = self.monitor or getattr(pl_module, "monitor", None)
 
     @property
     def last_path(self) -> Path:
@@ -63,16 +68,13 @@ class RunCheckpoint(Checkpoint):
         return self.folder / "best.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "monitor": self.monitor}
+        return {"best": self.best, "monitor": self.monitor and asdict(self.monitor)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.best_path.is_file():  # a validation may have come after `last.ckpt`
             state_dict = files.load(self.best_path)["callbacks"][self.state_key]
-        if state_dict.get("monitor", self.monitor) == self.monitor:  # of another metric, a new best begins
+        if state_dict["monitor"] == self.state_dict()["monitor"]:  # of another metric, a new best begins
             self.best = state_dict["best"]
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint.update(self.contents | {"precision": trainer.precision})
 
     def save_last(self, trainer: Trainer) -> None:
         self._save(trainer, self.last_path)
@@ -89,7 +91,7 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(path)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if trainer.fit_loop._should_accumulate():  # gradients are not saved
+        if is_accumulating(trainer):  # gradients are not saved
             return
         step = trainer.global_step
         due = step % self.every_n_steps == 0 or step == trainer.max_steps
@@ -99,15 +101,21 @@ class RunCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        metric, sign = self.monitor.removeprefix("-"), -1 if self.monitor.startswith("-") else 1
-        if metric not in trainer.callback_metrics:
+        if self.monitor.name not in trainer.callback_metrics:
             names = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"the monitored metric {metric!r} is not logged; there are: {names}")
-        value = float(trainer.callback_metrics[metric])
-        if math.isfinite(value) and (self.best is None or sign * value > sign * self.best):
+            raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; there are: {names}")
+        value = float(trainer.callback_metrics[self.monitor.name])
+        if self.monitor.improves(value, self.best):
             self.best = value
             self._save(trainer, self.best_path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._saved_step and trainer.global_step > 0:
             self.save_last(trainer)
+
+
+def _known_mode(metric: str) -> Mode:
+    known = direction(metric)
+    if known == "last":
+        raise ValueError(f"mode must be min or max: whether less or more of {metric!r} is better is not known")
+    return known

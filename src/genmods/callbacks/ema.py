@@ -23,11 +23,6 @@ def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
 
 
-def apply_average(state_dict: dict[str, Tensor], checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The `state_dict` of a checkpoint with the averaged weights in place of the raw ones, where it holds any."""
-    return {**state_dict, **checkpoint["ema"]["weights"][0]} if "ema" in checkpoint else state_dict
-
-
 class EMA(Callback):
     """Follows moving averages of the weights and swaps the first in for validation, test and sampling.
 
@@ -102,14 +97,18 @@ class EMA(Callback):
         checkpoint["ema"] = {"decays": list(self.decays), "updates": self.updates, "weights": shadows}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.check_continued(checkpoint)
         if "ema" in checkpoint:
-            before, now = checkpoint["ema"]["decays"], list(self.decays)
-            if before != now:
-                raise UserError(f"callbacks.ema.decays: this run averages with {before} and cannot go on with {now}")
             self.updates = checkpoint["ema"]["updates"]
             self.shadows = [
                 {name: tensor.clone() for name, tensor in weights.items()} for weights in checkpoint["ema"]["weights"]
             ]
+
+    def check_continued(self, checkpoint: dict[str, Any]) -> None:
+        """Raises UserError where the averages in `checkpoint` have other decays."""
+        before, now = checkpoint["ema"]["decays"] if "ema" in checkpoint else [], list(self.decays)
+        if before not in ([], now):
+            raise UserError(f"callbacks.ema.decays: the checkpoint has {before}, this recipe has {now}")
 
 
 def find_ema(trainer: Trainer) -> EMA | None:

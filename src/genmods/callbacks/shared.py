@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from genmods.callbacks.ema import find_ema
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import logged_step
 from genmods.models import Generates
 from genmods.networks.base import evaluating
 
@@ -22,7 +23,7 @@ def is_validating_a_fit(trainer: Trainer) -> bool:
 def is_log_step(trainer: Trainer) -> bool:
     """Whether Lightning writes a row after the present training batch."""
     interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return (trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % interval == 0
+    return (logged_step(trainer) + 1) % interval == 0
 
 
 def require_samples(callback: str, module: LightningModule) -> None:

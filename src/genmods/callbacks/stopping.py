@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genmods.callbacks.checkpoint import RunCheckpoint
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import is_accumulating
 from genmods.tracking.base import run_folder
 
 
@@ -77,7 +78,7 @@ class StopOnSignal(Callback):
             self._previous[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if trainer.fit_loop._should_accumulate():  # gradients are not saved
+        if is_accumulating(trainer):  # gradients are not saved
             return
         if trainer.world_size > 1 and trainer.global_step % _ASKED:
             return

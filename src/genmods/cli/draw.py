@@ -21,15 +21,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from genmods.config.check import Part
     from genmods.config.recipe import from_plain, load
-    from genmods.runs import reuse
     from genmods.runs.fit import build_data
+    from genmods.runs.reuse import resolve
     from genmods.visual.architecture import architecture
 
     if options.out.suffix != ".svg":
         raise UserError(f"--out {options.out}: a drawing is a .svg file")
     recipe = load(options.recipe, options.overrides)
-    facts = build_data(recipe).facts()
-    recipe = from_plain(reuse.self_contained(recipe), source=recipe.source)
+    facts = build_data(recipe).info.settings()
+    recipe = from_plain(resolve(recipe).plain(), source=recipe.source)
     part: Any = recipe.task
     names = [name for name, value in part.given.items() if isinstance(value, Part) and value.kind == "network"]
     if not names:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from genmods.core.progress import Progress
     from genmods.metrics.base import Evidence, Figure, Findings
+    from genmods.runs.checkpoint import Checkpoint
     from genmods.tasks.base import Task
 
 
@@ -40,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from genmods.config.build import create
     from genmods.runs import folders
+    from genmods.runs.checkpoint import Checkpoint
 
     if options.n < 2:
         raise UserError(f"--n must be at least 2, not {options.n}")
@@ -49,8 +51,8 @@ def run(options: argparse.Namespace) -> None:
     if not metrics:
         raise UserError("--metrics: names of metrics are needed, see `genmods list metric`")
     path = folders.find_checkpoint(options.ckpt_path)
-    state = folders.read(path)
-    task = model_options.placed(folders.restore(state), options)
+    checkpoint = Checkpoint.read(path)
+    task = model_options.placed(checkpoint.task(), options)
     exported = path.suffix == ".safetensors"
     beside = path.with_suffix(".json") if exported else folders.run_folder(path) / "evaluation.json"
     out = Path(options.out) if options.out else beside
@@ -58,14 +60,14 @@ def run(options: argparse.Namespace) -> None:
     findings: list[Findings] = []
     try:
         with ProgressBar(options.quiet, "evaluating") as bar:
-            evidence = gather(task, state, options, bar)
+            evidence = gather(task, checkpoint, options, bar)
             settings["features"] = evidence.features.name if evidence.features else None
             for metric in metrics.values():
                 findings.append(metric(evidence))
     finally:  # a figure may have taken hours, whatever becomes of the next one
         if findings:
             tell([figure for found in findings for figure in found.figures], settings, out)
-    record(path, state, task, evidence, findings, out)
+    record(path, checkpoint, task, evidence, findings, out)
 
 
 def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
@@ -78,19 +80,19 @@ def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
 
 
 def record(
-    path: Path, state: dict[str, Any], task: Task, evidence: Evidence, findings: list[Findings], out: Path
+    path: Path, checkpoint: Checkpoint, task: Task, evidence: Evidence, findings: list[Findings], out: Path
 ) -> None:
     """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
     from genmods.callbacks.sample_grid import sample_table
     from genmods.runs import folders
-    from genmods.runs import loggers as logs
+    from genmods.runs.loggers import recipe_of, reopened, reopened_loggers
     from genmods.tracking.base import Logbook
     from genmods.visual.picture import to_picture
 
     folder = folders.run_folder(path)
-    loggers = logs.reopened_loggers(logs.recipe_of(state), state)
-    with logs.opened(folder, state, loggers):
-        book = Logbook(folder, loggers, logs.step_of(state))
+    loggers = reopened_loggers(recipe_of(checkpoint), checkpoint)
+    with reopened(folder, checkpoint, loggers):
+        book = Logbook(folder, loggers, checkpoint.last_row)
         book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
         results = [out]
         for name, images in (pair for found in findings for pair in found.pictures.items()):
@@ -101,20 +103,18 @@ def record(
         book.origin(path, results)
 
 
-def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progress: Progress) -> Evidence:
+def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> Evidence:
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
     from genmods.core.atomic import cache
     from genmods.metrics.base import Evidence
     from genmods.models import HasLikelihood
     from genmods.runs.evaluate import check_data
     from genmods.runs.fit import build_data
-    from genmods.runs.folders import recipe_of
 
     make = sampler(task, options.seed, options.batch_size, progress)
-    data = build_data(recipe_of(state, overrides=options.overrides))
-    facts = data.facts()
-    check_data(task, state["facts"], facts)
-    if make and (side := state["facts"]["image_size"]) != (now := facts["image_size"]):
+    data = build_data(checkpoint.parsed(overrides=options.overrides))
+    check_data(task, checkpoint.data_info, data.info)
+    if make and (side := checkpoint.data_info.image_size) != (now := data.info.image_size):
         raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
     train, test = data.splits["train"], data.splits.get("test")
     return Evidence(
@@ -127,7 +127,7 @@ def gather(task: Task, state: dict[str, Any], options: argparse.Namespace, progr
         likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
         progress=progress,
         n=options.n,
-        levels=facts["levels"],
+        levels=data.info.levels,
         seed=options.seed,
         cache=cache("statistics"),
     )

@@ -18,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.out.suffix != ".safetensors":
         raise UserError(f"--out {options.out}: the name of the file must end in .safetensors")
-    from genmods.runs import export, folders
+    from genmods.runs.checkpoint import Checkpoint
+    from genmods.runs.export import export
+    from genmods.runs.folders import find_checkpoint
 
-    export.write(folders.read(folders.find_checkpoint(options.ckpt_path)), options.out, options.raw)
+    export(Checkpoint.read(find_checkpoint(options.ckpt_path)), options.out, options.raw)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")

@@ -31,13 +31,14 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.data.files import find_images
     from genmods.models import Classifies, Inspectable
-    from genmods.runs import folders
+    from genmods.runs.checkpoint import Checkpoint
+    from genmods.runs.folders import find_checkpoint
     from genmods.visual.gradcam import grad_cam
     from genmods.visual.layers import feature_maps, feature_overview, filters
     from genmods.visual.trace import find_layer
 
-    state = folders.read(folders.find_checkpoint(options.ckpt_path))
-    task = folders.restore(state)
+    checkpoint = Checkpoint.read(find_checkpoint(options.ckpt_path))
+    task = checkpoint.task()
     if options.sigma <= 0:
         raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
     if not isinstance(task, Inspectable):
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     if isinstance(task, Classifies) and options.label is not None:
         label = torch.tensor([model_options.class_number(task.class_names, options.label)])
     broken: list[str] = []
-    shape = (state["facts"]["in_channels"], *[state["facts"]["image_size"]] * 2)
+    info = checkpoint.data_info
+    shape = (info.in_channels, info.image_size, info.image_size)
     names, images = readable(find_images(options.input), shape, broken)
     network = task.inspect(torch.zeros(shape), condition, 1.0).network
     path = next(name for name, module in task.named_modules() if module is network)

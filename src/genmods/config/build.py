@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,27 +10,21 @@ from genmods.config.check import LATE, From, Part, fill
 from genmods.config.text import RecipeError, marked
 from genmods.core.errors import UserError
 
-Inject = Callable[[From], Any]
 
+def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
+    """The object of a part: its given settings, `facts` for those left open, and the weights that the part brings.
 
-def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject | None = None, **extra: Any) -> Any:
-    """The object of a part: its given settings, `facts` for those left open, and `extra` arguments.
-
-    Optimizers and schedules become `functools.partial(cls, **settings)`. `inject(slot)` supplies `{from: RUN}`.
-    Raises RecipeError, with file and line, where the class refuses its settings or cannot be imported.
+    Optimizers and schedules become `functools.partial(cls, **settings)`. Raises RecipeError, with file and line, where
+    the class refuses its settings or cannot be imported, where the weights do not fit, and for a `{from: RUN}` that
+    `runs.reuse.resolve` has not replaced.
     """
     if isinstance(part, From):
-        if inject is None:
-            raise RecipeError(part.where, part.path, "no earlier run can be used here")
-        try:
-            return inject(part)
-        except UserError as error:
-            raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
+        raise RecipeError(part.where, part.path, "no earlier run can be used here")
     facts = facts or {}
     if part.given.get("codec") is not None:  # what is diffused are latents, brought to unit size
         facts = facts | {"sigma_data": 1.0}
     known = part.settings()
-    values = {name: _value(value, facts, inject) for name, value in part.given.items()}
+    values = {name: _value(value, facts) for name, value in part.given.items()}
     for name in part.open():
         if name in facts:
             values[name] = facts[name]
@@ -39,20 +32,26 @@ def build(part: Part | From, facts: dict[str, Any] | None = None, inject: Inject
             raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
     try:
         cls = registry.resolve(part.entry)
-        return partial(cls, **values, **extra) if part.kind in LATE else cls(**values, **extra)
+        built = partial(cls, **values) if part.kind in LATE else cls(**values)
     except RecipeError:
         raise
     except (ValueError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
         raise RecipeError(part.where, part.path, " ".join(str(error).split())) from error
+    if part.load is not None:
+        try:
+            part.load(built)
+        except UserError as error:
+            raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
+    return built
 
 
-def _value(value: Any, facts: dict[str, Any], inject: Inject | None) -> Any:
+def _value(value: Any, facts: dict[str, Any]) -> Any:
     if isinstance(value, Part | From):
-        return build(value, facts, inject)
+        return build(value, facts)
     if isinstance(value, list | tuple):
-        return type(value)(_value(item, facts, inject) for item in value)
+        return type(value)(_value(item, facts) for item in value)
     if isinstance(value, dict):
-        return {key: _value(item, facts, inject) for key, item in value.items()}
+        return {key: _value(item, facts) for key, item in value.items()}
     return value
 
 

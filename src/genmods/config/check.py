@@ -7,7 +7,7 @@ nothing is imported, every fault has a file, a line and a key path.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,16 @@ class From:
 
 @dataclass(slots=True)
 class Part:
-    """A checked part: the class to build, and the value of each setting that is given or has a part as its default."""
+    """A checked part: the class to build, and the value of each setting that is given or has a part as its default.
+
+    `load`, where there is one, gives the object that was built the weights of an earlier run.
+    """
 
     entry: Entry
     where: str
     path: str
     given: dict[str, Any]
+    load: Callable[[Any], None] | None = None
 
     @property
     def kind(self) -> str:

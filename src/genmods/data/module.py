@@ -16,8 +16,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import batches_done
 from genmods.data.augmentation.base import Augmentation, Batch
 from genmods.data.images import Images, Source, to_float
+from genmods.data.info import DataInfo
 from genmods.data.loader import Complete, Draws, Loader, Plan, Shuffled
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
@@ -87,20 +89,26 @@ class ImageData(LightningDataModule):
                     digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
-    def facts(self) -> dict:
-        """What the data says about a model: channels, side, classes, pixel statistics on [-1, 1], grey levels."""
+    @cached_property
+    def info(self) -> DataInfo:
+        """What the training images say about a model."""
         images = self.splits["train"]
         mean, std = statistics(images.pixels, self.source.levels)
-        return {
-            "in_channels": images.pixels.shape[1],
-            "image_size": images.pixels.shape[-1],
-            "num_classes": len(self.class_names),
-            "mean": mean,
-            "std": std,
-            "sigma_data": (mean**2 + std**2) ** 0.5,
-            "levels": self.source.levels,
-            "class_names": self.class_names,
-        }
+        return DataInfo(
+            in_channels=images.pixels.shape[1],
+            image_size=images.pixels.shape[-1],
+            num_classes=len(self.class_names),
+            mean=mean,
+            std=std,
+            levels=self.source.levels,
+            class_names=self.class_names,
+        )
+
+    def examples(self) -> Tensor:
+        """Training images [N, C, H, W] in [-1, 1] from all over the data: 5,000, or as many as take half a gigabyte."""
+        pixels = self.splits["train"].pixels
+        count = min(5000, 2**27 // pixels[0].numel())
+        return to_float(pixels[shuffled(len(pixels), self.seed, 0)[:count]], self.source.levels)
 
     def setup(self, stage: str) -> None:
         labels = self.splits["train"].labels  # read before training starts
@@ -131,16 +139,19 @@ class ImageData(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
-        return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * self._rank()[1]}
+        return self._order(self._rank()[1])
+
+    def _order(self, ranks: int) -> dict[str, Any]:
+        return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
         if self.trainer is None or self.trainer.state.fn == "fit":
-            self.check_continued(state)
+            self.check_continued(state, self._rank()[1])
 
-    def check_continued(self, state: dict[str, Any]) -> None:
-        """Raises UserError where the batches of `state` were others than those of now."""
-        for name, now in self.state_dict().items():
+    def check_continued(self, state: dict[str, Any], ranks: int) -> None:
+        """Raises UserError where the batches of `state` were others than those of now, shared out over `ranks`."""
+        for name, now in self._order(ranks).items():
             if state.get(name, now) != now:
                 raise UserError(
                     f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
@@ -185,7 +196,7 @@ class ImageData(LightningDataModule):
     def _completed(self) -> int:
         """Batches trained on since the run began; each counts once its optimizer step is done."""
         trainer: Any = self.trainer
-        return 0 if trainer.overfit_batches else trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        return 0 if trainer.overfit_batches else batches_done(trainer)
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:

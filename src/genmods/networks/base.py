@@ -28,6 +28,9 @@ class Network(nn.Module):
         """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")
 
+    prepared: bool = False
+    """Whether what `prepare` fits came with the weights of an earlier run."""
+
     def prepare(self, images: Tensor) -> None:
         """Fit what is not trained, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
 

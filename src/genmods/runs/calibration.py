@@ -17,19 +17,24 @@ from genmods.core import checkpoint as files
 from genmods.data.images import to_float
 from genmods.data.module import ImageData
 from genmods.models import Calibrates
-from genmods.runs import folders
-from genmods.tasks.base import Batch
+from genmods.runs.checkpoint import Checkpoint
+from genmods.tasks.base import Batch, Task
 
 
 @rank_zero_only
-def calibrate(folder: Path, data: ImageData, trainer: Trainer) -> None:
-    """Calibrate the checkpoints in `folder`, on the device and in the precision of fit."""
+def calibrate(task: Task, folder: Path, data: ImageData, trainer: Trainer) -> None:
+    """Calibrate the checkpoints of `task` in `folder`, on the device and in the precision of fit.
+
+    Nothing is done for a task that has no calibration, or without validation images.
+    """
+    if not isinstance(task, Calibrates) or "val" not in data.splits:
+        return
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = files.load(path)
-        task = folders.restore(checkpoint)
-        assert isinstance(task, Calibrates)
+        saved = Checkpoint.of(checkpoint).task()
+        assert isinstance(saved, Calibrates)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            fitted = task.calibrate(validation_batches(data, task.to(trainer.strategy.root_device).device))
+            fitted = saved.calibrate(validation_batches(data, saved.to(trainer.strategy.root_device).device))
         for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
             weights |= {name: value.to(weights[name]) for name, value in fitted.items()}
         files.save(checkpoint, path)

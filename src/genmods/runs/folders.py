@@ -6,17 +6,16 @@ runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, sa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genmods.core.errors import UserError
 
 if TYPE_CHECKING:
-    from genmods.config.recipe import Recipe
     from genmods.tasks.base import Task
 
 ROOT = Path("runs")
@@ -103,16 +102,17 @@ class Place:
 
 
 @contextmanager
-def place(recipe: Recipe, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
-    """A new folder, or the folder of the run that is continued. Raises UserError where there is no such run.
+def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
+    """A new folder for a run of the recipe `name`, or the folder of the run that is continued.
 
-    Of the folders that the ranks of a new run choose, rank 0's is made and written to.
+    Of the folders that the ranks of a new run choose, rank 0's is made and written to. Raises UserError where
+    there is no run to continue.
     """
     if ckpt_path is None:
-        with new_folder(recipe.name) as folder:
+        with new_folder(name) as folder:
             yield Place(folder, None)
     else:
-        source = newest_folder(recipe.name) if ckpt_path == "last" else ckpt_path
+        source = newest_folder(name) if ckpt_path == "last" else ckpt_path
         checkpoint = find_checkpoint(source, prefer)
         yield Place(run_folder(checkpoint), checkpoint)
 
@@ -122,42 +122,6 @@ def load(path: str | Path, raw: bool = False) -> Task:
 
     `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is none of genmods.
     """
-    return restore(read(find_checkpoint(path)), raw)
+    from genmods.runs.checkpoint import Checkpoint
 
-
-def read(path: Path) -> dict[str, Any]:
-    """What a checkpoint file or an exported model holds, for `restore`."""
-    from genmods.core import checkpoint as files
-    from genmods.runs import export
-
-    return export.read(path) if path.suffix == ".safetensors" else files.load(path)
-
-
-def restore(checkpoint: dict[str, Any], raw: bool = False) -> Task:
-    """The task in a checkpoint that was read already; see `load`.
-
-    Raises UserError where its tensors are not those of the task that its recipe builds.
-    """
-    from genmods.callbacks.ema import apply_average
-    from genmods.config.build import build
-    from genmods.networks.adapters.classifier import without_pretrained
-
-    with without_pretrained():
-        task: Task = build(recipe_of(checkpoint).task, checkpoint["facts"])
-    state = checkpoint["state_dict"]
-    task.load_state_dict(state if raw else apply_average(state, checkpoint))
-    return task.eval()
-
-
-def recipe_of(checkpoint: dict[str, Any], *more: str, overrides: Iterable[str] = ()) -> Recipe:
-    """What a checkpoint's recipe says of task and data, and of `more` sections; raises UserError where there is none.
-
-    `overrides` are `--key=value`, as on the command line. How it was trained is left out, as a rule: a model stays
-    usable where a trainer or a logger has changed since.
-    """
-    from genmods.config.recipe import from_plain
-
-    if "recipe" not in checkpoint:
-        raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
-    sections = ("name", "seed", "task", "data", *more)
-    return from_plain({section: checkpoint["recipe"][section] for section in sections}, overrides)
+    return Checkpoint.read(find_checkpoint(path)).task(raw)

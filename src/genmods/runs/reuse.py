@@ -1,96 +1,139 @@
 """Parts of earlier runs, for a recipe's `{from: RUN}`: an autoencoder, a network to fine-tune, a guide.
 
-The part is built with the settings that the earlier recipe gave it and with what the new data says, then takes every
-weight that still has the same shape; a head for another number of classes starts afresh, and that is told.
+`resolve` replaces each of them by a part with the settings that the earlier recipe gave it. That part is built for
+the new data, then takes every weight that still has the same shape; a head for another number of classes keeps
+its new weights, and a line on stderr says so.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
-from genmods.config import registry
-from genmods.config.build import build
-from genmods.config.builtins import imported
+from genmods.config.builtins import KINDS, imported
 from genmods.config.check import From, Part
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
-from genmods.networks.base import Network
-from genmods.runs import folders
+from genmods.networks.base import outermost_networks
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.folders import find_checkpoint
+
+Reader = Callable[[str], "EarlierRun"]
 
 
-def inject(facts: dict[str, Any], slot: From) -> Any:
-    """The part of an earlier run that belongs in `slot`, with its averaged weights where they fit `facts`."""
-    checkpoint = folders.read(folders.find_checkpoint(slot.run))
-    part = _part(checkpoint, slot)
-    result = build(part, facts)
-    if not isinstance(result, nn.Module):
-        return result
-    own, weights = result.state_dict(), _weights(checkpoint, slot)
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
-        raise UserError(f"{slot.run}: none of its weights fit a {part.entry.name} for this data")
-    result.load_state_dict(fitting, strict=False)
-    if isinstance(result, Network):
-        result.prepare = _fitted_already  # type: ignore[method-assign]
-    if fresh := [name for name in own if name not in fitting]:
-        told = f"{len(fitting)} tensors taken, {len(fresh)} start afresh: {', '.join(fresh[:4])}"
-        rank_zero_only(print)(f"{slot.run}: {told}", file=sys.stderr)
-    return result
+def resolve(recipe: Recipe, before: Checkpoint | None = None) -> Recipe:
+    """The recipe with a part that can be built in place of each `{from: RUN}`; each earlier checkpoint is read once.
 
+    Args:
+        recipe: A checked recipe.
+        before: The checkpoint that the run starts from. Parts of its own task take the place of those of earlier runs,
+            which may be gone by now.
 
-def _fitted_already(images: Tensor) -> None:
-    """What an earlier run fitted to its images, such as a whitening layer, belongs to the weights behind it."""
-
-
-def self_contained(recipe: Recipe) -> dict[str, Any]:
-    """The resolved recipe as plain data in which each `{from: RUN}` is replaced by that part's own settings.
-
-    A checkpoint holds the weights themselves, so it stays usable when the earlier run is gone.
+    Raises:
+        RecipeError: There is no such run, or no such part in it.
+        UserError: The run cannot go on so: its task or optimizer is another one, or its end is before the checkpoint.
     """
-    recipe = copy.deepcopy(recipe)
-    recipe.task = _settled(recipe.task)
-    for part in parts(recipe.task):
-        part.given = {name: _settled(value) for name, value in part.given.items()}
-    return recipe.plain()
+    resolved = copy.copy(recipe)
+    if before is not None:
+        resolved.task = _continued(recipe, before)
+    read = cache(lambda run: EarlierRun(run, Checkpoint.read(find_checkpoint(run))))
+    resolved.task = _resolved(resolved.task, read)
+    resolved.callbacks = [_resolved(callback, read) for callback in recipe.callbacks]
+    return resolved
 
 
-def continued(recipe: Recipe, state: dict[str, Any]) -> Recipe:
-    """The recipe with which the run in the checkpoint `state` goes on: parts `{from: RUN}` of its task are those that
-    the checkpoint settled, for the earlier run may be gone by now.
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run whose parts are used again; its task is built once, for the names of its weights."""
 
-    Raises RecipeError or UserError where its task or optimizer is another one, or its end lies behind the run.
-    """
-    if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < state["global_step"]:
-        raise UserError(f"trainer.max_steps is {end}, and the run to go on with is at step {state['global_step']}")
-    run = folders.recipe_of(state, "optimizer")
-    for before, now in ((run.task, recipe.task), (run.optimizer, recipe.optimizer)):
-        if isinstance(now, Part) and isinstance(before, Part) and now.entry != before.entry:
-            kind, old, new = now.kind, before.entry.name, now.entry.name
-            raise RecipeError(now.where, now.path, f"the run to go on with has the {kind} {old}, this recipe has {new}")
-    if not any(isinstance(part, From) for part in parts(recipe.task)):
-        return recipe
-    recipe = copy.deepcopy(recipe)
-    recipe.task = _resettled(recipe.task, run.task)
-    return recipe
+    name: str
+    checkpoint: Checkpoint
+
+    @cached_property
+    def _task(self) -> nn.Module:
+        return self.checkpoint.task()
+
+    def part(self, slot: From) -> Part:
+        """The part of the run's task that has the kind of `slot` and, where there is one, its name."""
+        alike = [(part.path, part) for part in parts(self.checkpoint.parsed().task) if part.kind == slot.kind]
+        if not alike:
+            raise UserError(f"{self.name}: that run has no {slot.kind}")
+        found: Part = _namesake(alike, slot)
+        return replace(found, where=slot.where, path=slot.path, load=self._weights(slot))
+
+    def _weights(self, slot: From) -> EarlierWeights | None:
+        base = imported(KINDS[slot.kind])
+        alike = [(name, module) for name, module in self._task.named_modules() if isinstance(module, base)]
+        return EarlierWeights(self.name, _namesake(alike, slot).state_dict()) if alike else None
 
 
-def _resettled(now: Any, before: Any) -> Any:
-    """`now` with what it takes `from` a run as it stands in `before`."""
+@dataclass(frozen=True)
+class EarlierWeights:
+    """Loads the weights of a part of an earlier run into a new one, where their shapes are the same."""
+
+    run: str
+    tensors: dict[str, Tensor]
+
+    def __call__(self, module: nn.Module) -> None:
+        """Raises UserError where no tensor fits."""
+        own = module.state_dict()
+        fitting = {
+            name: value for name, value in self.tensors.items() if name in own and own[name].shape == value.shape
+        }
+        if not fitting:
+            raise UserError(f"{self.run}: none of its weights fit a {type(module).__name__} for this data")
+        module.load_state_dict(fitting, strict=False)
+        for network in outermost_networks(module):
+            network.prepared = True
+        if new := [name for name in own if name not in fitting]:
+            counts = f"loaded {len(fitting)} tensors, {len(new)} newly initialised"
+            rank_zero_only(print)(f"{self.run}: {counts}: {', '.join(new[:4])}", file=sys.stderr)
+
+
+def _resolved(value: Any, read: Reader) -> Any:
+    if isinstance(value, From):
+        try:
+            return read(value.run).part(value)
+        except UserError as error:
+            raise RecipeError(value.where, f"{value.path}.from", str(error)) from error
+    if isinstance(value, Part):
+        return replace(value, given={name: _resolved(item, read) for name, item in value.given.items()})
+    if isinstance(value, dict):
+        return {name: _resolved(item, read) for name, item in value.items()}
+    return type(value)(_resolved(item, read) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _continued(recipe: Recipe, before: Checkpoint) -> Any:
+    """The task of `recipe`, with parts of the checkpoint's task in place of those `{from: RUN}`."""
+    if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < before.step:
+        raise UserError(f"cannot resume: the checkpoint is at step {before.step}, trainer.max_steps is {end}")
+    run = before.parsed("optimizer")
+    for old, new in ((run.task, recipe.task), (run.optimizer, recipe.optimizer)):
+        if isinstance(new, Part) and isinstance(old, Part) and new.entry != old.entry:
+            was, now = old.entry.name, new.entry.name
+            raise RecipeError(new.where, new.path, f"cannot resume: the checkpoint has the {new.kind} {was}, not {now}")
+    return _settled(recipe.task, run.task)
+
+
+def _settled(now: Any, before: Any) -> Any:
+    """`now` with what it takes `from` a run as it is in `before`."""
     if isinstance(now, From):
         return before
     if isinstance(now, Part) and isinstance(before, Part):
-        now.given = {name: _resettled(value, before.given.get(name)) for name, value in now.given.items()}
+        given = {name: _settled(value, before.given.get(name)) for name, value in now.given.items()}
+        return replace(now, given=given)
     if isinstance(now, dict) and isinstance(before, dict):
-        return {name: _resettled(value, before.get(name)) for name, value in now.items()}
+        return {name: _settled(value, before.get(name)) for name, value in now.items()}
     if isinstance(now, list) and isinstance(before, list):
-        return [_resettled(*pair) for pair in zip(now, before, strict=False)]
+        return [_settled(*pair) for pair in zip(now, before, strict=False)]
     return now
 
 
@@ -102,31 +145,6 @@ def parts(part: Part | From) -> Iterator[Any]:
         for item in inner:
             if isinstance(item, Part | From):
                 yield from parts(item)
-
-
-def _settled(value: Any) -> Any:
-    if isinstance(value, From):
-        return _part(folders.read(folders.find_checkpoint(value.run)), value)
-    if isinstance(value, dict):
-        return {name: _settled(item) for name, item in value.items()}
-    return [_settled(item) for item in value] if isinstance(value, list) else value
-
-
-def _part(checkpoint: dict[str, Any], slot: From) -> Part:
-    """The part of the checkpoint's task that has the kind of `slot` and, where there is one, its name."""
-    task = folders.recipe_of(checkpoint).task
-    assert isinstance(task, Part), "a checkpoint's recipe is self-contained"
-    alike = [(part.path, part) for part in parts(task) if part.kind == slot.kind]
-    if not alike:
-        raise UserError(f"{slot.run}: that run has no {slot.kind}")
-    return _namesake(alike, slot)
-
-
-def _weights(checkpoint: dict[str, Any], slot: From) -> dict[str, Any]:
-    """The weights of that part."""
-    base = imported(registry.KINDS[slot.kind])
-    alike = [(name, part) for name, part in folders.restore(checkpoint).named_modules() if isinstance(part, base)]
-    return _namesake(alike, slot).state_dict() if alike else {}
 
 
 def _namesake(alike: list[tuple[str, Any]], slot: From) -> Any:

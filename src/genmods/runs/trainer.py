@@ -36,9 +36,8 @@ def make_trainer(
     settings: dict[str, Any],
     callbacks: list[Callback],
     loggers: list[Logger],
-    contents: dict[str, Any],
 ) -> Trainer:
-    """A Trainer that writes into the run folder `folder`, with `contents` (plain data) in every checkpoint.
+    """A Trainer that writes into the run folder `folder`.
 
     Throughput, norms, a progress bar and the task's reports are always there. EMA comes first, so that whatever runs
     after a batch sees its update; checkpoints come last. The precision `auto` is float32 until
@@ -46,7 +45,6 @@ def make_trainer(
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
-    checkpoint.begin(folder / "checkpoints", contents, task.monitor)
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]

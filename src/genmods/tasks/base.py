@@ -9,6 +9,7 @@ are the same in a run that was interrupted and resumed as in one that was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,29 +21,46 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import batches_done
 from genmods.core.progress import Progress
 from genmods.models.abilities import ReceivesResults
 from genmods.optim.groups import parameter_groups
+from genmods.tracking.monitor import Monitor
 
 Batch = dict[str, Tensor]
+_ADAMW = partial(AdamW, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a task is trained.
+
+    Args:
+        optimizer: Called as `optimizer(groups)`.
+        schedule: Called as `schedule(optimizer, total_steps)`; None for a constant learning rate.
+        seed: Of everything random in training and validation.
+        previous_optimizer: `optimizer` of the checkpoint that a run resumes from. Settings that differ from it take
+            the place of the restored ones.
+    """
+
+    optimizer: Callable[..., Optimizer] = _ADAMW
+    schedule: Callable[..., LRScheduler] | None = None
+    seed: int = 0
+    previous_optimizer: Callable[..., Optimizer] | None = None
 
 
 class Task(LightningModule):
     """What a network is trained for: the registry kind `task`.
 
     A batch is a dict with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and `index`
-    (int64 [B]). `optimizer` and `schedule` are factories: `optimizer(groups)` and `schedule(optimizer, total_steps)`.
+    (int64 [B]). How it is trained is its `plan`.
     """
 
-    optimizer: Callable[..., Optimizer] = partial(AdamW, lr=1e-3)
-    schedule: Callable[..., LRScheduler] | None = None
-    trained_with: Callable[..., Optimizer] | None = None
-    """The optimizer's factory of a run that goes on, as it was: what has been changed since then takes effect."""
-    monitor: str | None = None
-    """The metric that chooses `best.ckpt`, with a leading `-` where less is better; None keeps `last.ckpt` alone."""
+    plan: FitPlan = FitPlan()
+    monitor: Monitor | None = None
+    """The metric that chooses `best.ckpt`; None keeps `last.ckpt` alone."""
     trainable: bool = True
     """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
-    seed: int = 0
     class_names: list[str] = []
     labelled: bool = False
     """Whether the model tells the classes of its data apart: answers with them, or makes images of each."""
@@ -57,25 +75,26 @@ class Task(LightningModule):
         return ()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.groups())
-        if self.schedule is None:
+        optimizer = self.plan.optimizer(self.groups())
+        if self.plan.schedule is None:
             return optimizer
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
         if total < 1:
             raise UserError("schedule: there is no step to train, see max_steps and limit_train_batches of the trainer")
-        schedule = self.schedule(optimizer, int(total))
+        schedule = self.plan.schedule(optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.trained_with is None:
+        if self.plan.previous_optimizer is None:
             return
         (state,) = checkpoint["optimizer_states"]
-        before, now = (make(self.groups()).param_groups for make in (self.trained_with, self.optimizer))
+        makers = (self.plan.previous_optimizer, self.plan.optimizer)
+        before, now = (make(self.groups()).param_groups for make in makers)
         for saved, old, new in zip(state["param_groups"], before, now, strict=True):
             saved.update({key: new[key] for key in new if key != "params" and new[key] != old.get(key)})
-            if self.schedule is None:
+            if self.plan.schedule is None:
                 saved["lr"] = new["lr"]
 
     def groups(self) -> list[dict[str, Any]]:
@@ -83,11 +102,10 @@ class Task(LightningModule):
         return parameter_groups(*self.children(), self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-        torch.manual_seed(int(random.fold(self.seed, self.global_rank, done)))
+        torch.manual_seed(int(random.fold(self.plan.seed, self.global_rank, batches_done(self.trainer))))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        torch.manual_seed(int(random.fold(self.seed, self.global_rank, batch_idx)))
+        torch.manual_seed(int(random.fold(self.plan.seed, self.global_rank, batch_idx)))
 
     on_test_batch_start = on_validation_batch_start
 

@@ -22,6 +22,7 @@ from genmods.metrics.classification import Classification
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
+from genmods.tracking.monitor import Monitor
 
 
 class CollectedScores(Metric):
@@ -57,7 +58,7 @@ class ClassificationTask(ImageTask):
     Raises ValueError where the network does not give one logit a class.
     """
 
-    monitor = "val/acc"
+    monitor = Monitor("val/acc", "max")
     reports = ("class_report",)
     class_weights: Tensor | None
     temperature: Tensor

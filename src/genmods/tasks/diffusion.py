@@ -25,6 +25,7 @@ from genmods.models import DiffusionLikelihood, DiffusionModel, Inspection
 from genmods.networks.base import Network
 from genmods.restoration.denoising import mmse
 from genmods.tasks.base import Batch, Task
+from genmods.tracking.monitor import Monitor
 
 
 class DiffusionTask(Task):
@@ -77,7 +78,7 @@ class DiffusionTask(Task):
         self.logs_bpd = latents.is_pixels and self.loss.weighting.bounds_likelihood
         if self.logs_bpd and not conditioning.learns_null:
             raise ValueError("the likelihood that `elbo` bounds is without a condition: set conditioning.drop above 0")
-        self.monitor = "-val/bpd" if self.logs_bpd else None
+        self.monitor = Monitor("val/bpd", "min") if self.logs_bpd else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._step(batch, "train")

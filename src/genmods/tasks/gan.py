@@ -73,7 +73,7 @@ class GANTask(Task):
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
         real = batch["image"]
-        fake = self.network(random.normal(random.fold(self.seed, batch["index"]), self.latent))
+        fake = self.network(random.normal(random.fold(self.plan.seed, batch["index"]), self.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
         self.log_mean(f"{stage}/margin", margin, batch)
 

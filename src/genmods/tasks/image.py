@@ -51,7 +51,8 @@ class ImageTask(Task):
         return self.network.features(self.normalised(images))
 
     def warm_start(self, images: Tensor) -> None:
-        self.network.prepare(self.normalised(images))
+        if not self.network.prepared:
+            self.network.prepare(self.normalised(images))
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
         return Inspection(self.network, (self.normalised(image[None]),), image)

@@ -10,6 +10,7 @@ from genmods.core.errors import UserError
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
+from genmods.tracking.monitor import Monitor
 
 
 class MultilabelTask(ImageTask):
@@ -18,7 +19,7 @@ class MultilabelTask(ImageTask):
     Raises ValueError where the network does not give one logit a class.
     """
 
-    monitor = "val/map"
+    monitor = Monitor("val/map", "max")
 
     def __init__(
         self,

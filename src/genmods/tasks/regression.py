@@ -12,6 +12,7 @@ from genmods.core.errors import UserError
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
+from genmods.tracking.monitor import Monitor
 
 
 class RegressionTask(ImageTask):
@@ -21,7 +22,7 @@ class RegressionTask(ImageTask):
     `class_names` are the names of the targets. R^2 is the mean over them, the absolute error too.
     """
 
-    monitor = "-val/loss"
+    monitor = Monitor("val/loss", "min")
 
     def __init__(
         self,

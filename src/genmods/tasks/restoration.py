@@ -51,7 +51,7 @@ class RestorationTask(Task):
     def degrade(self, images: Tensor, index: Tensor) -> Tensor:
         """What is measured of `images` [B, C, H, W] numbered `index` (int64 [B])."""
         y = self.operator(images)
-        noise = random.normal(random.fold(self.seed, index), y[0].numel()).view(y.shape)
+        noise = random.normal(random.fold(self.plan.seed, index), y[0].numel()).view(y.shape)
         return y + self.sigma * noise.to(y)
 
     def restored(self, y: Tensor, index: Tensor, label: Tensor | None) -> Tensor:
@@ -60,7 +60,7 @@ class RestorationTask(Task):
             return denoise(y, self.model, self.sigma, label)
         method, numbers = self.method or "auto", index.cpu()
         return restore(
-            y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.seed, label, numbers
+            y, self.operator, self.model, method, self.sigma, self.samples, self.steps, self.plan.seed, label, numbers
         ).mean(0)
 
     def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from genmods.core import random
 from genmods.core.progress import Progress
 from genmods.networks.base import Network
 from genmods.tasks.base import Batch, Task, in_batches
+from genmods.tracking.monitor import Monitor
 
 
 class VAETask(Task):
@@ -20,7 +21,7 @@ class VAETask(Task):
     Raises ValueError where the network has no `encode` and `decode`.
     """
 
-    monitor = "-val/loss"
+    monitor = Monitor("val/loss", "min")
     network: Any
     image_shape: tuple[int, int, int]
 

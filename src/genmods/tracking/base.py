@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Trainer
 
 from genmods.core.atomic import replacing
+from genmods.core.lightning_internals import logged_step
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,13 +87,7 @@ def run_folder(trainer: Trainer) -> Path:
 
 def logbook(trainer: Trainer) -> Logbook:
     """Where a callback of `trainer` writes now, so that pictures stand beside their metrics."""
-    return Logbook(run_folder(trainer), trainer.loggers, trainer.fit_loop.epoch_loop._batches_that_stepped)
-
-
-def stand_at(trainer: Trainer, step: int, epoch: int) -> None:
-    """Make `trainer` log at the `step` and `epoch` of the checkpoint that it evaluates."""
-    trainer.fit_loop.epoch_loop._batches_that_stepped = step
-    trainer.fit_loop.epoch_progress.current.processed = epoch  # type: ignore[attr-defined]
+    return Logbook(run_folder(trainer), trainer.loggers, logged_step(trainer))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,0 +1,33 @@
+"""What genmods adds to the checkpoints of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from genmods.data.info import DataInfo
+
+
+class RunContents(Callback):
+    """Writes where a model comes from into each checkpoint, so that it can be built again without the run's files.
+
+    Args:
+        recipe: The resolved recipe as plain data.
+        data_info: What the data says about the model.
+        data_hash: The hash of the data's images and labels.
+        run_ids: The run's id in each of its loggers, by the logger's name.
+    """
+
+    def __init__(
+        self, recipe: dict[str, Any], data_info: DataInfo, data_hash: str, run_ids: dict[str, str | None]
+    ) -> None:
+        self.plain = {
+            "recipe": recipe,
+            "data_info": data_info.plain(),
+            "data_hash": data_hash,
+            "run_ids": run_ids,
+        }
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint.update(self.plain | {"precision": trainer.precision})
