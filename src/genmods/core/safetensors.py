@@ -14,14 +14,14 @@ from genmods.core.errors import UserError
 
 
 def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors by name, with `header` as JSON."""
+    """Write tensors of any shape by name, with `header` as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, path, {"genmods": json.dumps(header)})
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file of `save`; raises UserError for another file."""
+    """Header and tensors, in their shapes, of a file of `save`; raises UserError for another file."""
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("genmods")

@@ -219,7 +219,7 @@ def as_float(batch: Batch, levels: int) -> Batch:
 
 
 def statistics(pixels: Tensor, levels: int = 256) -> tuple[float, float]:
-    """Mean and standard deviation on [-1, 1] over all pixels and channels, exact up to rounding in float64."""
+    """Mean and standard deviation on [-1, 1] of `pixels` uint8 [N, C, H, W], exact up to rounding in float64."""
     counts = torch.zeros(256, dtype=torch.int64)
     for chunk in pixels.split(4096):
         counts += torch.bincount(chunk.flatten(), minlength=256)
