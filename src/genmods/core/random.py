@@ -72,7 +72,7 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def fold(key: int | Tensor, *data: int | Tensor) -> Tensor:
-    """A new int64 key from a key and more data, e.g. `fold(seed, epoch, index)`; tensors broadcast."""
+    """A new int64 key from a key and more data, e.g. `fold(seed, epoch, index)`; tensors [...] broadcast."""
     result = torch.as_tensor(key, dtype=torch.int64)
     for item in data:
         result = _mix(_mix(result + _GOLDEN) + item)

@@ -83,7 +83,10 @@ class Checkpoint:
         return max(0, self.step - 1)
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """The state dict to use the model with, tensors in their shapes by name: averages where there are any, or `raw`."""
+        """The state dict to use the model with: the averages, where there are any, or the `raw` weights.
+
+        Tensors have the shape that the module of that name has.
+        """
         return self.state_dict if raw else {**self.state_dict, **self.averages}
 
     def parsed(self, *more: str, overrides: Iterable[str] = ()) -> Recipe:
