@@ -1,9 +1,11 @@
+import math
 import sys
 
 import pytest
 import torch
 
 from genmods.core.errors import UserError
+from genmods.diffusion import CosineProcess, Denoiser, EpsPrediction, LinearProcess
 from genmods.networks.adapters.diffusers import DiffusersUNet
 
 SMALL = {"image_size": 8, "channels": (8, 16), "blocks": 1}
@@ -32,6 +34,30 @@ def test_steps_fall_with_the_log_snr_and_stay_on_the_schedule(diffusers):
     assert (steps.diff() <= 0).all()
     assert steps[0] == 999
     assert steps[-1] == 0
+
+
+@pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
+def test_a_denoiser_calls_it_at_the_steps_of_its_schedule(diffusers, betas):
+    """Over the levels of the same discrete process, from the noisiest, whose log-SNR of the cosine schedule is
+    -19.8."""
+    process = LinearProcess(steps=1000) if betas == "linear" else CosineProcess(steps=1000)
+    network, called = DiffusersUNet(**SMALL, betas=betas).eval(), []
+    network.model.register_forward_pre_hook(lambda module, inputs: called.append(inputs[1]))
+    t = torch.tensor([1000, 999, 998, 500, 2, 1], dtype=torch.float64) / 1000
+    Denoiser(network, process, EpsPrediction())(torch.zeros(6, 1, 8, 8), t)
+    torch.testing.assert_close(called[0], torch.tensor([999.0, 998, 997, 499, 1, 0]), atol=5e-3, rtol=0)
+
+
+def test_a_schedule_that_ends_without_signal(diffusers, tmp_path):
+    unet = DiffusersUNet(**SMALL).model
+    scheduler = diffusers.DDPMScheduler(rescale_betas_zero_snr=True)
+    diffusers.DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(tmp_path)
+    network = DiffusersUNet(path=str(tmp_path)).eval()
+    last = torch.logit(scheduler.alphas_cumprod.double())[998].item()
+    steps = network.step(torch.tensor([-math.inf, -1e4, last - 0.1, last, last + 1e-3]))
+    assert steps[0] == steps[1] == 999 and 998 < steps[2] < 999
+    torch.testing.assert_close(steps[3:], torch.tensor([998.0, 998.0]), atol=5e-3, rtol=0)
+    assert network(torch.randn(1, 1, 8, 8), torch.tensor([-math.inf])).isfinite().all()
 
 
 def test_a_saved_pipeline_comes_back(diffusers, tmp_path):

@@ -58,9 +58,9 @@ class Denoiser(nn.Module):
     """A network as a denoiser.
 
     Args:
-        network: Called as `network(x, log_snr, cond)` with x [B, C, ...] of unit variance, log-SNR [B] and the
-            condition; returns [B, C, ...], or [B, 2 C, ...], whose second half then is the reverse variance
-            (Nichol and Dhariwal 2021).
+        network: Called as `network(x, log_snr, cond)` with x [B, C, ...] of unit variance, log-SNR [B], clamped to
+            ±13.5 or to the network's `log_snr_limit`, and the condition; returns [B, C, ...], or [B, 2 C, ...], whose
+            second half then is the reverse variance (Nichol and Dhariwal 2021).
         process: The noise process.
         prediction: What the network's output means.
         sigma_data: The root mean square of the data, above 0.
@@ -93,7 +93,8 @@ class Denoiser(nn.Module):
         """
         check_times(t, x_t)
         scale = torch.hypot(self.process.alpha(t) * self.sigma_data, self.process.sigma(t)).reciprocal()
-        log_snr = self.process.log_snr(t).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)
+        limit = getattr(self.network, "log_snr_limit", LOG_SNR_LIMIT)
+        log_snr = self.process.log_snr(t).clamp(-limit, limit)
         output = self.network(per_sample(scale, x_t) * x_t, log_snr.to(x_t), cond).to(x_t.dtype)
         if output.shape == x_t.shape:
             return output, None
@@ -136,4 +137,5 @@ class ConditionedDenoiser(DenoiserWrapper):
     cond: Condition
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The estimate at `x_t` [B, ...] and `t` [B] under the condition."""
         return self.denoiser(x_t, t, self.cond)

@@ -46,9 +46,11 @@ class NoiseStream:
     dtype: torch.dtype = torch.float32
 
     def initial(self) -> Tensor:
+        """The noise [B, *shape] that a sampler starts from."""
         return self(INITIAL)
 
     def __call__(self, step: int) -> Tensor:
+        """The noise [B, *shape] of `step`."""
         keys = fold(self.seed, self.indices, step)
         return normal(keys, math.prod(self.shape)).view(len(keys), *self.shape).to(self.dtype)
 

@@ -46,7 +46,8 @@ class Prediction:
         raise NotImplementedError
 
     def determinant(self, process: NoiseProcess, t: Tensor) -> Tensor:
-        """D = α b - σ a; an error e of the output is an error -σ e/D of x0 and α e/D of ε."""
+        """D = α b - σ a, of the shape of `t` [...]; an error e of the output is an error -σ e/D of x0 and α e/D of
+        ε."""
         a, b = self.coefficients(process, t)
         return process.alpha(t) * b - process.sigma(t) * a
 

@@ -56,31 +56,31 @@ class NoiseProcess(nn.Module):
         self.register_buffer("levels", levels, persistent=False)
 
     def alpha(self, t: Tensor) -> Tensor:
-        """The factor α of the data at times `t`, float64 of any shape."""
+        """The factor α of the data at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def sigma(self, t: Tensor) -> Tensor:
-        """The standard deviation σ of the noise at times `t`."""
+        """The standard deviation σ of the noise at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def alpha_rate(self, t: Tensor) -> Tensor:
-        """dα/dt."""
+        """dα/dt at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def sigma_rate(self, t: Tensor) -> Tensor:
-        """dσ/dt."""
+        """dσ/dt at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The time at which the log-SNR is `log_snr`."""
+        """The time at which the log-SNR is `log_snr`, float64 of its shape [...]."""
         raise NotImplementedError
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """2 ln(α/σ); infinite where σ or α is 0."""
+        """2 ln(α/σ) at times `t`, float64 of the shape of `t` [...]; infinite where σ or α is 0."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
     def log_snr_rate(self, t: Tensor) -> Tensor:
-        """d log-SNR/dt, negative."""
+        """d log-SNR/dt at times `t`, negative, float64 of the shape of `t` [...]."""
         return 2 * (self.alpha_rate(t) / self.alpha(t) - self.sigma_rate(t) / self.sigma(t))
 
     @property
@@ -135,8 +135,8 @@ class NoiseProcess(nn.Module):
         return ended
 
     def default_grid(self, steps: int) -> Tensor:
-        """The default sampling grid: `steps` + 1 times from `t_max` to `t_min`, uniform in t unless a process has its
-        own."""
+        """The default sampling grid: times [steps + 1] from `t_max` to `t_min`, uniform in t unless a process has its
+        own one."""
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
 
     def _apply(self, fn, recurse=True):

@@ -16,13 +16,16 @@ Condition = dict[str, Tensor]
 class Network(nn.Module):
     """A network that a task can train: the registry kind `network`.
 
-    A denoising network is called `network(x, noise, cond)`: `x` [B, C, H, W], scaled to about unit variance; `noise`
-    [B], the log-SNR of each sample; `cond`, a dict with any of `label` (int64 [B], -1 for "no label"), `vector` (float
-    [B, K], NaN for "unknown") and `image` (float [B, K, H, W]). It returns [B, C', H, W].
+    A denoising network is called `network(x, log_snr, cond)`: `x` [B, C, H, W], scaled to about unit variance;
+    `log_snr` [B], within ±`log_snr_limit`; `cond`, a dict with any of `label` (int64 [B], -1 for "no label"), `vector`
+    (float [B, K], NaN for "unknown") and `image` (float [B, K, H, W]). It returns [B, C', H, W].
 
     A classifier is called `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; its `features(x)`
-    returns the embedding [B, D] in front of the head.
+    returns the embedding [B, D] before the head.
     """
+
+    log_snr_limit: float = 13.5
+    """The largest size of a log-SNR that a denoising network is called with; `math.inf` for all of them."""
 
     def features(self, x: Tensor) -> Tensor:
         """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""

@@ -33,6 +33,7 @@ class ClassifierGuidance(DenoiserWrapper):
     weight: float = 1.0
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The guided estimate at `x_t` [B, ...] and `t` [B]."""
         estimate = self.denoiser(x_t, t)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()

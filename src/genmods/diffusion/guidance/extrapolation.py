@@ -35,6 +35,7 @@ class Extrapolation:
         return self.better.process
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The guided estimate at `x_t` [B, ...] and `t` [B]."""
         better = self.better(x_t, t)
         if self.weight == 1:
             return better
@@ -76,6 +77,7 @@ class Interval:
         return self.outside.process
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The guided estimate at `x_t` [B, ...] and `t` [B]."""
         ratio = torch.exp(-self.process.log_snr(t) / 2)
         inside = (ratio > self.lo) & (ratio <= self.hi)
         if not inside.any():

@@ -32,6 +32,7 @@ class Threshold(DenoiserWrapper):
             raise ValueError(f"quantile must lie in (0, 1], or be None to clip; got {self.quantile}")
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The thresholded estimate at `x_t` [B, ...] and `t` [B]."""
         estimate = self.denoiser(x_t, t)
         if self.quantile is None:
             x0 = estimate.x0.clamp(-1, 1)

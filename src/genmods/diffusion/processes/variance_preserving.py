@@ -26,19 +26,19 @@ class VariancePreservingProcess(NoiseProcess):
     """α² + σ² = 1; a subclass defines the integrated rate, its rate and its inverse."""
 
     def integral(self, t: Tensor) -> Tensor:
-        """B at times `t`, float64."""
+        """B at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def rate(self, t: Tensor) -> Tensor:
-        """β = dB/dt at times `t`, float64."""
+        """β = dB/dt at times `t`, float64 of the shape of `t` [...]."""
         raise NotImplementedError
 
     def inverse(self, integral: Tensor) -> Tensor:
-        """The time at which B is `integral`."""
+        """The time at which B is `integral`, float64 of its shape [...]."""
         raise NotImplementedError
 
     def integral_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """B and β at times `t`."""
+        """B and β at times `t`, float64 of the shape of `t` [...]."""
         return self.integral(t), self.rate(t)
 
     def alpha(self, t: Tensor) -> Tensor:

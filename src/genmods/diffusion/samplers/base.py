@@ -59,7 +59,7 @@ class SamplerState:
         return self.denoiser(x, self.grid[i].expand(len(x)))
 
     def combine(self, estimate: Estimate, i: int) -> Tensor:
-        """α x0 + σ ε at grid point `i`: the deterministic first-order step (DDIM)."""
+        """α x0 + σ ε [B, ...] at grid point `i`: the deterministic first-order step (DDIM)."""
         return self.alpha[i] * estimate.x0 + self.sigma[i] * estimate.eps
 
     def variances(self, i: int) -> tuple[float, float]:

@@ -1,14 +1,15 @@
 """A U-Net of the diffusers library as a genmods network.
 
-A diffusers network knows noise as a step of its own variance-preserving schedule, alpha^2 + sigma^2 = 1, and sees
-x_t = alpha x0 + sigma eps as it is. Ours are given x_t over its root mean square and the log-SNR. So the step is the
-place of the log-SNR in the schedule's table, between two entries where need be, and x_t comes back by the factor
-sqrt(alpha^2 sigma_data^2 + sigma^2), with alpha^2 = sigmoid(log-SNR). Samples of any other noise process fit as well:
-divided by their root mean square they are the same.
+A diffusers network gets the noise level as a step of its variance-preserving schedule, alpha^2 + sigma^2 = 1, and
+x_t = alpha x0 + sigma eps unscaled. Networks here get x_t over its root mean square and the log-SNR. So the step is the
+position of the log-SNR in the schedule's table, interpolated, and x_t is recovered by the factor sqrt(alpha^2
+sigma_data^2 + sigma^2), with alpha^2 = sigmoid(log-SNR). Samples of any other noise process fit as well: divided by
+their root mean square they are the same.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -22,6 +23,14 @@ from genmods.networks.base import Condition, Network
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 
 
+def log_snr_table(alphas_cumprod: Tensor) -> Tensor:
+    """The log-SNR of each step [T], falling and finite: a last step without signal continues the fall before it."""
+    table = torch.logit(alphas_cumprod.double())
+    if table[-1].isinf():
+        table[-1] = 2 * table[-2] - table[-3]
+    return table.float()
+
+
 class DiffusersUNet(Network):
     """`diffusers.UNet2DModel`, [B, in_channels, image_size, image_size] to the same; most are trained to say eps.
 
@@ -32,6 +41,8 @@ class DiffusersUNet(Network):
     was told. With classes, the last row of the label table is the null label.
     Raises UserError without diffusers, ValueError for settings out of range or a folder that holds no such pipeline.
     """
+
+    log_snr_limit = math.inf
 
     def __init__(
         self,
@@ -56,7 +67,7 @@ class DiffusersUNet(Network):
         self.num_classes = classes - 1 if classes else 0
         self.sigma_data = sigma_data
         self.log_snrs: Tensor
-        self.register_buffer("log_snrs", torch.logit(scheduler.alphas_cumprod.double()).float(), persistent=False)
+        self.register_buffer("log_snrs", log_snr_table(scheduler.alphas_cumprod), persistent=False)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         rms = (self.sigma_data**2 * torch.sigmoid(log_snr) + torch.sigmoid(-log_snr)).sqrt()
@@ -68,7 +79,8 @@ class DiffusersUNet(Network):
         return self.model(x_t, self.step(log_snr).to(x.dtype), class_labels=labels).sample.to(x.dtype)
 
     def step(self, log_snr: Tensor) -> Tensor:
-        """The real-valued step [B] in [0, T - 1] at which the schedule comes nearest to this log-SNR [B]."""
+        """The real-valued step [B] in [0, T - 1] at which the schedule is closest to this log-SNR [B]; T - 1 for
+        -inf."""
         table = self.log_snrs.flip(0)  # ascending
         value = log_snr.to(table.dtype).clamp(table[0], table[-1])
         right = torch.searchsorted(table, value).clamp(1, len(table) - 1)
