@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmods.diffusion import NoiseProcess
 from genmods.restoration.operators import Operator
 from genmods.restoration.prior import Prior
 
@@ -94,7 +93,7 @@ def deepinv_dps(prior: Prior, operator: Operator, y: Tensor, sigma_y: float, cal
     """deepinv's DPS as documented, its defaults but the number of steps, on our denoiser (which takes [-1, 1])."""
     import deepinv
 
-    process = prior.process
+    process = prior.denoise(operator.adjoint(y)).process
 
     class Network(torch.nn.Module):
         def forward(self, x: Tensor, sigma: Tensor, *args: object, **settings: object) -> Tensor:
@@ -128,22 +127,20 @@ def azula(
     from azula.sample import DDPMSampler
 
     like = operator.adjoint(y)
+    process = prior.denoise(like).process
 
     class Process(Schedule):
-        def __init__(self, process: NoiseProcess) -> None:
-            self.process = process
-
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-            times = t.double().clamp(self.process.t_min_trained, self.process.t_max)
-            return self.process.alpha(times).float(), self.process.sigma(times).float()
+            times = t.double().clamp(process.t_min_trained, process.t_max)
+            return process.alpha(times).float(), process.sigma(times).float()
 
     class Network(Denoiser):
         def __init__(self) -> None:
             super().__init__()
-            self.schedule = Process(prior.process)
+            self.schedule = Process()
 
         def forward(self, x_t: Tensor, t: Tensor, **settings: object) -> DiracPosterior:
-            times = t.double().clamp(prior.process.t_min_trained, prior.process.t_max).expand(len(x_t))
+            times = t.double().clamp(process.t_min_trained, process.t_max).expand(len(x_t))
             return DiracPosterior(mean=prior.denoise(x_t)(x_t, times).x0)
 
     variance = max(sigma_y, 1e-2) ** 2
@@ -152,5 +149,5 @@ def azula(
     else:
         guided = DiffPIRDenoiser(Network(), y, operator.forward, variance)
     torch.manual_seed(seed)
-    sampler = DDPMSampler(guided, start=prior.process.t_max, stop=prior.process.t_min_trained, steps=calls, silent=True)
+    sampler = DDPMSampler(guided, start=process.t_max, stop=process.t_min_trained, steps=calls, silent=True)
     return sampler(sampler.init(like.shape)).clamp(-1, 1)

@@ -22,10 +22,10 @@ ANGLE_SHARE = 0.85
 
 
 class Grid:
-    """The registry kind `grid`: the times of a sampler's steps."""
+    """The registry kind `grid`: the times [N + 1] of a sampler's N steps."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
-        """The times [steps + 1] of `steps` steps: float64, falling from `t_max` to `t_min`."""
+        """The times [N + 1] of N `steps`: float64, falling from `t_max` to `t_min`."""
         raise NotImplementedError
 
 
@@ -33,7 +33,7 @@ def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Te
     """The times of `steps` steps on `grid`, or on the process' own one where it is None.
 
     Returns:
-        Float64 times [steps + 1], falling from `t_max` to `t_min`.
+        Float64 times [N + 1] for N `steps`, falling from `t_max` to `t_min`.
 
     Raises:
         ValueError: If a discrete process has fewer levels than `steps`.
@@ -57,7 +57,7 @@ def _points(process: NoiseProcess, steps: int) -> int:
 
 @dataclass(frozen=True)
 class UniformGrid(Grid):
-    """Uniform in t."""
+    """Times [N + 1] uniform in t."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         return torch.linspace(process.t_max, process.t_min, steps + 1, dtype=torch.float64)
@@ -65,7 +65,7 @@ class UniformGrid(Grid):
 
 @dataclass(frozen=True)
 class QuadraticGrid(Grid):
-    """Uniform in √t, denser near the data (Song et al. 2021, DDIM, appendix D.2)."""
+    """Times [N + 1] uniform in √t, denser near the data (Song et al. 2021, DDIM, appendix D.2)."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         return (
@@ -75,7 +75,7 @@ class QuadraticGrid(Grid):
 
 @dataclass(frozen=True)
 class LambdaGrid(Grid):
-    """Uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that widen with the number of steps N.
+    """Times [N + 1] uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that widen with N.
 
     The grid starts as if t_max had σ/α = `NOISY_END` N, and its last point before the data is at `CLEAN_END`/N³, both
     within the range of the process, so that few steps are spent where the image forms. The whole range is covered from
@@ -93,7 +93,7 @@ class LambdaGrid(Grid):
 
 @dataclass(frozen=True)
 class KarrasGrid(Grid):
-    """Uniform in s^(1/rho), s = σ/α (Karras et al. 2022, equation 5)."""
+    """Times [N + 1] uniform in s^(1/rho), s = σ/α (Karras et al. 2022, equation 5)."""
 
     rho: float = 7.0
 
@@ -109,7 +109,7 @@ class KarrasGrid(Grid):
 
 @dataclass(frozen=True)
 class AngleGrid(Grid):
-    """Nearly uniform in φ = atan(σ/α), denser close to the data; the same for every process.
+    """Times [N + 1] nearly uniform in φ = atan(σ/α), denser close to the data; the same for every process.
 
     With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = `ANGLE_SHARE`. Of 20 steps uniform in φ the last one starts
     at a noise of ten gray levels, and finer detail is replaced by its mean; uniform in √φ leaves too few steps to the

@@ -101,8 +101,9 @@ class NoiseProcess(nn.Module):
         return per_sample(self.alpha(t), x0) * x0 + per_sample(self.sigma(t), x0) * eps
 
     def tweedie(self, t: Tensor) -> Tensor:
-        """σ²/α, the factor in Tweedie's formulas: Cov[x0 | x_t] = σ²/α ∂E[x0 | x_t]/∂x_t, and x0 moves by σ²/α times a
-        change of the score. 0 where no signal is left (α = 0), since x_t is independent of x0 there."""
+        """σ²/α at times `t` [...], the factor in Tweedie's formulas: Cov[x0 | x_t] = σ²/α ∂E[x0 | x_t]/∂x_t, and x0
+        moves by σ²/α times a change of the score. 0 where no signal is left (α = 0), since x_t is independent of x0
+        there."""
         alpha = self.alpha(t)
         return torch.where(alpha > 0, self.sigma(t) ** 2 / alpha, 0.0)
 
@@ -135,8 +136,8 @@ class NoiseProcess(nn.Module):
         return ended
 
     def default_grid(self, steps: int) -> Tensor:
-        """The default sampling grid: times [steps + 1] from `t_max` to `t_min`, uniform in t unless a process has its
-        own one."""
+        """The default sampling grid: times [N + 1] of N `steps` from `t_max` to `t_min`, uniform in t unless a process
+        has its own one."""
         return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
 
     def _apply(self, fn, recurse=True):

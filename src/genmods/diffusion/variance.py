@@ -29,5 +29,5 @@ def interpolate(smallest, largest, fraction):
 
 
 def normal_kl(error: Tensor, true: Tensor, model: Tensor) -> Tensor:
-    """KL(N(m, true) ‖ N(m + error, model)) in nats, elementwise; `true` and `model` are variances."""
+    """KL(N(m, true) ‖ N(m + error, model)) in nats, elementwise [...]; `true` and `model` are variances."""
     return 0.5 * ((true + error**2) / model - 1 + (model / true).log())

@@ -125,7 +125,7 @@ def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tens
 
 
 def grid_below(process: NoiseProcess, sampler: Sampler, t: float) -> Tensor:
-    """The grid of a sampler that starts at the time `t`, float64 [steps + 1]; one step from the least noisy time.
+    """The grid of a sampler that starts at the time `t`, float64 [N + 1]; one step from the least noisy time.
 
     The default is `KarrasGrid` for every process: on Gaussian data of standard deviations 0.05, 0.3 and 1 with noise of
     0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the continuous processes, where
@@ -172,7 +172,8 @@ def denoise_samples(
     """
     levels, prior = _checked(y, sigma), Prior.of(model)
     numbers = None if numbers is None else numbers.cpu()
-    y, process = prior.typed(y), prior.process
+    y = prior.typed(y)
+    process = prior.denoise(y, label).process
     sampler = sampler or DPMpp2MSDESampler(steps=20)
     result = y.expand(samples, *y.shape).clone()
     for level in levels[levels >= SMALLEST].unique():

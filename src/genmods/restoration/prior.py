@@ -1,4 +1,4 @@
-"""A diffusion model for restoration: a process, and a denoiser for images of any size under a label."""
+"""A diffusion model for restoration: a denoiser for images of any size under a label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.diffusion.conditioning import Conditioning, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
-from genmods.diffusion.process import NoiseProcess
 from genmods.models import Denoises
 from genmods.restoration.tiles import Tiled
 
@@ -24,7 +23,6 @@ class Prior:
     `conditioning` is what the model is conditioned on; `dtype` is the type of its weights, None where any will do.
     """
 
-    process: NoiseProcess
     bind: Callable[[Condition], Denoise]
     shape: tuple[int, int, int] | None = None
     conditioning: Conditioning = field(default_factory=Unconditional)
@@ -36,14 +34,14 @@ class Prior:
         if isinstance(model, Prior):
             return model
         if isinstance(model, Denoise) and not isinstance(model, Denoises):
-            return cls(model.process, lambda cond: model)
+            return cls(lambda cond: model)
         if not isinstance(model, Denoises):
             raise UserError(f"restoration requires a diffusion model, got {type(model).__name__}")
         diffusion = model.diffusion_model()
         if not diffusion.latents.is_pixels:
             raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
         shape, conditioning = diffusion.image_shape, diffusion.conditioning
-        return cls(diffusion.process, diffusion.denoise, shape, conditioning, diffusion.dtype)
+        return cls(diffusion.denoise, shape, conditioning, diffusion.dtype)
 
     @property
     def sees_masks(self) -> bool:

@@ -159,7 +159,7 @@ def _batch(
 
 
 def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of all draws, copy after copy: per row the number of its image and the number of its draw."""
+    """The batches of all draws, copy after copy: per row the number of its image and of its draw, int64 [B] each."""
     rows, copies = torch.arange(images).repeat(samples), torch.arange(samples).repeat_interleave(images)
     return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))
 

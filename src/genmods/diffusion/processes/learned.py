@@ -84,7 +84,7 @@ class LearnedProcess(VariancePreservingProcess):
 
     @torch.no_grad()
     def inverse(self, integral: Tensor) -> Tensor:
-        """By bisection to the last bit of [0, 1]."""
+        """The time at which B is `integral`, of its shape [...], by bisection to the last bit of [0, 1]."""
         low, high = torch.zeros_like(integral), torch.ones_like(integral)
         for _ in range(54):
             middle = (low + high) / 2
@@ -93,7 +93,7 @@ class LearnedProcess(VariancePreservingProcess):
         return (low + high) / 2
 
     def likelihood_times(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Uniform in t, which is what the schedule learns, and differentiable in it."""
+        """Times [B] uniform in t, which is what the schedule learns, and -d log-SNR/dt there [B], differentiable."""
         return u, -self.log_snr_rate(u)
 
     def log_snr(self, t: Tensor) -> Tensor:

@@ -79,5 +79,6 @@ class EDMProcess(_ExplodingProcess):
         return torch.exp(-to_float64(log_snr) / 2)
 
     def default_grid(self, steps: int) -> Tensor:
+        """Times [N + 1] of N `steps` from `t_max` to 0, uniform in σ^(1/rho) down to `t_min_trained`."""
         ends = self.t_max ** (1 / self.rho), self.t_min_trained ** (1 / self.rho)
         return torch.cat([torch.linspace(*ends, steps, dtype=torch.float64) ** self.rho, torch.zeros(1).double()])

@@ -68,22 +68,22 @@ class VariancePreservingProcess(NoiseProcess):
 
 
 class Rate:
-    """A rate β(t) on [0, 1] in closed form, with its integral and the inverse of that."""
+    """A rate β(t) on [0, 1] in closed form, with its integral and the inverse of that; float64 of any shape [...]."""
 
     def __call__(self, t: Tensor) -> Tensor:
         """β at times `t`, float64 of any shape."""
         raise NotImplementedError
 
     def integral(self, t: Tensor) -> Tensor:
-        """B(t), the integral of β from 0 to `t`."""
+        """B(t) [...], the integral of β from 0 to `t` [...]."""
         raise NotImplementedError
 
     def inverse(self, integral: Tensor) -> Tensor:
-        """The time at which B is `integral`."""
+        """The time [...] at which B is `integral` [...]."""
         raise NotImplementedError
 
     def betas(self, steps: int) -> Tensor:
-        """β_i = 1 - ᾱ_i/ᾱ_{i-1} of the discrete levels i = 1 ... `steps`, at most `MAX_BETA`."""
+        """β_i = 1 - ᾱ_i/ᾱ_{i-1} of the discrete levels i = 1 ... T, T `steps`: [T], at most `MAX_BETA`."""
         knots = self.integral(torch.arange(steps + 1, dtype=torch.float64) / steps)
         return (-torch.expm1(-knots.diff())).clamp(max=MAX_BETA)
 
@@ -147,7 +147,7 @@ def _knots(beta: Rate, steps: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LinearRate(Rate):
-    """β(t) = beta_min + t (beta_max - beta_min)."""
+    """β(t) = beta_min + t (beta_max - beta_min), for times of any shape [...]."""
 
     beta_min: float
     beta_max: float
@@ -182,7 +182,7 @@ class LinearProcess(RateProcess):
 
 @dataclass(frozen=True)
 class CosineRate(Rate):
-    """β of 1 - ᾱ = sin(φ - φ0) sin(φ + φ0)/cos²φ0, φ from φ0 at t = 0 to π/2 at t = 1."""
+    """β of 1 - ᾱ = sin(φ - φ0) sin(φ + φ0)/cos²φ0, φ from φ0 at t = 0 to π/2 at t = 1, for times of any shape [...]."""
 
     offset: float
 
@@ -216,7 +216,7 @@ class CosineProcess(RateProcess):
 
 @dataclass(frozen=True)
 class SigmoidRate(Rate):
-    """β of a variance 1 - ᾱ that is logistic in t."""
+    """β of a variance 1 - ᾱ that is logistic in t, for times of any shape [...]."""
 
     start: float
     end: float

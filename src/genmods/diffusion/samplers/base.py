@@ -134,7 +134,7 @@ class Sampler:
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The grid of this sampler on `process`: float64 [steps + 1], from `t_max` to `t_min`."""
+        """The grid of this sampler on `process`: float64 [N + 1] for N steps, from `t_max` to `t_min`."""
         return time_grid(process, self.steps, self.grid or self.own_grid)
 
     def sample(self, denoiser: Denoise, noise: Noise, progress: Progress | None = None) -> Tensor:

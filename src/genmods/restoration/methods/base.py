@@ -74,7 +74,7 @@ class Method:
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The times of the steps, float64."""
+        """The times of the N steps, float64 [N + 1]."""
         return time_grid(process, self.steps, self.grid)
 
     def sample(
@@ -150,6 +150,7 @@ class Guidance(Method):
         return self.follower.step(state, x, i)
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
+        """The times of the sampler's N steps, float64 [N + 1]."""
         return self.follower.time_grid(process)
 
 

@@ -35,6 +35,7 @@ class RePaint(Replacement):
             raise ValueError(f"steps must be a multiple of resamples, got {self.steps} and {self.resamples}")
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
+        """Times [N + 1] of which N steps, `steps` down and the others up; float64."""
         once = time_grid(process, self.steps // self.resamples, self.grid)
         down = torch.stack([once[:-1], once[1:]], dim=1).repeat(1, self.resamples).flatten()
         return torch.cat([down[:1], down[1:][down.diff() != 0]])

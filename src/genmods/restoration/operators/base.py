@@ -26,7 +26,7 @@ Spectrum = Callable[[Tensor], Tensor]
 
 
 def reciprocal(value: Tensor) -> Tensor:
-    """1/value elementwise, and 0 where value is 0: the pseudo-inverse of a number."""
+    """1/value elementwise [...], and 0 where value is 0: the pseudo-inverse of a number."""
     zero = value == 0
     return torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, value))
 
