@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,3 +104,22 @@ def test_a_cpu_limited_to_avx2_takes_float32():
 @pytest.mark.parametrize("name", list(shipped()))
 def test_shipped_recipes_leave_it_to_the_machine(name):
     assert load(name).trainer.given["precision"] == "auto"
+
+
+@pytest.mark.parametrize("found", ["cuda", "mps", "xpu", "cpu"])
+def test_the_first_accelerator_is_taken(monkeypatch, found):
+    order = ["cuda", "mps", "xpu", "cpu"]
+    modules = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    for name, module in modules.items():
+        there = order.index(name) >= order.index(found)
+        monkeypatch.setattr(module, "is_available", lambda there=there: there)
+    assert default_device().type == found
+
+
+def test_emulation_on_an_older_gpu_is_no_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for major, native in ((7, False), (8, True)):
+        precision.native_bfloat16.cache_clear()
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, m=major: SimpleNamespace(major=m))
+        assert precision.native_bfloat16(torch.device("cuda")) is native
+    precision.native_bfloat16.cache_clear()

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import torch
+from lightning.pytorch import Trainer
 
+from genmods.callbacks.precision import SamePrecision
 from genmods.core import checkpoint as files
 from genmods.core import precision
 from genmods.runs.evaluate import evaluate
@@ -73,3 +76,13 @@ def test_what_the_recipe_sets_is_not_measured(machine):
     run, resolved = fitted(asked="bf16")
     assert resolved == "bf16-mixed"
     assert fitted(2, asked="32", ckpt_path=str(run))[1] == "32-true"
+
+
+def test_every_rank_computes_in_the_precision_of_rank_zero(monkeypatch):
+    for decided in ("bf16-mixed", "32-true"):
+        trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+        monkeypatch.setattr(trainer.strategy, "broadcast", lambda value, src=0, decided=decided: decided)
+        SamePrecision().setup(trainer, None, "fit")
+        assert trainer.precision == decided
+        with trainer.precision_plugin.forward_context():
+            assert torch.is_autocast_enabled("cpu") is (decided == "bf16-mixed")

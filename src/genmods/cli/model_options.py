@@ -20,7 +20,7 @@ def checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    told = "of the networks: 32 (default: the same results on every machine), bf16, or auto, the faster one here"
+    told = "of the networks: 32 (default: machines agree up to rounding), bf16, or auto, the faster one here"
     parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=told)
 
 

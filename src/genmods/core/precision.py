@@ -89,6 +89,8 @@ def native_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return _cpu_bfloat16()
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            return False
         return bool(torch.version.hip) or torch.cuda.get_device_properties(device).major >= 8
     if device.type == "mps":
         return torch.backends.mps.is_macos_or_newer(14, 0)

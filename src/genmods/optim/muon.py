@@ -16,16 +16,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
+from genmods.core.precision import native_bfloat16
+
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: singular values end in about [0.7, 1.2] after five steps
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """U S' V^T [..., m, n] of matrices U S V^T [..., m, n], with every singular value in S' pushed to about 1.
 
-    One step maps each singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5 (Jordan et al., 2024). bfloat16 on a GPU.
+    One step maps each singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5 (Jordan et al., 2024). In bfloat16 on a
+    CUDA device that computes it natively.
     """
     a, b, c = _QUINTIC
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    reduced = matrices.is_cuda and native_bfloat16(matrices.device)
+    x = matrices.bfloat16() if reduced else matrices
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
