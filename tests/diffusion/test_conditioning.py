@@ -50,7 +50,7 @@ def test_every_condition_has_one_form(name):
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_the_share_of_labels_that_training_drops(share):
     n = 40_000
-    conditioning, data = ClassLabels(share, 3), {"label": torch.arange(n) % 3}
+    conditioning, data = ClassLabels(3, drop=share), {"label": torch.arange(n) % 3}
     label = conditioning.train()(data)["label"]
     dropped = label == -1
     assert float(dropped.float().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
@@ -94,7 +94,10 @@ def test_without_a_request_classes_come_in_turn():
 
 @pytest.mark.parametrize(
     ("settings", "line"),
-    [({"drop": 1.5, "num_classes": 3}, r"drop must be in \[0, 1\], got 1.5"), ({}, "needs data with classes")],
+    [
+        ({"drop": 1.5, "num_classes": 3}, r"drop must be in \[0, 1\], got 1.5"),
+        ({"num_classes": 0}, "needs data with classes"),
+    ],
 )
 def test_impossible_settings(settings, line):
     with pytest.raises(ValueError, match=line):
@@ -110,14 +113,14 @@ def test_a_network_must_know_the_classes():
 
 
 def test_which_conditionings_mean_the_same():
-    one = ClassLabels(0.1, 3)
-    assert one.same_as(ClassLabels(0.5, 3)) and not one.same_as(ClassLabels(0.1, 4))
+    one = ClassLabels(3)
+    assert one.same_as(ClassLabels(3, drop=0.5)) and not one.same_as(ClassLabels(4))
     assert not one.same_as(Unconditional()) and Unconditional().same_as(Unconditional())
     assert not MaskedImage(1, 8).same_as(MaskedImage(1, 9))
 
 
 def numbers(drop=0.1):
-    conditioning = Numbers(drop, ["age", "height"])
+    conditioning = Numbers(["age", "height"], drop)
     label = torch.tensor([[20.0, 1.5], [40.0, 1.7], [60.0, 1.9]])
     conditioning.fit({"label": label})
     return conditioning, label

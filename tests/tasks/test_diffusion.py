@@ -103,7 +103,7 @@ def test_guidance_of_weight_one_is_none_and_others_extrapolate():
 
 
 def test_a_condition_that_training_has_not_seen_is_refused():
-    task, x = model(conditioning=ClassLabels(0.0, 3)), batch()["image"]
+    task, x = model(conditioning=ClassLabels(3, drop=0.0)), batch()["image"]
     assert task.sample(3).shape == (3, 1, SIDE, SIDE)
     for ask in (
         lambda: task.likelihood().bound(x),
@@ -151,7 +151,11 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
         (Told(), {"codec": Autoencoder(image_size=SIDE, width=4), "latent_scale": 0.0}, "latent_scale must be above 0"),
         (Told(out_channels=2), {}, "a learned variance takes a discrete process"),
         (Told(num_classes=2), {}, "Told knows 2 classes and the data have 3: "),
-        (Told(), {"conditioning": ClassLabels(0.0, 3), "weighting": ElboWeighting()}, "set conditioning.drop above 0"),
+        (
+            Told(),
+            {"conditioning": ClassLabels(3, drop=0.0), "weighting": ElboWeighting()},
+            "set conditioning.drop above 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):

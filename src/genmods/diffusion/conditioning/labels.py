@@ -16,15 +16,15 @@ class ClassLabels(Conditioning):
     """The class of an image, as `cond["label"]`.
 
     Args:
-        drop: The share of training samples whose label is replaced by -1, "no label", in [0, 1]; classifier-free
-            guidance needs some (Ho and Salimans 2022).
         num_classes: The number of classes, at least 1.
         class_names: Their names, in the order of the labels; by default their numbers.
+        drop: The share of training samples whose label is replaced by -1, "no label", in [0, 1]; classifier-free
+            guidance needs some (Ho and Salimans 2022).
     """
 
     names = ("label",)
 
-    def __init__(self, drop: float = 0.1, num_classes: int = 0, class_names: list[str] | None = None) -> None:
+    def __init__(self, num_classes: int, class_names: list[str] | None = None, drop: float = 0.1) -> None:
         super().__init__()
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must be in [0, 1], got {drop}")

@@ -20,14 +20,14 @@ class Numbers(Conditioning):
     unknown: `{"age": 40}`.
 
     Args:
-        drop: The share of training samples without a condition, and of each number of the others, in [0, 1].
         class_names: The names of the numbers, at least one.
+        drop: The share of training samples without a condition, and of each number of the others, in [0, 1].
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, drop: float = 0.1, class_names: list[str] | None = None) -> None:
+    def __init__(self, class_names: list[str], drop: float = 0.1) -> None:
         super().__init__()
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must be in [0, 1], got {drop}")
