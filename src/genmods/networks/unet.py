@@ -65,9 +65,9 @@ class UNet(Network):
         side, margin = (3, 1) if patch == 1 else (patch, 0)
         self.stem = nn.Conv2d(in_channels + cond_channels, channels[0], side, stride=patch, padding=margin)
 
-        def level(index: int) -> Level:
+        def level(index: int) -> UNetLevel:
             inner = level(index + 1) if index + 1 < levels else None
-            return Level(channels[index], inner, blocks, 4 * width, dropout, heads if index in attended else 0)
+            return UNetLevel(channels[index], inner, blocks, 4 * width, dropout, heads if index in attended else 0)
 
         self.levels = level(0)
         self.head = Head(channels[0], self.out_channels * patch**2)
@@ -83,10 +83,10 @@ class UNet(Network):
         return out[:, :, :height, :width].to(x.dtype)
 
 
-class Level(nn.Module):
+class UNetLevel(nn.Module):
     """The blocks of one resolution around the coarser level `inner`, or, without one, twice as many in a row."""
 
-    def __init__(self, channels: int, inner: Level | None, blocks: int, embedding: int, dropout: float, heads: int):
+    def __init__(self, channels: int, inner: UNetLevel | None, blocks: int, embedding: int, dropout: float, heads: int):
         super().__init__()
 
         def stages(inputs: int) -> nn.ModuleList:
