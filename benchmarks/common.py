@@ -51,6 +51,11 @@ def bare_trainer(settings: dict[str, Any], callback: Any) -> Any:
     return trainer
 
 
+def layout(device: str) -> torch.memory_format:
+    """The memory format of convolutions on `device`: channels-last on a GPU, whose matrix units want it."""
+    return torch.channels_last if device == "cuda" else torch.contiguous_format
+
+
 def synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

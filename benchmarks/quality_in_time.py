@@ -25,18 +25,17 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine
+from common import machine, synchronise
 from lightning.pytorch import Callback, Trainer
 from quality_peers import Clock, Contender, Diffusers, Lucidrains, Sample, Trained, Weights
 from torch import Tensor
 
 from genmods.callbacks.ema import EMA, averaged_tensors
-from genmods.config.recipe import load
+from genmods.config.recipe import Recipe, load
 from genmods.core.atomic import cache as cache_folder
 from genmods.core.precision import BFLOAT16, resolve
 from genmods.diffusion import DDIMSampler
@@ -51,72 +50,86 @@ BATCH = 50
 
 
 class Watch(Callback):
-    """Stops a Trainer in time, and keeps the averaged weights once in `every` seconds, off the clock."""
+    """Stops a Trainer in time, and keeps the averaged weights once in `every` seconds, off the clock.
 
-    def __init__(self, clock: Clock, ema: EMA, every: float):
-        self.clock, self.ema, self.every = clock, ema, every
+    The clock starts after the first `warm_up` steps.
+    """
+
+    def __init__(self, clock: Clock, ema: EMA, every: float, warm_up: int = 0):
+        self.clock, self.ema, self.every, self.warm_up = clock, ema, every, warm_up
         self.kept: dict[float, dict[str, Tensor]] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.clock.go_on()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step == self.warm_up:
+            synchronise()
+            self.clock.go_on()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        self.clock.stop()
-        if self.clock.seconds >= self.every * (len(self.kept) + 1):
+        if trainer.global_step <= self.warm_up:
+            return
+        if self.clock.read() >= self.every * (len(self.kept) + 1):
+            self.pause()
             self.keep()
-        trainer.should_stop = self.clock.seconds > self.clock.limit
-        self.clock.go_on()
+            self.clock.go_on()
+        trainer.should_stop = self.clock.read() > self.clock.limit
+
+    def pause(self) -> None:
+        """Stop the clock once the device has done what it was given."""
+        synchronise()
+        self.clock.stop()
 
     def keep(self) -> None:
         self.kept[round(self.clock.seconds, 1)] = copy.deepcopy(self.ema.shadows[0])
 
 
-@cache
-def precision() -> str:
-    """Ours, in training and in sampling: what `auto` comes to on this CPU."""
-    return resolve("auto", torch.device("cpu")).value
-
-
 @dataclass
 class Ours:
-    """The recipe, with another network by `network`: overrides."""
+    """The recipe, with `overrides`."""
 
-    network: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    device: str = "cpu"
 
     def train(self, pixels: Tensor, limit: float) -> Trained:
-        """The pace is that of 20 steps of a copy; it falls short by 3 % so that the schedule ends in time."""
-        pace = self.fitted(20, float("inf"))[1].clock.seconds / 20
+        """The pace is that of 20 steps of a copy, after 10 that do not count (a GPU chooses its algorithms in them).
+
+        It falls short by 3 % so that the schedule ends in time.
+        """
+        pace = self.fitted(30, float("inf"), warm_up=10)[1].clock.seconds / 20
         steps, watch = self.fitted(max(2, int(0.97 * limit / pace)), limit)
         watch.keep()
         return Trained(steps, watch.kept)
 
     def sampler(self, weights: Weights) -> Sample:
-        recipe = load(str(RECIPE), list(self.network))
-        task: Any = build_task(recipe, build_data(recipe).info).eval()
+        recipe = load(str(RECIPE), list(self.overrides))
+        task: Any = build_task(recipe, build_data(recipe).info).eval().to(self.device)
         for name, tensor in averaged_tensors(task).items():
             tensor.data = weights[name]
 
         def sample(first: int, n: int) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision() == BFLOAT16):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.precision(recipe) == BFLOAT16):
                 return task.sample(n, sampler=DDIMSampler(50), first=first)
 
         return sample
 
-    def fitted(self, steps: int, limit: float) -> tuple[int, Watch]:
+    def precision(self, recipe: Recipe) -> str:
+        """In training and in sampling: what the recipe asks for, on this device."""
+        return resolve(recipe.trainer.given["precision"], torch.device(self.device)).value
+
+    def fitted(self, steps: int, limit: float, warm_up: int = 0) -> tuple[int, Watch]:
         """The recipe trained for so many steps: how many it came to, and what was kept."""
-        overrides = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
-        recipe = load(str(RECIPE), [*overrides, *self.network])
+        fit = [f"--trainer.max_steps={steps}", f"--schedule.warmup={min(300, steps // 10)}"]
+        recipe = load(str(RECIPE), [*fit, *self.overrides])
         data = build_data(recipe)
         task: Any = build_task(recipe, data.info)
         ema = EMA((0.999,))
-        watch = Watch(Clock(limit), ema, limit / 10)
+        watch = Watch(Clock(limit), ema, limit / 10, warm_up)
         silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
         kept = ("max_steps", "gradient_clip_val")
         settings = {name: value for name, value in recipe.trainer.given.items() if name in kept}
-        shared = {"limit_val_batches": 0, "use_distributed_sampler": False, "precision": precision()}
+        shared = {"limit_val_batches": 0, "use_distributed_sampler": False, "precision": self.precision(recipe)}
         trainer = Trainer(**settings, **silent, **shared, callbacks=[ema, watch])
         trainer.fit(task, data)
-        watch.clock.stop()
+        watch.pause()
         return trainer.global_step, watch
 
 

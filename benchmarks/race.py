@@ -20,13 +20,14 @@ from genmods.tasks.base import Task
 
 @dataclass
 class Race:
-    """One run against the clock: `seconds` of training so far and the accuracy after each epoch."""
+    """One run against the clock: `seconds` of training so far, and seconds and accuracy after each epoch."""
 
     test: Images
     target: float
     cap: float
     seconds: float = 0.0
     accuracies: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
     _since: float = 0.0
 
     def start(self) -> None:
@@ -42,6 +43,7 @@ class Race:
     def judge(self, answer: Callable[[Tensor], Tensor]) -> bool:
         """Tests `answer`, images in [-1, 1] to scores, off the clock; whether the race is over."""
         self.pause()
+        self.ends.append(self.seconds)
         with torch.no_grad():
             right = [
                 answer(to_float(pixels)).argmax(1) == labels

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import alternate, ratio, report, summary
+from common import alternate, layout, ratio, report, summary
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genmods.core.devices import default_device
@@ -36,7 +37,8 @@ class Training:
         self.name, self.parameters, self.loss = name, parameters, loss
         self.optimizer, self.average, self.reduced = optimizer, average, reduced
 
-    def step(self, images: Tensor) -> float:
+    def step(self, images: Tensor) -> Tensor:
+        """A training step on `images` [B, C, H, W]; returns the loss, without waiting for the device."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.reduced):
             loss = self.loss(images)
         self.optimizer.zero_grad()
@@ -44,7 +46,7 @@ class Training:
         nn.utils.clip_grad_norm_(self.parameters.parameters(), 1.0)
         self.optimizer.step()
         self.average()
-        return loss.item()
+        return loss.detach()
 
     def size(self, images: Tensor) -> dict[str, float]:
         """Millions of parameters, and GFLOP of a forward and backward pass an image."""
@@ -56,26 +58,27 @@ class Training:
 
 
 def ours(name: str, settings: dict, reduced: bool, device: str) -> Training:
-    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device)
+    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device, memory_format=layout(device))
     criterion = DiffusionLoss()
-    ema = AveragedModel(denoiser.network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    weights = list(denoiser.network.parameters())
+    shadows, average = [weight.detach().clone() for weight in weights], get_ema_multi_avg_fn(0.999)
     return Training(
         name,
         denoiser,
         lambda images: criterion(denoiser, images).per_sample.mean(),
-        torch.optim.AdamW(denoiser.parameters(), 1e-4, fused=True),
-        lambda: ema.update_parameters(denoiser.network),
+        torch.optim.AdamW(denoiser.parameters(), 1e-4, fused=True, capturable=device == "cuda"),
+        lambda: average(shadows, weights, 0),
         reduced,
     )
 
 
-def diffusers(name: str, reduced: bool, device: str) -> Training:
-    """The loop of diffusers' train_unconditional example."""
+def diffusers(name: str, reduced: bool, device: str, network: Any = None) -> Training:
+    """The loop of diffusers' train_unconditional example; `network` is `diffusers_unet()` unless given."""
     from diffusers import DDPMScheduler
     from diffusers.training_utils import EMAModel
 
-    network = diffusers_unet().to(device)
-    if reduced:
+    network = (network or diffusers_unet()).to(device, memory_format=layout(device))
+    if reduced and device == "cpu":
         attention_in_float32(network)
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     ema = EMAModel(network.parameters(), use_ema_warmup=True)
@@ -110,7 +113,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     device = default_device().type
-    images = torch.rand(arguments.batch, 1, SIZE, SIZE, device=device) * 2 - 1
+    images = (torch.rand(arguments.batch, 1, SIZE, SIZE, device=device) * 2 - 1).to(memory_format=layout(device))
     trainings = [
         ours("ours", OURS, True, device),
         diffusers("diffusers fp32", False, device),
