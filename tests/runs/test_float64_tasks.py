@@ -22,7 +22,7 @@ DIFFUSION = ["ddpm", "inpaint_conditional", "likelihood"]
 def test_a_training_step_and_samples(name):
     recipe = load(name, SMALL + (NARROW if name in DIFFUSION else []))
     data = build_data(recipe)
-    task = build_task(recipe, data.facts())
+    task = build_task(recipe, data.info)
     images = data.splits["train"]
     batch = {"image": to_float(images.pixels[:4], data.source.levels), "label": images.labels[:4]}
     batch["index"] = torch.arange(4)
