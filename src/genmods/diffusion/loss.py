@@ -81,7 +81,7 @@ class DiffusionLoss(nn.Module):
         factor = torch.ones(len(x0), dtype=torch.float64, device=float64_device(x0.device))
         with denoiser.process.schedule_gradient(factor):
             loss = self._of(denoiser, x0, cond, self.density(denoiser.process, u), eps)
-        factor.copy_(2 * loss.per_sample.detach())  # the gradient of loss², whose mean a learned schedule minimises
+        factor.copy_(2 * loss.per_sample.detach())  # of the gradient of loss², whose mean a learned schedule minimises
         return loss
 
     def check(self, process: NoiseProcess) -> None:

@@ -62,7 +62,7 @@ def _snr_fall(process: NoiseProcess, levels: Tensor, t: Tensor) -> Tensor:
 class Weighting(nn.Module):
     """The registry kind `weighting`: turns the errors of a batch into its losses."""
 
-    bounds_likelihood: bool = False
+    bounds_likelihood: ClassVar[bool] = False
     """Whether the loss is the diffusion term of a bound on the likelihood."""
     per_log_snr: ClassVar[bool] = False
     """Whether the expected loss depends on the range of the log-SNR alone, and not on how training visits it."""
@@ -88,7 +88,7 @@ class ElboWeighting(Weighting):
     discrete process ½ T (SNR_s - SNR_t) on the x0-error of each of the T steps but the last, which is the
     reconstruction."""
 
-    bounds_likelihood = True
+    bounds_likelihood: ClassVar[bool] = True
     per_log_snr: ClassVar[bool] = True
 
     def weight(self, level: NoiseLevel) -> Tensor:
