@@ -89,7 +89,7 @@ def test_a_missing_run_to_continue_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("exploding", "cnn"))
     assert dispatch(["fit", "--config", "recipe.yaml", "--ckpt_path", "last"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
-        "--ckpt_path last: there is no run of 'recipe' with a checkpoint under runs/recipe"
+        "there is no run of 'recipe' with a checkpoint under runs/recipe"
     ]
 
 

@@ -61,10 +61,12 @@ class RunCheckpoint(Checkpoint):
 
     @property
     def last_path(self) -> Path:
+        """Where the newest checkpoint is."""
         return self.folder / "last.ckpt"
 
     @property
     def best_path(self) -> Path:
+        """Where the checkpoint with the best value of `monitor` is."""
         return self.folder / "best.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,6 +79,7 @@ class RunCheckpoint(Checkpoint):
             self.best = state_dict["best"]
 
     def save_last(self, trainer: Trainer) -> None:
+        """Write `last.ckpt`; raises UserError where a weight is not finite."""
         self._save(trainer, self.last_path)
         self._saved_step = trainer.global_step
 

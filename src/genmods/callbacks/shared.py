@@ -50,6 +50,7 @@ class Every:
         self.n, self.count = n, 0
 
     def due(self, trainer: Trainer) -> bool:
+        """Whether this validation is one of them; called once in each."""
         if not is_validating_a_fit(trainer):
             return False
         self.count += 1

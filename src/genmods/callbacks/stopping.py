@@ -38,6 +38,7 @@ class FiniteLoss(Callback):
             self.check()
 
     def check(self) -> None:
+        """Read the check back from the device; raises UserError where a loss was not finite."""
         if self.first is not None and torch.isfinite(self.first):
             raise UserError(
                 f"step {int(self.first)}: the loss is not finite; nothing was overwritten, "

@@ -37,7 +37,10 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         from genmods.config.registry import import_file
 
         for path in options.imports:
-            import_file(path)
+            try:
+                import_file(path)
+            except UserError as error:
+                raise UserError(f"--import: {error}") from error
     module.run(options)
 
 

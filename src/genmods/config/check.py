@@ -72,6 +72,7 @@ class Part:
 
     @property
     def kind(self) -> str:
+        """The registry's kind of the class."""
         return self.entry.kind
 
     def open(self) -> list[str]:
@@ -158,7 +159,7 @@ def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
             node.value["class_path"].where,
             f"{path}.class_path",
             f"a recipe names registered parts only; put @register('{kind}', 'mine') on the class, "
-            "bring it in with --import FILE.py and write `name: mine`",
+            "import its file and write `name: mine`",
         )
     return dict(node.value)
 

@@ -171,17 +171,17 @@ def import_file(path: str | Path) -> None:
 
     path, given = Path(path), str(path)
     if not path.is_file():
-        raise UserError(f"--import: there is no file '{path}'")
+        raise UserError(f"there is no file '{path}'")
     path = path.resolve()
     name = f"genmods_import_{path.stem}_{crc32(bytes(path))}"  # two files may have one name
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"--import: '{path}' is no Python file")
+        raise UserError(f"'{path}' is no Python file")
     sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(sys.modules[name])
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"--import: {path.name}: {' '.join(reason.split())}") from error
+        raise UserError(f"{path.name}: {' '.join(reason.split())}") from error
     _imported[given] = None

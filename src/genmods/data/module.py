@@ -76,6 +76,7 @@ class ImageData(LightningDataModule):
 
     @property
     def class_names(self) -> list[str]:
+        """Names of the classes in the order of the labels; empty without labels."""
         return list(self.source.class_names)
 
     @cached_property

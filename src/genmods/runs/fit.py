@@ -31,7 +31,7 @@ from genmods.tasks.base import FitPlan, Task
 def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
     """Train a recipe, or continue a run of it at `ckpt_path` ("last", a folder or a file); returns the run folder."""
     if not is_trained(recipe):
-        raise UserError(f"{recipe.source}: there is nothing to train here; use `genmods test --config {recipe.source}`")
+        raise UserError(f"{recipe.source}: there is nothing to train here, `genmods test` evaluates it")
     with place(recipe.name, ckpt_path, prefer="last") as at:
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
         resolved = resolve(recipe, before)

@@ -52,7 +52,7 @@ def newest_folder(name: str) -> Path:
     """The folder of the newest run of the recipe `name` that has a checkpoint; raises UserError where there is none."""
     newest = _newest(ROOT / name)
     if newest is None:
-        raise UserError(f"--ckpt_path last: there is no run of '{name}' with a checkpoint under {ROOT / name}")
+        raise UserError(f"there is no run of '{name}' with a checkpoint under {ROOT / name}")
     return newest
 
 
