@@ -26,9 +26,8 @@ Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 def log_snr_table(alphas_cumprod: Tensor) -> Tensor:
     """The log-SNR of each step [T], falling and finite: a last step without signal continues the fall before it."""
     table = torch.logit(alphas_cumprod.double())
-    if table[-1].isinf():
-        table[-1] = 2 * table[-2] - table[-3]
-    return table.float()
+    last = torch.where(table[-1:].isinf(), 2 * table[-2:-1] - table[-3:-2], table[-1:])
+    return torch.cat([table[:-1], last]).float()
 
 
 class DiffusersUNet(Network):
