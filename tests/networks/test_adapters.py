@@ -143,7 +143,7 @@ def test_a_checkpoint_needs_no_pretrained_weights(monkeypatch):
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: dict(theirs))
     network = {"name": "torchvision", "architecture": "squeezenet1_1", "pretrained": True}
     plain = {"task": {"name": "classification", "network": network}, "data": {"name": "digits"}}
-    info = DataInfo(1, 32, 10, -0.4, 0.7, 256, [str(k) for k in range(10)])
+    info = DataInfo((1, 32, 32), 10, -0.4, 0.7, 256, [str(k) for k in range(10)])
     saved = build(from_plain(plain).task, info.settings()).state_dict()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: pytest.fail("read"))
     task = Checkpoint({"name": "x", "seed": 0, **plain}, info, saved).task()

@@ -87,7 +87,7 @@ def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
     later = classifier({"from": str(whitened)})
     data = build_data(later)
     task = build_task(resolve(later), data.info)
-    task.warm_start(-to_float(data.splits["train"].pixels, 17))
+    task.warm_start({"image": -to_float(data.splits["train"].pixels, 17)})
     assert same(task.network.state_dict(), folders.load(whitened).network.state_dict())
 
 
@@ -194,5 +194,5 @@ def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     assert loaded.model.denoiser.sigma_data == 1 and loaded.model.latent_shape == (2, 4, 4)
     assert torch.allclose(latents.decode(latents.encode(images)), latents.codec(images).clamp(-1, 1), atol=1e-5)
     fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
-    fixed.warm_start(images)
+    fixed.warm_start({"image": images})
     assert float(fixed.model.latents.scale) == 2

@@ -26,7 +26,7 @@ def settings(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_network_is_prepared_with_normalised_images(task):
     made, images = make(task, **settings(task)), torch.rand(20, 1, 8, 8)
-    made.warm_start(images)
+    made.warm_start({"image": images})
     torch.testing.assert_close(made.network.whiten.weight, whitening((images - 0.2) / 0.5, 2)[0])
 
 

@@ -218,7 +218,7 @@ def test_an_evaluation_uploads_no_checkpoint_again(tmp_path, monkeypatch):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"weights")
     logger = WandbRun(mode="offline")
-    info = DataInfo(1, 8, 10, 0.0, 1.0, 256, [])
+    info = DataInfo((1, 8, 8), 10, 0.0, 1.0, 256, [])
     checkpoint = Checkpoint(RECIPE, info, {}, step=3, run_ids={logger.name: logger.run_id})
     with reopened(tmp_path, checkpoint, [logger]):
         logger.log_metrics({"test/acc": 0.5}, step=2)

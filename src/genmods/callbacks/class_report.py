@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from genmods.data.images import to_float
+from genmods.core.batch import INPUT
+from genmods.data.base import DataModule
 from genmods.metrics.calibration import reliability
 from genmods.metrics.classification import Classification
 from genmods.tracking.base import logbook
@@ -21,20 +21,20 @@ from genmods.tracking.base import logbook
 
 @dataclass
 class Shown:
-    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, converted when it is asked for."""
+    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, made when it is asked for."""
 
-    pixels: Tensor
+    data: DataModule
+    split: str
     index: Tensor
-    levels: int
 
     @classmethod
     def of(cls, trainer: Trainer, split: str, index: Tensor) -> Shown:
-        """The images number `index` (int64 [N]) of a split of the trainer's data."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        return cls(data.splits[split].pixels, index, data.source.levels)
+        """The samples number `index` (int64 [N]) of a split of the trainer's data."""
+        return cls(trainer.datamodule, split, index)  # type: ignore[attr-defined]
 
     def __getitem__(self, i: int) -> Tensor:
-        return to_float(self.pixels[self.index[i]], self.levels)
+        batch = self.data.splits[self.split].batch(self.index[i : i + 1])
+        return self.data.show(self.data.prepare(batch)[INPUT])[0]
 
 
 class ClassReport(Callback):

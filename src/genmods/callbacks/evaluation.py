@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.shared import Every, judged, require_samples
+from genmods.data.base import DataModule
 from genmods.metrics.base import Evidence, Metric
 from genmods.metrics.features import classifier_features, pixel_features
 from genmods.models import HasLikelihood
@@ -57,28 +58,28 @@ class Evaluation(Callback):
 
     def _judge(self, trainer: Trainer, task: Any, samples: Tensor) -> dict[str, float]:
         """The figures by name; the samples and the metrics' pictures go to the loggers."""
-        book = logbook(trainer)
-        book.rows(*sample_table(task, samples, book.step + 1, self.seed))
+        book, show = logbook(trainer), trainer.datamodule.show  # type: ignore[attr-defined]
+        book.rows(*sample_table(task, show(samples), book.step + 1, self.seed))
         figures: dict[str, float] = {}
         for metric in self.metrics:
             findings = metric(self._evidence(trainer, task, samples))
             figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
             for name, images in findings.pictures.items():
-                book.picture(name, to_picture(images, columns=5))
+                book.picture(name, to_picture(show(images), columns=5))
         return figures
 
     def _evidence(self, trainer: Trainer, task: Any, samples: Tensor) -> Evidence:
         """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
-            splits = trainer.datamodule.splits  # type: ignore[attr-defined]
-            test = splits.get("val")
+            data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+            train, test = (data.arrays(split) or (None, None) for split in ("train", "val"))
             classifier, device = self.classifier, str(task.device)
             features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
             self._reference = Evidence(
-                train=splits["train"].pixels,
-                train_labels=splits["train"].labels,
-                test=None if test is None else test.pixels,
-                test_labels=None if test is None else test.labels,
+                train=train[0],
+                train_labels=train[1],
+                test=test[0],
+                test_labels=test[1],
                 features=features,
                 likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
                 n=self.n,

@@ -92,4 +92,5 @@ class SampleGrid(Callback):
         with judged(trainer, module, averaged):
             images = sample_shared(trainer, module, self.n, self.seed)
         if trainer.is_global_zero:
-            logbook(trainer).picture(series, to_picture(images, self.columns))
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            logbook(trainer).picture(series, to_picture(data.show(images), self.columns))

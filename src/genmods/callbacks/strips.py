@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.shared import Every, judged
+from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
 from genmods.diffusion.denoiser import DenoiserWrapper
@@ -53,7 +54,7 @@ class Strip(Callback):
             return
         assert isinstance(pl_module, Denoises)
         with judged(trainer, pl_module):
-            columns = self.columns(pl_module.diffusion_model(), self.batch["image"])
+            columns = self.columns(pl_module.diffusion_model(), self.batch[INPUT])
         rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
         logbook(trainer).picture(self.series, to_picture(rows, len(columns)))
 
@@ -64,7 +65,7 @@ class Strip(Callback):
     def denoise(self, model: DiffusionModel) -> Denoise:
         """The denoiser under the condition of the images, or under none where that would reveal the image itself."""
         if model.conditioning.reveals_image:
-            return model.unconditional(len(self.batch["image"]))
+            return model.unconditional(len(self.batch[INPUT]))
         return model.denoise(model.conditioning(self.batch))
 
 

@@ -85,21 +85,22 @@ def record(
     """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
     from genmods.callbacks.sample_grid import sample_table
     from genmods.runs import folders
+    from genmods.runs.fit import build_data
     from genmods.runs.loggers import recipe_of, reopened, reopened_loggers
     from genmods.tracking.base import Logbook
     from genmods.visual.picture import to_picture
 
-    folder = folders.run_folder(path)
+    folder, show = folders.run_folder(path), build_data(checkpoint.parsed()).show
     loggers = reopened_loggers(recipe_of(checkpoint), checkpoint)
     with reopened(folder, checkpoint, loggers):
         book = Logbook(folder, loggers, checkpoint.last_row)
         book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
         results = [out]
         for name, images in (pair for found in findings for pair in found.pictures.items()):
-            results.append(book.picture(name, to_picture(images, columns=5)))
+            results.append(book.picture(name, to_picture(show(images), columns=5)))
             print(f"picture {results[-1]}", file=sys.stderr)
         if "samples" in vars(evidence):
-            book.rows(*sample_table(task, evidence.samples, book.step + 1, evidence.seed))
+            book.rows(*sample_table(task, show(evidence.samples), book.step + 1, evidence.seed))
         book.origin(path, results)
 
 
@@ -114,14 +115,14 @@ def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, prog
     make = sampler(task, options.seed, options.batch_size, progress)
     data = build_data(checkpoint.parsed(overrides=options.overrides))
     check_data(task, checkpoint.data_info, data.info)
-    if make and (side := checkpoint.data_info.image_size) != (now := data.info.image_size):
-        raise UserError(f"the model makes images of {side} x {side} pixels; this data has {now} x {now}")
-    train, test = data.splits["train"], data.splits.get("test")
+    if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
+        raise UserError(f"the model makes samples of shape {list(shape)}; this data has {list(now)}")
+    train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))
     return Evidence(
-        train=train.pixels,
-        train_labels=train.labels,
-        test=None if test is None else test.pixels,
-        test_labels=None if test is None else test.labels,
+        train=train[0],
+        train_labels=train[1],
+        test=test[0],
+        test_labels=test[1],
         generate=make,
         features=model_options.find_features(options.features, task),
         likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,

@@ -12,6 +12,9 @@ from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genmods.data.base import DataModule
     from genmods.diffusion import NoiseProcess, Sampler
 
 
@@ -47,9 +50,11 @@ def run(options: argparse.Namespace) -> None:
     if request:
         settings["condition"] = request
     with ProgressBar(options.quiet) as bar:
-        images = task.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
+        samples = task.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
+    samples = samples.cpu()
     cond = task.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
-    write(images.cpu(), options.out, cond)
+    images = samples if samples.ndim == 4 else data_of(options.ckpt_path).show(samples)
+    write(images, samples, options.out, cond)
     print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
 
 
@@ -98,10 +103,20 @@ def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps:
     return chosen
 
 
-def write(images: Any, folder: Path, cond: dict[str, Any]) -> None:
+def data_of(ckpt_path: str) -> DataModule:
+    """The data module of a run, which shows samples that are no images."""
+    from genmods.runs import folders
+    from genmods.runs.checkpoint import Checkpoint
+    from genmods.runs.fit import build_data
+
+    return build_data(Checkpoint.read(folders.find_checkpoint(ckpt_path)).parsed())
+
+
+def write(images: Tensor, samples: Tensor, folder: Path, cond: dict[str, Tensor]) -> None:
     """Write `images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz`.
 
-    The last holds `images` (uint8 [N, H, W, C]) and the requested condition.
+    The last holds `images` (uint8 [N, H, W, C]), or the float `samples` [N, ...] where they are no images, and the
+    requested condition.
     """
     import numpy as np
 
@@ -116,6 +131,8 @@ def write(images: Any, folder: Path, cond: dict[str, Any]) -> None:
     for number, image in enumerate(images):
         write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
     to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(folder / "grid.png")
-    arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
+    arrays = {"samples": samples.float().numpy()}
+    if samples is images:
+        arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
     arrays |= {name: value.numpy() for name, value in cond.items()}
     np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)

@@ -20,9 +20,9 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
     """
     if isinstance(part, From):
         raise RecipeError(part.where, part.path, "no earlier run can be used here")
-    facts = facts or {}
-    if part.given.get("codec") is not None:  # what is diffused are latents, brought to unit size
-        facts = facts | {"sigma_data": 1.0}
+    cls, facts = _resolved(part), facts or {}
+    if part.kind == "task":
+        facts = cls.facts_of_parts(facts, part.given)
     known = part.settings()
     values = {name: _value(value, facts) for name, value in part.given.items()}
     for name in part.open():
@@ -31,7 +31,6 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         elif known[name].default is None:
             raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
     try:
-        cls = registry.resolve(part.entry)
         built = partial(cls, **values) if part.kind in LATE else cls(**values)
     except RecipeError:
         raise
@@ -43,6 +42,14 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         except UserError as error:
             raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
     return built
+
+
+def _resolved(part: Part) -> Any:
+    """The class of a part; raises RecipeError where it cannot be imported."""
+    try:
+        return registry.resolve(part.entry)
+    except UserError as error:
+        raise RecipeError(part.where, part.path, " ".join(str(error).split())) from error
 
 
 def _value(value: Any, facts: dict[str, Any]) -> Any:

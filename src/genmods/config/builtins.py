@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "sampler": "genmods.diffusion.samplers.base:Sampler",
     "conditioning": "genmods.diffusion.conditioning.base:Conditioning",
     "data": "genmods.data.images:Source",
+    "data_module": "genmods.data.base:DataModule",
     "augmentation": "genmods.data.augmentation.base:Augmentation",
     "operator": "genmods.restoration.operators.base:Operator",
     "corruption": "genmods.restoration.corruption:Corruption",
@@ -120,6 +121,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mnist": "genmods.data.sources.mnist:MNIST",
         "synthetic": "genmods.data.sources.synthetic:Synthetic",
     },
+    "data_module": {},
     "augmentation": {
         "alternating_flip": "genmods.data.augmentation.flips:AlternatingFlip",
         "colour": "genmods.data.augmentation.colour:Colour",

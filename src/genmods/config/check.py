@@ -17,7 +17,7 @@ from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, plain
 from genmods.core.errors import UserError, nearest
 
-FACTS = ("in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
+FACTS = ("shape", "in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
 """What the data module knows: fills a setting of that name that the recipe leaves open."""
 OPEN = "from data"
 """How a setting that is left to the data is written in a resolved recipe."""
@@ -25,6 +25,7 @@ FILLED = {
     "optimizer": ("params",),
     "schedule": ("optimizer", "total_steps"),
     "module": ("source", "seed"),
+    "data_module": ("seed",),
     "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "plugins", "use_distributed_sampler"),
 }
 """Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from genmods.config import override
+from genmods.config import override, registry
 from genmods.config.builtins import KINDS, SECTIONS
 from genmods.config.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
 from genmods.config.hints import told
@@ -68,7 +68,8 @@ class Recipe:
     def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
         """The resolved recipe as plain data: every setting, those left to the data as such or as `facts`."""
         facts = facts or {}
-        source, module = _shown(self.data.given["source"], {}), _shown(self.data, {})
+        module = _shown(self.data, {})
+        source = _shown(self.data.given["source"], {}) if "source" in self.data.given else {}
         return {
             "name": self.name,
             "seed": self.seed,
@@ -111,7 +112,16 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
 
 
 def _data(node: Node, seed: int) -> Part:
-    """The data module of the flat section; a setting that the source has too goes to both."""
+    """The data module of the section: one of its own, or that of images around a source.
+
+    The section of a source is flat; a setting that the source has too goes to both.
+    """
+    name = node.value.get("name") if isinstance(node.value, dict) else node
+    if name is not None and name.value in registry.names("data_module"):
+        entry, given = named("data_module", node, "data")
+        whole = fill(entry, given, node.where, "data")
+        whole.given["seed"] = seed
+        return whole
     entry, given = named("data", node, "data")
     own, shared = allowed(entry), allowed(MODULE)
     refuse_unknown(entry, given, "data", {**own, **shared})

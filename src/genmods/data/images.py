@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.data.allocation import allocate
 
 
@@ -29,6 +30,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The images at `indices` (int64 [B]) by the keys of a batch, as uint8."""
+        chosen = self.select(indices)
+        return {INPUT: chosen.pixels} | ({} if chosen.labels is None else {LABEL: chosen.labels})
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""

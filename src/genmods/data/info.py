@@ -11,8 +11,7 @@ class DataInfo:
     """The facts of a data set that fill settings which a recipe leaves "from data".
 
     Args:
-        in_channels: Channels of an image.
-        image_size: Side of an image in pixels.
+        shape: The shape of a sample without the batch; of images [C, H, W], with H = W.
         num_classes: Number of classes, 0 without labels.
         mean: Mean of the training pixels on [-1, 1].
         std: Standard deviation of the training pixels on [-1, 1].
@@ -20,13 +19,25 @@ class DataInfo:
         class_names: Names of the classes in the order of their labels.
     """
 
-    in_channels: int
-    image_size: int
+    shape: tuple[int, ...]
     num_classes: int
     mean: float
     std: float
     levels: int
     class_names: list[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of a sample."""
+        return self.shape[0]
+
+    @property
+    def image_size(self) -> int:
+        """Side of an image in pixels; of other samples the length of the last dimension."""
+        return self.shape[-1]
 
     @property
     def sigma_data(self) -> float:
@@ -39,4 +50,5 @@ class DataInfo:
 
     def settings(self) -> dict[str, Any]:
         """The value of each setting that the data can fill, by the setting's name."""
-        return {**asdict(self), "sigma_data": self.sigma_data}
+        derived = {name: getattr(self, name) for name in ("in_channels", "image_size", "sigma_data")}
+        return {**asdict(self), **derived}

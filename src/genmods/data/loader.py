@@ -15,11 +15,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from genmods.core.batch import DRAWS, EPOCH, INDEX, Batch
 from genmods.core.random import fold, uniform
-from genmods.data.images import Images
 from genmods.data.splits import shuffled
 
 _order = lru_cache(maxsize=2)(shuffled)
+
+
+class Rows(Protocol):
+    """The samples of one split."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The samples at `indices` (int64 [B]) by the keys of a batch."""
+        ...
 
 
 class Plan(Protocol):
@@ -95,20 +105,17 @@ def _drawn(draws: Draws, epoch: int) -> Tensor:
 class _Batches(Dataset):
     """Batch dictionaries by number, counted through all epochs."""
 
-    def __init__(self, images: Images, plan: Plan, draws: Draws | None):
-        self.images = images
+    def __init__(self, rows: Rows, plan: Plan, draws: Draws | None):
+        self.rows = rows
         self.plan = plan
         self.draws = draws
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, batch = divmod(number, len(self.plan))
         index = self.plan(epoch, batch)
-        chosen = self.images.select(index)
-        data = {"image": chosen.pixels, "index": index, "epoch": torch.full_like(index, epoch)}
-        if chosen.labels is not None:
-            data["label"] = chosen.labels
+        data = {**self.rows.batch(index), INDEX: index, EPOCH: torch.full_like(index, epoch)}
         if self.draws is not None:
-            data["draws"] = self.draws(epoch, index)
+            data[DRAWS] = self.draws(epoch, index)
         return data
 
 
@@ -137,7 +144,7 @@ class Loader:
 
     def __init__(
         self,
-        images: Images,
+        rows: Rows,
         plan: Plan,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -147,7 +154,7 @@ class Loader:
         self.plan = plan
         self._trained = completed
         self._done = self._start = 0
-        self._batches = _Batches(images, plan, draws)
+        self._batches = _Batches(rows, plan, draws)
         self._pin = pin_memory
         self._numbers = _Numbers()
         self._workers: DataLoader | None = None

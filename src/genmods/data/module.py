@@ -1,4 +1,4 @@
-"""The one data module: any source, split, cut into batches and augmented on the training device.
+"""The data module of images: any source, split, cut into batches and augmented on the training device.
 
 Images live as one uint8 tensor; what a batch holds and how it is augmented are pure functions of (seed, epoch, index).
 """
@@ -6,26 +6,25 @@ Images live as one uint8 tensor; what a batch holds and how it is augmented are 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from genmods.core.batch import DRAWS, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
-from genmods.core.lightning_internals import batches_done
-from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.data.augmentation.base import Augmentation
+from genmods.data.base import DataModule
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.loader import Complete, Draws, Loader, Plan, Shuffled
+from genmods.data.loader import Draws
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 
 
-class ImageData(LightningDataModule):
+class ImageData(DataModule):
     """Batches of a source's images: float32 `image` [B, C, H, W] in [-1, 1], `label`, `index` and `epoch` int64 [B].
 
     `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
@@ -48,7 +47,7 @@ class ImageData(LightningDataModule):
         split_seed: int = 0,
         limit: int | None = None,
     ):
-        super().__init__()
+        super().__init__(batch_size, num_workers, seed)
         for name, value in (("batch_size", batch_size), ("image_size", image_size), ("limit", limit)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -60,12 +59,9 @@ class ImageData(LightningDataModule):
         if val_fraction + test_fraction >= 1:
             raise ValueError(f"val_fraction + test_fraction must be less than 1, not {val_fraction + test_fraction}")
         self.source = source
-        self.batch_size = batch_size
         self.augment = list(augment)
         self.image_size = image_size
         self.fractions = {"test": test_fraction, "val": val_fraction}
-        self.num_workers = num_workers
-        self.seed = seed
         self.split_seed = split_seed
         self.limit = limit
 
@@ -73,6 +69,10 @@ class ImageData(LightningDataModule):
     def splits(self) -> dict[str, Images]:
         """Images by split, "train", "val" and "test" (those that there are), read when first asked for."""
         return self._read()
+
+    @property
+    def data_name(self) -> str:
+        return type(self.source).__name__.lower()
 
     @property
     def class_names(self) -> list[str]:
@@ -96,8 +96,7 @@ class ImageData(LightningDataModule):
         images = self.splits["train"]
         mean, std = statistics(images.pixels, self.source.levels)
         return DataInfo(
-            in_channels=images.pixels.shape[1],
-            image_size=images.pixels.shape[-1],
+            shape=tuple(images.pixels.shape[1:]),
             num_classes=len(self.class_names),
             mean=mean,
             std=std,
@@ -105,59 +104,29 @@ class ImageData(LightningDataModule):
             class_names=self.class_names,
         )
 
-    def examples(self) -> Tensor:
-        """Training images [N, C, H, W] in [-1, 1] from all over the data: 5,000, or as many as take half a gigabyte."""
-        pixels = self.splits["train"].pixels
-        count = min(5000, 2**27 // pixels[0].numel())
-        return to_float(pixels[shuffled(len(pixels), self.seed, 0)[:count]], self.source.levels)
-
     def setup(self, stage: str) -> None:
         labels = self.splits["train"].labels  # read before training starts
         if stage == "fit" and labels is None and any(step.mixes for step in self.augment):
             names = ", ".join(type(step).__name__ for step in self.augment if step.mixes)
             raise UserError(f"data.augment: {names} blends labels, and these images have none")
 
-    def train_dataloader(self) -> Loader:
-        rank, world = self._rank()
-        samples = len(self.splits["train"])
-        plan = Shuffled(samples, self.batch_size, self.seed, rank, world)
-        draws = Draws(samples, sum(step.draws for step in self.augment), self.seed) if self.augment else None
-        return self._loader("train", plan, self._completed if self.trainer is not None else None, draws)
+    def prepare(self, batch: Batch) -> Batch:
+        return as_float(batch, self.source.levels)
 
-    def val_dataloader(self) -> Loader | list:
-        return self._complete("val")
+    def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
+        """The uint8 pixels [N, C, H, W] of a split and its labels; None without such a split."""
+        images = self.splits.get(split)
+        return None if images is None else (images.pixels, images.labels)
 
-    def test_dataloader(self) -> Loader | list:
-        return self._complete("test")
-
-    def predict_dataloader(self) -> Loader | list:
-        return self._complete("test")
+    def _draws(self) -> Draws | None:
+        if not self.augment:
+            return None
+        return Draws(len(self.splits["train"]), sum(step.draws for step in self.augment), self.seed)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         training = self.trainer is not None and self.trainer.training
         augment = self.augment if training else []
         return augmented(batch, augment, len(self.class_names), self.source.levels)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
-        return self._order(self._rank()[1])
-
-    def _order(self, ranks: int) -> dict[str, Any]:
-        return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
-        if self.trainer is None or self.trainer.state.fn == "fit":
-            self.check_continued(state, self._rank()[1])
-
-    def check_continued(self, state: dict[str, Any], ranks: int) -> None:
-        """Raises UserError where the batches of `state` were others than those of now, shared out over `ranks`."""
-        for name, now in self._order(ranks).items():
-            if state.get(name, now) != now:
-                raise UserError(
-                    f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
-                    "so that batches would be repeated or skipped"
-                )
 
     def _read(self) -> dict[str, Images]:
         splits = dict(self.source.read_at(self.image_size))
@@ -181,34 +150,16 @@ class ImageData(LightningDataModule):
             )
         return splits
 
-    def _loader(
-        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, draws: Draws | None = None
-    ) -> Loader:
-        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, draws)
-
-    def _complete(self, split: str) -> Loader | list:
-        if split not in self.splits:
-            return []
-        return self._loader(split, Complete(len(self.splits[split]), self.batch_size, *self._rank()))
-
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-
-    def _completed(self) -> int:
-        """Batches trained on since the run began; each counts once its optimizer step is done."""
-        trainer: Any = self.trainer
-        return 0 if trainer.overfit_batches else batches_done(trainer)
-
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
     """A batch of uint8 images as float32 in [-1, 1] after each augmentation in turn, which shares out its `draws`.
 
     Labels become weights [B, K] where a step mixes them.
     """
-    if any(step.mixes for step in augment) and not batch["label"].is_floating_point():
-        batch = batch | {"label": F.one_hot(batch["label"], num_classes).float()}
+    if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
+        batch = batch | {LABEL: F.one_hot(batch[LABEL], num_classes).float()}
     if augment:
-        numbers = batch["draws"].split([step.draws for step in augment], dim=1)
+        numbers = batch[DRAWS].split([step.draws for step in augment], dim=1)
         for step, u in zip(augment, numbers, strict=True):
             batch = step.apply(batch if step.moves else as_float(batch, levels), u)
     return as_float(batch, levels)
@@ -216,7 +167,7 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
 
 def as_float(batch: Batch, levels: int) -> Batch:
     """The batch with its images, where they are uint8, as float32 in [-1, 1]."""
-    return batch if batch["image"].is_floating_point() else batch | {"image": to_float(batch["image"], levels)}
+    return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
 
 
 def statistics(pixels: Tensor, levels: int = 256) -> tuple[float, float]:

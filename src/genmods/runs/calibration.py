@@ -14,15 +14,15 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.core import checkpoint as files
-from genmods.data.images import to_float
-from genmods.data.module import ImageData
+from genmods.core.batch import Batch
+from genmods.data.base import DataModule
 from genmods.models import Calibrates
 from genmods.runs.checkpoint import Checkpoint
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Task
 
 
 @rank_zero_only
-def calibrate(task: Task, folder: Path, data: ImageData, trainer: Trainer) -> None:
+def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> None:
     """Calibrate the checkpoints of `task` in `folder`, on the device and in the precision of fit.
 
     Nothing is done for a task that has no calibration, or without validation images.
@@ -40,12 +40,8 @@ def calibrate(task: Task, folder: Path, data: ImageData, trainer: Trainer) -> No
         files.save(checkpoint, path)
 
 
-def validation_batches(data: ImageData, device: torch.device) -> Iterator[Batch]:
-    """The validation images in order, not shared out over the ranks."""
-    split, size = data.splits["val"], data.batch_size
-    for start in range(0, len(split), size):
-        images = to_float(split.pixels[start : start + size], data.source.levels)
-        batch = {"image": images.to(device)}
-        if split.labels is not None:
-            batch["label"] = split.labels[start : start + size].to(device)
-        yield batch
+def validation_batches(data: DataModule, device: torch.device) -> Iterator[Batch]:
+    """The validation data in order, not shared out over the ranks."""
+    rows = data.splits["val"]
+    for indices in torch.arange(len(rows)).split(data.batch_size):
+        yield {key: value.to(device) for key, value in data.prepare(rows.batch(indices)).items()}

@@ -17,8 +17,8 @@ from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
+from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
-from genmods.data.module import ImageData
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import place
@@ -59,9 +59,9 @@ def is_trained(recipe: Recipe) -> bool:
     return isinstance(recipe.task, From) or registry.resolve(recipe.task.entry).trainable  # type: ignore[attr-defined]
 
 
-def build_data(recipe: Recipe) -> ImageData:
+def build_data(recipe: Recipe) -> DataModule:
     """The data module of a recipe, with its order and augmentation from the recipe's seed."""
-    data: ImageData = build(recipe.data)
+    data: DataModule = build(recipe.data)
     return data
 
 
@@ -92,14 +92,14 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
     return task
 
 
-def _contents(recipe: Recipe, resolved: Recipe, data: ImageData, loggers: list[Logger]) -> Callback:
+def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[Logger]) -> Callback:
     """What each checkpoint holds beside the weights: the recipe with a task that needs no earlier run."""
     plain = recipe.plain() | {"task": resolved.plain()["task"]}
     run_ids = {str(logger.name): getattr(logger, "run_id", None) for logger in loggers}
     return RunContents(plain, data.info, data.hash, run_ids)
 
 
-def _check_continued(before: Checkpoint, task: Task, data: ImageData, trainer: Trainer) -> None:
+def _check_continued(before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:
     """Raises UserError where the run cannot be resumed so, before anything of it is touched."""
     task.load_state_dict(before.state_dict)
     data.check_continued(before.content.get(type(data).__qualname__, {}), trainer.world_size)

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from genmods.config.build import build
 from genmods.config.recipe import Recipe, from_plain
 from genmods.core.errors import UserError
-from genmods.data.module import ImageData
+from genmods.data.base import DataModule
 from genmods.report.page import write_report
 from genmods.runs.checkpoint import Checkpoint
 from genmods.tracking.base import RunLogger, write_json
@@ -44,7 +44,7 @@ def reopened_loggers(recipe: Recipe, before: Checkpoint | None) -> list[Any]:
 
 @contextmanager
 def running(
-    folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, before: Checkpoint | None, precision: str
+    folder: Path, recipe: Recipe, loggers: list[Any], data: DataModule, before: Checkpoint | None, precision: str
 ) -> Iterator[None]:
     """Within the block the loggers write into the run in `folder`, beside its recipe; then the report is updated.
 
@@ -58,7 +58,9 @@ def running(
 
 
 @rank_zero_only
-def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, step: int | None, precision: str) -> None:
+def _begin(
+    folder: Path, recipe: Recipe, loggers: list[Any], data: DataModule, step: int | None, precision: str
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     environment = {**describe(), "precision": precision}
@@ -67,7 +69,7 @@ def _begin(folder: Path, recipe: Recipe, loggers: list[Any], data: ImageData, st
     for logger in _ours(loggers):
         logger.begin(folder, config, step)
         if isinstance(logger, WandbRun):
-            logger.use_data(type(data.source).__name__.lower(), data.hash, {"images": len(data.splits["train"])})
+            logger.use_data(data.data_name, data.hash, {"images": len(data.splits["train"])})
 
 
 def _ours(loggers: list[Any]) -> list[RunLogger]:

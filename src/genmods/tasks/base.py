@@ -20,6 +20,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genmods.core import random
+from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done
 from genmods.core.progress import Progress
@@ -27,7 +28,6 @@ from genmods.models.abilities import ReceivesResults
 from genmods.optim.groups import parameter_groups
 from genmods.tracking.monitor import Monitor
 
-Batch = dict[str, Tensor]
 _ADAMW = partial(AdamW, lr=1e-3)
 
 
@@ -69,6 +69,11 @@ class Task(LightningModule):
     reports: tuple[str, ...] = ()
     """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
 
+    @classmethod
+    def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the data says to the parts in the settings of this task, `given` as in its recipe."""
+        return facts
+
     @property
     def differentiated_twice(self) -> tuple[nn.Module, ...]:
         """Networks whose loss has a gradient in it; `torch.compile` cannot take those."""
@@ -109,8 +114,8 @@ class Task(LightningModule):
 
     on_test_batch_start = on_validation_batch_start
 
-    def warm_start(self, images: Tensor) -> None:
-        """Fit what training does not to example images [N, C, H, W] in [-1, 1], before the first step of a new run."""
+    def warm_start(self, batch: Batch) -> None:
+        """Fit what training does not to a batch of examples from all over the data, before a new run's first step."""
 
     def example_inputs(self, name: str) -> tuple[Any, ...]:
         """What the network in the setting `name` is called with for one image, on the meta device.
@@ -164,7 +169,7 @@ class Task(LightningModule):
         self.log(
             name,
             value,
-            batch_size=len(batch["image"]),
+            batch_size=len(batch[INPUT]),
             prog_bar=progress,
             on_step=training,
             on_epoch=not training,

@@ -17,10 +17,10 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
+from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.metrics.calibration import expected_calibration_error, fit_temperature
 from genmods.metrics.classification import Classification
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
 from genmods.tracking.monitor import Monitor
 
@@ -114,7 +114,7 @@ class ClassificationTask(ImageTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = F.cross_entropy(
-            self(batch["image"]).float(), batch["label"], self.class_weights, label_smoothing=self.label_smoothing
+            self(batch[INPUT]).float(), batch[LABEL], self.class_weights, label_smoothing=self.label_smoothing
         )
         self.log_mean("train/loss", loss, batch, progress=True)
         return loss
@@ -122,16 +122,16 @@ class ClassificationTask(ImageTask):
     def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The temperature. A classifier without a mistake on these images keeps 1: they cannot tell how sure it should
         be."""
-        pairs = [(self.scores(batch["image"]).cpu(), batch["label"].cpu()) for batch in batches]
+        pairs = [(self.scores(batch[INPUT]).cpu(), batch[LABEL].cpu()) for batch in batches]
         scores, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
         return {"temperature": torch.full_like(self.temperature, temperature)}
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
-        scores = self.scores(batch["image"])
-        self.confusion.update(scores, batch["label"])
-        self.collected.update(scores, batch["label"], batch["index"])
-        self.log_mean(f"{stage}/loss", F.nll_loss(scores, batch["label"]), batch)
+        scores = self.scores(batch[INPUT])
+        self.confusion.update(scores, batch[LABEL])
+        self.collected.update(scores, batch[LABEL], batch[INDEX])
+        self.log_mean(f"{stage}/loss", F.nll_loss(scores, batch[LABEL]), batch)
 
     def evaluation_result(self, stage: str) -> Classification:
         counts = self.confusion.compute()
@@ -147,7 +147,7 @@ class ClassificationTask(ImageTask):
         return Classification(self.class_names, counts.cpu(), scores, labels, index, float(self.temperature))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch["index"], "probabilities": self.probabilities(batch["image"])}
+        return {"index": batch[INDEX], "probabilities": self.probabilities(batch[INPUT])}
 
 
 def views(images: Tensor, augment: str) -> list[Tensor]:

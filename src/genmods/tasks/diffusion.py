@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.batch import INDEX, INPUT, Batch
 from genmods.diffusion import (
     Denoiser,
     DiffusionLoss,
@@ -24,7 +25,7 @@ from genmods.diffusion.latents import LatentSpace
 from genmods.models import DiffusionLikelihood, DiffusionModel, Inspection
 from genmods.networks.base import Network
 from genmods.restoration.denoising import mmse
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
 
 
@@ -80,6 +81,11 @@ class DiffusionTask(Task):
             raise ValueError("the likelihood that `elbo` bounds is without a condition: set conditioning.drop above 0")
         self.monitor = Monitor("val/bpd", "min") if self.logs_bpd else None
 
+    @classmethod
+    def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """With a codec, what is diffused are latents of unit size."""
+        return facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._step(batch, "train")
 
@@ -87,19 +93,20 @@ class DiffusionTask(Task):
         self._step(batch, stage)
         likelihood = self.likelihood() if self.logs_bpd else None
         if likelihood is not None:
-            bits = likelihood.terms(batch["image"], batch["index"], num_times=1)
+            bits = likelihood.terms(batch[INPUT], batch[INDEX], num_times=1)
             self.log_mean(f"{stage}/bpd", bits.total.float().mean(), batch, progress=True)
 
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """The loss, and for callbacks the error and the log-SNR [B] of each sample."""
-        x0 = self.model.latents.encode(batch["image"])
+        x0 = self.model.latents.encode(batch[INPUT])
         losses = self.loss(self.model.denoiser, x0, self.model.conditioning(batch))
         loss = losses.per_sample.mean()
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return {"loss": loss, "error": losses.error, "log_snr": losses.log_snr}
 
-    def warm_start(self, images: Tensor) -> None:
-        self.model.latents.fit(images)
+    def warm_start(self, batch: Batch) -> None:
+        self.model.latents.fit(batch[INPUT])
+        self.model.conditioning.fit(batch)
 
     def diffusion_model(self) -> DiffusionModel:
         return self.model

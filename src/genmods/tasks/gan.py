@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.core import random
+from genmods.core.batch import INDEX, INPUT, Batch
 from genmods.core.progress import Progress
 from genmods.networks.base import Network, dry_run
-from genmods.tasks.base import Batch, Task, in_batches
+from genmods.tasks.base import Task, in_batches
 
 
 class GANTask(Task):
@@ -49,8 +50,8 @@ class GANTask(Task):
             raise ValueError(f"{type(discriminator).__name__} gives {list(scores[1:])} for an image, not one number")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        fake = self.network(torch.randn(len(batch["image"]), self.latent, device=self.device))
-        discriminator_loss = self._discriminator_loss(batch["image"], fake.detach())
+        fake = self.network(torch.randn(len(batch[INPUT]), self.latent, device=self.device))
+        discriminator_loss = self._discriminator_loss(batch[INPUT], fake.detach())
         generator_loss = self._generator_loss(fake)
         self.log_mean("train/loss", generator_loss, batch, progress=True)
         self.log_mean("train/loss_discriminator", discriminator_loss, batch, progress=True)
@@ -72,8 +73,8 @@ class GANTask(Task):
         return loss
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
-        real = batch["image"]
-        fake = self.network(random.normal(random.fold(self.plan.seed, batch["index"]), self.latent))
+        real = batch[INPUT]
+        fake = self.network(random.normal(random.fold(self.plan.seed, batch[INDEX]), self.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
         self.log_mean(f"{stage}/margin", margin, batch)
 

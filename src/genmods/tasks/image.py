@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmods.core.batch import INPUT, Batch
 from genmods.models import Inspection
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
@@ -50,9 +51,9 @@ class ImageTask(Task):
         """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
         return self.network.features(self.normalised(images))
 
-    def warm_start(self, images: Tensor) -> None:
+    def warm_start(self, batch: Batch) -> None:
         if not self.network.prepared:
-            self.network.prepare(self.normalised(images))
+            self.network.prepare(self.normalised(batch[INPUT]))
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
         return Inspection(self.network, (self.normalised(image[None]),), image)

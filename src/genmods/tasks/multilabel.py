@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
+from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
 from genmods.tracking.monitor import Monitor
 
@@ -40,7 +40,7 @@ class MultilabelTask(ImageTask):
         return self(images).float().sigmoid()
 
     def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        logits, label = self(batch["image"]).float(), batch["label"].float()
+        logits, label = self(batch[INPUT]).float(), batch[LABEL].float()
         if label.shape != logits.shape:
             raise UserError(
                 f"the network gives {logits.shape[1]} logits and the labels are {list(label.shape)}; multilabel takes "
@@ -55,8 +55,8 @@ class MultilabelTask(ImageTask):
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
         _, logits = self._loss(batch, stage)
-        self.precision.update(logits.sigmoid(), batch["label"].long())
+        self.precision.update(logits.sigmoid(), batch[LABEL].long())
         self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch["index"], "marginals": self.marginals(batch["image"])}
+        return {"index": batch[INDEX], "marginals": self.marginals(batch[INPUT])}

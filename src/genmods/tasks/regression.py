@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, R2Score
 
+from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch
 from genmods.tasks.image import ImageTask
 from genmods.tracking.monitor import Monitor
 
@@ -41,8 +41,8 @@ class RegressionTask(ImageTask):
         self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
 
     def _error(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
-        target = batch["label"].float().view(len(batch["image"]), -1)
-        predicted = self(batch["image"]).float()
+        target = batch[LABEL].float().view(len(batch[INPUT]), -1)
+        predicted = self(batch[INPUT]).float()
         if predicted.shape != target.shape:
             raise UserError(
                 f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
@@ -65,4 +65,4 @@ class RegressionTask(ImageTask):
         self.log(f"{stage}/mae", self.mae, on_epoch=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch["index"], "targets": self(batch["image"]).float()}
+        return {"index": batch[INDEX], "targets": self(batch[INPUT]).float()}

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.metrics.fidelity import psnr, ssim
 from genmods.restoration.denoising import denoise
 from genmods.restoration.methods import Method
 from genmods.restoration.operators import Identity, Mask, Operator
 from genmods.restoration.restore import restore
-from genmods.tasks.base import Batch, Task
+from genmods.tasks.base import Task
 
 
 class RestorationTask(Task):
@@ -65,10 +66,10 @@ class RestorationTask(Task):
 
     def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """Log the scores; the images, what was measured of them and what was restored go to the callbacks."""
-        images, index = batch["image"], batch["index"]
+        images, index = batch[INPUT], batch[INDEX]
         with torch.no_grad():
             measured = self.degrade(images, index)
-            restored = self.restored(measured, index, batch["label"] if self.use_label else None)
+            restored = self.restored(measured, index, batch[LABEL] if self.use_label else None)
         hole = ~self.operator.known(images) if isinstance(self.operator, Mask) else None
         fidelity = psnr(restored, images, hole)
         self.log_mean(f"{stage}/psnr", fidelity.mean(), batch, progress=True)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.batch import INPUT, Batch
 from genmods.core.progress import Progress
 from genmods.networks.base import Network
-from genmods.tasks.base import Batch, Task, in_batches
+from genmods.tasks.base import Task, in_batches
 from genmods.tracking.monitor import Monitor
 
 
@@ -46,7 +47,7 @@ class VAETask(Task):
         return error, kl
 
     def _loss(self, batch: Batch, stage: str) -> Tensor:
-        error, kl = self.terms(batch["image"])
+        error, kl = self.terms(batch[INPUT])
         loss = (error + self.beta * kl).mean()
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         self.log_mean(f"{stage}/reconstruction", error.mean(), batch)

@@ -12,8 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import nearest
-from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.data.augmentation.base import Augmentation
 
 
 @dataclass
@@ -40,7 +41,7 @@ class TorchVision(Augmentation):
             raise ValueError(f"{self.transform} does not take these settings: {error}") from None
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images = (batch["image"] + 1) / 2
+        images = (batch[INPUT] + 1) / 2
         devices = [images.device] if images.is_cuda else []
         changed = []
         with torch.random.fork_rng(devices):
@@ -49,4 +50,4 @@ class TorchVision(Augmentation):
                 changed.append(self._transform(image))
         if any(image.shape != images[0].shape for image in changed):
             raise ValueError(f"{self.transform} changes the shape of images, which an augmentation must not")
-        return batch | {"image": torch.stack(changed).clamp(0, 1) * 2 - 1}
+        return batch | {INPUT: torch.stack(changed).clamp(0, 1) * 2 - 1}

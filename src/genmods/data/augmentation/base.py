@@ -10,9 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from genmods.core.batch import INPUT, Batch
 from genmods.core.random import uniform
-
-Batch = dict[str, Tensor]
 
 
 class Augmentation:
@@ -29,7 +28,7 @@ class Augmentation:
 
     def __call__(self, batch: Batch, keys: Tensor) -> Batch:
         """A new batch; what happens to sample i depends on `keys[i]` (int64 [B]). The batch given is left as it is."""
-        return self.apply(batch | {"image": batch["image"].clone()}, uniform(keys, self.draws))
+        return self.apply(batch | {INPUT: batch[INPUT].clone()}, uniform(keys, self.draws))
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws].

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.core.batch import INPUT, LABEL, Batch
+from genmods.data.augmentation.base import Augmentation
 from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 
 
@@ -37,7 +38,7 @@ class Erasing(Augmentation):
         self.moves = self.value == -1
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images = batch["image"]
+        images = batch[INPUT]
         chosen, area, ratio, y, x = u.unbind(1)
         side = (self.area_min + (self.area_max - self.area_min) * area).sqrt_()
         stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
@@ -48,7 +49,7 @@ class Erasing(Augmentation):
             spans.append(_span(start, start + size, length).to(images))
         inside = spans[0].mul_((chosen < self.p)[:, None])[:, None, :, None] * spans[1][:, None, None, :]
         kept = images.mul_(1 - inside)  # products with 0 and 1 are exact, and much faster than a masked fill
-        return batch | {"image": kept if images.dtype == torch.uint8 else kept.add_(inside, alpha=self.value)}
+        return batch | {INPUT: kept if images.dtype == torch.uint8 else kept.add_(inside, alpha=self.value)}
 
 
 @dataclass
@@ -63,7 +64,7 @@ class CutMix(Mixing):
     draws: ClassVar[int] = 5
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images, labels = batch["image"], batch["label"]
+        images, labels = batch[INPUT], batch[LABEL]
         height, width = images.shape[-2:]
         chosen, share, y, x, place = u.unbind(1)
         side = symmetric_beta(share, self.alpha).sqrt() * (chosen < self.p)
@@ -75,8 +76,8 @@ class CutMix(Mixing):
         weight = (rows.sum(1) * columns.sum(1) / (height * width))[:, None]
         inside = rows[:, None, :, None] & columns[:, None, None, :]
         return batch | {
-            "image": torch.where(inside, images[other], images),
-            "label": (1 - weight) * labels + weight * labels[other],
+            INPUT: torch.where(inside, images[other], images),
+            LABEL: (1 - weight) * labels + weight * labels[other],
         }
 
 

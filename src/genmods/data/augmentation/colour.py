@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genmods.data.augmentation.base import Augmentation, Batch, broadcast
+from genmods.core.batch import INPUT, Batch
+from genmods.data.augmentation.base import Augmentation, broadcast
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -33,13 +34,13 @@ class Colour(Augmentation):
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         spreads = self.brightness, self.contrast, self.saturation
         brightness, contrast, saturation = (1 + s * (2 * v - 1) for s, v in zip(spreads, u.unbind(1), strict=True))
-        images = (batch["image"] + 1) / 2
+        images = (batch[INPUT] + 1) / 2
         images = (images * broadcast(brightness)).clamp_(0, 1)
         mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
         images = torch.lerp(mean, images, broadcast(contrast)).clamp_(0, 1)
         if images.shape[1] == 3:
             images = torch.lerp(_grey(images), images, broadcast(saturation)).clamp_(0, 1)
-        return batch | {"image": images * 2 - 1}
+        return batch | {INPUT: images * 2 - 1}
 
 
 def _grey(images: Tensor) -> Tensor:

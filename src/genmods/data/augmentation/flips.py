@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.batch import EPOCH, INDEX, INPUT, Batch
 from genmods.core.random import fold
-from genmods.data.augmentation.base import Augmentation, Batch, broadcast
+from genmods.data.augmentation.base import Augmentation, broadcast
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Flip(Augmentation):
             raise ValueError(f"p is a probability in [0, 1], not {self.p}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        return batch | {"image": mirror(batch["image"], u[:, 0] < self.p)}
+        return batch | {INPUT: mirror(batch[INPUT], u[:, 0] < self.p)}
 
 
 @dataclass
@@ -39,8 +40,8 @@ class AlternatingFlip(Augmentation):
     moves = True
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        coin = fold(self.seed, batch["index"]) & 1
-        return batch | {"image": mirror(batch["image"], (coin + batch["epoch"]) % 2 == 1)}
+        coin = fold(self.seed, batch[INDEX]) & 1
+        return batch | {INPUT: mirror(batch[INPUT], (coin + batch[EPOCH]) % 2 == 1)}
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmods.data.augmentation.base import Augmentation, Batch
+from genmods.core.batch import INPUT, Batch
+from genmods.data.augmentation.base import Augmentation
 
 
 @dataclass
@@ -30,14 +31,14 @@ class Shift(Augmentation):
             raise ValueError(f"pixels must be at least 0, not {self.pixels}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images, pad = batch["image"], self.pixels
+        images, pad = batch[INPUT], self.pixels
         if self.padding == "reflect":
             rows, columns = (_reflected(length, pad, images.device) for length in images.shape[-2:])
             padded = images.index_select(2, rows).index_select(3, columns)
         else:
             padded = F.pad(images, [pad] * 4, value=-1 if images.is_floating_point() else 0)
         corner = (u * (2 * pad + 1)).long()
-        return batch | {"image": windows(padded, corner, images.shape[2], images.shape[3])}
+        return batch | {INPUT: windows(padded, corner, images.shape[2], images.shape[3])}
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Crop(Augmentation):
         height, width = (side / stretch).clamp(max=1), (side * stretch).clamp(max=1)
         zero = torch.zeros_like(side)
         rows = torch.stack([width, zero, (1 - width) * (2 * x - 1), zero, height, (1 - height) * (2 * y - 1)], dim=1)
-        return batch | {"image": warp(batch["image"], rows.view(-1, 2, 3))}
+        return batch | {INPUT: warp(batch[INPUT], rows.view(-1, 2, 3))}
 
 
 @dataclass
@@ -81,9 +82,9 @@ class Rotate(Augmentation):
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         angle = (2 * u[:, 0] - 1) * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        height, width = batch["image"].shape[-2:]
+        height, width = batch[INPUT].shape[-2:]
         rows = torch.stack([cos, -sin * (height / width), zero, sin * (width / height), cos, zero], dim=1)
-        return batch | {"image": warp(batch["image"], rows.view(-1, 2, 3))}
+        return batch | {INPUT: warp(batch[INPUT], rows.view(-1, 2, 3))}
 
 
 def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.devices import float64_device, to_float64
-from genmods.data.augmentation.base import Augmentation, Batch, broadcast
+from genmods.data.augmentation.base import Augmentation, broadcast
 
 
 @dataclass
@@ -42,13 +43,13 @@ class MixUp(Mixing):
     draws: ClassVar[int] = 3
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images, labels = batch["image"], batch["label"]
+        images, labels = batch[INPUT], batch[LABEL]
         chosen, share, place = u.unbind(1)
         weight = symmetric_beta(share, self.alpha) * (chosen < self.p)
         other = partners(place)
         return batch | {
-            "image": torch.lerp(images, images[other], broadcast(weight)),
-            "label": torch.lerp(labels, labels[other], weight[:, None]),
+            INPUT: torch.lerp(images, images[other], broadcast(weight)),
+            LABEL: torch.lerp(labels, labels[other], weight[:, None]),
         }
 
 

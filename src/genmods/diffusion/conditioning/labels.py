@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
@@ -35,7 +36,7 @@ class ClassLabels(Conditioning):
         self.learns_null = drop > 0
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
-        label = batch["label"]
+        label = batch[LABEL]
         if label.is_floating_point():
             raise UserError(
                 "conditioning: class_labels needs one class per image, got several or mixed ones (MixUp, CutMix)"

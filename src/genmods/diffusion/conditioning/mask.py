@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from genmods.core.batch import INPUT
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
@@ -24,7 +25,7 @@ class MaskedImage(Conditioning):
         self.shape = (1 + in_channels, image_size, image_size)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
-        return {"image": masked(batch["image"])}
+        return {"image": masked(batch[INPUT])}
 
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
         return {"image": torch.zeros(n, *self.shape, device=device)}

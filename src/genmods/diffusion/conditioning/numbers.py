@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
@@ -44,7 +45,7 @@ class Numbers(Conditioning):
         self.std.copy_(label.std(0).clamp_min(1e-12))
 
     def _label(self, batch: Mapping[str, Tensor]) -> Tensor:
-        label = batch["label"]
+        label = batch[LABEL]
         if not label.is_floating_point() or label.shape[1:] != (len(self.names),):
             raise UserError(f"conditioning: numbers needs {len(self.names)} numbers per image, got {list(label.shape)}")
         return label

@@ -1,0 +1,18 @@
+"""The keys of a batch, a dict of tensors with one row per sample."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+INPUT = "image"
+"""What is learned: images float [B, C, H, W] in [-1, 1], or what the data module has in their place."""
+LABEL = "label"
+"""Classes int64 [B], or numbers float [B, K]."""
+INDEX = "index"
+"""The number of each sample in its split, int64 [B]."""
+EPOCH = "epoch"
+"""The epoch, int64 [B]."""
+DRAWS = "draws"
+"""Random numbers for augmentation, float32 [B, size]."""

@@ -1,0 +1,152 @@
+"""The base of data modules: rows by split, cut into batches that a resumed run continues exactly."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from genmods.core.batch import INPUT, LABEL, Batch
+from genmods.core.errors import UserError
+from genmods.core.lightning_internals import batches_done
+from genmods.data.info import DataInfo
+from genmods.data.loader import Complete, Draws, Loader, Plan, Rows, Shuffled
+from genmods.data.splits import shuffled
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in memory: a tensor [N, ...] for each key of a batch, `INPUT` among them."""
+
+    columns: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.columns[INPUT])
+
+    def batch(self, indices: Tensor) -> Batch:
+        return {key: column[indices] for key, column in self.columns.items()}
+
+
+class DataModule(LightningDataModule):
+    """The registry kind `data_module`: a whole data set, of any shape, with its batches.
+
+    A subclass defines `splits` and `info`, `prepare` where a batch needs work on the device, and `show` where samples
+    are no images. The recipe's seed is `seed`.
+    """
+
+    def __init__(self, batch_size: int = 128, num_workers: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+
+    @property
+    @abstractmethod
+    def splits(self) -> Mapping[str, Rows]:
+        """The rows of "train", "val" and "test", those that there are; the same object each time."""
+
+    @property
+    @abstractmethod
+    def info(self) -> DataInfo:
+        """What the training data says about a model."""
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set in logs."""
+        return type(self).__name__.lower()
+
+    def prepare(self, batch: Batch) -> Batch:
+        """A batch of `splits` as a task takes it, without augmentation."""
+        return batch
+
+    def show(self, samples: Tensor) -> Tensor:
+        """Samples [N, ...] as images [N, C, H, W] in [-1, 1], for pictures and files."""
+        return samples
+
+    def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
+        """All samples of a split and their classes (int64 [N]) where they have any; None without such a split."""
+        if split not in self.splits:
+            return None
+        batch = self.splits[split].batch(torch.arange(len(self.splits[split])))
+        return batch[INPUT], batch.get(LABEL)
+
+    @cached_property
+    def hash(self) -> str:
+        """A hash of all rows, 16 hexadecimal digits."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, rows in sorted(self.splits.items()):
+            for key, column in sorted(rows.batch(torch.arange(len(rows))).items()):
+                digest.update(f"{name} {key} {list(column.shape)}".encode())
+                digest.update(column.contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def examples(self) -> Batch:
+        """Training samples from all over the data: 5,000, or as many as take half a gigabyte."""
+        rows = self.splits["train"]
+        size = rows.batch(torch.arange(1))[INPUT].numel()
+        count = min(5000, 2**27 // size)
+        return self.prepare(rows.batch(shuffled(len(rows), self.seed, 0)[:count]))
+
+    def train_dataloader(self) -> Loader:
+        plan = Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
+        return self._loader("train", plan, self._completed if self.trainer is not None else None, self._draws())
+
+    def val_dataloader(self) -> Loader | list:
+        return self._complete("val")
+
+    def test_dataloader(self) -> Loader | list:
+        return self._complete("test")
+
+    def predict_dataloader(self) -> Loader | list:
+        return self._complete("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return self.prepare(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
+        return self._order(self._rank()[1])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self.check_continued(state, self._rank()[1])
+
+    def check_continued(self, state: dict[str, Any], ranks: int) -> None:
+        """Raises UserError where the batches of `state` were others than those of now, shared out over `ranks`."""
+        for name, now in self._order(ranks).items():
+            if state.get(name, now) != now:
+                raise UserError(
+                    f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
+                    "so that batches would be repeated or skipped"
+                )
+
+    def _order(self, ranks: int) -> dict[str, Any]:
+        return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
+
+    def _draws(self) -> Draws | None:
+        """The random numbers that augmentation takes."""
+        return None
+
+    def _loader(
+        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, draws: Draws | None = None
+    ) -> Loader:
+        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, draws)
+
+    def _complete(self, split: str) -> Loader | list:
+        if split not in self.splits:
+            return []
+        return self._loader(split, Complete(len(self.splits[split]), self.batch_size, *self._rank()))
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _completed(self) -> int:
+        """Batches trained on since the run began; each counts once its optimizer step is done."""
+        trainer: Any = self.trainer
+        return 0 if trainer.overfit_batches else batches_done(trainer)
