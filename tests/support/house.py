@@ -33,7 +33,7 @@ from support.reading import (
 )
 
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
-SHAPE = re.compile(r"\[[^\[\]]*([A-Z]|\.\.\.)[^\[\]]*\]|\[\]|\bshape\b|\bscalar\b")
+SHAPE = re.compile(r"\[[^\[\]]*([A-Za-z]|\.\.\.)[^\[\]]*\]|\[\]|\bshape\b|\bscalar\b")
 MESSAGES = {"print", "warn", "warning", "info", "error", "rank_zero_warn", "rank_zero_info", "write"}
 
 

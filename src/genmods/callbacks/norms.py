@@ -18,7 +18,7 @@ from genmods.callbacks.shared import is_log_step
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The L2 norm of all tensors together, float32."""
+    """The L2 norm of all tensors together, a float32 scalar."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm([t.float() for t in tensors])))
 
 

@@ -41,5 +41,5 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def to_float64(x: Tensor) -> Tensor:
-    """`x` in float64, on `float64_device`."""
+    """`x`, of any shape, in float64, on `float64_device`."""
     return x.to(float64_device(x.device)).double()

@@ -44,7 +44,7 @@ class LatentSpace(nn.Module):
 
     @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
-        """The inverse of `encode`: float32 in [-1, 1]."""
+        """The inverse of `encode`: images [B, C, H, W], float32 in [-1, 1]."""
         images = x0 if self.codec is None else self.codec.decode(x0 / self.scale)
         return images.clamp(-1, 1).float()
 

@@ -32,7 +32,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def as_float(images: Tensor, levels: int = 256) -> Tensor:
-    """Images as float32 in [-1, 1], from uint8 values 0 ... `levels` - 1, or as they are."""
+    """Images [B, C, H, W] as float32 in [-1, 1], from uint8 values 0 ... `levels` - 1, or as they are."""
     return to_float(images, levels) if images.dtype == torch.uint8 else images.float()
 
 

@@ -67,7 +67,10 @@ class NearestImages(Metric):
 
 
 def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k: int = 20) -> float:
-    """Accuracy of the majority among the k nearest by cosine similarity; ties go to the lower class."""
+    """Accuracy of the majority among the k nearest by cosine similarity; ties go to the lower class.
+
+    Features `train` [N, D] with `labels` int64 [N], and `test` [M, D] with `answers` int64 [M].
+    """
     unit_train, unit_test = (torch.nn.functional.normalize(x.float(), dim=1) for x in (train, test))
     index = nearest(unit_test, unit_train, min(k, len(train)))[1]
     votes = torch.nn.functional.one_hot(labels[index], int(labels.max()) + 1).sum(dim=1)
@@ -91,7 +94,7 @@ class NearestNeighbours(Metric):
 
 
 def purity(assigned: Tensor, labels: Tensor) -> float:
-    """The share of points whose class is the commonest of their cluster."""
+    """The share of points whose class, `labels` [N], is the commonest of their cluster, `assigned` [N] (both int64)."""
     table = torch.zeros(int(assigned.max()) + 1, int(labels.max()) + 1, dtype=torch.int64)
     table.index_put_((assigned, labels), torch.ones_like(labels), accumulate=True)
     return float(table.max(dim=1).values.sum()) / len(labels)

@@ -77,6 +77,7 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Tokens `h` [B, N, width] under the `embedding` [B, E], the same shape."""
         scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(embedding)[:, None].chunk(6, dim=2)
         h = torch.addcmul(h, gate1, self.merge(attend(self.qkv(modulated(h, scale1, shift1)), self.heads)))
         return torch.addcmul(h, gate2, self.perceptron(modulated(h, scale2, shift2)))

@@ -58,5 +58,6 @@ class Layer(nn.Module):
         self.outer = zeroed(nn.Linear(2 * width, width))
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """`h` and `embedding` [B, width] to [B, width]."""
         scale, shift = self.film(embedding).chunk(2, dim=1)
         return h + self.outer(F.silu(self.inner(modulated(h, scale, shift))))

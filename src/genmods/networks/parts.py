@@ -60,7 +60,7 @@ def init_he(module: nn.Module) -> None:
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch of a whole sample with probability `rate` in training (Huang et al., 2016)."""
+    """Drop a residual branch [B, ...] of a whole sample with probability `rate` in training (Huang et al., 2016)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -84,7 +84,10 @@ class UNet(Network):
 
 
 class UNetLevel(nn.Module):
-    """The blocks of one resolution around the coarser level `inner`, or, without one, twice as many in a row."""
+    """The blocks of one resolution around the coarser level `inner`, or, without one, twice as many in a row.
+
+    [B, channels, H, W] to the same, under the embedding [B, E].
+    """
 
     def __init__(self, channels: int, inner: UNetLevel | None, blocks: int, embedding: int, dropout: float, heads: int):
         super().__init__()
@@ -113,7 +116,7 @@ class UNetLevel(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block and, with `heads` above zero, self-attention behind it."""
+    """A residual block and, with `heads` above zero, self-attention after it: [B, in, H, W] to [B, out, H, W]."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float, heads: int):
         super().__init__()
