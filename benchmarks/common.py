@@ -25,17 +25,31 @@ PACKAGES = ("lightning", "diffusers", "timm")
 
 
 def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Seconds of each call, by name, in turns A B ... A B ...; the first `warm_up` rounds do not count."""
+    """Seconds of each call, by name, in turns A B ... A B ...; the first `warm_up` rounds do not count.
+
+    One CPU thread is timed by its processor time, which other work on the machine hardly changes.
+    """
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    clock = time.process_time if alone else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
         for name, call in candidates.items():
             synchronise()
-            start = time.perf_counter()
+            start = clock()
             call()
             synchronise()
             if index >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
+
+
+def faster_format(build: Callable[[torch.memory_format], Any], call: Callable[[Any], object]) -> Any:
+    """What `build` makes in the memory format, contiguous or channels-last, in which `call` of it is faster."""
+    made = {str(layout).split(".")[-1]: build(layout) for layout in (torch.contiguous_format, torch.channels_last)}
+    seconds = alternate({name: lambda peer=peer: call(peer) for name, peer in made.items()}, rounds=3, warm_up=1)
+    best = min(made, key=lambda name: statistics.median(seconds[name]))
+    print(", ".join(f"{name} {statistics.median(times):.3f} s" for name, times in seconds.items()), flush=True)
+    return made[best]
 
 
 def bare_trainer(settings: dict[str, Any], callback: Any) -> Any:
@@ -73,6 +87,15 @@ def summary(seconds: list[float]) -> dict[str, float]:
 def ratio(slower: list[float], faster: list[float]) -> float:
     """How many times faster, as the median over the rounds of one run."""
     return round(statistics.median(s / f for s, f in zip(slower, faster, strict=True)), 3)
+
+
+def times_as_fast_as(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """For each row of ours, whose name begins so, the ratio to each peer; nothing for the peers."""
+    peers = [name for name in seconds if not name.startswith("ours")]
+    return {
+        name: {} if name in peers else {peer: ratio(seconds[peer], times) for peer in peers}
+        for name, times in seconds.items()
+    }
 
 
 def machine() -> dict[str, Any]:

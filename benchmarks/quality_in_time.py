@@ -143,7 +143,7 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
     "lucidrains": Lucidrains,
     "diffusers": Diffusers,
     "ours": Ours,
-    "ours_unpatched": lambda: shaped("[1,4,3]", 1),
+    "ours_unpatched": lambda: shaped("[1,4,5]", 1),
     "ours_widths_of_diffusers": lambda: shaped("[1,2,2]", 3),
 }
 

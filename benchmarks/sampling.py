@@ -1,7 +1,7 @@
 """Images per second of a 50-step DDIM, ours against diffusers and lucidrains, with U-Nets of like FLOPs.
 
 1 x 32 x 32, attention at 8 x 8, untrained weights: time does not depend on them. The sampler is the same, in each
-library's own code; the networks are those of `training_step.py`.
+library's own code; the networks are those of `training_step.py`, the peers' in the faster of both memory formats.
 
     python benchmarks/sampling.py --rounds 5 --out results/sampling.json
 """
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from common import alternate, ratio, report, summary
+from common import alternate, faster_format, report, summary, times_as_fast_as
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
-from training_step import OURS, PATCHED, SAME_SHAPE
+from training_step import SAME_SHAPE, SHAPES
 
 from genmods.core.devices import default_device
+from genmods.core.precision import native_bfloat16
 from genmods.diffusion import CosineProcess, DDIMSampler, Denoiser, VPrediction, noise_stream
 from genmods.networks.unet import UNet
 
@@ -35,10 +38,10 @@ def ours(settings: dict, reduced: bool, images: int, steps: int, device: str) ->
     return sample
 
 
-def diffusers(reduced: bool, images: int, steps: int, device: str) -> Sample:
+def diffusers(reduced: bool, images: int, steps: int, device: str, layout: torch.memory_format) -> Sample:
     from diffusers import DDIMPipeline, DDIMScheduler
 
-    network = diffusers_unet().to(device).eval()
+    network = diffusers_unet().to(device, memory_format=layout).eval()
     pipeline = DDIMPipeline(attention_in_float32(network) if reduced else network, DDIMScheduler())
     pipeline.set_progress_bar_config(disable=True)
 
@@ -49,8 +52,8 @@ def diffusers(reduced: bool, images: int, steps: int, device: str) -> Sample:
     return sample
 
 
-def lucidrains(images: int, steps: int, device: str) -> Sample:
-    diffusion = lucidrains_diffusion(sampling_steps=steps).to(device).eval()
+def lucidrains(images: int, steps: int, device: str, layout: torch.memory_format) -> Sample:
+    diffusion = lucidrains_diffusion(sampling_steps=steps).to(device, memory_format=layout).eval()
     return lambda: diffusion.sample(batch_size=images)
 
 
@@ -65,22 +68,18 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = default_device().type
     shared = (arguments.images, arguments.steps, device)
-    samples = {
-        "ours": ours(OURS, True, *shared),
-        "diffusers fp32": diffusers(False, *shared),
-        "diffusers bf16, attention fp32": diffusers(True, *shared),
-        "lucidrains fp32": lucidrains(*shared),
-        "ours fp32": ours(OURS, False, *shared),
-        "ours, widths of diffusers": ours(SAME_SHAPE, True, *shared),
-        "ours, 2x2 patches": ours(PATCHED, True, *shared),
-    }
+    peers = {"diffusers fp32": partial(diffusers, False, *shared), "lucidrains fp32": partial(lucidrains, *shared)}
+    samples = {f"{name}, fp32": ours(settings, False, *shared) for name, settings in SHAPES.items()}
+    if native_bfloat16(torch.device(device)):
+        peers["diffusers bf16, attention fp32"] = partial(diffusers, True, *shared)
+        samples |= {f"{name}, bf16": ours(settings, True, *shared) for name, settings in (SHAPES | SAME_SHAPE).items()}
+    samples = {name: faster_format(build, lambda sample: sample()) for name, build in peers.items()} | samples
     seconds = alternate(samples, arguments.rounds, warm_up=1)
-    rows = {name: dict(summary(times)) for name, times in seconds.items()}
+    ratios = times_as_fast_as(seconds)
+    rows: dict[str, Any] = {name: dict(summary(times)) for name, times in seconds.items()}
     for name, row in rows.items():
         row["images_per_second"] = round(1e3 * arguments.images / row["median_ms"], 2)
-        row["times_as_fast_as"] = {
-            peer: ratio(seconds[peer], seconds[name]) for peer in seconds if peer[0] in "dl" and name.startswith("ours")
-        }
+        row["times_as_fast_as"] = ratios[name]
     settings = {"images": arguments.images, "steps": arguments.steps, "rounds": arguments.rounds}
     report({"what": "sampling, DDIM", **settings, "rows": rows}, arguments.out)
 

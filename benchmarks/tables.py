@@ -1,5 +1,6 @@
 """Writes what the benchmarks measured into docs/performance.md: each block between `<!-- NAME -->` and `<!-- end -->`
-becomes the table of docs/figures/NAME.json; where there is no such file it stays as it is.
+becomes the table of docs/figures/NAME.json, below the machine that it is of where a page has several; where there is no
+such file it stays as it is. NAME_float32 is the same benchmark on a machine without bfloat16 units.
 
     python benchmarks/tables.py [--figures docs/figures] [--page docs/performance.md]
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,40 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def ratios(row: dict[str, Any]) -> list[str]:
-    """How many times as fast as each peer; nothing for a peer."""
-    return [f"{row['times_as_fast_as'][peer]:.1f}" if row["times_as_fast_as"] else "" for peer in PEERS]
+def machine(found: dict[str, Any]) -> str:
+    """One line: the processor, the instruction sets in use, threads and torch."""
+    of = found["machine"]
+    limits = ", ".join(f"{name}={value}" for name, value in of.get("limits", {}).items())
+    units = f"held to AVX2 by {limits}" if limits else ", ".join(of["flags"])
+    threads = "1 thread" if of["threads"] == 1 else f"{of['threads']} threads"
+    return f"{of['processor']} ({units}), {threads}, torch {of['torch']}."
+
+
+def beside_peers(found: dict[str, Any], columns: dict[str, Callable[[dict[str, Any]], str]]) -> str:
+    """The machine, and a row for each of ours and the peers: `columns`, then how many times as fast as each peer."""
+    peers = [peer for peer in PEERS if peer in found["rows"]]
+    head = ["", *columns, *(f"× {PEERS[peer]}" for peer in peers)]
+    rows = (
+        [name, *(cell(row) for cell in columns.values()), *(_times_as_fast(row, peer) for peer in peers)]
+        for name, row in found["rows"].items()
+    )
+    return f"{machine(found)}\n\n{markdown(head, rows)}"
+
+
+def _times_as_fast(row: dict[str, Any], peer: str) -> str:
+    return f"{row['times_as_fast_as'][peer]:.1f}" if row["times_as_fast_as"] else ""
 
 
 def training_step(found: dict[str, Any]) -> str:
-    head = ["", "parameters, M", "GFLOP an image", "ms", *(f"× {peer}" for peer in PEERS.values())]
-    return markdown(head, (
-        [name, f"{row['parameters_M']:.2f}", f"{row['gflop_per_image']:.2f}", f"{row['median_ms']:.0f}", *ratios(row)]
-        for name, row in found["rows"].items()
-    ))  # fmt: skip
+    return beside_peers(found, {
+        "parameters, M": lambda row: f"{row['parameters_M']:.2f}",
+        "GFLOP an image": lambda row: f"{row['gflop_per_image']:.2f}",
+        "ms": lambda row: f"{row['median_ms']:.0f}",
+    })  # fmt: skip
 
 
 def sampling(found: dict[str, Any]) -> str:
-    head = ["", "images/s", *(f"× {peer}" for peer in PEERS.values())]
-    rows = ([name, f"{row['images_per_second']:.1f}", *ratios(row)] for name, row in found["rows"].items())
-    return markdown(head, rows)
+    return beside_peers(found, {"images/s": lambda row: f"{row['images_per_second']:.1f}"})
 
 
 def input_path(found: dict[str, Any]) -> str:
@@ -58,7 +76,7 @@ def input_path(found: dict[str, Any]) -> str:
 def time_to_accuracy(found: dict[str, Any]) -> str:
     head = ["", "seconds, median", f"seconds to {found['target']:g} %", "times ours"]
     seconds, ours = found["median seconds"], found["median seconds"]["ours"]
-    return markdown(head, (
+    return f"{machine(found)}\n\n" + markdown(head, (
         [name, f"{seconds[name]:.0f}", ", ".join(_time(run) for run in runs), _times(seconds[name] / ours, runs)]
         for name, runs in found["rounds"].items()
     ))  # fmt: skip
@@ -112,7 +130,8 @@ TABLES = {
 
 def written(page: str, figures: Path) -> str:
     """`page` with every block filled whose figures there are."""
-    for name, table in TABLES.items():
+    limited = {f"{name}_float32": table for name, table in TABLES.items()}
+    for name, table in (TABLES | limited).items():
         path = figures / f"{name}.json"
         if path.is_file():
             text = f"<!-- {name} -->\n{table(json.loads(path.read_text()))}\n<!-- end -->"

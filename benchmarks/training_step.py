@@ -1,7 +1,8 @@
 """A complete training step of a U-Net (forward, backward, clipping, AdamW, EMA), ours against diffusers and lucidrains.
 
-1 x 32 x 32, batch 64, attention at 8 x 8, about 2.18 GFLOP an image forward and backward (lucidrains a little less);
-and as a row of its own a 2 x 2 patch stem with as many parameters. Each peer trains the way its own script does.
+1 x 32 x 32, batch 64, attention at 8 x 8. "ours" and "ours, 2x2 patches" have the FLOPs of the peers, about 2.18 GFLOP
+an image forward and backward (lucidrains a little less), "ours, few FLOPs" has their parameters. Each peer trains the
+way its own script does, in the faster of both memory formats. Rows in bfloat16 need a device that computes it natively.
 
     python benchmarks/training_step.py --rounds 10 --out results/training_step.json
 """
@@ -10,24 +11,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import alternate, layout, ratio, report, summary
+from common import alternate, faster_format, layout, report, summary, times_as_fast_as
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genmods.core.devices import default_device
+from genmods.core.precision import native_bfloat16
 from genmods.diffusion import CosineProcess, Denoiser, DiffusionLoss, VPrediction
 from genmods.networks.unet import UNet
 
-OURS = {"width": 32, "multipliers": (1, 4, 3), "blocks": 1}
-SAME_SHAPE = {"width": 32, "multipliers": (1, 2, 2), "blocks": 3}
-PATCHED = {"width": 32, "multipliers": (2, 5), "blocks": 1, "patch": 2}
+OURS = {"width": 32, "multipliers": (1, 4, 5), "blocks": 1}
+SHAPES = {
+    "ours": OURS,
+    "ours, 2x2 patches": {"width": 16, "multipliers": (8, 13), "blocks": 1, "patch": 2},
+    "ours, few FLOPs": {"width": 32, "multipliers": (2, 5), "blocks": 1, "patch": 2},
+}
+SAME_SHAPE = {"ours, widths of diffusers": {"width": 32, "multipliers": (1, 2, 2), "blocks": 3}}
 
 
 class Training:
@@ -58,7 +65,7 @@ class Training:
 
 
 def ours(name: str, settings: dict, reduced: bool, device: str) -> Training:
-    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device, memory_format=layout(device))
+    denoiser = Denoiser(UNet(**settings), CosineProcess(), VPrediction()).to(device)
     criterion = DiffusionLoss()
     weights = list(denoiser.network.parameters())
     shadows, average = [weight.detach().clone() for weight in weights], get_ema_multi_avg_fn(0.999)
@@ -72,12 +79,14 @@ def ours(name: str, settings: dict, reduced: bool, device: str) -> Training:
     )
 
 
-def diffusers(name: str, reduced: bool, device: str, network: Any = None) -> Training:
+def diffusers(
+    name: str, reduced: bool, device: str, memory_format: torch.memory_format, network: Any = None
+) -> Training:
     """The loop of diffusers' train_unconditional example; `network` is `diffusers_unet()` unless given."""
     from diffusers import DDPMScheduler
     from diffusers.training_utils import EMAModel
 
-    network = (network or diffusers_unet()).to(device, memory_format=layout(device))
+    network = (network or diffusers_unet()).to(device, memory_format=memory_format)
     if reduced and device == "cpu":
         attention_in_float32(network)
     scheduler = DDPMScheduler(num_train_timesteps=1000)
@@ -93,14 +102,22 @@ def diffusers(name: str, reduced: bool, device: str, network: Any = None) -> Tra
     return Training(name, network, loss, optimizer, lambda: ema.step(network.parameters()), reduced)
 
 
-def lucidrains(name: str, device: str) -> Training:
+def lucidrains(name: str, device: str, memory_format: torch.memory_format) -> Training:
     """The loop of lucidrains' Trainer, which averages weights every tenth step."""
     from ema_pytorch import EMA
 
-    diffusion = lucidrains_diffusion().to(device)
+    diffusion = lucidrains_diffusion().to(device, memory_format=memory_format)
     ema = EMA(diffusion, beta=0.995, update_every=10)
     optimizer = torch.optim.Adam(diffusion.parameters(), 1e-4, betas=(0.9, 0.99))
     return Training(name, diffusion, lambda images: diffusion((images + 1) / 2), optimizer, ema.update, False)
+
+
+def peers(device: str) -> list[Callable[[torch.memory_format], Training]]:
+    """The peers' trainings as functions of the memory format, in each precision that makes sense on `device`."""
+    found = [partial(diffusers, "diffusers fp32", False, device), partial(lucidrains, "lucidrains fp32", device)]
+    if native_bfloat16(torch.device(device)):
+        found.append(partial(diffusers, "diffusers bf16, attention fp32", True, device))
+    return found
 
 
 def main() -> None:
@@ -114,22 +131,14 @@ def main() -> None:
     torch.manual_seed(0)
     device = default_device().type
     images = (torch.rand(arguments.batch, 1, SIZE, SIZE, device=device) * 2 - 1).to(memory_format=layout(device))
-    trainings = [
-        ours("ours", OURS, True, device),
-        diffusers("diffusers fp32", False, device),
-        diffusers("diffusers bf16, attention fp32", True, device),
-        lucidrains("lucidrains fp32", device),
-        ours("ours fp32", OURS, False, device),
-        ours("ours, widths of diffusers", SAME_SHAPE, True, device),
-        ours("ours, 2x2 patches", PATCHED, True, device),
-    ]
+    trainings = [faster_format(make, lambda peer: peer.step(images)) for make in peers(device)]
+    trainings += [ours(f"{name}, fp32", settings, False, device) for name, settings in SHAPES.items()]
+    if native_bfloat16(images.device):
+        trainings += [ours(f"{name}, bf16", settings, True, device) for name, settings in (SHAPES | SAME_SHAPE).items()]
     sizes = {training.name: training.size(images) for training in trainings}
     seconds = alternate({t.name: lambda t=t: t.step(images) for t in trainings}, arguments.rounds)
-    rows = {name: {**sizes[name], **summary(seconds[name])} for name in seconds}
-    for name, row in rows.items():
-        row["times_as_fast_as"] = {
-            peer: ratio(seconds[peer], seconds[name]) for peer in seconds if peer[0] in "dl" and name.startswith("ours")
-        }
+    ratios = times_as_fast_as(seconds)
+    rows = {name: {**sizes[name], **summary(seconds[name]), "times_as_fast_as": ratios[name]} for name in seconds}
     report({"what": "training step", "batch": arguments.batch, "rounds": arguments.rounds, "rows": rows}, arguments.out)
 
 

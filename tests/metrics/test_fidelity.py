@@ -38,3 +38,11 @@ def test_ssim_of_equal_and_of_damaged_images():
 def test_an_empty_region_is_refused():
     with pytest.raises(ValueError, match="region"):
         psnr(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+
+
+def test_ssim_is_the_same_under_autocast():
+    truth = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 0.2 - 0.9
+    restored = truth + 0.02
+    expected = ssim(restored, truth)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(ssim(restored, truth), expected)

@@ -31,12 +31,13 @@ def psnr(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def ssim(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """SSIM [B] of images [B, C, H, W] in [-1, 1], the map averaged where `mask` is 1. Raises ValueError for an empty
-    region.
+    region. Autocast is off: variances are small differences, which bfloat16 loses.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     weight = _region(truth, mask)
-    full = structural_similarity_index_measure(
-        restored, truth, data_range=RANGE, reduction="none", return_full_image=True
-    )[1]
+    with torch.autocast(truth.device.type, enabled=False):
+        full = structural_similarity_index_measure(
+            restored, truth, data_range=RANGE, reduction="none", return_full_image=True
+        )[1]
     return (full * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
