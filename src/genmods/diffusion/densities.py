@@ -65,18 +65,17 @@ class LogNormalDensity(TimeDensity):
         if self.std <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
 
-    def _tails(self, process: NoiseProcess) -> tuple[float, float]:
-        """The normal distribution function at the process' ends: least noise, most noise."""
-        low, high = ((-log_snr / 2 - self.mean) / self.std for log_snr in reversed(process.log_snr_range))
-        return 0.5 * math.erfc(-low / math.sqrt(2)), 0.5 * math.erfc(-high / math.sqrt(2))
+    def _tails(self, ends: Tensor) -> Tensor:
+        """The normal distribution function [2] at the log-SNRs `ends` [2]."""
+        return 0.5 * torch.erfc((ends / 2 + self.mean) / self.std / math.sqrt(2))
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        first, last = self._tails(process)
+        low, high = ends = process.log_snr_ends(u.device)  # tensors: numbers would wait for the device at each step
+        last, first = self._tails(ends)
         z = torch.special.ndtri(first + (last - first) * to_float64(u))
-        low, high = process.log_snr_range
         return process.time((-2 * (self.mean + self.std * z)).clamp(low, high)).detach()
 
     def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
-        first, last = self._tails(process)
+        last, first = self._tails(process.log_snr_ends(t.device))
         z = (-process.log_snr(t) / 2 - self.mean) / self.std
         return torch.exp(-z.square() / 2) / (2 * self.std * math.sqrt(2 * math.pi) * (last - first))

@@ -33,13 +33,14 @@ def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Te
     """The times of `steps` steps on `grid`, or on the process' own one where it is None.
 
     Returns:
-        Float64 times [N + 1] for N `steps`, falling from `t_max` to `t_min`.
+        Float64 times [N + 1] for N `steps`, falling from `t_max` to `t_min`, on the CPU.
 
     Raises:
         ValueError: If a discrete process has fewer levels than `steps`.
     """
     if process.levels is not None and steps > len(process.levels):
         raise ValueError(f"steps must be at most {len(process.levels)}, the levels of the process, got {steps}")
+    process = process.on_cpu
     return process.default_grid(steps) if grid is None else grid(process, steps)
 
 

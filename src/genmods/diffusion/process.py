@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
+from copy import copy, deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -84,16 +84,34 @@ class NoiseProcess(nn.Module):
         return 2 * (self.alpha_rate(t) / self.alpha(t) - self.sigma_rate(t) / self.sigma(t))
 
     @property
+    def on_cpu(self) -> NoiseProcess:
+        """This process where Python numbers are computed from it: itself, or a copy if its tensors are elsewhere.
+
+        A copy waits for the device once per tensor; each coefficient asked of a process on a GPU at times on the CPU
+        would wait.
+        """
+        tensors = (*self.parameters(), *self.buffers())
+        if all(tensor.device.type == "cpu" for tensor in tensors):
+            return self
+        return deepcopy(self, {id(tensor): tensor.detach().cpu() for tensor in tensors})
+
+    def log_snr_ends(self, device: torch.device) -> Tensor:
+        """The log-SNRs [2] at `t_max` and `t_min_trained`, clamped to the finite range that networks and grids see;
+        float64, made on `device`."""
+        ends = torch.linspace(self.t_max, self.t_min_trained, 2, dtype=torch.float64, device=float64_device(device))
+        return self.log_snr(ends).detach().clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)
+
+    @property
     def log_snr_range(self) -> tuple[float, float]:
-        """The finite range of log-SNRs (at `t_max`, at `t_min_trained`) that networks and grids see."""
-        low, high = self.log_snr(torch.tensor([self.t_max, self.t_min_trained], dtype=torch.float64)).tolist()
-        return max(low, -LOG_SNR_LIMIT), min(high, LOG_SNR_LIMIT)
+        """`log_snr_ends` as numbers: the least and the largest log-SNR."""
+        low, high = self.on_cpu.log_snr_ends(torch.device("cpu")).tolist()
+        return low, high
 
     @property
     def prior_std(self) -> float:
         """√(α² + σ²) at `t_max`: the standard deviation of x there, for data of unit variance."""
-        t = torch.tensor(self.t_max, dtype=torch.float64)
-        return torch.hypot(self.alpha(t), self.sigma(t)).item()
+        process, t = self.on_cpu, torch.tensor(self.t_max, dtype=torch.float64)
+        return torch.hypot(process.alpha(t), process.sigma(t)).item()
 
     def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = α x0 + σ ε for `x0`, `eps` [B, ...] and `t` [B]; raises ValueError for another shape of `t`."""

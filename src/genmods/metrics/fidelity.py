@@ -13,7 +13,9 @@ RANGE = 2.0
 
 
 def _region(images: Tensor, mask: Tensor | None) -> Tensor:
-    weight = torch.ones_like(images) if mask is None else mask.to(images).expand_as(images)
+    if mask is None:
+        return torch.ones_like(images)
+    weight = mask.to(images).expand_as(images)
     if not bool((weight.flatten(1).sum(dim=1) > 0).all()):
         raise ValueError("the region of an image is empty: the mask must mark at least one pixel of each")
     return weight

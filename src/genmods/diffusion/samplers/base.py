@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -33,8 +33,9 @@ class SamplerState:
 
     Attributes:
         denoiser: The model.
-        grid: The times of the grid [N + 1], float64, on the device of x.
+        grid: The times of the grid [N + 1], float64; given on the CPU, and then on the device of x.
         noise: The noise that each step may add.
+        device: Where x is.
         history: What the sampler stores by grid point, for the last `MEMORY` of them.
         process: The noise process of `denoiser`.
         grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats.
@@ -43,16 +44,19 @@ class SamplerState:
     denoiser: Denoise
     grid: Tensor
     noise: StepNoise
+    device: InitVar[torch.device]
     history: dict[int, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, device: torch.device) -> None:
         self.process: NoiseProcess = self.denoiser.process
-        log_snr = self.process.log_snr(self.grid)
+        on_cpu = self.process.on_cpu
+        log_snr = on_cpu.log_snr(self.grid)
         self.grid_times: list[float] = self.grid.tolist()
-        self.alpha: list[float] = self.process.alpha(self.grid).tolist()
-        self.sigma: list[float] = self.process.sigma(self.grid).tolist()
+        self.alpha: list[float] = on_cpu.alpha(self.grid).tolist()
+        self.sigma: list[float] = on_cpu.sigma(self.grid).tolist()
         self.lam: list[float] = (log_snr / 2).tolist()
         self.ratio: list[float] = torch.exp(-log_snr / 2).tolist()
+        self.grid = self.grid.to(float64_device(device))
 
     def estimate(self, x: Tensor, i: int) -> Estimate:
         """The denoiser's estimate of `x` [B, ...] at grid point `i`."""
@@ -90,7 +94,7 @@ def walk(
     step: Step, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
 ) -> Tensor:
     """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]` by `step`, `grid` float64 [N + 1]."""
-    state = SamplerState(denoiser, grid.to(float64_device(x.device)), noise)
+    state = SamplerState(denoiser, grid.cpu(), noise, x.device)
     for i in range(len(grid) - 1):
         x = step(state, x, i)
         state.history.pop(i - MEMORY, None)
