@@ -133,4 +133,4 @@ def test_a_model_that_does_not_classify(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(folders, "load", lambda path: task)
     image(tmp_path / "a.png", 0.0)
     assert classify("--input", tmp_path / "a.png") == 2
-    assert capsys.readouterr().err.strip() == "--ckpt_path run: a VAETask does not classify"
+    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a classifier, got VAETask"

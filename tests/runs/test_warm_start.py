@@ -21,7 +21,7 @@ class Sorted(Synthetic):
 
 def test_examples_come_from_every_class():
     data = ImageData(Sorted(side=4), val_fraction=0, test_fraction=0)
-    examples = data.examples()
+    examples = data.examples()["image"]
     assert examples.shape == (5000, 1, 4, 4) and examples.min() == -1 and examples.max() == 1
     values, counts = examples[:, 0, 0, 0].unique(return_counts=True)
     assert len(values) == 8 and counts.min() > 500

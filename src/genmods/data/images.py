@@ -70,10 +70,10 @@ class Source:
 
 
 def to_float(pixels: Tensor, levels: int = 256) -> Tensor:
-    """uint8 pixels in 0 ... levels - 1 as float32 in [-1, 1], both ends exact."""
+    """uint8 pixels [..., C, H, W] in 0 ... levels - 1 as float32 in [-1, 1] of the same shape, both ends exact."""
     return pixels.float().div_((levels - 1) / 2).sub_(1)
 
 
 def to_uint8(images: Tensor, levels: int = 256) -> Tensor:
-    """float images in [-1, 1] (clamped) as uint8 in 0 ... levels - 1; the inverse of `to_float`."""
+    """Float images [..., C, H, W] in [-1, 1] (clamped) as uint8 in 0 ... levels - 1; the inverse of `to_float`."""
     return images.float().clamp(-1, 1).add(1).mul((levels - 1) / 2).round_().to(torch.uint8)

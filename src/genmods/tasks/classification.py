@@ -38,6 +38,7 @@ class CollectedScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
+        """Adds a batch: scores [B, K], labels [B] and the samples' numbers `index` [B]."""
         self.scores.append(scores)
         self.labels.append(labels)
         self.index.append(index)
