@@ -19,7 +19,7 @@ from genmods.core.errors import UserError
 
 
 def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors that are averaged, by name: floating-point parameters and buffers that are saved with the module."""
+    """The averaged tensors, of any shape, by name: the saved floating-point parameters and buffers of the module."""
     return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
 
 

@@ -15,7 +15,7 @@ _SMALL = 1 << 28
 
 
 def allocate(shape: tuple[int, ...]) -> Tensor:
-    """An uninitialised uint8 tensor; one of more than half of the free memory is mapped from a scratch file.
+    """An uninitialised uint8 tensor of a shape; one of more than half of the free memory is mapped from a scratch file.
 
     The file lies in the cache folder and is unlinked at once: its space is freed with the process.
     """

@@ -16,7 +16,10 @@ from genmods.core.errors import UserError
 
 
 def read_idx(path: str | Path) -> Tensor:
-    """The uint8 tensor in an idx file, gzipped or not. Raises UserError, naming the file, when it is broken."""
+    """The uint8 tensor in an idx file, of the shape in its head, gzipped or not.
+
+    Raises UserError, naming the file, when it is broken.
+    """
     path = Path(path)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -58,6 +58,7 @@ class Shuffled:
         return max(1, self.samples // (self.batch_size * self.world))
 
     def __call__(self, epoch: int, batch: int) -> Tensor:
+        """The sample indices of a batch, int64 [B]."""
         width = self.batch_size * self.world
         together = _order(self.samples, self.seed, epoch)[batch * width : (batch + 1) * width]
         return together.tensor_split(self.world)[self.rank]
@@ -76,6 +77,7 @@ class Complete:
         return -(-self.samples // (self.batch_size * self.world))
 
     def __call__(self, epoch: int, batch: int) -> Tensor:
+        """The sample indices of a batch, int64 [B]."""
         parts = len(self) * self.world
         part = batch * self.world + self.rank
         return torch.arange(part * self.samples // parts, (part + 1) * self.samples // parts)
@@ -83,7 +85,7 @@ class Complete:
 
 @dataclass(frozen=True)
 class Draws:
-    """`size` random numbers in [0, 1) for each of `samples`, a pure function of (seed, epoch, index).
+    """`size` random numbers in [0, 1) for each of `samples`, [B, size], a pure function of (seed, epoch, index).
 
     An epoch's are drawn together: a batch's alone would cost more than what augmentation does with them.
     """

@@ -23,8 +23,7 @@ class Likelihood(Protocol):
     """
 
     def bound(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
-        """Bits per dimension [B] of images [B, C, H, W] in [-1, 1] by the variational bound; see `terms`."""
-        """An upper bound, such as the negative ELBO."""
+        """An upper bound, such as the negative ELBO: bits per dimension [B] of images [B, C, H, W] in [-1, 1]."""
         ...
 
     def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:

@@ -65,7 +65,7 @@ def partners(place: Tensor) -> Tensor:
 
 
 def symmetric_beta(u: Tensor, alpha: float) -> Tensor:
-    """Quantiles of Beta(alpha, alpha) at u in [0, 1), float32, from a table of 2,049 points on each half.
+    """Quantiles of Beta(alpha, alpha) at u [B] in [0, 1), float32, from a table of 2,049 points on each half.
 
     Below 1/2 the substitution s = x^q, q = min(alpha, 1), makes the density s^(alpha/q - 1) (1 - s^(1/q))^(alpha - 1),
     which is smooth for every alpha, so that the trapezoidal rule is accurate; above, 1 - quantile(1 - u).
