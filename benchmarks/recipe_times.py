@@ -51,7 +51,7 @@ def measure(path: Path, overrides: list[str], steps: int) -> dict[str, Any] | No
     if not is_trained(recipe):
         return None
     data = build_data(recipe)
-    task = build_task(recipe, data.facts())
+    task = build_task(recipe, data.info)
     clock = Clock(steps)
     trainer = bare_trainer(recipe.trainer.given, clock)
     task.warm_start({"image": to_float(data.splits["train"].pixels[:5000])})
