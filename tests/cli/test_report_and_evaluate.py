@@ -105,7 +105,7 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "fid", "--n", "1"], "--n"),
         (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
         (["--metrics", "fid", "--features", "nowhere"], "nowhere"),
-        (["--metrics", "bpd", "--data.image_size=16"], "the model makes images of 8 x 8 pixels; this data has 16 x 16"),
+        (["--metrics", "bpd", "--data.image_size=16"], "samples of shape [1, 8, 8]; this data has [1, 16, 16]"),
         (["--metrics", "bpd", "--task.network.width=4"], "there is no option '--task.network.width'"),
         (["--metrics", "bpd", "--data.limt=4"], "did you mean 'limit'?"),
     ],
