@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model, classifier = folders.load(options.ckpt_path), folders.load(options.classifier)
-    labels = torch.arange(options.n) % model.num_classes
+    classes = range(len(model.class_names))
+    labels = torch.arange(options.n) % len(classes)
     samples = model.sample(options.n, condition={"label": labels}, seed=1)
     recognised = classifier.probabilities(samples).argmax(1) == labels
     recipe = Checkpoint.read(folders.find_checkpoint(options.ckpt_path)).parsed()
@@ -31,13 +32,13 @@ def main() -> None:
     train = data.splits["train"]
     real = to_float(train.pixels, model.levels)
     ratios = []
-    for k in range(model.num_classes):
+    for k in classes:
         ours, theirs = samples[labels == k].var(0).sum(), real[train.labels == k].var(0).sum()
         ratios.append(float(ours / theirs))
     figures = {
         "n": options.n,
         "recognised": float(recognised.float().mean()),
-        "recognised_by_class": [float(recognised[labels == k].float().mean()) for k in range(model.num_classes)],
+        "recognised_by_class": [float(recognised[labels == k].float().mean()) for k in classes],
         "variance_ratio": sum(ratios) / len(ratios),
         "variance_ratio_by_class": ratios,
     }
