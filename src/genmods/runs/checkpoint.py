@@ -64,6 +64,8 @@ class Checkpoint:
         """The checkpoint with the `content` of a file; raises UserError where `fit` did not write it."""
         if "recipe" not in content:
             raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
+        if "data_info" not in content:
+            raise UserError("the checkpoint was written by an older version of genmods; train the model again")
         return cls(
             recipe=content["recipe"],
             data_info=DataInfo(**content["data_info"]),
