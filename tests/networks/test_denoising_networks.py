@@ -8,6 +8,7 @@ from genmods.config.builtins import BUILTINS, imported
 
 SMALL = {
     "unet": {"width": 8, "multipliers": (1, 2), "blocks": 1},
+    "plain_unet": {"in_channels": 1, "width": 8, "multipliers": (1, 2), "blocks": 1},
     "dit": {"width": 16, "depth": 2, "heads": 2},
     "vdm": {"width": 8, "depth": 1},
     "mlp": {"in_channels": 1, "image_size": 8, "width": 16, "depth": 2},
@@ -18,7 +19,12 @@ OTHERS = {
     "of pairs": ("autoencoder", "discriminator", "generator"),
 }
 DENOISING = sorted(set(BUILTINS["network"]) - {name for group in OTHERS.values() for name in group})
-CONVOLUTIONAL = ["unet", "dit", "vdm"]  # any height and width, conditioned by an image, a choice of output channels
+CONVOLUTIONAL = [
+    "unet",
+    "plain_unet",
+    "dit",
+    "vdm",
+]  # any height and width, conditioned by an image, a choice of output channels
 
 
 def build(name, live=True, **settings):

@@ -8,10 +8,12 @@ explains it.
 from __future__ import annotations
 
 import io
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core import random
@@ -107,6 +109,45 @@ class SaltAndPepper(Corruption):
     def std(self, x: Tensor) -> Tensor:
         """The root mean square change of a pixel, √(fraction·(1 + x²))."""
         return (self.fraction * (1 + x.square())).sqrt()
+
+
+@dataclass
+class SensorNoise(Corruption):
+    """The noise of a camera's sensor as its files hold it: it grows with the light, differs by channel and is smooth.
+
+    The variance at a pixel is `read`² + `gain`·(grey level), on the scale of 0 to 255, before the noise is smoothed by
+    a Gaussian of `blur` pixels, as demosaicing does; the smoothed noise keeps its variance.
+
+    Args:
+        read: Standard deviation of the noise in the dark, one, or one per channel, of 255.
+        gain: Variance per grey level of the clean image.
+        blur: Standard deviation of the smoothing in pixels; 0 for white noise.
+    """
+
+    read: list[float] = field(default_factory=lambda: [3.0])
+    gain: float = 0.0
+    blur: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.read or min(self.read) < 0 or self.gain < 0 or self.blur < 0:
+            raise ValueError(f"read, gain and blur must be at least 0, got {self.read}, {self.gain} and {self.blur}")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        noise = _normal(x, keys)
+        if self.blur > 0:
+            radius = min(math.ceil(3 * self.blur), *x.shape[2:])
+            weights = torch.arange(-radius, radius + 1).div(self.blur).square().mul(-0.5).exp()
+            weights = (weights / weights.norm()).to(x)
+            padded = F.pad(noise, (radius,) * 4, mode="circular").flatten(0, 1)[:, None]
+            noise = F.conv2d(F.conv2d(padded, weights[None, None, None]), weights[None, None, :, None]).view_as(x)
+        return x + self.std(x) * noise
+
+    def std(self, x: Tensor) -> Tensor:
+        read = torch.tensor(self.read, dtype=x.dtype, device=x.device)
+        if len(read) not in (1, x.shape[1]):
+            raise ValueError(f"read must have 1 value or one for each of {x.shape[1]} channels, got {len(read)}")
+        light = (x.clamp(-1, 1) + 1) * 127.5
+        return (read.view(1, -1, 1, 1).square() + self.gain * light).sqrt() * (2 / 255)
 
 
 @dataclass

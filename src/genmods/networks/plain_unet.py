@@ -1,0 +1,121 @@
+"""A U-Net without normalisation or attention, for restoring images of any size.
+
+Every layer is local and the same everywhere, so that an image may be cut into overlapping tiles and put together again
+without a seam: `receptive_field` tells how far a pixel sees.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmods.networks.base import Condition, Network
+from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
+
+
+class PlainUNet(Network):
+    """U-Net of residual convolution pairs, [B, in_channels, H, W] to [B, out_channels, H, W], after DRUNet.
+
+    No norms: restoration has to keep brightness and contrast, which a norm divides out (Zhang et al., "Plug-and-play
+    image restoration with deep denoiser prior", 2021). The image is folded into `patch`² channels per `patch`×`patch`
+    pixels first, which makes it cheap per pixel; each level adds its input to its result. The last layer starts at
+    zero.
+
+    Args:
+        in_channels: Channels of the image.
+        width: Channels of the finest level, even and at least 2.
+        multipliers: Channels of each level in units of `width`, the finest first; each but the first halves the side.
+        blocks: Residual blocks of a level on the way in, and as many on the way out; the coarsest has twice as many.
+        patch: Side of the square patches that are folded into channels.
+        num_classes: Labels 0 ... num_classes - 1 are conditions; 0 for none.
+        cond_channels: Channels of `cond["image"]`, such as a map of noise levels, beside the image.
+        cond_size: Numbers in `cond["vector"]`; 0 for none.
+        out_channels: By default `in_channels`.
+
+    Raises:
+        ValueError: For settings out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        width: int = 48,
+        multipliers: tuple[int, ...] = (1, 2, 3),
+        blocks: int = 2,
+        patch: int = 2,
+        num_classes: int = 0,
+        cond_channels: int = 0,
+        cond_size: int = 0,
+        out_channels: int | None = None,
+    ):
+        super().__init__()
+        if width < 2 or width % 2:
+            raise ValueError(f"width must be even and at least 2, got {width}")
+        if not multipliers or min(multipliers) < 1:
+            raise ValueError(f"multipliers must be positive, one for each level, got {tuple(multipliers)}")
+        if blocks < 1 or patch < 1 or cond_channels < 0:
+            raise ValueError(f"blocks and patch must be at least 1, got {blocks} and {patch}")
+        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
+        self.patch = patch
+        self.out_channels = in_channels if out_channels is None else out_channels
+        self.multiple = patch * 2 ** (len(multipliers) - 1)
+        channels = [width * m for m in multipliers]
+        embedding = 2 * width
+        self.embedding = Embedding(embedding, num_classes, cond_size)
+        self.stem = nn.Conv2d((in_channels + cond_channels) * patch**2, width * multipliers[0], 3, padding=1)
+        self.levels = _levels(channels, blocks, embedding)
+        self.last = zeroed(nn.Conv2d(channels[0], self.out_channels * patch**2, 3, padding=1))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
+        height, width = x.shape[2:]
+        h = with_image(x, cond, self.cond_channels)
+        bottom, right = -height % self.multiple, -width % self.multiple
+        if bottom or right:
+            h = F.pad(h, (0, right, 0, bottom), mode="replicate")
+        h = self.stem(F.pixel_unshuffle(h, self.patch).contiguous(memory_format=torch.channels_last))
+        h = self.levels(h, self.embedding(log_snr, cond))
+        with full_precision(x.device):
+            h = self.last(h.to(self.last.weight.dtype))
+        return F.pixel_shuffle(h, self.patch)[:, :, :height, :width].to(x.dtype)
+
+
+def _levels(channels: list[int], blocks: int, embedding: int) -> PlainLevel:
+    inner = _levels(channels[1:], blocks, embedding) if len(channels) > 1 else None
+    return PlainLevel(channels[0], inner, blocks, embedding)
+
+
+class PlainLevel(nn.Module):
+    """The blocks of one resolution around the coarser level `inner`: [B, channels, H, W] to the same."""
+
+    def __init__(self, channels: int, inner: PlainLevel | None, blocks: int, embedding: int):
+        super().__init__()
+        self.channels, self.inner = channels, inner
+        self.down, self.up = (nn.ModuleList(PlainResidual(channels, embedding) for _ in range(blocks)) for _ in "du")
+        if inner:
+            self.shrink = nn.Conv2d(channels, inner.channels, 2, stride=2)
+            self.stretch = nn.ConvTranspose2d(inner.channels, channels, 2, stride=2)
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        for block in self.down:
+            h = block(h, embedding)
+        if self.inner:
+            h = h + self.stretch(self.inner(self.shrink(h), embedding))
+        for block in self.up:
+            h = block(h, embedding)
+        return h
+
+
+class PlainResidual(nn.Module):
+    """x + conv(SiLU(FiLM(conv(x)))), [B, channels, H, W] to the same; starts as the identity."""
+
+    def __init__(self, channels: int, embedding: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = zeroed(nn.Linear(embedding, 2 * channels))
+        self.last = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        return x + self.last(F.silu(torch.addcmul(shift, self.first(x), 1 + scale)))

@@ -1,0 +1,122 @@
+"""Corruptions made of others: one of several, one after the other, or of a strength between two, drawn per image.
+
+What is drawn is a function of the image's key, as all randomness here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmods.core import random
+from genmods.restoration.corruption import Corruption
+
+_DRAW, _INNER = 11, 12  # streams of the keys of what is drawn, and of the corruption that is drawn
+
+
+@dataclass
+class Drawn(Corruption):
+    """Base of corruptions that differ from image to image; a subclass defines `draw`."""
+
+    def draw(self, key: Tensor) -> Corruption:
+        """The corruption of the image with `key` (int64 [])."""
+        raise NotImplementedError
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        return corrupt(self, x, keys)[0]
+
+    def std(self, x: Tensor) -> Tensor:
+        """Raises ValueError: the noise depends on what is drawn, see `corrupt`."""
+        raise ValueError(f"the standard deviation of {type(self).__name__.lower()} differs from image to image")
+
+
+def corrupt(corruption: Corruption, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Corrupts images, and says how strongly.
+
+    Args:
+        corruption: Any corruption, also a drawn one.
+        x: Clean images [B, C, H, W] on [-1, 1].
+        keys: One key per image, int64 [B].
+
+    Returns:
+        The corrupted images, and the standard deviation of their noise at each pixel, both [B, C, H, W].
+    """
+    if not isinstance(corruption, Drawn):
+        return corruption(x, keys), corruption.std(x)
+    inner = random.fold(keys, _INNER)
+    rows = [corrupt(corruption.draw(keys[i]), x[i : i + 1], inner[i : i + 1]) for i in range(len(x))]
+    images, stds = zip(*rows, strict=True)
+    return torch.cat(images), torch.cat(stds)
+
+
+@dataclass
+class OneOf(Drawn):
+    """One of several `corruptions`, each as likely as the others."""
+
+    corruptions: list[Corruption]
+
+    def __post_init__(self) -> None:
+        if not self.corruptions:
+            raise ValueError("corruptions must be at least 1, got none")
+
+    def draw(self, key: Tensor) -> Corruption:
+        u = random.uniform(random.fold(key, _DRAW)[None], 1).item()
+        return self.corruptions[int(u * len(self.corruptions))]
+
+
+@dataclass
+class Between(Drawn):
+    """The corruption of `low` and `high` with each setting drawn uniformly between theirs, independently per image.
+
+    `low` and `high` are corruptions of one kind; whole numbers stay whole, and each entry of a list is drawn.
+    """
+
+    low: Corruption
+    high: Corruption
+
+    def __post_init__(self) -> None:
+        if type(self.low) is not type(self.high):
+            kinds = type(self.low).__name__, type(self.high).__name__
+            raise ValueError(f"low and high must be corruptions of one kind, got {kinds[0]} and {kinds[1]}")
+
+    def draw(self, key: Tensor) -> Corruption:
+        numbers = iter(random.uniform(random.fold(key, _DRAW)[None], 64)[0].tolist())
+        drawn = {}
+        for field in fields(self.low):
+            low, high = getattr(self.low, field.name), getattr(self.high, field.name)
+            drawn[field.name] = _between(low, high, "int" in str(field.type), numbers)
+        return replace(self.low, **drawn)
+
+
+def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
+    if isinstance(low, list | tuple):
+        return [_between(a, b, whole, numbers) for a, b in zip(low, high, strict=True)]
+    if isinstance(low, bool) or not isinstance(low, int | float):
+        return low
+    if whole:
+        return min(low + int(next(numbers) * (high - low + 1)), high)
+    return low + next(numbers) * (high - low)
+
+
+@dataclass
+class InTurn(Corruption):
+    """Several `corruptions`, the first one first, such as noise and the compression of the noisy image."""
+
+    corruptions: list[Corruption]
+
+    def __post_init__(self) -> None:
+        if not self.corruptions:
+            raise ValueError("corruptions must be at least 1, got none")
+
+    def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
+        for place, corruption in enumerate(self.corruptions):
+            x = corruption(x, random.fold(keys, place))
+        return x
+
+    def std(self, x: Tensor) -> Tensor:
+        """The root of the sum of variances, as if each were at work on the clean image."""
+        return torch.stack([corruption.std(x).square() for corruption in self.corruptions]).sum(0).sqrt()
