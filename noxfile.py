@@ -46,16 +46,25 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
-    """The wheel, installed in a clean environment: it carries its recipes and runs one."""
-    session.install("build")
+    """Source distribution and wheel; the wheel, in a clean environment and an empty folder, trains and uses models."""
+    session.install("build", "twine")
     out = session.create_tmp()
-    session.run("python", "-m", "build", "--wheel", "--outdir", out)
+    session.run("python", "-m", "build", "--outdir", out)
+    files = glob.glob(f"{out}/*.whl") + glob.glob(f"{out}/*.tar.gz")
+    session.run("twine", "check", *files)
     session.install(*glob.glob(f"{out}/*.whl"))
     session.chdir(out)
-    session.run("python", "-m", "genmods", "recipes")
-    session.run(
-        "python", "-m", "genmods", "fit", "--config", "cnn", "--trainer.max_steps=5", "--logger=null", "--quiet"
-    )
+    short = ["--trainer.max_steps=5", "--logger=csv", "--quiet"]
+    for command in (
+        ["recipes"],
+        ["fit", "--config", "ddpm", *short],
+        ["generate", "--ckpt_path", "last", "--n", "4", "--out", "samples"],
+        ["fit", "--config", "cnn", *short],
+        ["classify", "--ckpt_path", "last", "--input", "samples", "--out", "classes.csv"],
+        ["export", "--ckpt_path", "last", "--out", "cnn.safetensors"],
+        ["report", "runs/cnn", "--out", "report.html"],
+    ):
+        session.run("python", "-m", "genmods", *command)
 
 
 @nox.session
