@@ -103,10 +103,9 @@ def test_pretrained_weights_come_with_their_scale(monkeypatch, channels, classes
     torch.manual_seed(0)
     theirs = models.get_model("resnet18").eval()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: theirs.state_dict())
-    facts = {"in_channels": channels, "num_classes": classes, "mean": -0.4, "std": 0.7}
-    network = TorchvisionNetwork("resnet18", pretrained=True, **facts).eval()
+    network = TorchvisionNetwork("resnet18", pretrained=True, in_channels=channels, num_classes=classes).eval()
     pixels = torch.rand(2, channels, 32, 32)
-    images = (pixels * 2 - 1 + 0.4) / 0.7
+    images = network.normalised(pixels * 2 - 1)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     if channels == 1:
         mean, std = mean.mean(), std.mean()

@@ -20,7 +20,7 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
     """
     if isinstance(part, From):
         raise RecipeError(part.where, part.path, "no earlier run can be used here")
-    cls, facts = _resolved(part), facts or {}
+    cls, facts = _resolved(part), part.facts or facts or {}
     if part.kind == "task":
         facts = cls.facts_of_parts(facts, part.given)
     known = part.settings()

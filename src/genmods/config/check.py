@@ -62,7 +62,8 @@ class From:
 class Part:
     """A checked part: the class to build, and the value of each setting that is given or has a part as its default.
 
-    `load`, where there is one, gives the object that was built the weights of an earlier run.
+    `load`, where there is one, gives the object that was built the weights of an earlier run; `facts` are those of the
+    data of that run, where the part is used as it was there.
     """
 
     entry: Entry
@@ -70,6 +71,7 @@ class Part:
     path: str
     given: dict[str, Any]
     load: Callable[[Any], None] | None = None
+    facts: dict[str, Any] | None = None
 
     @property
     def kind(self) -> str:

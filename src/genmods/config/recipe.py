@@ -178,6 +178,7 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
     if not isinstance(value, Part):
         return value
     result = {"name": value.entry.name} if value.kind in KINDS else {}
+    facts = value.facts or facts
     left = value.open()
     for name, setting in value.settings().items():
         if name in value.given:

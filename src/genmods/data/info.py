@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
+
+from genmods.core.sizes import Size, per_channel, size_of
 
 
 @dataclass(frozen=True)
@@ -11,23 +14,25 @@ class DataInfo:
     """The facts of a data set that fill settings which a recipe leaves "from data".
 
     Args:
-        shape: The shape of a sample without the batch; of images [C, H, W], with H = W.
+        shape: The shape of a sample without the batch; of images [C, H, W].
         num_classes: Number of classes, 0 without labels.
-        mean: Mean of the training pixels on [-1, 1].
-        std: Standard deviation of the training pixels on [-1, 1].
+        mean: Mean of the training pixels of each channel on [-1, 1]; one number stands for all channels.
+        std: Standard deviation of the training pixels of each channel on [-1, 1], likewise.
         levels: Number of grey levels per channel.
         class_names: Names of the classes in the order of their labels.
     """
 
     shape: tuple[int, ...]
     num_classes: int
-    mean: float
-    std: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     levels: int
     class_names: list[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, per_channel(getattr(self, name), self.in_channels))
 
     @property
     def in_channels(self) -> int:
@@ -35,20 +40,23 @@ class DataInfo:
         return self.shape[0]
 
     @property
-    def image_size(self) -> int:
-        """Side of an image in pixels; of other samples the length of the last dimension."""
-        return self.shape[-1]
+    def image_size(self) -> Size:
+        """Size of an image in pixels; of other samples the length of the last dimension."""
+        return size_of(*self.shape[1:]) if len(self.shape) == 3 else self.shape[-1]
 
     @property
     def sigma_data(self) -> float:
         """Root mean square of the training pixels on [-1, 1] (Karras et al. 2022)."""
-        return (self.mean**2 + self.std**2) ** 0.5
+        return fmean(m**2 + s**2 for m, s in zip(self.mean, self.std, strict=True)) ** 0.5
 
     def plain(self) -> dict[str, Any]:
         """Plain data, from which `DataInfo(**plain)` is the same again."""
         return asdict(self)
 
     def settings(self) -> dict[str, Any]:
-        """The value of each setting that the data can fill, by the setting's name."""
+        """The value of each setting that the data can fill, by the setting's name.
+
+        `std` is a divisor there: 1 for a channel that has the same value everywhere.
+        """
         derived = {name: getattr(self, name) for name in ("in_channels", "image_size", "sigma_data")}
-        return {**asdict(self), **derived}
+        return {**asdict(self), **derived, "std": tuple(s or 1.0 for s in self.std)}

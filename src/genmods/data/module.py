@@ -95,6 +95,8 @@ class ImageData(DataModule):
         """What the training images say about a model."""
         images = self.splits["train"]
         mean, std = statistics(images.pixels, self.source.levels)
+        if not any(std):
+            raise UserError(f"{type(self.source).__name__}: all training images are one and the same colour")
         return DataInfo(
             shape=tuple(images.pixels.shape[1:]),
             num_classes=len(self.class_names),
@@ -170,12 +172,15 @@ def as_float(batch: Batch, levels: int) -> Batch:
     return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
 
 
-def statistics(pixels: Tensor, levels: int = 256) -> tuple[float, float]:
-    """Mean and standard deviation on [-1, 1] of `pixels` uint8 [N, C, H, W], exact up to rounding in float64."""
-    counts = torch.zeros(256, dtype=torch.int64)
+def statistics(pixels: Tensor, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation on [-1, 1] per channel of `pixels` uint8 [N, C, H, W], exact up to rounding in
+    float64."""
+    counts = torch.zeros(pixels.shape[1], max(levels, 256), dtype=torch.int64)
     for chunk in pixels.split(4096):
-        counts += torch.bincount(chunk.flatten(), minlength=256)
-    values = torch.arange(256, dtype=torch.float64) * 2 / (levels - 1) - 1
-    weights = counts.double() / counts.sum()
-    mean = (weights * values).sum()
-    return float(mean), float((weights * (values - mean).square()).sum().sqrt())
+        for channel, count in enumerate(counts):
+            count += torch.bincount(chunk[:, channel].flatten(), minlength=len(count))
+    values = torch.arange(counts.shape[1], dtype=torch.float64) * 2 / (levels - 1) - 1
+    weights = counts.double() / counts.sum(1, keepdim=True)
+    mean = (weights * values).sum(1, keepdim=True)
+    std = (weights * (values - mean).square()).sum(1).sqrt()
+    return tuple(mean.flatten().tolist()), tuple(std.tolist())

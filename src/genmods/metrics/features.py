@@ -23,9 +23,9 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
 def weights_hash(module: nn.Module) -> str:
-    """The first 10 hexadecimal digits of the SHA-256 over a module's state, names and shapes included."""
+    """The first 10 hexadecimal digits of the SHA-256 over a module's tensors, names and shapes included."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted({**module.state_dict(), **dict(module.named_buffers())}.items()):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:10]
@@ -78,7 +78,10 @@ def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu
         probabilities = classifier.probabilities
         return Features(name, lambda x: embed(x.to(device)), lambda x: probabilities(x.to(device)))
     if isinstance(classifier, Network):
-        return Features(name, lambda x: embed(x.to(device)), lambda x: classifier(x.to(device)).softmax(dim=1))
+        seen = classifier.normalised
+        return Features(
+            name, lambda x: embed(seen(x.to(device))), lambda x: classifier(seen(x.to(device))).softmax(dim=1)
+        )
     return Features(name, lambda x: embed(x.to(device)))
 
 

@@ -31,6 +31,17 @@ class Network(nn.Module):
         """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""
         raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")
 
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation per channel, on [-1, 1], with which the images that go in are normalised; None for
+    those of the data. Pretrained weights have their own, whatever data they meet."""
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """`images` [B, C, H, W] in [-1, 1] after the network's own `statistics`; as they are where it has none."""
+        if self.statistics is None:
+            return images
+        mean, std = (images.new_tensor(numbers).view(1, -1, 1, 1) for numbers in self.statistics)
+        return (images - mean) / std
+
     prepared: bool = False
     """Whether what `prepare` fits came with the weights of an earlier run."""
 

@@ -2,7 +2,8 @@
 
 `resolve` replaces each of them by a part with the settings that the earlier recipe gave it. That part is built for
 the new data, then takes every weight that still has the same shape; a head for another number of classes keeps
-its new weights, and a line on stderr says so.
+its new weights, and a line on stderr says so. A whole model inside another part (the model of a restoration, the
+classifier of a metric) is used as it is: it keeps the scale and the classes of its own data.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class EarlierRun:
         if not alike:
             raise UserError(f"{self.name}: that run has no {slot.kind}")
         found: Part = _namesake(alike, slot)
-        return replace(found, where=slot.where, path=slot.path, load=self._weights(slot))
+        whole = slot.kind == "task" and slot.path != "task"
+        facts = self.checkpoint.data_info.settings() if whole else None
+        return replace(found, where=slot.where, path=slot.path, load=self._weights(slot), facts=facts)
 
     def _weights(self, slot: From) -> EarlierWeights | None:
         base = imported(KINDS[slot.kind])

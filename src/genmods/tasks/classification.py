@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities import dim_zero_cat
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
+from genmods.core.sizes import PerChannel, Size
 from genmods.metrics.calibration import expected_calibration_error, fit_temperature
 from genmods.metrics.classification import Classification
 from genmods.networks.base import Network
@@ -72,9 +73,9 @@ class ClassificationTask(ImageTask):
         augment_test: Literal["none", "flip", "flip_shift"] = "none",
         num_classes: int = 10,
         in_channels: int = 1,
-        image_size: int = 28,
-        mean: float = 0.0,
-        std: float = 1.0,
+        image_size: Size = 28,
+        mean: PerChannel = 0.0,
+        std: PerChannel = 1.0,
         class_names: list[str] | None = None,
     ) -> None:
         if num_classes < 2:

@@ -1,5 +1,5 @@
-"""The base of tasks around one network that makes numbers of an image: it sees images normalised with the data's
-statistics.
+"""The base of tasks around one network that makes numbers of an image: it sees images normalised with the statistics
+that its weights expect, or the data's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
+from genmods.core.sizes import PerChannel, Size, per_channel, sides
 from genmods.models import Inspection
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
@@ -18,22 +19,33 @@ from genmods.tasks.base import Task
 
 
 class ImageTask(Task):
-    """Trains `network` on images [B, C, H, W] in [-1, 1] that are normalised with `mean` and `std`.
+    """Trains `network` on images [B, C, H, W] in [-1, 1], normalised per channel with the network's own `statistics`,
+    else with `mean` and `std`.
 
     Raises ValueError where the network does not give `outputs` numbers for such an image
     (None: any number of them).
     """
 
     labelled = True
+    mean: Tensor
+    std: Tensor
 
     def __init__(
-        self, network: Network, outputs: int | None, in_channels: int, image_size: int, mean: float, std: float
+        self,
+        network: Network,
+        outputs: int | None,
+        in_channels: int,
+        image_size: Size,
+        mean: PerChannel,
+        std: PerChannel,
     ) -> None:
         super().__init__()
         self.layout = memory_format(network)
         self.network = network.to(memory_format=self.layout)
-        self.mean, self.std = mean, std
-        self.image_shape = (in_channels, image_size, image_size)
+        self.image_shape = (in_channels, *sides(image_size))
+        for name, value in zip(("mean", "std"), network.statistics or (mean, std), strict=True):
+            numbers = torch.tensor(per_channel(value, in_channels)).view(1, -1, 1, 1)
+            self.register_buffer(name, numbers, persistent=False)
         shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
         if len(shape) != 2 or shape[0] != 2 or outputs not in (None, shape[1]):
             wanted = "a row of numbers" if outputs is None else f"{outputs} logits"

@@ -8,6 +8,7 @@ from torchmetrics.classification import MultilabelAveragePrecision
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
+from genmods.core.sizes import PerChannel, Size
 from genmods.networks.base import Network
 from genmods.tasks.image import ImageTask
 from genmods.tracking.monitor import Monitor
@@ -26,9 +27,9 @@ class MultilabelTask(ImageTask):
         network: Network,
         num_classes: int = 10,
         in_channels: int = 1,
-        image_size: int = 28,
-        mean: float = 0.0,
-        std: float = 1.0,
+        image_size: Size = 28,
+        mean: PerChannel = 0.0,
+        std: PerChannel = 1.0,
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__(network, num_classes, in_channels, image_size, mean, std)

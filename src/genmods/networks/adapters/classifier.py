@@ -1,4 +1,4 @@
-"""What classifiers of other libraries share behind our interface: input scale and size, frozen layers."""
+"""What classifiers of other libraries share behind our interface: input statistics and size, frozen layers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from genmods.networks.base import Network
 
-Scale = tuple[Sequence[float], Sequence[float]]
-AS_GIVEN: Scale = ((1.0,), (0.0,))
-
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 _reads = ContextVar("reads", default=True)
 
@@ -34,15 +32,14 @@ def loads_weights(pretrained: bool) -> bool:
     return pretrained and _reads.get() and torch.get_default_device().type != "meta"
 
 
-def input_scale(mean: Sequence[float], std: Sequence[float], channels: int, data_mean: float, data_std: float) -> Scale:
-    """Gain and offset from images z = (x - data_mean) / data_std, x in [-1, 1], to (p - mean) / std, p in [0, 1].
+def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int) -> Statistics:
+    """Mean and standard deviation on [-1, 1] that normalise images as `mean` and `std` do on [0, 1].
 
-    `mean` and `std` have one number a channel; other `channels` than these get their averages.
+    These have one number per channel; where the data have another number of `channels`, each gets their averages.
     """
     if len(mean) != channels:
         mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
-    gain = [data_std / 2 / s for s in std]
-    return gain, [((data_mean + 1) / 2 - m) / s for m, s in zip(mean, std, strict=True)]
+    return tuple(2 * m - 1 for m in mean), tuple(2 * s for s in std)
 
 
 def output_layer(model: nn.Module) -> nn.Module:
@@ -53,26 +50,21 @@ def output_layer(model: nn.Module) -> nn.Module:
 class ForeignClassifier(Network):
     """A classifier `model` of another library, called with images [B, C, H, W].
 
-    `resize` interpolates images to that many pixels a side first, and `scale`, a gain and an offset for each channel,
-    is what pretrained weights expect. `freeze` names layers (prefixes of their dotted names, or `backbone`: all but
+    `resize` interpolates images to that many pixels a side first; `statistics` are those that pretrained weights
+    expect images to be normalised with. `freeze` names layers (prefixes of their dotted names, or `backbone`: all but
     the output layer) that do not train and whose norms stay in eval mode.
     """
-
-    gain: Tensor
-    offset: Tensor
 
     def __init__(
         self,
         model: nn.Module,
         resize: int | None,
-        scale: Scale,
+        statistics: Statistics | None,
         freeze: list[str] | None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.resize = resize
-        self.register_buffer("gain", torch.tensor(scale[0]).view(1, -1, 1, 1))
-        self.register_buffer("offset", torch.tensor(scale[1]).view(1, -1, 1, 1))
+        self.resize, self.statistics = resize, statistics
         self.frozen = tuple(self._freeze(freeze or []))
         self.train()
 
@@ -101,10 +93,8 @@ class ForeignClassifier(Network):
         return self
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """Images at the size and scale that the model expects."""
-        if self.resize is not None:
-            x = F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
-        return x * self.gain + self.offset
+        """Images at the size that the model expects."""
+        return x if self.resize is None else F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(self.prepare_input(x))

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from genmods.core.errors import UserError, nearest
-from genmods.networks.adapters.classifier import AS_GIVEN, ForeignClassifier, input_scale, loads_weights
+from genmods.networks.adapters.classifier import ForeignClassifier, input_statistics, loads_weights
 from genmods.networks.parts import require_classes
 
 
@@ -17,8 +17,7 @@ class TimmNetwork(ForeignClassifier):
     `architecture`: resnet18, convnext_atto, efficientnet_b0, vit_tiny_patch16_224, ...; `pretrained`: start from
     timm's default weights (downloaded once), a new head where the classes differ; `freeze`: layers that do not train,
     by name (`backbone`: all but the output layer); `dropout`: before the head; `resize`: interpolate the images to
-    this size first (224 for most vision transformers); `mean` and `std`: with which the images were normalised, for
-    pretrained weights.
+    this size first (224 for most vision transformers). Pretrained weights take images normalised with `statistics`.
     """
 
     def __init__(
@@ -30,8 +29,6 @@ class TimmNetwork(ForeignClassifier):
         resize: int | None = None,
         in_channels: int = 3,
         num_classes: int = 10,
-        mean: float = 0.0,
-        std: float = 1.0,
     ) -> None:
         try:
             import timm
@@ -51,8 +48,8 @@ class TimmNetwork(ForeignClassifier):
             line = str(error).splitlines()[0]
             raise UserError(f"the pretrained weights of timm's {architecture} cannot be loaded: {line}") from error
         cfg = model.pretrained_cfg
-        scale = input_scale(cfg["mean"], cfg["std"], in_channels, mean, std) if pretrained else AS_GIVEN
-        super().__init__(model, resize, scale, freeze)
+        statistics = input_statistics(cfg["mean"], cfg["std"], in_channels) if pretrained else None
+        super().__init__(model, resize, statistics, freeze)
 
     def features(self, x: Tensor) -> Tensor:
         model: Any = self.model

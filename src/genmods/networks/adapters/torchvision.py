@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from genmods.core.errors import UserError, nearest
 from genmods.networks.adapters.classifier import (
-    AS_GIVEN,
     ForeignClassifier,
-    input_scale,
+    input_statistics,
     loads_weights,
     output_layer,
 )
@@ -31,7 +30,7 @@ class TorchvisionNetwork(ForeignClassifier):
     `architecture`: resnet18, mobilenet_v3_small, efficientnet_b0, convnext_tiny, vit_b_16, ...; `pretrained`: start
     from torchvision's ImageNet weights (downloaded once), a new head where the classes differ; `freeze`: layers that
     do not train, by name (`backbone`: all but the output layer); `resize`: interpolate the images to this size first
-    (224 for vision transformers).
+    (224 for vision transformers). Pretrained weights take images normalised with `statistics`.
     """
 
     def __init__(
@@ -42,8 +41,6 @@ class TorchvisionNetwork(ForeignClassifier):
         resize: int | None = None,
         in_channels: int = 3,
         num_classes: int = 10,
-        mean: float = 0.0,
-        std: float = 1.0,
     ) -> None:
         from torchvision import models
 
@@ -56,8 +53,8 @@ class TorchvisionNetwork(ForeignClassifier):
         _set_channels(model, in_channels)
         if loads_weights(pretrained):
             _load_weights(model, architecture, in_channels)
-        scale = input_scale(*_IMAGENET, in_channels, mean, std) if pretrained else AS_GIVEN
-        super().__init__(model, resize, scale, freeze)
+        statistics = input_statistics(*_IMAGENET, in_channels) if pretrained else None
+        super().__init__(model, resize, statistics, freeze)
 
     def features(self, x: Tensor) -> Tensor:
         captured: list[Tensor] = []
