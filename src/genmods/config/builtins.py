@@ -118,6 +118,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "cifar10": "genmods.data.sources.cifar:CIFAR10",
         "cifar100": "genmods.data.sources.cifar:CIFAR100",
         "digits": "genmods.data.sources.digits:Digits",
+        "emoji": "genmods.data.sources.emoji:Emoji",
         "fashion_mnist": "genmods.data.sources.mnist:FashionMNIST",
         "image_folder": "genmods.data.sources.image_folder:ImageFolder",
         "mnist": "genmods.data.sources.mnist:MNIST",
