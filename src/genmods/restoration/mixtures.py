@@ -6,7 +6,7 @@ What is drawn is a function of the image's key, as all randomness here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -79,17 +79,21 @@ class Between(Drawn):
     high: Corruption
 
     def __post_init__(self) -> None:
+        for end in (self.low, self.high):
+            if not is_dataclass(end):
+                raise ValueError(f"low and high must be dataclasses, got {type(end).__name__}")
         if type(self.low) is not type(self.high):
             kinds = type(self.low).__name__, type(self.high).__name__
             raise ValueError(f"low and high must be corruptions of one kind, got {kinds[0]} and {kinds[1]}")
 
     def draw(self, key: Tensor) -> Corruption:
         numbers = iter(random.uniform(random.fold(key, _DRAW)[None], 64)[0].tolist())
+        low: Any = self.low
         drawn = {}
-        for field in fields(self.low):
-            low, high = getattr(self.low, field.name), getattr(self.high, field.name)
-            drawn[field.name] = _between(low, high, "int" in str(field.type), numbers)
-        return replace(self.low, **drawn)
+        for field in fields(low):
+            ends = getattr(low, field.name), getattr(self.high, field.name)
+            drawn[field.name] = _between(*ends, "int" in str(field.type), numbers)
+        return replace(low, **drawn)
 
 
 def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:

@@ -52,7 +52,7 @@ class Symbol(NamedTuple):
 class Emoji(Source):
     """Colour emoji, 136 x 136 RGB before resizing, with the groups of Unicode (food and drink ...) as classes.
 
-    The pictures are the bitmaps in Google's Noto Color Emoji (OFL; Debian: fonts-noto-color-emoji), read with fontTools.
+    The pictures are the bitmaps in Google's Noto Color Emoji (OFL; Debian: fonts-noto-color-emoji), by fontTools.
     Names and groups come from Unicode's emoji-test.txt (Debian: unicode-data). Both files are searched for in `root`,
     GENMODS_DATA and Debian's folders. 10 % of the emoji are the test split and 10 % the validation split; variants of
     one emoji (skin tone, gender, hair) are in one split.
