@@ -1,5 +1,6 @@
 """The pictures that `validate` and `test` of a classifier leave in its run folder."""
 
+import csv
 import json
 
 import pytest
@@ -42,7 +43,18 @@ def test_both_evaluations_draw_and_say_where(run, capsys, command, split):
         assert str(path) in printed.err and min(Image.open(path).size) > 200
     figures = json.loads((run / f"{command}.json").read_text())
     assert {f"{split}/ece", f"{split}/ece_calibrated", f"{split}/acc"} <= set(figures)
-    assert f"{split}/ece_calibrated" in printed.out and "accuracy" in printed.out
+    assert f"{split}/ece_calibrated" in printed.out and "precision" in printed.out
+
+
+def test_every_mistake_is_in_a_table_the_most_certain_first(run):
+    assert dispatch(["test", "--config", "small.yaml", "--ckpt_path", str(run), "--quiet"]) == 0
+    figures = json.loads((run / "test.json").read_text())
+    with (run / "test_mistakes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == round((1 - figures["test/acc"]) * 100) > 0
+    assert all(row["true"] != row["class"] and 0 <= int(row["image"]) < 100 for row in rows)
+    certainties = [float(row["probability"]) for row in rows]
+    assert certainties == sorted(certainties, reverse=True)
 
 
 def test_figures_of_the_test_stand_in_the_row_of_the_checkpoint_and_in_the_report(run):

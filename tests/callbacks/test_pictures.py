@@ -172,7 +172,8 @@ def test_the_worst_images_are_those_of_the_answers_that_count(tmp_path, monkeypa
     scores, labels, index = last.result.scores, last.result.labels, last.result.index
     losses = torch.nn.functional.nll_loss(scores, labels, reduction="none")
     order = losses.argsort(descending=True)[:100].tolist()
-    for (image, true, said, loss), i in zip(tables["val/worst"], order, strict=True):
+    for (image, file, true, said, loss), i in zip(tables["val/worst"], order, strict=True):
+        assert file == str(int(index[i]))
         assert (true, said) == (str(int(labels[i])), str(int(scores[i].argmax())))
         assert loss == pytest.approx(float(losses[i]))
         shown = to_float(data.splits["val"].pixels[index[i]], data.source.levels)

@@ -13,9 +13,9 @@ def test_table_by_class(capsys):
     summary.figures({"test/acc": 5 / 6}, result)
     figure, _, header, *rows = capsys.readouterr().out.splitlines()
     assert figure.split() == ["test/acc", "0.833333"]
-    assert header.split() == ["class", "images", "correct", "accuracy"]
+    assert header.split() == ["class", "images", "correct", "recall", "precision", "F1"]
     assert [row.split() for row in rows] == [
-        ["coat", "4", "3", "0.7500"],
-        ["shoe", "2", "2", "1.0000"],
-        ["bag", "0", "0", "-"],
+        ["coat", "4", "3", "0.7500", "1.0000", "0.8571"],
+        ["shoe", "2", "2", "1.0000", "0.6667", "0.8000"],
+        ["bag", "0", "0", "-", "-", "-"],
     ]

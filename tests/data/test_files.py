@@ -7,7 +7,8 @@ import torch
 from PIL import Image, ImageCms
 
 from genmods.core.errors import UserError
-from genmods.data.files import Picture, find_images, read_image, write_image
+from genmods.data.files import Picture, read_image, write_image
+from genmods.data.walk import find_images
 
 
 def picture(channels: int, bits: int, alpha: bool) -> Picture:

@@ -174,3 +174,10 @@ def test_an_assertion_of_the_network_is_one_line():
 
     with pytest.raises(ValueError, match="Strict does not fit this task: Wrong image height!"):
         ClassificationTask(Strict(), num_classes=3, image_size=4)
+
+
+def test_an_evaluation_of_one_image_has_the_shapes_of_many():
+    collected = CollectedScores()
+    collected.update(torch.tensor([[-0.1, -2.4]]), torch.tensor([1]), torch.tensor([7]))
+    scores, labels, index = collected.all()
+    assert scores.shape == (1, 2) and labels.tolist() == [1] and index.tolist() == [7]

@@ -1,17 +1,21 @@
 """What `validate` and `test` find out about a classifier, as pictures.
 
 The confusion matrix, the most certain mistakes, and the reliability before and after the temperature: `val_confusion`,
-`test_worst` ... in the run folder's `samples`, in the loggers and in the report.
+`test_worst` ... in the run folder's `samples`, in the loggers and in the report. `test_mistakes.csv` has all mistakes.
 """
 
 from __future__ import annotations
 
+import csv
 import sys
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
+from genmods.core.atomic import replacing
 from genmods.core.batch import INPUT
 from genmods.data.base import DataModule
 from genmods.metrics.calibration import reliability
@@ -21,7 +25,7 @@ from genmods.tracking.base import logbook
 
 @dataclass
 class Shown:
-    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, made when it is asked for."""
+    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, made when it is asked for; `names` of all."""
 
     data: DataModule
     split: str
@@ -35,6 +39,12 @@ class Shown:
     def __getitem__(self, i: int) -> Tensor:
         batch = self.data.splits[self.split].batch(self.index[i : i + 1])
         return self.data.show(self.data.prepare(batch)[INPUT])[0]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The file, or the number, of each image."""
+        names = self.data.names(self.split)
+        return [names[i] for i in self.index.tolist()]
 
 
 class ClassReport(Callback):
@@ -57,10 +67,23 @@ class ClassReport(Callback):
             tables[f"after, T = {result.temperature:.2f}"] = reliability(probabilities, labels)
         pictures = {
             "confusion": confusion_matrix(result.counts, names),
-            "worst": worst_mistakes(shown, labels, probabilities, names),
+            "worst": worst_mistakes(shown, labels, probabilities, names, shown.names),
             "reliability": reliability_diagram(tables),
         }
         book = logbook(trainer)
         for name, picture in pictures.items():
             path = book.picture(f"{split}_{name}", Image.fromarray(as_image(picture, 160).permute(1, 2, 0).numpy()))
             print(f"{name:<11} {path}", file=sys.stderr)
+        table = book.folder / f"{split}_mistakes.csv"
+        _write_mistakes(table, result, shown.names)
+        print(f"{'mistakes':<11} {table}", file=sys.stderr)
+
+
+def _write_mistakes(path: Path, result: Classification, images: list[str]) -> None:
+    """Every wrong answer, the most certain first: the image, its class, the answer and its probability."""
+    names, (certainty, answer) = result.class_names, result.probabilities.max(1)
+    with replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "true", "class", "probability"])
+        for i in result.mistakes():
+            writer.writerow([images[i], names[result.labels[i]], names[answer[i]], f"{certainty[i]:.6f}"])

@@ -45,7 +45,13 @@ class Mistakes(Callback):
         images = Shown.of(trainer, "val", index)
         book.picture("worst", to_picture(torch.stack([images[i] for i in worst]), columns=8))
         rows = [
-            [to_picture(images[i][None], 1), names[labels[i]], names[scores[i].argmax()], float(losses[i])]
+            [
+                to_picture(images[i][None], 1),
+                images.names[i],
+                names[labels[i]],
+                names[scores[i].argmax()],
+                float(losses[i]),
+            ]
             for i in worst
         ]
-        book.rows("val/worst", ["image", "true", "said", "loss"], rows)
+        book.rows("val/worst", ["image", "file", "true", "said", "loss"], rows)

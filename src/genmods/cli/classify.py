@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from genmods.cli.summary import predictions
-    from genmods.data.files import find_images
+    from genmods.data.walk import find_images
     from genmods.models import Classifies
     from genmods.runs import folders
 

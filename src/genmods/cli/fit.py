@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> None:
         if not options.quiet:
             summary.after_fit(folder)
         return
-    task, found, result = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
+    evaluated = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":
-        summary.predicted(task, found, sys.stdout)
+        summary.predicted(evaluated.task, evaluated.found, evaluated.data.names("test"), sys.stdout)
     else:
-        summary.figures(found, result)
+        summary.figures(evaluated.found, evaluated.result)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.data.files import Picture, find_images, read_image, write_image
+from genmods.data.files import Picture, read_image, write_image
+from genmods.data.walk import find_images
 
 LOSSLESS = (".png", ".tif", ".tiff")
 

@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     import torch
 
-    from genmods.data.files import find_images
+    from genmods.data.walk import find_images
     from genmods.models import Classifies, Inspectable
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.folders import find_checkpoint

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
@@ -62,20 +63,19 @@ def figures(values: dict[str, float], result: object | None = None) -> None:
     for name, value in values.items():
         print(f"{name:<24}{value:.6g}")
     if isinstance(result, Classification):
-        counts = result.counts
-        print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'accuracy':>10}")
-        for k, name in enumerate(result.class_names):
-            total, correct = int(counts[k].sum()), int(counts[k, k])
-            share = f"{correct / total:.4f}" if total else "-"
-            print(f"{name:<20}{total:>8}{correct:>9}{share:>10}")
+        counts, shares = result.counts, torch.stack([result.recall, result.precision, result.f1], dim=1)
+        print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
+        for k, (name, row) in enumerate(zip(result.class_names, shares.tolist(), strict=True)):
+            recall, precision, f1 = (f"{share:.4f}" if share == share else "-" for share in row)
+            print(f"{name:<20}{int(counts[k].sum()):>8}{int(counts[k, k]):>9}{recall:>10}{precision:>11}{f1:>8}")
 
 
-def predicted(task: Task, batches: list[dict[str, Tensor]], file: IO[str]) -> None:
-    """What `predict` gave: for a classifier what `classify` writes, else an image's number and its targets."""
+def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
+    """What `predict` gave for the images called `names`: for a classifier what `classify` writes, else its targets."""
     rows: list[tuple[str, list[float]]] = []
     for batch in batches:
         (values,) = (value for name, value in batch.items() if name != "index")
-        rows += zip(map(str, batch["index"].tolist()), values.tolist(), strict=True)
+        rows += zip((names[i] for i in batch["index"].tolist()), values.tolist(), strict=True)
     if isinstance(task, Classifies):
         predictions(rows, file, task.class_names)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,6 +67,10 @@ class DataModule(LightningDataModule):
     def show(self, samples: Tensor) -> Tensor:
         """Samples [N, ...] as images [N, C, H, W] in [-1, 1], for pictures and files."""
         return samples
+
+    def names(self, split: str) -> Sequence[str]:
+        """What each sample of a split is called in tables and pictures: its file, or its number."""
+        return [str(i) for i in range(len(self.splits[split]))]
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
         """All samples of a split and their classes (int64 [N]) where they have any; None without such a split."""

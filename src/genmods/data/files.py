@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,6 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.data import png16
 
-SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
-)
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of TIFF 6.0, the last of EXIF 2.32 too
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -141,58 +138,6 @@ def write_image(path: str | Path, picture: Picture) -> None:
         whole.save(path, icc_profile=picture.icc, **settings.get(suffix, {}))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be written: {error}") from None
-
-
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """The image files among `paths` and, sorted, in the folders among them at any depth; hidden ones are left out.
-
-    Raises UserError for a path that does not exist and for a folder without images.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = [p for p in walk(path) if not p.is_dir()]
-            if not inside:
-                raise UserError(f"{path}: there are no images in this folder")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: there is no such file or folder")
-    return found
-
-
-def walk(folder: Path) -> list[Path]:
-    """Everything below `folder` that is named like an image, sorted, hidden names left out.
-
-    Symbolic links are followed, each folder is entered once, and a folder that is named like an image is not entered.
-    """
-    found: list[Path] = []
-    entered: set[str] = set()
-    todo = [folder]
-    while todo:
-        here = todo.pop()
-        real = os.path.realpath(here)
-        if real in entered:
-            continue
-        entered.add(real)
-        with _naming(here):
-            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if Path(entry.name).suffix.lower() in SUFFIXES:
-                found.append(Path(entry.path))
-            elif _is_folder(entry):
-                todo.append(Path(entry.path))
-    return sorted(found)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of symbolic links
-        return False
 
 
 def _reason(error: Exception, path: str | Path) -> str:

@@ -17,30 +17,43 @@ from genmods.data.allocation import allocate
 
 @dataclass
 class Images:
-    """Images of one split: `pixels` uint8 [N, C, H, W]; `labels` int64 [N], float [N, K] (soft or several), or None."""
+    """Images of one split.
+
+    Attributes:
+        pixels: uint8 [N, C, H, W].
+        labels: Classes int64 [N], numbers or several labels float [N, K], or None.
+        names: The file of each image, relative to the folder of all; None where they come from no files.
+    """
 
     pixels: Tensor
     labels: Tensor | None = None
+    names: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
             raise ValueError(f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}")
         if self.labels is not None and len(self.labels) != len(self.pixels):
             raise ValueError(f"{len(self.pixels)} images have {len(self.labels)} labels")
+        if self.names is not None and len(self.names) != len(self.pixels):
+            raise ValueError(f"{len(self.pixels)} images have {len(self.names)} names")
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def batch(self, indices: Tensor) -> Batch:
         """The images at `indices` (int64 [B]) by the keys of a batch, as uint8."""
-        chosen = self.select(indices)
-        return {INPUT: chosen.pixels} | ({} if chosen.labels is None else {LABEL: chosen.labels})
+        return {INPUT: self._pixels(indices)} | ({} if self.labels is None else {LABEL: self.labels[indices]})
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""
+        labels = None if self.labels is None else self.labels[indices]
+        names = None if self.names is None else [self.names[i] for i in indices.tolist()]
+        return Images(self._pixels(indices), labels, names)
+
+    def _pixels(self, indices: Tensor) -> Tensor:
         pixels = allocate((len(indices), *self.pixels.shape[1:]))
         torch.index_select(self.pixels, 0, indices, out=pixels)
-        return Images(pixels, None if self.labels is None else self.labels[indices])
+        return pixels
 
 
 @dataclass

@@ -115,6 +115,9 @@ class ImageData(DataModule):
     def prepare(self, batch: Batch) -> Batch:
         return as_float(batch, self.source.levels)
 
+    def names(self, split: str) -> Sequence[str]:
+        return self.splits[split].names or super().names(split)
+
     def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
         """The uint8 pixels [N, C, H, W] of a split and its labels; None without such a split."""
         images = self.splits.get(split)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +16,7 @@ def resize(images: Images, side: int | None, levels: int = 256) -> Images:
     if side is None or images.pixels.shape[-2:] == (side, side):
         return images
     pixels = torch.cat([resize_pixels(chunk, side, levels) for chunk in images.pixels.split(1024)])
-    return Images(pixels, images.labels)
+    return replace(images, pixels=pixels)
 
 
 def resize_pixels(pixels: Tensor, side: int, levels: int = 256) -> Tensor:

@@ -14,6 +14,7 @@ from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import set_logged_step
+from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, is_trained
@@ -28,9 +29,10 @@ _STEPS = {"validate": "evaluation_step", "test": "evaluation_step", "predict": "
 
 
 class Evaluated(NamedTuple):
-    """A task; its figures or predictions; and the result of its evaluation, where it has one."""
+    """A task and the data; its figures or predictions; and the result of its evaluation, where it has one."""
 
     task: Task
+    data: DataModule
     found: Any
     result: object | None = None
 
@@ -75,7 +77,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
                     rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
     if not found:
         raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
-    return Evaluated(task, found, last.result)
+    return Evaluated(task, data, found, last.result)
 
 
 def check_data(task: Task, before: DataInfo, now: DataInfo) -> None:

@@ -50,6 +50,12 @@ class CollectedScores(Metric):
         order = index.argsort()
         return scores[order], labels[order], index[order]
 
+    def all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What `compute` returns, in its shapes for a single image too, of which torchmetrics makes scalars."""
+        scores, labels, index = self.compute()
+        labels, index = labels.view(-1), index.view(-1)
+        return scores.view(len(index), -1), labels, index
+
 
 class ClassificationTask(ImageTask):
     """Trains a classifier by cross-entropy and reports accuracy, in all and by class, and calibration.
@@ -137,16 +143,17 @@ class ClassificationTask(ImageTask):
 
     def evaluation_result(self, stage: str) -> Classification:
         counts = self.confusion.compute()
-        correct, total = counts.diag(), counts.sum(1)
-        scores, labels, index = self.collected.compute()
+        scores, labels, index = self.collected.all()
+        result = Classification(self.class_names, counts.cpu(), scores, labels, index, float(self.temperature))
         self.confusion.reset()
         self.collected.reset()
-        self.log(f"{stage}/acc", correct.sum() / total.sum(), prog_bar=True)
-        self.log(f"{stage}/acc_class_mean", (correct[total > 0] / total[total > 0]).mean())
+        self.log(f"{stage}/acc", (counts.diag().sum() / counts.sum()).float(), prog_bar=True)
+        self.log(f"{stage}/acc_class_mean", result.recall.nanmean().float())
+        self.log(f"{stage}/f1_class_mean", result.f1.nanmean().float())
         self.log(f"{stage}/ece", expected_calibration_error(scores.exp(), labels))
         if self.trainer.state.fn != "fit":
             self.log(f"{stage}/ece_calibrated", expected_calibration_error(self.calibrated(scores), labels))
-        return Classification(self.class_names, counts.cpu(), scores, labels, index, float(self.temperature))
+        return result
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"index": batch[INDEX], "probabilities": self.probabilities(batch[INPUT])}

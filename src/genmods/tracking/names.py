@@ -23,7 +23,8 @@ METRICS: dict[str, str] = {
     "train/loss_discriminator": "loss of a GAN's discriminator",
     "val/loss": "validation loss, with EMA weights where there are any",
     "val/acc": "validation accuracy",
-    "val/acc_class_mean": "accuracy of each class, averaged over the classes",
+    "val/acc_class_mean": "recall of each class, averaged over the classes",
+    "val/f1_class_mean": "F1 of each class, averaged over the classes",
     "val/ece": "expected calibration error",
     "val/ece_calibrated": "the same after the temperature, by `validate` and `test`",
     "val/map": "mean average precision of several labels an image",
@@ -59,11 +60,25 @@ PICTURES: dict[str, str] = {
 TABLES: dict[str, str] = {
     "samples/table": "samples of an evaluation: step, seed, number, condition, sampler, NFE, image",
     "val/confusion": "counts of validation images by true class and answer",
-    "val/worst": "the validation images with the largest loss: image, true class, answer, loss",
+    "val/worst": "the validation images with the largest loss: image, file, true class, answer, loss",
     "test/restored": "test images of a restoration: number, clean, measured, restored, PSNR; `val/...` by `validate`",
 }
 
-_BETTER_HIGH = ("acc", "map", "r2", "psnr", "ssim", "is", "precision", "recall", "images", "knn", "cluster", "purity")
+_BETTER_HIGH = (
+    "acc",
+    "f1",
+    "map",
+    "r2",
+    "psnr",
+    "ssim",
+    "is",
+    "precision",
+    "recall",
+    "images",
+    "knn",
+    "cluster",
+    "purity",
+)
 _BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised", "reconstruction")
 
 

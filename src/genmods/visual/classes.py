@@ -68,24 +68,42 @@ def _write_cells(axes: Axes, share: Tensor) -> None:
 
 
 def worst_mistakes(
-    images: Indexed, labels: Tensor, probabilities: Tensor, class_names: Sequence[str] | None = None, most: int = 24
+    images: Indexed,
+    labels: Tensor,
+    probabilities: Tensor,
+    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    most: int = 24,
 ) -> Figure:
     """The wrongly classified `images` with the most certain wrong answer, the worst first.
 
-    `images[i]` is [C, H, W] in [-1, 1], of a tensor or of anything else; `labels` int64 [N], `probabilities` [N, K].
+    Args:
+        images: `images[i]` is [C, H, W] in [-1, 1], of a tensor or of anything else.
+        labels: The true classes, int64 [N].
+        probabilities: The answers, [N, K].
+        class_names: The names of the K classes.
+        names: The name of each image, such as its file, written below it.
+        most: How many are shown at most.
     """
     certainty, predicted = probabilities.float().cpu().max(1)
     wrong = (predicted != labels.cpu()).nonzero()[:, 0]
     order = wrong[certainty[wrong].argsort(descending=True)][:most].tolist()
     columns = min(8, max(4, len(order)))
     rows = max(1, math.ceil(len(order) / columns))
-    figure = new_figure(1.45 * columns, 1.75 * rows + 0.4)
+    figure = new_figure(1.45 * columns, (1.75 if names is None else 1.95) * rows + 0.4)
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most certain of them", fontsize=11, color=INK)
     for axes, i in zip(panels(figure, rows, columns), order, strict=False):
         show_image(axes, images[i])
         title(axes, f"{class_name(class_names, int(predicted[i]))} · {percent(float(certainty[i]))}", 8.5, ORANGE)
-        axes.set_xlabel(f"is {class_name(class_names, int(labels[i]))}", fontsize=8.5, color=INK, labelpad=3)
+        true = f"is {class_name(class_names, int(labels[i]))}"
+        below = true if names is None else f"{true}\n{_short(names[i])}"
+        axes.set_xlabel(below, fontsize=8.5, color=INK, labelpad=3)
     return figure
+
+
+def _short(name: str, length: int = 24) -> str:
+    """The end of a name, which is where a path says most."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def reliability_diagram(tables: dict[str, Reliability]) -> Figure:

@@ -12,8 +12,8 @@ import torch
 
 from genmods.core.errors import UserError
 from genmods.data.decoding import decode_files
-from genmods.data.files import walk
 from genmods.data.images import Images, Source
+from genmods.data.walk import walk
 
 _log = logging.getLogger(__name__)
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -63,7 +63,7 @@ class ImageFolder(Source):
         pixels, good, self.broken = decode_files(paths, image_size, self.channels, self.background, self.max_pixels)
         self._tell_broken(len(paths))
         labels = torch.tensor([label for members in files.values() for _, label in members])
-        everything = Images(pixels, labels if names else None)
+        everything = Images(pixels, labels if names else None, self._relative(paths))
         places = torch.arange(len(paths)).split([len(members) for members in files.values()])
         splits = {name: everything.select(part[good[part]]) for name, part in zip(files, places, strict=True)}
         _tell_balance(splits["train"], names)
@@ -91,6 +91,10 @@ class ImageFolder(Source):
             if below[0] not in names:
                 raise UserError(f"{path}: there is no class {below[0]!r} among the training images")
         return {split: [(path, names.index(below[0])) for path, below in m] for split, m in parts.items()}, names
+
+    def _relative(self, paths: list[Path]) -> list[str]:
+        root = Path(self.root).expanduser()
+        return [path.relative_to(root).as_posix() for path in paths]
 
     def _tell_broken(self, total: int) -> None:
         if not self.broken:
