@@ -71,7 +71,7 @@ def figures(values: dict[str, float], result: object | None = None) -> None:
 
 
 def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
-    """What `predict` gave for the images called `names`: for a classifier what `classify` writes, else its targets."""
+    """The numbers [B, K] that `predict` gave in `batches` of images with these `names`, as `classify` writes them."""
     rows: list[tuple[str, list[float]]] = []
     for batch in batches:
         (values,) = (value for name, value in batch.items() if name != "index")
