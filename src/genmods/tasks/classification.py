@@ -51,7 +51,7 @@ class CollectedScores(Metric):
         return scores[order], labels[order], index[order]
 
     def all(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores [N, K], labels [N] and index [N] as `compute` has them, also of one image (torchmetrics gives scalars)."""
+        """Scores [N, K], labels [N] and index [N] as `compute` has them, of one image too."""
         scores, labels, index = self.compute()
         labels, index = labels.view(-1), index.view(-1)
         return scores.view(len(index), -1), labels, index
