@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from genmods.config.recipe import load
-from genmods.data.augmentation.boxes import Erasing
+from genmods.data.augmentation.boxes import RandomErasing
 from genmods.data.augmentation.flips import Flip
-from genmods.data.augmentation.geometry import Shift
+from genmods.data.augmentation.geometry import Translate
 from genmods.data.images import Images, Source
 from genmods.data.module import ImageData, augmented
 from genmods.runs.fit import build_data, build_task
@@ -67,7 +67,7 @@ class PerSample(Dataset):
 
 
 def ours(images: Images, source: Source, batch_size: int) -> Callable[[], None]:
-    data = ImageData(source, batch_size, [Shift(4), Flip(), Erasing()], val_fraction=0, test_fraction=0)
+    data = ImageData(source, batch_size, [Translate(4), Flip(), RandomErasing()], val_fraction=0, test_fraction=0)
     loader = data.train_dataloader()
 
     def epoch() -> None:

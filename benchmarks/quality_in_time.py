@@ -39,7 +39,7 @@ from genmods.config.recipe import Recipe, load
 from genmods.core.atomic import cache as cache_folder
 from genmods.core.precision import BFLOAT16, resolve
 from genmods.diffusion import DDIMSampler
-from genmods.metrics.base import Evidence, Figure
+from genmods.metrics.base import EvaluationData, MetricValue
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import FrechetDistance
 from genmods.runs import folders
@@ -176,8 +176,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         with torch.no_grad():
             images = torch.cat([sample(k, min(BATCH, options.n - k)).float() for k in range(0, options.n, BATCH)])
         shared = {"features": features, "n": options.n, "cache": cache_folder("statistics")}
-        evidence = Evidence(train=train, test=test, generate=lambda n: images, **shared)
-        figure: Figure = FrechetDistance()(evidence).figures[0]
+        evidence = EvaluationData(train=train, test=test, generate=lambda n: images, **shared)
+        figure: MetricValue = FrechetDistance()(evidence).values[0]
         return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}
 
     left = {name: options.out.with_suffix(f".{name}.pt") for name in options.only if name not in result["rows"]}

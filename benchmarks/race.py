@@ -87,6 +87,6 @@ def ours(race: Race, recipe: Recipe) -> Task:
     task = build_task(recipe, data.info)
     trainer = bare_trainer(recipe.trainer.given, Judge(race))
     race.start()
-    task.warm_start({"image": to_float(data.splits["train"].pixels[:5000])})
+    task.fit_statistics({"image": to_float(data.splits["train"].pixels[:5000])})
     trainer.fit(task, data)
     return task

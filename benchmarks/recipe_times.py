@@ -54,7 +54,7 @@ def measure(path: Path, overrides: list[str], steps: int) -> dict[str, Any] | No
     task = build_task(recipe, data.info)
     clock = Clock(steps)
     trainer = bare_trainer(recipe.trainer.given, clock)
-    task.warm_start({"image": to_float(data.splits["train"].pixels[:5000])})
+    task.fit_statistics({"image": to_float(data.splits["train"].pixels[:5000])})
     trainer.fit(task, data)
     seconds = clock.seconds()
     minutes = round(clock.total * seconds / 60, 1)

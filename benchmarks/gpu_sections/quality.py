@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from quality_in_time import Ours
 
-from genmods.metrics.base import Evidence
+from genmods.metrics.base import EvaluationData
 from genmods.metrics.features import Features, classifier_features
 from genmods.metrics.frechet import FrechetDistance
 from genmods.runs.fit import build_data, build_task
@@ -42,8 +42,8 @@ def fid(job: Job) -> Figures:
     seconds = max(trained.weights)
     sample = ours.sampler(trained.weights[seconds])
     samples = torch.cat([sample(k, min(BATCH, n - k)).float().cpu() for k in range(0, n, BATCH)])
-    evidence = Evidence(train=train, test=test, generate=lambda count: samples, features=features, n=n)
-    figure = FrechetDistance()(evidence).figures[0]
+    evidence = EvaluationData(train=train, test=test, generate=lambda count: samples, features=features, n=n)
+    figure = FrechetDistance()(evidence).values[0]
     found = {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}
     run = {"data": data.name(job), "seconds": seconds, "steps": trained.steps, "n": n}
     return run | found | {"features": features.name}

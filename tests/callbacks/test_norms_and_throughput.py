@@ -7,10 +7,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, TensorDataset
 
+from genmods.callbacks.intervals import EveryNth
 from genmods.callbacks.norms import Norms, total_norm
 from genmods.callbacks.report import Report
-from genmods.callbacks.shared import Every, judged
 from genmods.callbacks.throughput import Throughput, batch_size
+from genmods.callbacks.weights import evaluation_weights
 from genmods.tracking.csv import MetricsFile
 from genmods.tracking.series import read_series
 from genmods.visual.picture import to_picture
@@ -99,7 +100,7 @@ def test_judging_leaves_modes_and_generators(tmp_path):
     seed_everything(1, verbose=False)
     expected = torch.rand(1)
     seed_everything(1, verbose=False)
-    with judged(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), model):
+    with evaluation_weights(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), model):
         assert not model.training and not torch.is_grad_enabled()
         torch.rand(10)
     assert model.training and torch.equal(torch.rand(1), expected)
@@ -119,4 +120,4 @@ def test_a_picture_is_a_grid_with_gaps():
 
 def test_every_takes_a_positive_number():
     with pytest.raises(ValueError, match="every must be at least 1"):
-        Every(0)
+        EveryNth(0)

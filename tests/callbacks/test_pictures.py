@@ -16,8 +16,7 @@ from genmods.callbacks.evaluation import Evaluation
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.callbacks.loss_by_noise import LossByNoise
 from genmods.callbacks.mistakes import Mistakes
-from genmods.callbacks.sample_grid import SampleGrid, evaluations, sample_shared, sample_table
-from genmods.callbacks.shared import LastResult
+from genmods.callbacks.sample_grid import SampleGrid, count_network_calls, sample_shared, sample_table
 from genmods.callbacks.strips import DenoiseStrip, DiffusionStrip, InpaintStrip
 from genmods.config.build import create
 from genmods.core.errors import UserError
@@ -32,6 +31,7 @@ from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
+from genmods.runs.evaluate import LastResult
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tasks.vae import VAETask
@@ -234,7 +234,7 @@ def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_mode
 def test_function_evaluations_are_counted(sampler):
     task = diffusion()
     task.model.sampler = create("sampler", sampler, steps=5)
-    assert evaluations(task) == (8 if sampler == "heun" else 5)  # one call in the first and in the last step
+    assert count_network_calls(task) == (8 if sampler == "heun" else 5)  # one call in the first and in the last step
 
 
 def test_a_table_of_samples_tells_how_they_were_made():

@@ -228,7 +228,7 @@ def test_colourisation(tmp_path, monkeypatch):
     chosen = Model(3)
     monkeypatch.setattr(folders, "load", lambda path: chosen)
     write_image(tmp_path / "grey.png", picture(1, 8, 8))
-    assert call("restore", tmp_path / "grey.png", tmp_path / "out", "--operator", "greyscale", "--steps", "4") == 0
+    assert call("restore", tmp_path / "grey.png", tmp_path / "out", "--operator", "grayscale", "--steps", "4") == 0
     assert Image.open(tmp_path / "out/grey.png").mode == "RGB"
 
 
@@ -250,7 +250,7 @@ def test_colourisation(tmp_path, monkeypatch):
         ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),
         ("restore", ["--operator", "averag"], "did you mean 'average'"),
         ("restore", ["--operator", "box:x=5,width=7"], "must fit into the image"),
-        ("restore", ["--operator", "greyscale"], "3 channels|channels, and a model"),
+        ("restore", ["--operator", "grayscale"], "3 channels|channels, and a model"),
     ],
 )
 def test_mistakes_are_one_line_each(tmp_path, capsys, command, options, line):

@@ -18,7 +18,7 @@ from genmods.metrics.frechet import frechet_distance, kernel_distance
 from genmods.metrics.neighbours import knn_accuracy
 from genmods.metrics.scores import coverage, inception_score
 from genmods.metrics.statistics import gaussian_statistics
-from genmods.networks.fast_cnn import whitening
+from genmods.networks.airbench import whitening
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.restore import restore
 from support import no_float64

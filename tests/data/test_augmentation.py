@@ -9,9 +9,9 @@ from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
 from genmods.core.random import fold, uniform
 from genmods.data.augmentation.adapter import TorchVision
-from genmods.data.augmentation.boxes import CutMix, Erasing
+from genmods.data.augmentation.boxes import CutMix, RandomErasing
 from genmods.data.augmentation.flips import AlternatingFlip, Flip
-from genmods.data.augmentation.geometry import Crop, Rotate, Shift
+from genmods.data.augmentation.geometry import RandomResizedCrop, Rotate, Translate
 from genmods.data.augmentation.mix import MixUp, partners, symmetric_beta
 from genmods.data.images import Images, to_float
 from genmods.data.module import ImageData, augmented
@@ -90,7 +90,7 @@ def by_sample(name: str, batches: list[dict]) -> dict[tuple[int, int], torch.Ten
     """Each (epoch, index) of the batches with its image after an augmentation."""
     step, images = make(name), {}
     for given in batches:
-        own = {"image": given["image"].clone(), "draws": given["draws"][:, : step.draws]}
+        own = {"image": given["image"].clone(), "uniforms": given["uniforms"][:, : step.num_uniforms]}
         result = augmented(given | own, [step], num_classes=4)
         where = zip(result["epoch"].tolist(), result["index"].tolist(), strict=True)
         images |= dict(zip(where, result["image"], strict=True))
@@ -150,7 +150,7 @@ def test_alternating_flip_shows_both_sides_in_any_two_epochs():
 @pytest.mark.parametrize("padding", ["black", "reflect"])
 def test_shift_moves_by_whole_pixels_and_reaches_every_offset(padding):
     given = batch(400, side=6)
-    image = Shift(1, padding)(given, fold(1, given["index"]))["image"]
+    image = Translate(1, padding)(given, fold(1, given["index"]))["image"]
     found = torch.zeros(400, dtype=torch.int64)
     for y in (-1, 0, 1):
         for x in (-1, 0, 1):
@@ -162,7 +162,15 @@ def test_shift_moves_by_whole_pixels_and_reaches_every_offset(padding):
 
 def test_identity_settings_change_nothing():
     given = batch()
-    for step in (Shift(0), Crop(1.0, 1.0), Rotate(0.0), Flip(0.0), Erasing(p=0.0), MixUp(p=0.0), CutMix(p=0.0)):
+    for step in (
+        Translate(0),
+        RandomResizedCrop(1.0, 1.0),
+        Rotate(0.0),
+        Flip(0.0),
+        RandomErasing(p=0.0),
+        MixUp(p=0.0),
+        CutMix(p=0.0),
+    ):
         result = step(given, fold(1, given["index"]))
         torch.testing.assert_close(result["image"], given["image"], rtol=0, atol=1e-5)
         assert torch.equal(result["label"], given["label"])
@@ -180,7 +188,7 @@ def test_rotation_by_a_right_angle_is_a_rotation():
 
 def test_erasing_fills_one_rectangle_of_the_asked_area():
     given = batch(500, side=20)
-    erased = (Erasing(p=1.0, value=0.5)(given, fold(1, given["index"]))["image"] == 0.5).all(1)
+    erased = (RandomErasing(p=1.0, value=0.5)(given, fold(1, given["index"]))["image"] == 0.5).all(1)
     heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
     assert torch.equal(erased.sum((1, 2)), heights * widths)
     share = heights * widths / 400

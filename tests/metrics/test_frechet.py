@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.image.fid import _compute_fid
 
-from genmods.metrics.base import Evidence
+from genmods.metrics.base import EvaluationData
 from genmods.metrics.features import pixel_features
 from genmods.metrics.frechet import FrechetDistance, KernelDistance, frechet_distance, kernel_distance
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics, gaussian_statistics
@@ -82,7 +82,7 @@ def test_kernel_distance_is_unbiased():
 def test_evaluation_has_name_interval_and_floor():
     g = torch.Generator().manual_seed(6)
     train, test = torch.rand(600, 1, 3, 3, generator=g) * 2 - 1, torch.rand(300, 1, 3, 3, generator=g) * 2 - 1
-    evidence = Evidence(
+    evidence = EvaluationData(
         train=train,
         test=test,
         generate=lambda n: torch.rand(n, 1, 3, 3, generator=g) * 2 - 1,
@@ -90,7 +90,7 @@ def test_evaluation_has_name_interval_and_floor():
         n=500,
     )
     for metric, name in ((FrechetDistance(), "fid_500"), (KernelDistance(), "kid_500")):
-        (figure,) = metric(evidence).figures
+        (figure,) = metric(evidence).values
         assert figure.name == name
         assert figure.low <= figure.value <= figure.high
         assert figure.floor is not None
@@ -99,8 +99,10 @@ def test_evaluation_has_name_interval_and_floor():
 @pytest.mark.parametrize(("n", "blocks"), [(10, 10), (40, 1)])
 def test_without_two_parts_a_kernel_distance_has_no_interval(n, blocks):
     images = torch.rand(2 * n, 1, 3, 3, generator=torch.Generator().manual_seed(7)) * 2 - 1
-    evidence = Evidence(train=images[n:], test=None, generate=lambda _: images[:n], features=pixel_features(), n=n)
-    (figure,) = KernelDistance(blocks=blocks)(evidence).figures
+    evidence = EvaluationData(
+        train=images[n:], test=None, generate=lambda _: images[:n], features=pixel_features(), n=n
+    )
+    (figure,) = KernelDistance(blocks=blocks)(evidence).values
     assert math.isfinite(figure.value) and figure.low is figure.high is None
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genmods.core.errors import UserError
-from genmods.metrics.base import Evidence, count_name
+from genmods.metrics.base import EvaluationData, count_name
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
 from genmods.metrics.neighbours import (
     Clustering,
@@ -58,14 +58,14 @@ def test_coverage_of_disjoint_and_equal_sets():
 def mode_dropping_evidence():
     g = torch.Generator().manual_seed(1)
     real = torch.cat([torch.randn(200, 1, 1, 2, generator=g), torch.randn(200, 1, 1, 2, generator=g) + 50])
-    return Evidence(
+    return EvaluationData(
         train=real, generate=lambda n: torch.randn(n, 1, 1, 2, generator=g), features=pixel_features(), n=400
     )
 
 
 def test_a_dropped_mode_costs_recall_not_precision():
     evidence = mode_dropping_evidence()
-    (precision,), (recall,) = Precision()(evidence).figures, Recall()(evidence).figures
+    (precision,), (recall,) = Precision()(evidence).values, Recall()(evidence).values
     assert precision.name == "precision_400" and precision.value > 0.8
     assert recall.value < 0.6
 
@@ -85,10 +85,10 @@ def images(n, seed):
 
 def test_copies_are_found_and_honest_samples_are_not():
     train, test = images(300, 0), images(300, 1)
-    copied = NearestImages(shown=3, k=2)(Evidence(train=train, test=test, generate=lambda n: train[:n], n=200))
-    honest = NearestImages()(Evidence(train=train, test=test, generate=lambda n: images(n, 2), n=200))
-    assert copied.figures[0].value == 1
-    assert honest.figures[0].value < 0.06
+    copied = NearestImages(shown=3, k=2)(EvaluationData(train=train, test=test, generate=lambda n: train[:n], n=200))
+    honest = NearestImages()(EvaluationData(train=train, test=test, generate=lambda n: images(n, 2), n=200))
+    assert copied.values[0].value == 1
+    assert honest.values[0].value < 0.06
     assert copied.pictures["nearest"].shape == (9, 1, 4, 4)
     assert torch.allclose(copied.pictures["nearest"][0], copied.pictures["nearest"][1])
 
@@ -98,15 +98,15 @@ def test_separated_classes_are_sorted_by_neighbours_and_clusters():
     labels = torch.arange(90) % 3
     points = torch.nn.functional.one_hot(labels, 3).float() * 10 + torch.randn(90, 3, generator=g) * 0.1
     assert knn_accuracy(points, labels, points, labels, k=5) == 1
-    evidence = Evidence(
+    evidence = EvaluationData(
         train=points.view(-1, 1, 1, 3),
         train_labels=labels,
         test=points.view(-1, 1, 1, 3),
         test_labels=labels,
         features=pixel_features(),
     )
-    assert NearestNeighbours()(evidence).figures[0].value == 1
-    assert [figure.value for figure in Clustering()(evidence).figures] == pytest.approx([1, 1, 1])
+    assert NearestNeighbours()(evidence).values[0].value == 1
+    assert [figure.value for figure in Clustering()(evidence).values] == pytest.approx([1, 1, 1])
 
 
 def test_purity_counts_the_majority():
@@ -116,18 +116,18 @@ def test_purity_counts_the_majority():
 def test_bits_interval_over_images():
     test = torch.zeros(50, 1, 2, 2)
     likelihood = SimpleNamespace(bound=lambda x, i: i.double(), flow=lambda x, i: 2 * i.double())
-    evidence = Evidence(test=test, likelihood=likelihood)
-    (figure,) = BitsPerDimension(batch_size=7)(evidence).figures
+    evidence = EvaluationData(test=test, likelihood=likelihood)
+    (figure,) = BitsPerDimension(batch_size=7)(evidence).values
     assert figure.name == "bpd" and figure.value == pytest.approx(24.5)
-    (flow,) = FlowBitsPerDimension(images=11)(evidence).figures
+    (flow,) = FlowBitsPerDimension(images=11)(evidence).values
     assert flow.name == "bpd_ode" and flow.value == pytest.approx(10)
     assert figure.high - figure.value == pytest.approx(1.96 * torch.arange(50).double().std().item() / 50**0.5)
 
 
-def test_missing_evidence_is_one_clear_line():
+def test_missing_data_is_one_clear_line():
     for metric in (Precision(), NearestImages(), BitsPerDimension(), NearestNeighbours()):
-        with pytest.raises(UserError, match="needs"):
-            metric(Evidence())
+        with pytest.raises(UserError, match="this metric requires"):
+            metric(EvaluationData())
 
 
 class Tiny(Network):

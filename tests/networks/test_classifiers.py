@@ -67,4 +67,4 @@ def test_the_head_is_the_last_weight(name):
 
 
 def test_all_of_them_are_here():
-    assert {"cnn", "resnet", "wide_resnet", "convnext", "fast_cnn", "torchvision", "timm"} <= set(CLASSIFIERS)
+    assert {"cnn", "resnet", "wide_resnet", "convnext", "airbench", "torchvision", "timm"} <= set(CLASSIFIERS)

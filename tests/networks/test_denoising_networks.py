@@ -15,7 +15,7 @@ SMALL = {
     "diffusers": {"image_size": 8, "channels": (8, 16), "blocks": 1},
 }
 OTHERS = {
-    "classifiers": ("cnn", "convnext", "fast_cnn", "resnet", "timm", "torchvision", "wide_resnet"),
+    "classifiers": ("cnn", "convnext", "airbench", "resnet", "timm", "torchvision", "wide_resnet"),
     "of pairs": ("autoencoder", "discriminator", "generator"),
 }
 DENOISING = sorted(set(BUILTINS["network"]) - {name for group in OTHERS.values() for name in group})

@@ -19,7 +19,7 @@ from genmods.restoration.operators import (
     Compose,
     Diagonal,
     GaussianBlur,
-    Greyscale,
+    Grayscale,
     Identity,
     KernelBlur,
     Mask,
@@ -174,7 +174,7 @@ def test_labels_and_masks_reach_the_model():
         (lambda x, m: restore(x, Identity(), Model(), label=torch.tensor([10])), "label=10: the classes are 0, 1"),
         (lambda x, m: restore(x.repeat(1, 5, 1, 1), Identity(), Model()), "5 channels"),
         (lambda x, m: restore(x, Identity(), Model(MaskedImage(1, 8))), "requires a mask"),
-        (lambda x, m: restore(x.repeat(1, 3, 1, 1), Greyscale(), m), r"must have shape \[1, 8, 8\], got \[3, 8, 8\]"),
+        (lambda x, m: restore(x.repeat(1, 3, 1, 1), Grayscale(), m), r"must have shape \[1, 8, 8\], got \[3, 8, 8\]"),
     ],
 )
 def test_mistakes_are_one_clear_line(broken, line):

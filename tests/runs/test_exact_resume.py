@@ -17,7 +17,7 @@ CLASSIFICATION = """
 name: digits_cnn
 seed: 3
 task: {name: classification, network: {name: cnn, layers: ["conv 8", "pool 2", "dropout 0.3", "linear 16"]}}
-data: {name: digits, batch_size: 100, augment: [shift, flip]}
+data: {name: digits, batch_size: 100, augment: [translate, flip]}
 optimizer: {name: adamw, lr: 1e-3}
 schedule: {name: cosine, warmup: 3}
 trainer: {max_steps: 34, enable_progress_bar: false, log_every_n_steps: 5}

@@ -82,12 +82,12 @@ def test_a_head_for_other_classes_is_new_and_a_line_says_so(digits, capsys):
 
 
 def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
-    network = {"name": "fast_cnn", "widths": [8, 8]}
+    network = {"name": "airbench", "widths": [8, 8]}
     whitened = fit(classifier(network, name="whitened"), quiet=True)
     later = classifier({"from": str(whitened)})
     data = build_data(later)
     task = build_task(resolve(later), data.info)
-    task.warm_start({"image": -to_float(data.splits["train"].pixels, 17)})
+    task.fit_statistics({"image": -to_float(data.splits["train"].pixels, 17)})
     assert same(task.network.state_dict(), folders.load(whitened).network.state_dict())
 
 
@@ -194,5 +194,5 @@ def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     assert loaded.model.denoiser.sigma_data == 1 and loaded.model.latent_shape == (2, 4, 4)
     assert torch.allclose(latents.decode(latents.encode(images)), latents.codec(images).clamp(-1, 1), atol=1e-5)
     fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
-    fixed.warm_start({"image": images})
+    fixed.fit_statistics({"image": images})
     assert float(fixed.model.latents.scale) == 2

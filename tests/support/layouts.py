@@ -28,7 +28,7 @@ NETWORKS = {
     "diffusers": ("diffusers", {"in_channels": 2, "image_size": 16, "channels": (8, 16), "blocks": 1}),
     "discriminator": ("discriminator", {"in_channels": 2, "width": 4, "multipliers": (1, 2)}),
     "dit": ("dit", {"in_channels": 2, "width": 8, "depth": 1}),
-    "fast_cnn": ("fast_cnn", {"in_channels": 2, "image_size": 16, "widths": (4, 8)}),
+    "airbench": ("airbench", {"in_channels": 2, "image_size": 16, "widths": (4, 8)}),
     "generator": ("generator", {"in_channels": 2, "image_size": 16, "latent": 4, "width": 4, "multipliers": (1, 2)}),
     "mlp": ("mlp", {"in_channels": 2, "image_size": 16, "width": 8, "depth": 1}),
     "resnet": ("resnet", {"in_channels": 2, "width": 4, "blocks": (1, 1)}),

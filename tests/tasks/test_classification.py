@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genmods.callbacks.shared import LastResult
 from genmods.data.augmentation.mix import MixUp
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.metrics.calibration import expected_calibration_error
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
+from genmods.runs.evaluate import LastResult
 from genmods.tasks.base import FitPlan
 from genmods.tasks.classification import ClassificationTask, CollectedScores, views
 from support.fitting import trainer

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmods.models import Classifies, Denoises, Generates, HasLikelihood, Inspectable
-from genmods.networks.fast_cnn import FastCNN, whitening
+from genmods.networks.airbench import Airbench, whitening
 from genmods.networks.unet import UNet
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.multilabel import MultilabelTask
@@ -15,7 +15,7 @@ TASKS = [ClassificationTask, MultilabelTask, RegressionTask]
 
 def make(task, **settings):
     torch.manual_seed(0)
-    network = FastCNN(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
+    network = Airbench(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
     return task(network, image_size=8, mean=0.2, std=0.5, **settings)
 
 
@@ -26,7 +26,7 @@ def settings(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_network_is_prepared_with_normalised_images(task):
     made, images = make(task, **settings(task)), torch.rand(20, 1, 8, 8)
-    made.warm_start({"image": images})
+    made.fit_statistics({"image": images})
     torch.testing.assert_close(made.network.whiten.weight, whitening((images - 0.2) / 0.5, 2)[0])
 
 
@@ -47,7 +47,7 @@ def test_a_network_that_does_not_fit_is_refused_when_built(task):
 
 
 def test_what_was_in_eval_mode_stays_so():
-    network = FastCNN(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
+    network = Airbench(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
     network.blocks[0].norms.eval()  # a frozen norm
     before = {name: part.training for name, part in network.named_modules()}
     ClassificationTask(network, num_classes=3, image_size=8)
@@ -62,10 +62,10 @@ def test_it_generates_nothing_and_says_so(task):
 
 
 def test_logits_are_one_a_class_and_targets_are_any_number():
-    with pytest.raises(ValueError, match=r"FastCNN gives \[3\] for an image, not 4 logits"):
+    with pytest.raises(ValueError, match=r"Airbench gives \[3\] for an image, not 4 logits"):
         make(MultilabelTask, num_classes=4)
 
-    class Maps(FastCNN):
+    class Maps(Airbench):
         def forward(self, x):
             return self.whiten(x)
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from genmods.networks.airbench import Airbench
 from genmods.networks.cnn import CNN
 from genmods.networks.convnext import ConvNeXt
-from genmods.networks.fast_cnn import FastCNN
 from genmods.networks.resnet import ResNet, WideResNet
 from genmods.networks.unet import UNet
 from genmods.visual.architecture import architecture, blocks, count_text, short_name
@@ -16,7 +16,7 @@ CLASSIFIERS = {
     "resnet": lambda: ResNet(width=8),
     "wide_resnet": lambda: WideResNet(10, 1),
     "convnext": lambda: ConvNeXt((8, 16), (1, 1)),
-    "fast_cnn": lambda: FastCNN((8, 16)),
+    "airbench": lambda: Airbench((8, 16)),
 }
 
 

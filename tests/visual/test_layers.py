@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from genmods.networks.airbench import Airbench
 from genmods.networks.cnn import CNN
-from genmods.networks.fast_cnn import FastCNN
 from genmods.visual.layers import activations, feature_maps, feature_overview, filters, first_filters, strongest
 from genmods.visual.style import as_image, save
 
@@ -37,7 +37,7 @@ def test_a_layer_without_maps_is_refused():
 def test_first_filters():
     name, weights = first_filters(shifting())
     assert name == "0" and weights.shape == (4, 1, 3, 3)
-    assert first_filters(FastCNN((4,), in_channels=3))[1].shape == (24, 3, 2, 2)
+    assert first_filters(Airbench((4,), in_channels=3))[1].shape == (24, 3, 2, 2)
     with pytest.raises(ValueError, match="no convolution"):
         first_filters(nn.Linear(3, 3))
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from genmods.networks.airbench import Airbench
 from genmods.networks.cnn import CNN
-from genmods.networks.fast_cnn import FastCNN
 from genmods.networks.resnet import ResNet
 from genmods.visual.trace import find_layer, stages, trace
 
@@ -39,7 +39,7 @@ def test_find_layer():
     [
         (CNN(["conv 4", "conv 4", "pool 2", "conv 8", "dropout 0.1"], image_size=8), ["layers.conv2", "layers.conv3"]),
         (ResNet(width=4, blocks=(1, 2)), ["layer1", "layer2"]),
-        (FastCNN((4, 8), image_size=8), ["whiten", "blocks.0", "blocks.1"]),
+        (Airbench((4, 8), image_size=8), ["whiten", "blocks.0", "blocks.1"]),
     ],
 )
 def test_stages_are_the_last_map_of_each_resolution(network, names):

@@ -25,5 +25,5 @@ class Compile(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         task: Any = pl_module
         for network in outermost_networks(task):
-            if network._compiled_call_impl is None and network not in task.differentiated_twice:
+            if network._compiled_call_impl is None and network not in task.double_backward:
                 network.compile(mode=self.mode)

@@ -9,10 +9,11 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.sample_grid import sample_shared, sample_table
-from genmods.callbacks.shared import Every, judged, require_samples
+from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.sample_grid import require_samples, sample_shared, sample_table
+from genmods.callbacks.weights import evaluation_weights
 from genmods.data.base import DataModule
-from genmods.metrics.base import Evidence, Metric
+from genmods.metrics.base import EvaluationData, Metric
 from genmods.metrics.features import classifier_features, pixel_features
 from genmods.models import HasLikelihood
 from genmods.tasks.base import Task
@@ -40,8 +41,8 @@ class Evaluation(Callback):
             raise ValueError(f"n must be at least 2, not {n}")
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
         self.classifier = features
-        self.every = Every(every)
-        self._reference: Evidence | None = None
+        self.every = EveryNth(every)
+        self._reference: EvaluationData | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         require_samples("evaluation", pl_module)
@@ -50,7 +51,7 @@ class Evaluation(Callback):
         if not self.every.due(trainer):
             return
         figures: dict[str, float] = {}
-        with judged(trainer, pl_module):
+        with evaluation_weights(trainer, pl_module):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
             if trainer.is_global_zero:
                 figures = self._judge(trainer, pl_module, samples)
@@ -62,20 +63,20 @@ class Evaluation(Callback):
         book.rows(*sample_table(task, show(samples), book.step + 1, self.seed))
         figures: dict[str, float] = {}
         for metric in self.metrics:
-            findings = metric(self._evidence(trainer, task, samples))
-            figures |= {f"val/{figure.name}": figure.value for figure in findings.figures}
-            for name, images in findings.pictures.items():
+            results = metric(self._evaluation_data(trainer, task, samples))
+            figures |= {f"val/{figure.name}": figure.value for figure in results.values}
+            for name, images in results.pictures.items():
                 book.picture(name, to_picture(show(images), columns=5))
         return figures
 
-    def _evidence(self, trainer: Trainer, task: Any, samples: Tensor) -> Evidence:
+    def _evaluation_data(self, trainer: Trainer, task: Any, samples: Tensor) -> EvaluationData:
         """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
             data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
             train, test = (data.arrays(split) or (None, None) for split in ("train", "val"))
             classifier, device = self.classifier, str(task.device)
             features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
-            self._reference = Evidence(
+            self._reference = EvaluationData(
                 train=train[0],
                 train_labels=train[1],
                 test=test[0],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
-from genmods.callbacks.shared import Every
+from genmods.callbacks.intervals import EveryNth
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -24,7 +24,7 @@ class FeatureMaps(Callback):
         if min(layers, channels) < 1:
             raise ValueError(f"layers={layers} and channels={channels} must be at least 1")
         self.layers, self.channels = layers, channels
-        self.every = Every(every)
+        self.every = EveryNth(every)
         self._handles: list[RemovableHandle] = []
         self._seen: list[Tensor] = []
         self._due = False

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.shared import is_validating_a_fit
+from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.tracking.base import logbook, write_json

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.functional import nll_loss
 
 from genmods.callbacks.class_report import Shown
-from genmods.callbacks.shared import is_validating_a_fit
+from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.errors import UserError
 from genmods.metrics.classification import Classification
 from genmods.models import Classifies

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from genmods.callbacks.shared import is_log_step
+from genmods.callbacks.intervals import is_log_step
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:

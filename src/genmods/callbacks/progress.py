@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
-from genmods.callbacks.shared import is_validating_a_fit
+from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.callbacks.throughput import batch_size
 
 if TYPE_CHECKING:

@@ -13,8 +13,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
-from genmods.callbacks.shared import Every, judged, require_samples
-from genmods.models import Conditional, UsesSampler
+from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.weights import evaluation_weights
+from genmods.core.errors import UserError
+from genmods.models import Conditional, Generates, UsesSampler
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -30,8 +32,14 @@ def sample_shared(trainer: Trainer, task: Any, n: int, seed: int) -> Tensor:
     return task.all_gather(part).flatten(0, 1)[:n]
 
 
-def evaluations(task: Any) -> int:
-    """How often a task calls its networks for a sample (NFE), counted, at least 1."""
+def require_samples(callback: str, module: LightningModule) -> None:
+    """Raises UserError if `module` is not a generative task, which `callback` requires."""
+    if not isinstance(module, Generates):
+        raise UserError(f"the callback {callback} requires a generative task, got {type(module).__name__}")
+
+
+def count_network_calls(task: Any) -> int:
+    """Number of network calls per sample (NFE), counted while one sample is generated; at least 1."""
     calls: list[None] = []
     networks = outermost_networks(task)
     handles = [network.register_forward_pre_hook(lambda *_: calls.append(None)) for network in networks]
@@ -46,7 +54,7 @@ def evaluations(task: Any) -> int:
 def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
     """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
     method = type(task.default_sampler() if isinstance(task, UsesSampler) else task).__name__
-    calls, count = evaluations(task), min(shown, len(images))
+    calls, count = count_network_calls(task), min(shown, len(images))
     conditions = default_conditions(task, count) or [""] * count
     rows = [
         [step, seed, i, condition, method, calls, to_picture(image[None], 1)]
@@ -76,7 +84,7 @@ class SampleGrid(Callback):
             raise ValueError(f"n must be at least 1, not {n}")
         self.n, self.seed, self.raw = n, seed, raw
         self.columns = columns or round(n**0.5)
-        self.every = Every(every)
+        self.every = EveryNth(every)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         require_samples("sample_grid", pl_module)
@@ -89,7 +97,7 @@ class SampleGrid(Callback):
             self._draw(trainer, pl_module, "raw", averaged=False)
 
     def _draw(self, trainer: Trainer, module: LightningModule, series: str, averaged: bool) -> None:
-        with judged(trainer, module, averaged):
+        with evaluation_weights(trainer, module, averaged):
             images = sample_shared(trainer, module, self.n, self.seed)
         if trainer.is_global_zero:
             data = trainer.datamodule  # type: ignore[attr-defined]

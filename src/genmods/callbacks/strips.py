@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.shared import Every, judged
+from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.weights import evaluation_weights
 from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
@@ -36,7 +37,7 @@ class Strip(Callback):
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
         self.count, self.seed = images, seed
-        self.every = Every(every)
+        self.every = EveryNth(every)
         self.batch: dict[str, Tensor] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -53,7 +54,7 @@ class Strip(Callback):
         if not self.every.due(trainer) or not self.batch or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Denoises)
-        with judged(trainer, pl_module):
+        with evaluation_weights(trainer, pl_module):
             columns = self.columns(pl_module.diffusion_model(), self.batch[INPUT])
         rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
         logbook(trainer).picture(self.series, to_picture(rows, len(columns)))

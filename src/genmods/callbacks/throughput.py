@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from genmods.callbacks.shared import is_log_step
+from genmods.callbacks.intervals import is_log_step
 from genmods.tracking.base import logbook, run_folder, write_json
 
 

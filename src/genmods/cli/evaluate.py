@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genmods.core.progress import Progress
-    from genmods.metrics.base import Evidence, Figure, Findings
+    from genmods.metrics.base import EvaluationData, MetricResult, MetricValue
     from genmods.runs.checkpoint import Checkpoint
     from genmods.tasks.base import Task
 
@@ -57,20 +57,20 @@ def run(options: argparse.Namespace) -> None:
     beside = path.with_suffix(".json") if exported else folders.run_folder(path) / "evaluation.json"
     out = Path(options.out) if options.out else beside
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed, "data": options.overrides}
-    findings: list[Findings] = []
+    results: list[MetricResult] = []
     try:
         with ProgressBar(options.quiet, "evaluating") as bar:
-            evidence = gather(task, checkpoint, options, bar)
-            settings["features"] = evidence.features.name if evidence.features else None
+            gathered = gather(task, checkpoint, options, bar)
+            settings["features"] = gathered.features.name if gathered.features else None
             for metric in metrics.values():
-                findings.append(metric(evidence))
+                results.append(metric(gathered))
     finally:  # a figure may have taken hours, whatever becomes of the next one
-        if findings:
-            tell([figure for found in findings for figure in found.figures], settings, out)
-    record(path, checkpoint, task, evidence, findings, out)
+        if results:
+            tell([figure for found in results for figure in found.values], settings, out)
+    record(path, checkpoint, task, gathered, results, out)
 
 
-def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
+def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> None:
     """Print the figures and write them, with the settings of the evaluation, to the file `out`."""
     from genmods.tracking.base import write_json
 
@@ -80,7 +80,7 @@ def tell(figures: list[Figure], settings: dict[str, Any], out: Path) -> None:
 
 
 def record(
-    path: Path, checkpoint: Checkpoint, task: Task, evidence: Evidence, findings: list[Findings], out: Path
+    path: Path, checkpoint: Checkpoint, task: Task, gathered: EvaluationData, results: list[MetricResult], out: Path
 ) -> None:
     """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
     from genmods.callbacks.sample_grid import sample_table
@@ -94,20 +94,20 @@ def record(
     loggers = reopened_loggers(recipe_of(checkpoint), checkpoint)
     with reopened(folder, checkpoint, loggers):
         book = Logbook(folder, loggers, checkpoint.last_row)
-        book.metrics({f"test/{figure.name}": figure.value for found in findings for figure in found.figures})
-        results = [out]
-        for name, images in (pair for found in findings for pair in found.pictures.items()):
-            results.append(book.picture(name, to_picture(show(images), columns=5)))
-            print(f"picture {results[-1]}", file=sys.stderr)
-        if "samples" in vars(evidence):
-            book.rows(*sample_table(task, show(evidence.samples), book.step + 1, evidence.seed))
-        book.origin(path, results)
+        book.metrics({f"test/{figure.name}": figure.value for found in results for figure in found.values})
+        written = [out]
+        for name, images in (pair for found in results for pair in found.pictures.items()):
+            written.append(book.picture(name, to_picture(show(images), columns=5)))
+            print(f"picture {written[-1]}", file=sys.stderr)
+        if "samples" in vars(gathered):
+            book.rows(*sample_table(task, show(gathered.samples), book.step + 1, gathered.seed))
+        book.origin(path, written)
 
 
-def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> Evidence:
+def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> EvaluationData:
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
     from genmods.core.atomic import cache
-    from genmods.metrics.base import Evidence
+    from genmods.metrics.base import EvaluationData
     from genmods.models import HasLikelihood
     from genmods.runs.evaluate import check_data
     from genmods.runs.fit import build_data
@@ -118,7 +118,7 @@ def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, prog
     if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
         raise UserError(f"the model makes samples of shape {list(shape)}; this data has {list(now)}")
     train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))
-    return Evidence(
+    return EvaluationData(
         train=train[0],
         train_labels=train[1],
         test=test[0],
@@ -154,7 +154,7 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
     return samples
 
 
-def table(figures: list[Figure], file: Any) -> None:
+def table(figures: list[MetricValue], file: Any) -> None:
     """The figures as aligned text."""
     print(f"{'figure':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
     for figure in figures:

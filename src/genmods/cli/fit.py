@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         try:
             folder = fit(recipe, options.ckpt_path, options.quiet)
         except Stopped as stopped:
-            summary.how_to_go_on(stopped)
+            summary.resume_hint(stopped)
             raise
         if not options.quiet:
             summary.after_fit(folder)

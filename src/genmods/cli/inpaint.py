@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         y, each, back = session.adapt(images, numbers)
         mask = Mask(known.repeat_interleave(len(y) // len(images), 0))
         sigma = session.noise(images)
-        draws = back(session.draws(y, mask, each, sigma))
+        draws = back(session.samples(y, mask, each, sigma))
         draws = torch.where(known & (sigma == 0).view(-1, 1, 1, 1), images, draws)
         return Restored(draws[0], torch.where(known, images, 0.0), draws)
 

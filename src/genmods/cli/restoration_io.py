@@ -152,7 +152,7 @@ class Session:
             return estimate_sigma(images)
         return torch.full((len(images),), self.sigma, dtype=torch.float64)
 
-    def draws(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
+    def samples(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
         """Images [K, B, C, H, W] given what `operator` measured of B images with noise `sigma`, a level for each or for
         as many rows in turn."""
         import torch

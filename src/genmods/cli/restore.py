@@ -26,22 +26,22 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
-    from genmods.restoration.operators import Blur, Compose, Greyscale
+    from genmods.restoration.operators import Blur, Compose, Grayscale
 
     operators = [part("operator", text) for text in options.operator]
     operator = operators[0] if len(operators) == 1 else Compose(operators)
     blurred = any(isinstance(one, Blur) for one in operators)
-    joins_channels = any(isinstance(one, Greyscale) for one in operators)
+    joins_channels = any(isinstance(one, Grayscale) for one in operators)
     session = Session(options)
 
     def restorer(images: Tensor, numbers: Tensor) -> Restored:
         sigma = session.noise(images)
         sigma = sigma.clamp_min(ROUNDING) if blurred else sigma
         if joins_channels:
-            draws = session.draws(images.to(session.model.device), operator, numbers, sigma).cpu()
+            draws = session.samples(images.to(session.model.device), operator, numbers, sigma).cpu()
         else:
             y, each, back = session.adapt(images, numbers)
-            draws = back(session.draws(y, operator, each, sigma))
+            draws = back(session.samples(y, operator, each, sigma))
         return Restored(draws[0], images, draws)
 
     session.process(restorer)

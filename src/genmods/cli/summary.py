@@ -50,7 +50,7 @@ def after_fit(folder: Path) -> None:
 
 
 @rank_zero_only
-def how_to_go_on(stopped: Stopped) -> None:
+def resume_hint(stopped: Stopped) -> None:
     """The line, on stderr, with the command that continues a run that was asked to stop."""
     options = ["--config", str(stopped.run / "recipe.yaml"), "--ckpt_path", str(stopped.run), *registry.imports()]
     command = shlex.join(["python", "-m", "genmods", "fit", *options])

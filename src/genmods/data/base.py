@@ -17,7 +17,7 @@ from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done
 from genmods.data.info import DataInfo
-from genmods.data.loader import Complete, Draws, Loader, Plan, Rows, Shuffled
+from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
 from genmods.data.splits import shuffled
 
 
@@ -98,7 +98,7 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         plan = Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
-        return self._loader("train", plan, self._completed if self.trainer is not None else None, self._draws())
+        return self._loader("train", plan, self._completed if self.trainer is not None else None, self._uniforms())
 
     def val_dataloader(self) -> Loader | list:
         return self._complete("val")
@@ -133,14 +133,14 @@ class DataModule(LightningDataModule):
     def _order(self, ranks: int) -> dict[str, Any]:
         return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
 
-    def _draws(self) -> Draws | None:
+    def _uniforms(self) -> Uniforms | None:
         """The random numbers that augmentation takes."""
         return None
 
     def _loader(
-        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, draws: Draws | None = None
+        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, uniforms: Uniforms | None = None
     ) -> Loader:
-        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, draws)
+        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, uniforms)
 
     def _complete(self, split: str) -> Loader | list:
         if split not in self.splits:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genmods.core.batch import DRAWS, EPOCH, INDEX, Batch
+from genmods.core.batch import EPOCH, INDEX, UNIFORMS, Batch
 from genmods.core.random import fold, uniform
 from genmods.data.splits import shuffled
 
@@ -84,7 +84,7 @@ class Complete:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Uniforms:
     """`size` random numbers in [0, 1) for each of `samples`, [B, size], a pure function of (seed, epoch, index).
 
     An epoch's are drawn together: a batch's alone would cost more than what augmentation does with them.
@@ -99,25 +99,25 @@ class Draws:
 
 
 @lru_cache(maxsize=2)
-def _drawn(draws: Draws, epoch: int) -> Tensor:
-    parts = torch.arange(draws.samples).split(4096)  # as many as a cache holds
-    return torch.cat([uniform(fold(draws.seed, epoch, part), draws.size) for part in parts])
+def _drawn(uniforms: Uniforms, epoch: int) -> Tensor:
+    parts = torch.arange(uniforms.samples).split(4096)  # as many as a cache holds
+    return torch.cat([uniform(fold(uniforms.seed, epoch, part), uniforms.size) for part in parts])
 
 
 class _Batches(Dataset):
     """Batch dictionaries by number, counted through all epochs."""
 
-    def __init__(self, rows: Rows, plan: Plan, draws: Draws | None):
+    def __init__(self, rows: Rows, plan: Plan, uniforms: Uniforms | None):
         self.rows = rows
         self.plan = plan
-        self.draws = draws
+        self.uniforms = uniforms
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, batch = divmod(number, len(self.plan))
         index = self.plan(epoch, batch)
         data = {**self.rows.batch(index), INDEX: index, EPOCH: torch.full_like(index, epoch)}
-        if self.draws is not None:
-            data[DRAWS] = self.draws(epoch, index)
+        if self.uniforms is not None:
+            data[UNIFORMS] = self.uniforms(epoch, index)
         return data
 
 
@@ -136,7 +136,7 @@ class _Numbers:
 
 class Loader:
     """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and, where
-    `draws` are asked for, `draws` float32 [B, size].
+    `uniforms` are asked for, `uniforms` float32 [B, size].
 
     Each `iter` is the next epoch, or the rest of the one that `load_state_dict` gave. Under a Trainer, `completed`
     counts the batches trained on since the run began, and each `iter` is the len(loader) batches from there on: a
@@ -151,12 +151,12 @@ class Loader:
         num_workers: int = 0,
         pin_memory: bool = False,
         completed: Callable[[], int] | None = None,
-        draws: Draws | None = None,
+        uniforms: Uniforms | None = None,
     ):
         self.plan = plan
         self._trained = completed
         self._done = self._start = 0
-        self._batches = _Batches(rows, plan, draws)
+        self._batches = _Batches(rows, plan, uniforms)
         self._pin = pin_memory
         self._numbers = _Numbers()
         self._workers: DataLoader | None = None

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmods.core.batch import DRAWS, INPUT, LABEL, Batch
+from genmods.core.batch import INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.base import DataModule
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.loader import Draws
+from genmods.data.loader import Uniforms
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 
@@ -123,10 +123,10 @@ class ImageData(DataModule):
         images = self.splits.get(split)
         return None if images is None else (images.pixels, images.labels)
 
-    def _draws(self) -> Draws | None:
+    def _uniforms(self) -> Uniforms | None:
         if not self.augment:
             return None
-        return Draws(len(self.splits["train"]), sum(step.draws for step in self.augment), self.seed)
+        return Uniforms(len(self.splits["train"]), sum(step.num_uniforms for step in self.augment), self.seed)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         training = self.trainer is not None and self.trainer.training
@@ -164,7 +164,7 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
     if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
         batch = batch | {LABEL: F.one_hot(batch[LABEL], num_classes).float()}
     if augment:
-        numbers = batch[DRAWS].split([step.draws for step in augment], dim=1)
+        numbers = batch[UNIFORMS].split([step.num_uniforms for step in augment], dim=1)
         for step, u in zip(augment, numbers, strict=True):
             batch = step.apply(batch if step.moves else as_float(batch, levels), u)
     return as_float(batch, levels)

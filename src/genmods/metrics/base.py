@@ -1,7 +1,7 @@
-"""What a metric is: a callable from evidence to figures.
+"""The interface of metrics: a callable that maps `EvaluationData` to a `MetricResult`.
 
-`Evidence` holds what one evaluation knows (images, samples, a feature extractor) and computes each derived thing at
-most once, so that FID, KID, precision and nearest neighbours share one set of samples and one pass of the extractor.
+`EvaluationData` holds the inputs of one evaluation (images, samples, a feature extractor) and caches what is derived
+from them, so that FID, KID, precision and nearest neighbours share one set of samples and one pass of the extractor.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from genmods.models import Likelihood
 
 
 @dataclass
-class Figure:
-    """One figure of an evaluation: `value` its 95 % interval [low, high], and the `floor` a perfect model gets."""
+class MetricValue:
+    """One number of an evaluation: `value`, its 95 % interval [`low`, `high`], and `floor`, that of a perfect model."""
 
     name: str
     value: float
@@ -34,34 +34,53 @@ class Figure:
 
 
 @dataclass
-class Findings:
-    """What a metric found: `figures`, and `pictures` by name as image batches [B, C, H, W] in [-1, 1]."""
+class MetricResult:
+    """The result of a metric: `values`, and `pictures` by name as image batches [B, C, H, W] in [-1, 1]."""
 
-    figures: list[Figure]
+    values: list[MetricValue]
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Metric(ABC):
-    """A kind of figure that `evaluate` computes; its settings are the constructor's keywords."""
+    """Base of the metrics that `evaluate` computes; the settings are the constructor's keywords."""
 
     @abstractmethod
-    def __call__(self, evidence: Evidence) -> Findings:
-        """Compute the figures. Raises UserError where the evidence lacks what this metric needs."""
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        """Compute the metric.
+
+        Args:
+            data: The images, samples and features of the evaluation.
+
+        Returns:
+            The values and, for some metrics, pictures.
+
+        Raises:
+            UserError: If `data` lacks what this metric requires.
+        """
 
 
 def count_name(n: int) -> str:
-    """A sample count as it stands in a metric's name: 2000 -> "2k", 500 -> "500", 2500 -> "2500"."""
+    """A sample count as part of a metric's name: 2000 -> "2k", 500 -> "500", 2500 -> "2500"."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
 @dataclass
-class Evidence:
-    """All that one evaluation may look at. Images [N, C, H, W] are float in [-1, 1], or uint8 of `levels` grey levels;
-    labels are int64 [N].
+class EvaluationData:
+    """The inputs of one evaluation, and what metrics derive from them, computed once.
 
-    `generate(n)` returns n samples [n, C, H, W] in [-1, 1]; `likelihood` is that of the model.
-    `progress(done, total)` is called as a long figure grows.
-    `cache` is the folder in which reference statistics are kept by the hash of data and features (None: not kept).
+    Args:
+        train: Training images [N, C, H, W], float in [-1, 1] or uint8 with `levels` grey levels.
+        train_labels: Their labels, int64 [N].
+        test: Test images [M, C, H, W], likewise.
+        test_labels: Their labels, int64 [M].
+        generate: Maps n to n samples [n, C, H, W] in [-1, 1].
+        features: The feature extractor.
+        likelihood: The likelihood of the model.
+        progress: Called with (done, total) during long computations.
+        n: Number of samples.
+        levels: Number of grey levels of uint8 images.
+        seed: Seed of bootstraps and subsets.
+        cache: Folder that caches reference statistics by the hashes of data and features; None disables the cache.
     """
 
     train: Tensor | None = None
@@ -78,28 +97,29 @@ class Evidence:
     cache: Path | None = None
 
     def images(self, what: str) -> Tensor:
-        """The images called `what`, float32 in [-1, 1]; raises UserError where there are none."""
+        """The images `what` ("train" or "test") as float32 [N, C, H, W] in [-1, 1]; raises UserError if absent."""
         return as_float(self.need(what), self.levels)
 
     def need(self, what: str) -> Tensor:
-        """The images or labels called `what` as they are; raises UserError where there are none."""
+        """The images or labels `what` as stored ([N, C, H, W] or [N]); raises UserError if absent."""
         value = getattr(self, what)
         if value is None:
-            raise UserError(f"this metric needs {what.replace('_', ' ')}, and the data has none")
+            noun = what.replace("_", " ") if what.endswith("labels") else f"{what} images"
+            raise UserError(f"this metric requires {noun}, which the data does not have")
         return value
 
     @cached_property
     def extractor(self) -> Features:
-        """The feature extractor, or a UserError that says how to give one."""
+        """The feature extractor; raises UserError if none was given."""
         if self.features is None:
-            raise UserError("this metric needs features: a classifier's run, 'inception' or 'pixels'")
+            raise UserError("this metric requires features: a classifier's run, 'inception' or 'pixels'")
         return self.features
 
     @cached_property
     def samples(self) -> Tensor:
         """`n` generated images, float32 in [-1, 1]."""
         if self.generate is None:
-            raise UserError("this metric needs a model that generates images")
+            raise UserError("this metric requires a generative model")
         return self.generate(self.n)
 
     @cached_property
@@ -119,18 +139,18 @@ class Evidence:
 
     @cached_property
     def floor_features(self) -> Tensor | None:
-        """Features of at most `n` test images: what a perfect model would show in place of its samples."""
+        """Features of at most `n` test images, as samples of a perfect model; None without test images."""
         if self.test is None:
             return None
         return self.test_features[torch.randperm(len(self.test), generator=self.generator())[: self.n]]
 
     @cached_property
     def reference(self) -> GaussianStatistics:
-        """Mean and covariance of the training images' features, from the cache where it has them."""
+        """Mean and covariance of the training images' features, cached on disk if `cache` is set."""
         return cached_statistics(
             self.cache, f"{self.extractor.name}-{self.levels}", self.need("train"), lambda: self.train_features
         )
 
     def generator(self) -> torch.Generator:
-        """A fresh generator of this evaluation's seed, for bootstraps and subsets."""
+        """A new random generator with the evaluation's seed, for bootstraps and subsets."""
         return torch.Generator().manual_seed(self.seed)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.devices import to_float64
-from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
+from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics
 
 
@@ -68,22 +68,22 @@ class FrechetDistance(Metric):
         if self.bootstrap < 0:
             raise ValueError(f"bootstrap must be at least 0, not {self.bootstrap}")
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        reference, features = evidence.reference, evidence.sample_features
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        reference, features = data.reference, data.sample_features
         value = frechet_distance(gaussian_statistics(features), reference)
         low = high = None
         if self.bootstrap >= 2:
-            generator = evidence.generator()
+            generator = data.generator()
             drawn = [
                 frechet_distance(gaussian_statistics(_resampled(features, generator)), reference)
                 for _ in range(self.bootstrap)
             ]
             spread = 1.96 * float(torch.tensor(drawn).std())
             low, high = max(0.0, value - spread), value + spread
-        test = evidence.floor_features
+        test = data.floor_features
         floor = None if test is None else frechet_distance(gaussian_statistics(test), reference)
         name = f"fid_{count_name(len(features))}"
-        return Findings([Figure(name, value, low, high, floor, f"features {evidence.extractor.name}")])
+        return MetricResult([MetricValue(name, value, low, high, floor, f"features {data.extractor.name}")])
 
 
 @dataclass
@@ -100,11 +100,11 @@ class KernelDistance(Metric):
         if self.references < 2 or self.blocks < 1:
             raise ValueError(f"references={self.references} must be at least 2, blocks={self.blocks} at least 1")
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        generator = evidence.generator()
-        real = evidence.train_features
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        generator = data.generator()
+        real = data.train_features
         real = real[torch.randperm(len(real), generator=generator)[: self.references]]
-        features = evidence.sample_features
+        features = data.sample_features
         value = kernel_distance(features, real)
         low = high = None
         chunks = features[torch.randperm(len(features), generator=generator)].chunk(self.blocks)
@@ -113,7 +113,7 @@ class KernelDistance(Metric):
             drawn = torch.tensor([kernel_distance(part, real) for part in parts])
             spread = 1.96 * float(drawn.std()) / len(drawn) ** 0.5
             low, high = value - spread, value + spread
-        test = evidence.floor_features
+        test = data.floor_features
         floor = None if test is None else kernel_distance(test, real)
         name = f"kid_{count_name(len(features))}"
-        return Findings([Figure(name, value, low, high, floor, f"features {evidence.extractor.name}")])
+        return MetricResult([MetricValue(name, value, low, high, floor, f"features {data.extractor.name}")])

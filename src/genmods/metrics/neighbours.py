@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.devices import to_float64
-from genmods.metrics.base import Evidence, Figure, Findings, Metric
+from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue
 
 
 def distances(queries: Tensor, points: Tensor) -> Tensor:
@@ -47,23 +47,23 @@ class NearestImages(Metric):
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie in (0, 1), not {self.threshold}")
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        train, samples = evidence.images("train"), evidence.samples
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        train, samples = data.images("train"), data.samples
         points = train.flatten(1)
         distance, index = nearest(samples.flatten(1), points, min(self.k, len(points)))
-        test = evidence.images("test")[: evidence.n].flatten(1)
+        test = data.images("test")[: data.n].flatten(1)
         honest = nearest(test, points)[0][:, 0]
         memorised = float(to_float64(distance[:, 0] < honest.quantile(self.threshold)).mean())
         order = distance[:, 0].argsort()[: self.shown]
         picture = torch.cat([torch.cat([samples[i : i + 1], train[index[i]]]) for i in order.tolist()])
         ratio = float(distance[:, 0].median() / honest.median().clamp(min=1e-12))
         figures = [
-            Figure("memorised", memorised, floor=self.threshold),
-            Figure(
+            MetricValue("memorised", memorised, floor=self.threshold),
+            MetricValue(
                 "nearest_ratio", ratio, floor=1.0, note="median distance to training images, samples over test images"
             ),
         ]
-        return Findings(figures, {"nearest": picture})
+        return MetricResult(figures, {"nearest": picture})
 
 
 def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k: int = 20) -> float:
@@ -87,10 +87,10 @@ class NearestNeighbours(Metric):
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}")
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        labels, answers = evidence.need("train_labels"), evidence.need("test_labels")
-        accuracy = knn_accuracy(evidence.train_features, labels, evidence.test_features, answers, self.k)
-        return Findings([Figure("knn_acc", accuracy, note=f"{self.k} neighbours")])
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        labels, answers = data.need("train_labels"), data.need("test_labels")
+        accuracy = knn_accuracy(data.train_features, labels, data.test_features, answers, self.k)
+        return MetricResult([MetricValue("knn_acc", accuracy, note=f"{self.k} neighbours")])
 
 
 def purity(assigned: Tensor, labels: Tensor) -> float:
@@ -106,18 +106,18 @@ class Clustering(Metric):
 
     clusters: int | None = None
 
-    def __call__(self, evidence: Evidence) -> Findings:
+    def __call__(self, data: EvaluationData) -> MetricResult:
         from sklearn.cluster import KMeans
         from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-        labels = evidence.need("test_labels")
+        labels = data.need("test_labels")
         clusters = self.clusters or int(labels.max()) + 1
-        fit = KMeans(clusters, n_init=4, random_state=evidence.seed).fit(evidence.test_features.numpy())
+        fit = KMeans(clusters, n_init=4, random_state=data.seed).fit(data.test_features.numpy())
         assigned = torch.from_numpy(fit.labels_).long()
-        return Findings(
+        return MetricResult(
             [
-                Figure("cluster_nmi", float(normalized_mutual_info_score(labels, assigned))),
-                Figure("cluster_ari", float(adjusted_rand_score(labels, assigned))),
-                Figure("cluster_purity", purity(assigned, labels)),
+                MetricValue("cluster_nmi", float(normalized_mutual_info_score(labels, assigned))),
+                MetricValue("cluster_ari", float(adjusted_rand_score(labels, assigned))),
+                MetricValue("cluster_purity", purity(assigned, labels)),
             ]
         )

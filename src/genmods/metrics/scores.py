@@ -1,8 +1,8 @@
-"""Scores of a set of samples: inception score, precision and recall, bits per dimension.
+"""Sample quality and likelihood: inception score, precision and recall, bits per dimension.
 
-Inception score: exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), between 1 and the number of classes. Precision and
-recall (Kynkäänniemi et al. 2019): the part of one set that lies in the other's manifold, the union of balls around its
-points that reach their k-th neighbour.
+The inception score is exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), between 1 and the number of classes. Precision
+and recall (Kynkäänniemi et al. 2019) are the fraction of one set inside the manifold of the other, estimated by the
+union of balls around its points with the distance to the k-th nearest neighbour as radius.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
-from genmods.metrics.base import Evidence, Figure, Findings, Metric, count_name
+from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.neighbours import distances
 from genmods.models import Likelihood
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """exp of the mean divergence of class probabilities [N, K] from their mean."""
+    """Inception score of class probabilities [N, K]: exp of the mean KL divergence from their mean."""
     p = to_float64(probabilities)
     return float((torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp())
 
@@ -34,7 +34,7 @@ def neighbour_distance(points: Tensor, k: int) -> Tensor:
 
 
 def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
-    """The part of `points` [N, D] inside the k-neighbour balls of `manifold` [M, D]."""
+    """Fraction of `points` [N, D] inside the k-nearest-neighbour balls of `manifold` [M, D]."""
     radius = neighbour_distance(manifold, k)
     inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(1000)]
     return float(to_float64(torch.cat(inside)).mean())
@@ -42,20 +42,18 @@ def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
 
 @dataclass
 class InceptionScore(Metric):
-    """Inception score of the samples by the feature extractor's classes; its floor is that of the test images."""
+    """Inception score of the samples, with the feature extractor's classes; `floor` is that of the test images."""
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        classify = evidence.extractor.probabilities
-        value = inception_score(classify(evidence.samples))
-        floor = (
-            None if evidence.test is None else inception_score(classify(evidence.test[: evidence.n], evidence.levels))
-        )
-        return Findings([Figure(f"is_{count_name(len(evidence.samples))}", value, floor=floor)])
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        classify = data.extractor.probabilities
+        value = inception_score(classify(data.samples))
+        floor = None if data.test is None else inception_score(classify(data.test[: data.n], data.levels))
+        return MetricResult([MetricValue(f"is_{count_name(len(data.samples))}", value, floor=floor)])
 
 
 @dataclass
-class OfManifold(Metric):
-    """A share of one set of features in the other's manifold, whose balls reach the `k`-th neighbours."""
+class ManifoldMetric(Metric):
+    """Fraction of one set of features inside the manifold of another, estimated with the `k`-th nearest neighbours."""
 
     k: int = 3
     name: ClassVar[str]
@@ -65,20 +63,20 @@ class OfManifold(Metric):
             raise ValueError(f"k must be at least 1, not {self.k}")
 
     def share(self, real: Tensor, fake: Tensor) -> float:
-        """The figure for features [N, D] of as many training images as there are samples [N, D]."""
+        """The fraction for features `real` [N, D] of training images and `fake` [N, D] of as many samples."""
         raise NotImplementedError
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        fake, test = evidence.sample_features, evidence.floor_features
-        order = torch.randperm(len(evidence.train_features), generator=evidence.generator())
-        real = evidence.train_features[order[: len(fake)]]
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        fake, test = data.sample_features, data.floor_features
+        order = torch.randperm(len(data.train_features), generator=data.generator())
+        real = data.train_features[order[: len(fake)]]
         floor = None if test is None else self.share(real, test)
-        return Findings([Figure(f"{self.name}_{count_name(len(fake))}", self.share(real, fake), floor=floor)])
+        return MetricResult([MetricValue(f"{self.name}_{count_name(len(fake))}", self.share(real, fake), floor=floor)])
 
 
 @dataclass
-class Precision(OfManifold):
-    """How much of the samples lies in the manifold of as many training images."""
+class Precision(ManifoldMetric):
+    """Fraction of the samples inside the manifold of as many training images."""
 
     name: ClassVar[str] = "precision"
 
@@ -87,8 +85,8 @@ class Precision(OfManifold):
 
 
 @dataclass
-class Recall(OfManifold):
-    """How much of as many training images lies in the manifold of the samples."""
+class Recall(ManifoldMetric):
+    """Fraction of as many training images inside the manifold of the samples."""
 
     name: ClassVar[str] = "recall"
 
@@ -98,7 +96,7 @@ class Recall(OfManifold):
 
 @dataclass
 class BitsPerDimension(Metric):
-    """Bits per dimension by the variational bound, the mean over at most `images` test images."""
+    """Bits per dimension: the variational bound (ELBO), averaged over at most `images` test images."""
 
     images: int = 10000
     batch_size: int = 100
@@ -112,24 +110,25 @@ class BitsPerDimension(Metric):
         """The bits per dimension [B] of `images` [B, C, H, W]."""
         return likelihood.bound(images, indices)
 
-    def __call__(self, evidence: Evidence) -> Findings:
-        if evidence.likelihood is None:
-            raise UserError("this metric needs a model with a likelihood")
-        test = evidence.images("test")[: self.images]
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        if data.likelihood is None:
+            raise UserError("this metric requires a model with a likelihood")
+        test = data.images("test")[: self.images]
         chunks = torch.arange(len(test)).split(self.batch_size)
         parts = []
         for chunk in chunks:
             with torch.no_grad():
-                parts.append(self.bits(evidence.likelihood, test[chunk], chunk).cpu().double())
-            evidence.progress(len(parts), len(chunks))
+                parts.append(self.bits(data.likelihood, test[chunk], chunk).cpu().double())
+            data.progress(len(parts), len(chunks))
         found = torch.cat(parts)
-        value, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
-        return Findings([Figure(self.name, value, value - spread, value + spread, note=f"{len(found)} test images")])
+        value, margin = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
+        note = f"{len(found)} test images"
+        return MetricResult([MetricValue(self.name, value, value - margin, value + margin, note=note)])
 
 
 @dataclass
 class FlowBitsPerDimension(BitsPerDimension):
-    """Bits per dimension by the probability flow, uniformly dequantised, of at most `images` test images."""
+    """Bits per dimension by the probability flow ODE with uniform dequantisation, of at most `images` test images."""
 
     images: int = 500
     name: ClassVar[str] = "bpd_ode"

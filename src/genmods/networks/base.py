@@ -43,9 +43,9 @@ class Network(nn.Module):
         return (images - mean) / std
 
     prepared: bool = False
-    """Whether what `prepare` fits came with the weights of an earlier run."""
+    """Whether what `fit_statistics` fits came with the weights of an earlier run."""
 
-    def prepare(self, images: Tensor) -> None:
+    def fit_statistics(self, images: Tensor) -> None:
         """Fit what is not trained, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
 
 

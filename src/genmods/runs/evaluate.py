@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.callbacks.precision import settle
-from genmods.callbacks.shared import LastResult
 from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.core.errors import UserError
@@ -26,6 +26,15 @@ from genmods.tasks.base import Task
 from genmods.tracking.base import write_json
 
 _STEPS = {"validate": "evaluation_step", "test": "evaluation_step", "predict": "predict_step"}
+
+
+class LastResult(Callback):
+    """Keeps the result of the last evaluation."""
+
+    result: object | None = None
+
+    def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
+        self.result = result
 
 
 class Evaluated(NamedTuple):
@@ -82,7 +91,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
 def check_data(task: Task, before: DataInfo, now: DataInfo) -> None:
     """Raises UserError where a model trained on the data `before` cannot be evaluated on the data `now`."""
-    for name in ("in_channels", "class_names") if task.labelled else ("in_channels",):
+    for name in ("in_channels", "class_names") if task.uses_classes else ("in_channels",):
         was, has = getattr(before, name), getattr(now, name)
         if was and has != was:
             raise UserError(f"the model was trained on data with {name} {was}; this data has {has}")

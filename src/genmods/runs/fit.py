@@ -43,7 +43,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
         contents = _contents(recipe, resolved, data, loggers)
         trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers)
         if before is None:
-            task.warm_start(data.examples())
+            task.fit_statistics(data.examples())
         else:
             _check_continued(before, task, data, trainer)
         settle(trainer, settings["precision"], before.precision if before else None, quiet)

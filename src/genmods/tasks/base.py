@@ -62,7 +62,7 @@ class Task(LightningModule):
     trainable: bool = True
     """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
     class_names: list[str] = []
-    labelled: bool = False
+    uses_classes: bool = False
     """Whether the model tells the classes of its data apart: answers with them, or makes images of each."""
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the images that go in or come out, where there is one."""
@@ -75,7 +75,7 @@ class Task(LightningModule):
         return facts
 
     @property
-    def differentiated_twice(self) -> tuple[nn.Module, ...]:
+    def double_backward(self) -> tuple[nn.Module, ...]:
         """Networks whose loss has a gradient in it; `torch.compile` cannot take those."""
         return ()
 
@@ -114,7 +114,7 @@ class Task(LightningModule):
 
     on_test_batch_start = on_validation_batch_start
 
-    def warm_start(self, batch: Batch) -> None:
+    def fit_statistics(self, batch: Batch) -> None:
         """Fit what training does not to a batch of examples from all over the data, before a new run's first step."""
 
     def example_inputs(self, name: str) -> tuple[Any, ...]:

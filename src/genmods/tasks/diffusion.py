@@ -74,7 +74,7 @@ class DiffusionTask(Task):
         self.loss = DiffusionLoss(density, weighting)
         self.loss.check(process)
         self.levels = levels
-        self.labelled = "label" in conditioning.names
+        self.uses_classes = "label" in conditioning.names
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.logs_bpd = latents.is_pixels and self.loss.weighting.bounds_likelihood
         if self.logs_bpd and not conditioning.learns_null:
@@ -104,7 +104,7 @@ class DiffusionTask(Task):
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return {"loss": loss, "error": losses.error, "log_snr": losses.log_snr}
 
-    def warm_start(self, batch: Batch) -> None:
+    def fit_statistics(self, batch: Batch) -> None:
         self.model.latents.fit(batch[INPUT])
         self.model.conditioning.fit(batch)
 

@@ -83,7 +83,7 @@ class GANTask(Task):
         return (latent,) if name == "network" else super().example_inputs(name)
 
     @property
-    def differentiated_twice(self) -> tuple[nn.Module, ...]:
+    def double_backward(self) -> tuple[nn.Module, ...]:
         return (self.discriminator,) if self.gamma > 0 else ()
 
     @torch.no_grad()

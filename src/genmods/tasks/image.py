@@ -26,7 +26,7 @@ class ImageTask(Task):
     (None: any number of them).
     """
 
-    labelled = True
+    uses_classes = True
     mean: Tensor
     std: Tensor
 
@@ -63,9 +63,9 @@ class ImageTask(Task):
         """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
         return self.network.features(self.normalised(images))
 
-    def warm_start(self, batch: Batch) -> None:
+    def fit_statistics(self, batch: Batch) -> None:
         if not self.network.prepared:
-            self.network.prepare(self.normalised(batch[INPUT]))
+            self.network.fit_statistics(self.normalised(batch[INPUT]))
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
         return Inspection(self.network, (self.normalised(image[None]),), image)

@@ -26,7 +26,7 @@ class TorchVision(Augmentation):
 
     transform: str = "RandomPerspective"
     settings: dict[str, float] = field(default_factory=dict)
-    draws: ClassVar[int] = 2
+    num_uniforms: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         from torchvision.transforms import v2

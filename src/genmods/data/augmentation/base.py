@@ -22,13 +22,13 @@ class Augmentation:
     are only moved about or made black, so that uint8 images (black is 0), a quarter of the bytes, do as well.
     """
 
-    draws: ClassVar[int] = 0
+    num_uniforms: ClassVar[int] = 0
     mixes: ClassVar[bool] = False
     moves: bool = False
 
     def __call__(self, batch: Batch, keys: Tensor) -> Batch:
         """A new batch; what happens to sample i depends on `keys[i]` (int64 [B]). The batch given is left as it is."""
-        return self.apply(batch | {INPUT: batch[INPUT].clone()}, uniform(keys, self.draws))
+        return self.apply(batch | {INPUT: batch[INPUT].clone()}, uniform(keys, self.num_uniforms))
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws].

@@ -15,7 +15,7 @@ from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 
 
 @dataclass
-class Erasing(Augmentation):
+class RandomErasing(Augmentation):
     """Fills a rectangle of each image, with probability `p`, with `value`, black by default (Zhong et al. 2017).
 
     Its area is uniform between `area_min` and `area_max` of the image's, its sides at a ratio of up to `ratio_max`.
@@ -26,7 +26,7 @@ class Erasing(Augmentation):
     area_max: float = 0.25
     ratio_max: float = 3.0
     value: float = -1.0
-    draws: ClassVar[int] = 5
+    num_uniforms: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
         if not 0 <= self.p <= 1:
@@ -61,7 +61,7 @@ class CutMix(Mixing):
     """
 
     p: float = 0.5
-    draws: ClassVar[int] = 5
+    num_uniforms: ClassVar[int] = 5
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch[INPUT], batch[LABEL]

@@ -18,7 +18,7 @@ class Flip(Augmentation):
     """Mirrors each image left-right with probability `p`."""
 
     p: float = 0.5
-    draws: ClassVar[int] = 1
+    num_uniforms: ClassVar[int] = 1
     moves = True
 
     def __post_init__(self) -> None:

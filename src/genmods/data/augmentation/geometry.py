@@ -15,7 +15,7 @@ from genmods.data.augmentation.base import Augmentation
 
 
 @dataclass
-class Shift(Augmentation):
+class Translate(Augmentation):
     """Moves each image by up to `pixels` in each direction, like padding by `pixels` and cropping at random.
 
     What comes in at the border is black (-1) or the reflected image.
@@ -23,7 +23,7 @@ class Shift(Augmentation):
 
     pixels: int = 2
     padding: Literal["black", "reflect"] = "black"
-    draws: ClassVar[int] = 2
+    num_uniforms: ClassVar[int] = 2
     moves = True
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Shift(Augmentation):
 
 
 @dataclass
-class Crop(Augmentation):
+class RandomResizedCrop(Augmentation):
     """Cuts a part of `area_min` to all of the image's area, its sides at a ratio of up to `ratio_max`, and enlarges it.
 
     The inception crop (Szegedy et al. 2015), sampled bilinearly.
@@ -50,7 +50,7 @@ class Crop(Augmentation):
 
     area_min: float = 0.5
     ratio_max: float = 4 / 3
-    draws: ClassVar[int] = 4
+    num_uniforms: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         if not 0 < self.area_min <= 1:
@@ -73,7 +73,7 @@ class Rotate(Augmentation):
     """Turns each image about its centre by up to `degrees` either way; corners are filled by reflection."""
 
     degrees: float = 10.0
-    draws: ClassVar[int] = 1
+    num_uniforms: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.degrees <= 180:

@@ -40,7 +40,7 @@ class MixUp(Mixing):
     """
 
     alpha: float = 0.2
-    draws: ClassVar[int] = 3
+    num_uniforms: ClassVar[int] = 3
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, labels = batch[INPUT], batch[LABEL]

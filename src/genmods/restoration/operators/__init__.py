@@ -2,7 +2,7 @@
 
 from genmods.restoration.operators.base import Operator, lanczos, reciprocal
 from genmods.restoration.operators.blur import Blur, GaussianBlur, KernelBlur, MotionBlur
-from genmods.restoration.operators.channels import Compose, Greyscale
+from genmods.restoration.operators.channels import Compose, Grayscale
 from genmods.restoration.operators.downsample import Average, Bicubic, Downsample
 from genmods.restoration.operators.masks import (
     BoxMask,
@@ -24,7 +24,7 @@ __all__ = [
     "Diagonal",
     "Downsample",
     "GaussianBlur",
-    "Greyscale",
+    "Grayscale",
     "HalfMask",
     "Identity",
     "KernelBlur",

@@ -11,12 +11,12 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-class Greyscale(Operator):
+class Grayscale(Operator):
     """The luma of colour images, [B, 3, H, W] -> [B, 1, H, W]: what colourisation measures. A Aᵀ = ‖w‖²."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
-            raise ValueError(f"greyscale requires images of 3 channels, got {x.shape[1]}")
+            raise ValueError(f"grayscale requires images of 3 channels, got {x.shape[1]}")
         return (x * self._luma(x)).sum(1, keepdim=True)
 
     def adjoint(self, y: Tensor) -> Tensor:

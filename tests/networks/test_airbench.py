@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genmods.networks.fast_cnn import FastBlock, FastCNN, whitening
+from genmods.networks.airbench import Airbench, AirbenchBlock, whitening
 
 
 def images(n=400, channels=3, size=12):
@@ -28,15 +28,15 @@ def test_constant_images_have_finite_filters():
 
 
 def test_prepare_sets_the_frozen_layer():
-    network = FastCNN((8, 16), in_channels=3, image_size=12)
-    network.prepare(images())
+    network = Airbench((8, 16), in_channels=3, image_size=12)
+    network.fit_statistics(images())
     filters, bias = whitening(images(), 2)
     assert torch.equal(network.whiten.weight, filters) and torch.equal(network.whiten.bias, bias)
     assert "whiten.weight" in network.state_dict() and "whiten.weight" not in dict(network.named_parameters())
 
 
 def test_convolutions_start_as_the_identity():
-    block = FastBlock(4, 8, 1)
+    block = AirbenchBlock(4, 8, 1)
     x = torch.randn(2, 4, 6, 6)
     torch.testing.assert_close(block.convs[0](x)[:, :4], x)
 
@@ -44,7 +44,7 @@ def test_convolutions_start_as_the_identity():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("size", [8, 28])
 def test_shapes_and_gradients(depth, size):
-    network = FastCNN((8, 12), depth, in_channels=2, image_size=size, num_classes=5)
+    network = Airbench((8, 12), depth, in_channels=2, image_size=size, num_classes=5)
     x = torch.randn(4, 2, size, size)
     logits = network(x)
     assert logits.shape == (4, 5) and network.features(x).shape == (4, 12)
@@ -61,4 +61,4 @@ def test_shapes_and_gradients(depth, size):
 )
 def test_refuses(settings, match):
     with pytest.raises(ValueError, match=match):
-        FastCNN(**settings)
+        Airbench(**settings)

@@ -1,13 +1,14 @@
-"""A classifier that trains in as few operations as it can (Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024: airbench).
+"""airbench, a fast-training image classifier (Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024).
 
-Its first layer is no learned filter bank but a whitening of small patches, so that the learned layers see
-uncorrelated inputs of unit variance from the first step on:
+The first layer is a frozen whitening of small patches instead of a learned filter bank, so that the learned layers
+receive uncorrelated inputs of unit variance from the first step:
 
-    W = +-Lambda^(-1/2) V^T,  b = -W m,  with patches of mean m and covariance V Lambda V^T.
+    W = +-Lambda^(-1/2) V^T,  b = -W m,  for patches with mean m and covariance V Lambda V^T.
 
-Then come blocks of convolution, pooling, batch norm and GELU; convolutions start as the identity on their first
-channels, and norms have no gain. It wants large batches (500 to 1000), Muon with a linear schedule (warm-up 0.2),
-label smoothing 0.2, alternating flip with shifts of two pixels, and test-time augmentation.
+It is followed by blocks of convolution, pooling, batch norm and GELU. Convolutions are initialised to the identity on
+their first channels (Dirac initialisation); norms have no gain. Recommended: large batches (500 to 1000), Muon with a
+linear schedule (warm-up 0.2), label smoothing 0.2, alternating flip with translations of two pixels, and test-time
+augmentation.
 """
 
 from __future__ import annotations
@@ -26,10 +27,18 @@ _LOGIT_SCALE = 1 / 9
 
 
 def whitening(images: Tensor, kernel: int, eps: float = 5e-4) -> tuple[Tensor, Tensor]:
-    """Filters [2 D, C, kernel, kernel] and biases [2 D] that whiten the patches of images [N, C, H, W]; D = C kernel^2.
+    """Filters and biases of a convolution that whitens image patches.
 
-    The second half is the negative of the first, for the rectifier behind it. `eps` bounds the gain on directions in
-    which the patches hardly vary. Outputs of either half have mean zero and, for eps = 0, the identity as covariance.
+    The second half of the filters is the negative of the first, because a rectifier follows. The outputs of either half
+    have zero mean and, for eps = 0, identity covariance.
+
+    Args:
+        images: Images [N, C, H, W].
+        kernel: Side of the patches.
+        eps: Added to the eigenvalues of the covariance; bounds the gain in directions of low variance.
+
+    Returns:
+        Filters [2 D, C, kernel, kernel] and biases [2 D], with D = C kernel^2.
     """
     channels = images.shape[1]
     patches = to_float64(F.unfold(images, kernel).mT.reshape(-1, channels * kernel**2))
@@ -43,7 +52,7 @@ def whitening(images: Tensor, kernel: int, eps: float = 5e-4) -> tuple[Tensor, T
 class Whitening(nn.Module):
     """A frozen convolution that whitens patches, with a trained bias: [B, C, H, W] -> [B, 2 C kernel^2, H', W'].
 
-    H' = H - kernel + 1. The filters are random and orthogonal until they are fitted.
+    H' = H - kernel + 1. Before `fit` the filters are random and orthogonal.
     """
 
     weight: Tensor
@@ -71,10 +80,10 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return norm
 
 
-class FastBlock(nn.Module):
-    """`depth` convolutions, pooling behind the first: [B, in, H, W] -> [B, out, H / 2, W / 2].
+class AirbenchBlock(nn.Module):
+    """`depth` convolutions with pooling after the first: [B, in, H, W] -> [B, out, H / 2, W / 2].
 
-    With three or more convolutions a shortcut leads around all but the first.
+    With three or more convolutions, a residual connection skips all but the first.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int) -> None:
@@ -96,12 +105,19 @@ class FastBlock(nn.Module):
         return x
 
 
-class FastCNN(Network):
-    """The fast net for images [B, in_channels, image_size, image_size].
+class Airbench(Network):
+    """The airbench classifier: images [B, in_channels, image_size, image_size] -> logits [B, num_classes].
 
-    `widths`: channels of each block, which halves the image; `depth`: convolutions in a block; `kernel`: side of the
-    whitened patches. `prepare(images)` sets the frozen first layer before training. Raises ValueError where the images
-    are too small for the blocks.
+    Args:
+        widths: Channels of each block; a block halves the resolution.
+        depth: Convolutions per block.
+        kernel: Side of the whitened patches.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If the images are too small for the blocks.
     """
 
     def __init__(
@@ -120,11 +136,13 @@ class FastCNN(Network):
         if (image_size - kernel + 1) >> len(widths) < 1:
             raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} blocks; give fewer widths")
         self.whiten = Whitening(in_channels, kernel)
-        self.blocks = nn.Sequential(*(FastBlock(a, b, depth) for a, b in pairwise([self.whiten.out_channels, *widths])))
+        self.blocks = nn.Sequential(
+            *(AirbenchBlock(a, b, depth) for a, b in pairwise([self.whiten.out_channels, *widths]))
+        )
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
 
-    def prepare(self, images: Tensor) -> None:
-        """Set the first layer to the whitening of training images [N, C, H, W]; some thousands will do."""
+    def fit_statistics(self, images: Tensor) -> None:
+        """Set the first layer to the whitening of training images [N, C, H, W]; a few thousand suffice."""
         self.whiten.fit(images)
 
     def features(self, x: Tensor) -> Tensor:

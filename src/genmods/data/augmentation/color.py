@@ -15,7 +15,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass
-class Colour(Augmentation):
+class ColorJitter(Augmentation):
     """Scales brightness, then contrast (about the image's mean grey), then saturation (RGB only; about each grey).
 
     Each factor is uniform in [1 - setting, 1 + setting]; values are those of [0, 1] and are cut off there.
@@ -24,7 +24,7 @@ class Colour(Augmentation):
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
-    draws: ClassVar[int] = 3
+    num_uniforms: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
