@@ -134,3 +134,32 @@ def test_a_model_that_does_not_classify(monkeypatch, tmp_path, capsys):
     image(tmp_path / "a.png", 0.0)
     assert classify("--input", tmp_path / "a.png") == 2
     assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a classifier, got VAETask"
+
+
+HOSTILE = ["=cmd|' :C calc'!A0.png", "+1.png", "-n.png", "@SUM(1).png", "\x1b[2J\n.png", "\udcff.png"]
+
+
+def test_names_are_no_formulas_and_no_control_characters(model, tmp_path, capsys):
+    model.class_names = ["=1+1", "a\x1b[2J", "-1"]
+    for name in HOSTILE:
+        image(tmp_path / "in" / "a.png", 0.0)
+        (tmp_path / "in" / "a.png").rename(tmp_path / "in" / name)
+    assert classify("--input", tmp_path / "in", "--out", tmp_path / "classes.csv") == 0
+    assert classify("--input", tmp_path / "in") == 0
+    with (tmp_path / "classes.csv").open(newline="", encoding="utf-8") as file:
+        header, *table = list(csv.reader(file))
+    assert header[3:] == ["'=1+1", "a\\x1b[2J", "-1"]
+    assert len(table) == len(HOSTILE) and all(float(row[2]) > 0 for row in table)
+    assert "\x1b" not in capsys.readouterr().out
+    folder = str(tmp_path / "in")
+    assert {row[0].removeprefix(f"{folder}/") for row in table} == {
+        name.replace("\x1b", "\\x1b").replace("\n", "\\n").replace("\udcff", "\\udcff") for name in HOSTILE
+    }
+
+
+def test_a_name_relative_to_the_folder_is_no_formula(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    image(tmp_path / "a.png", 0.0)
+    (tmp_path / "a.png").rename("=1+1.png")
+    assert classify("--input", "=1+1.png") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("'=1+1.png,")

@@ -210,8 +210,12 @@ def test_weights_stay_in_float32(path, precision):
     ("override", "message"),
     [
         ("--callbacks=[ema, {name: ema, decays: [0.9]}]", "callbacks[1]: the callback ema is there already"),
-        ("--name=../elsewhere", "name: '../elsewhere' names a folder under runs, not a path"),
-        ("--name=..", "name: '..' names a folder under runs, not a path"),
+        ("--name=../elsewhere", "name: names a folder under runs: must be printable, without"),
+        ("--name=..", "name: names a folder under runs: must be printable"),
+        ("--name=''", "name: names a folder under runs: must have 1 to 200 bytes, got ''"),
+        ("--name=" + "n" * 300, "name: names a folder under runs: must have 1 to 200 bytes"),
+        ('--name="a\\0b"', "name: names a folder under runs: must be printable"),
+        ('--name="a<b>"', "name: names a folder under runs: must be printable"),
         ("--trainer.log_every_n_steps=0", "trainer.log_every_n_steps: expected at least 1, got 0"),
     ],
 )

@@ -124,6 +124,16 @@ def texts(node: ast.AST) -> Iterator[ast.Constant]:
             yield inner
 
 
+def bare_prints() -> list[str]:
+    """Calls of `print` other than that of `core.printable.say`, which shows control characters as escapes."""
+    found = []
+    for module in (module for module in FILES if module != "genmods.core.printable"):
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Name) and node.id == "print":
+                found.append(f"{place(module, node.lineno)}: print")
+    return found
+
+
 def without_a_docstring() -> list[str]:
     """Public modules, classes and functions.
 
@@ -172,6 +182,7 @@ COUNTS: dict[str, Callable[[], list[str]]] = {
     "modules in the root beside __init__ and __main__": modules_in_the_root,
     "import circles": import_circles,
     "library messages that name an option": options_in_messages,
+    "prints of text as it is": bare_prints,
     "public names without a docstring": without_a_docstring,
     "public callables of tensors without a shape": without_a_shape,
 }

@@ -82,3 +82,9 @@ def test_short_names():
 
 def test_counts():
     assert [count_text(n) for n in (0, 940, 36928, 11_170_000)] == ["", "940", "36.9 k", "11.2 M"]
+
+
+@pytest.mark.parametrize("name", ["<img onerror=x>&\"'", "\x00\x1b[2J\x0b", "\udcff\ufffe", "]]><!--"])
+def test_any_name_makes_a_drawing_that_is_well_formed(name):
+    drawing = ElementTree.fromstring(architecture(CNN(["conv 8"]), torch.zeros(1, 1, 28, 28), name=name).encode())
+    assert {element.tag.rpartition("}")[2] for element in drawing.iter()} <= {"svg", "rect", "text", "polygon", "line"}

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
 from genmods.metrics.calibration import reliability
 from genmods.visual.classes import confusion_matrix, reliability_diagram, worst_mistakes
+from genmods.visual.style import as_image
 
 
 def test_confusion_cells_are_percent_of_the_true_class():
@@ -45,3 +47,8 @@ def test_reliability_diagram_has_bars_as_high_as_the_accuracy():
     accuracy, gap = figure.axes[0].patches
     assert accuracy.get_height() == 0.5 and gap.get_height() == 0.25
     assert figure.axes[0].get_title() == "before: ECE 25.00 %"
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "a$b$c", "\x1b[2J\n", "\udcff", "n" * 500])
+def test_any_name_of_a_class_is_drawn(name):
+    assert as_image(confusion_matrix(torch.eye(2), [name, name])).shape[0] == 3

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genmods.core.atomic import replacing
 from genmods.core.batch import INPUT
+from genmods.core.printable import cell, say
 from genmods.data.base import DataModule
 from genmods.metrics.calibration import reliability
 from genmods.metrics.classification import Classification
@@ -73,17 +74,17 @@ class ClassReport(Callback):
         book = logbook(trainer)
         for name, picture in pictures.items():
             path = book.picture(f"{split}_{name}", Image.fromarray(as_image(picture, 160).permute(1, 2, 0).numpy()))
-            print(f"{name:<11} {path}", file=sys.stderr)
+            say(f"{name:<11} {path}", file=sys.stderr)
         table = book.folder / f"{split}_mistakes.csv"
         _write_mistakes(table, result, shown.names)
-        print(f"{'mistakes':<11} {table}", file=sys.stderr)
+        say(f"{'mistakes':<11} {table}", file=sys.stderr)
 
 
 def _write_mistakes(path: Path, result: Classification, images: list[str]) -> None:
     """Every wrong answer, the most certain first: the image, its class, the answer and its probability."""
-    names, (certainty, answer) = result.class_names, result.probabilities.max(1)
+    names, (certainty, answer) = list(map(cell, result.class_names)), result.probabilities.max(1)
     with replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "true", "class", "probability"])
         for i in result.mistakes():
-            writer.writerow([images[i], names[result.labels[i]], names[answer[i]], f"{certainty[i]:.6f}"])
+            writer.writerow([cell(images[i]), names[result.labels[i]], names[answer[i]], f"{certainty[i]:.6f}"])

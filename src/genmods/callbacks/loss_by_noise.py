@@ -6,7 +6,6 @@ then the means are logged as `noise/loss_K`, low noise first, and added to `loss
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
+from genmods.report.sidecars import read_sidecars
 from genmods.tracking.base import logbook, write_json
 
 
@@ -55,8 +55,9 @@ class LossByNoise(Callback):
         book = logbook(trainer)
         book.metrics({f"noise/loss_{k:0{width}d}": m for k, m in enumerate(means) if m is not None})
         path = book.folder / "loss_by_noise.json"
-        history = json.loads(path.read_text(encoding="utf-8"))["history"] if path.is_file() else []
+        history = read_sidecars(book.folder).get("loss_by_noise", {"history": []})["history"]
         step = book.step + 1
-        history = [row for row in history if row["step"] < step] + [{"step": step, "loss": means}]
+        history = [row for row in history if row["step"] < step and len(row["loss"]) == self.bins]
+        history.append({"step": step, "loss": means})
         edges = torch.linspace(self.high, self.low, self.bins + 1).tolist()
         write_json(path, {"log_snr_edges": edges, "history": history})

@@ -9,6 +9,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.core.precision import FULL, NAMES, resolve
+from genmods.core.printable import say
 
 
 def unsettled(asked: str) -> str:
@@ -30,7 +31,7 @@ def settle(trainer: Trainer, asked: str, kept: str | None, quiet: bool) -> None:
     if asked == "auto":
         use(trainer, choice.value)
     if not quiet or (asked == "auto" and choice.value != (kept or choice.value)):
-        print(f"precision {choice}", file=sys.stderr)
+        say(f"precision {choice}", file=sys.stderr)
 
 
 def use(trainer: Trainer, precision: str) -> None:

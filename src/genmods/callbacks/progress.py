@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.callbacks.throughput import batch_size
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -100,4 +101,4 @@ class TrainingProgress(ProgressBar):
         if total and done > self._first:
             minutes = (now - self._start) / (done - self._first) * (total - done) / 60
             left = f"  {minutes:.0f} min left" if minutes >= 1 else f"  {60 * minutes:.0f} s left"
-        print(f"step {done}/{total or '?'}  {self._figures(trainer)}{left}", file=sys.stderr, flush=True)
+        say(f"step {done}/{total or '?'}  {self._figures(trainer)}{left}", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.printable import say
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
@@ -55,12 +56,12 @@ def dispatch(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except UserError as error:
-        print(error, file=sys.stderr)
+        say(*str(error).split("\n"), file=sys.stderr)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # Lightning answers Ctrl-C with sys.exit(1)
-        print("interrupted", file=sys.stderr)
+        say("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of `genmods list | head` has gone
         sys.stderr.close()
@@ -69,12 +70,12 @@ def dispatch(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
+        say(*usage().splitlines())
         return 0
     if arguments == ["--version"]:
         from genmods import __version__
 
-        print(__version__)
+        say(__version__)
         return 0
     if arguments[0].startswith("-"):  # options may stand in front of the command
         command = next((argument for argument in arguments if argument in COMMANDS), arguments[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from genmods.config.builtins import SECTIONS
+from genmods.core.printable import say
 
 OVERRIDES = SECTIONS
 
@@ -17,4 +18,4 @@ def run(options: argparse.Namespace) -> None:
     from genmods.config.recipe import load
 
     recipe = load(options.recipe, options.overrides)
-    print(f"{recipe.source}: in order")
+    say(f"{recipe.source}: in order")

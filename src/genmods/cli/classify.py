@@ -10,6 +10,7 @@ from typing import Any
 from genmods.cli import model_options
 from genmods.cli.files import readable
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,6 @@ def run(options: argparse.Namespace) -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("w", encoding="utf-8", newline="") as file:
             predictions(rows, file, task.class_names)
-        print(f"{len(rows)} images classified in {options.out}")
+        say(f"{len(rows)} images classified in {options.out}")
     if broken:
-        raise UserError("\n".join(broken))
+        raise UserError(*broken)

@@ -8,6 +8,7 @@ from typing import Any
 
 from genmods.config.builtins import SECTIONS
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 OVERRIDES = SECTIONS
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         svg = architecture(modules[name], *task.example_inputs(name), name=title, most=options.most)
         path = options.out if len(names) == 1 else options.out.with_stem(f"{options.out.stem}_{name}")
         path.write_text(svg, encoding="utf-8")
-        print(path)
+        say(path)
 
 
 def built(part: Any, facts: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genmods.cli import model_options
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +77,7 @@ def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> Non
 
     table(figures, sys.stdout)
     write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
-    print(f"written to {out}", file=sys.stderr)
+    say(f"written to {out}", file=sys.stderr)
 
 
 def record(
@@ -98,7 +99,7 @@ def record(
         written = [out]
         for name, images in (pair for found in results for pair in found.pictures.items()):
             written.append(book.picture(name, to_picture(show(images), columns=5)))
-            print(f"picture {written[-1]}", file=sys.stderr)
+            say(f"picture {written[-1]}", file=sys.stderr)
         if "samples" in vars(gathered):
             book.rows(*sample_table(task, show(gathered.samples), book.step + 1, gathered.seed))
         book.origin(path, written)
@@ -156,8 +157,8 @@ def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Calla
 
 def table(figures: list[MetricValue], file: Any) -> None:
     """The figures as aligned text."""
-    print(f"{'figure':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
+    say(f"{'figure':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
     for figure in figures:
         interval = "" if figure.low is None else f"{figure.low:.5g} ... {figure.high:.5g}"
         floor = "" if figure.floor is None else f"{figure.floor:.5g}"
-        print(f"{figure.name:<18}{figure.value:>12.5g}  {interval:<24}{floor:>10}", file=file)
+        say(f"{figure.name:<18}{figure.value:>12.5g}  {interval:<24}{floor:>10}", file=file)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genmods.cli import model_options
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,4 +24,4 @@ def run(options: argparse.Namespace) -> None:
     from genmods.runs.folders import find_checkpoint
 
     export(Checkpoint.read(find_checkpoint(options.ckpt_path)), options.out, options.raw)
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
+    say(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")

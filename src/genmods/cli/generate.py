@@ -10,6 +10,7 @@ from genmods.cli import guidance, model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     cond = task.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
     images = samples if samples.ndim == 4 else data_of(options.ckpt_path).show(samples)
     write(images, samples, options.out, cond)
-    print(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
+    say(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
 
 
 def requested(task: Any, options: argparse.Namespace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 
 from genmods.config import registry
 from genmods.config.builtins import KINDS
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
         _one(options.kind)
         return
     for kind in KINDS:
-        print(f"{kind:<14}{', '.join(registry.names(kind)) or '-'}")
+        say(f"{kind:<14}{', '.join(registry.names(kind)) or '-'}")
 
 
 def _one(kind: str) -> None:
@@ -28,4 +29,4 @@ def _one(kind: str) -> None:
     for name in sorted(entries):
         entry = entries[name]
         origin = "" if entry.origin == "genmods" else f"  ({entry.origin})"
-        print(f"{name:<{width}}{summary(entry.target)}{origin}".rstrip())
+        say(f"{name:<{width}}{summary(entry.target)}{origin}".rstrip())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genmods.cli import model_options
 from genmods.cli.files import readable
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
             within = layer and f"{path}.{layer}"
             draw(options.out / f"{name}_gradcam.png", grad_cam, task, image[None], label, within, task.class_names)
     if broken:
-        raise UserError("\n".join(broken))
+        raise UserError(*broken)
 
 
 def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any) -> None:
@@ -78,9 +79,9 @@ def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any)
     try:
         save(make(*inputs, **settings), path)
     except ValueError as error:
-        print(f"no {path.name}: {error}", file=sys.stderr)
+        say(f"no {path.name}: {error}", file=sys.stderr)
     else:
-        print(path)
+        say(path)
 
 
 def unique(names: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from genmods.metrics.features import Features
@@ -35,7 +36,7 @@ def placed(task: Any, options: argparse.Namespace) -> Any:
     device = default_device()
     choice = resolve(options.precision, device)
     if options.precision != "32":
-        print(f"precision {choice}", file=sys.stderr)
+        say(f"precision {choice}", file=sys.stderr)
     if choice.value == BFLOAT16:
         for network in outermost_networks(task):
             network.forward = torch.autocast(device.type, torch.bfloat16)(network.forward)
@@ -97,5 +98,5 @@ def find_features(choice: str | None, task: Task) -> Features | None:
     if judged and shown and judged[0] != shown[0]:
         raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
     features = classifier_features(classifier, device=place)
-    print(f"features {features.name} of {choice}", file=sys.stderr)
+    say(f"features {features.name} of {choice}", file=sys.stderr)
     return features

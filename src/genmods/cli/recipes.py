@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from genmods.config.shipped import shipped
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,4 +18,4 @@ def run(options: argparse.Namespace) -> None:
     for name, path in known.items():
         with path.open(encoding="utf-8") as file:
             header = file.readline().strip()
-        print(f"{name:<{width}}{header.lstrip('# ') if header.startswith('#') else ''}".rstrip())
+        say(f"{name:<{width}}{header.lstrip('# ') if header.startswith('#') else ''}".rstrip())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from genmods.core.printable import say
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder; several are compared")
@@ -14,4 +16,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from genmods.report.page import write_report
 
-    print(write_report([Path(folder) for folder in options.runs], Path(options.out) if options.out else None))
+    say(write_report([Path(folder) for folder in options.runs], Path(options.out) if options.out else None))

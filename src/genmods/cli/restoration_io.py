@@ -14,6 +14,7 @@ from genmods.cli import model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -186,11 +187,11 @@ class Session:
                 options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
             )
         if scores.rows:
-            print(scores.table())
+            say(*scores.table())
             scores.write(options.out / "figures.csv")
         if not options.quiet:
-            print(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+            say(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
         for line in bad:
-            print(line, file=sys.stderr)
+            say(line, file=sys.stderr)
         if bad:
             raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")

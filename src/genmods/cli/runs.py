@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from genmods.core.printable import printable, say
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="where to look (default: runs)")
@@ -17,7 +19,8 @@ def run(options: argparse.Namespace) -> None:
     found = find_runs(Path(options.folder))
     if not found:
         raise UserError(f"there is no run under {options.folder}")
-    width = max(len(str(each.path)) for each in found)
-    for each in found:
+    paths = [printable(each.path) for each in found]
+    width = max(map(len, paths))
+    for path, each in zip(paths, found, strict=True):
         figures = ", ".join(f"{figure['name']} {figure['best']:.4g}" for figure in each.figures()[:4])
-        print(f"{each.path!s:<{width}}  {each.steps:>8} steps  {figures}".rstrip())
+        say(f"{path:<{width}}  {each.steps:>8} steps  {figures}".rstrip())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.printable import cell, printable
 from genmods.metrics.features import Features
 from genmods.metrics.fidelity import psnr, ssim
 from genmods.metrics.frechet import frechet_distance
@@ -73,13 +74,14 @@ class Scores:
                 result[name] = (column.mean().item(), error, len(values))
         return result
 
-    def table(self) -> str:
+    def table(self) -> list[str]:
         """The rows (at most twenty) and the means with their standard errors."""
         summary = self.summary()
-        width = max(len(name) for name in [*self.rows, "mean of 000000"])
+        names = {name: printable(name) for name in self.rows}
+        width = max(map(len, [*names.values(), "mean of 000000"]))
         lines = [f"{'':<{width}}" + "".join(f"{name:>16}" for name in summary)]
         for name, row in list(self.rows.items())[:20]:
-            lines.append(f"{name:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
+            lines.append(f"{names[name]:<{width}}" + "".join(f"{row.get(key, math.nan):>16.4g}" for key in summary))
         cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error, _ in summary.values())
         lines.append(f"{f'mean of {len(self.rows)}':<{width}}{cells}")
         if any(count < len(self.rows) for *_, count in summary.values()):
@@ -87,12 +89,12 @@ class Scores:
         if self.features is not None and len(self.rows) > 1:
             result, truth = (gaussian_statistics(side) for side in torch.stack(self.embedded).unbind(1))
             lines.append(f"FID {frechet_distance(result, truth):.4g}, n {len(self.rows)}, {self.features.name}")
-        return "\n".join(lines)
+        return lines
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV."""
         keys = ["psnr", "ssim", "lpips"]
-        with open(path, "w", newline="") as file:
+        with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["file", *keys])
-            writer.writerows([name, *(row.get(key, "") for key in keys)] for name, row in self.rows.items())
+            writer.writerows([cell(name), *(row.get(key, "") for key in keys)] for name, row in self.rows.items())

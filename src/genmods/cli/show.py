@@ -10,6 +10,7 @@ from genmods.config.builtins import KINDS
 from genmods.config.check import FILLED, UNKNOWN, allowed, default, is_fact
 from genmods.config.reflect import Setting, docstring
 from genmods.config.text import Node, plain, write
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,17 +20,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     entry = registry.find(options.kind, options.name)
-    print(f"{entry.kind} '{entry.name}': {entry.target} of {entry.origin}\n")
+    say(f"{entry.kind} '{entry.name}': {entry.target} of {entry.origin}", "")
     if text := docstring(entry.target):
-        print(text + "\n")
+        say(*text.splitlines(), "")
     known = allowed(entry)
-    print("settings:" if known else "no settings")
+    say("settings:" if known else "no settings")
     for setting in known.values():
-        print(f"  {_line(setting, is_fact(entry.kind, setting.name))}")
+        say(f"  {_line(setting, is_fact(entry.kind, setting.name))}")
     if entry.kind in FILLED:
-        print(f"  (the task fills {' and '.join(FILLED[entry.kind])})")
-    print("\nin a recipe:")
-    print("".join(f"  {line}\n" for line in _snippet(entry.kind, entry.name, known).splitlines()), end="")
+        say(f"  (the task fills {' and '.join(FILLED[entry.kind])})")
+    say("", "in a recipe:")
+    say(*(f"  {line}" for line in _snippet(entry.kind, entry.name, known).splitlines()))
 
 
 def _line(setting: Setting, fact: bool) -> str:

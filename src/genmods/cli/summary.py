@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genmods.callbacks.stopping import Stopped
 from genmods.config import registry
+from genmods.core.printable import cell, printable, say
 from genmods.metrics.classification import Classification
 from genmods.models import Classifies, Generates
 from genmods.runs import folders
@@ -46,7 +47,7 @@ def after_fit(folder: Path) -> None:
         lines["figures"] = ", ".join(figures)
     command = next(text for ability, text in _NEXT if issubclass(cls, ability)).format(run=folder)
     lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
-    print("\n".join(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
+    say(*(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
 
 
 @rank_zero_only
@@ -54,20 +55,22 @@ def resume_hint(stopped: Stopped) -> None:
     """The line, on stderr, with the command that continues a run that was asked to stop."""
     options = ["--config", str(stopped.run / "recipe.yaml"), "--ckpt_path", str(stopped.run), *registry.imports()]
     command = shlex.join(["python", "-m", "genmods", "fit", *options])
-    print(f"stopped at step {stopped.step}; to go on: {command}", file=sys.stderr)
+    say(f"stopped at step {stopped.step}; to go on: {command}", file=sys.stderr)
 
 
 @rank_zero_only
 def figures(values: dict[str, float], result: object | None = None) -> None:
     """The figures of an evaluation, and of a classifier's a table by class, on stdout."""
     for name, value in values.items():
-        print(f"{name:<24}{value:.6g}")
+        say(f"{name:<24}{value:.6g}")
     if isinstance(result, Classification):
         counts, shares = result.counts, torch.stack([result.recall, result.precision, result.f1], dim=1)
-        print(f"\n{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
+        say("", f"{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
         for k, (name, row) in enumerate(zip(result.class_names, shares.tolist(), strict=True)):
             recall, precision, f1 = (f"{share:.4f}" if share == share else "-" for share in row)
-            print(f"{name:<20}{int(counts[k].sum()):>8}{int(counts[k, k]):>9}{recall:>10}{precision:>11}{f1:>8}")
+            say(
+                f"{printable(name):<20}{int(counts[k].sum()):>8}{int(counts[k, k]):>9}{recall:>10}{precision:>11}{f1:>8}"
+            )
 
 
 def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
@@ -80,14 +83,15 @@ def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str]
         predictions(rows, file, task.class_names)
         return
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", *(task.class_names or range(len(rows[0][1])))])
+    writer.writerow(["image", *map(cell, task.class_names or map(str, range(len(rows[0][1]))))])
     writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
 
 
 def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:
     """Named class probabilities as CSV: the image, its most likely class, that probability, and a column a class."""
     writer = csv.writer(file, lineterminator="\n")
+    class_names = [cell(name) for name in class_names]
     writer.writerow(["image", "class", "probability", *class_names])
     for name, row in rows:
         best = max(range(len(row)), key=row.__getitem__)
-        writer.writerow([name, class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])
+        writer.writerow([cell(name), class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])

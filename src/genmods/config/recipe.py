@@ -30,6 +30,8 @@ LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "nu
 LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
 LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
 """The least value of Trainer settings, which Lightning itself would tell late or not at all."""
+LONGEST_NAME = 200
+"""The most bytes of a recipe's name."""
 PRECISIONS = ("auto", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
 """Those that keep weights, their averages and images in float32; `auto` is resolved when a run begins."""
 
@@ -45,8 +47,9 @@ class Recipe:
         self.source = source
         sections = _sections(root, source)
         self.name = str(_scalar(sections, "name", str, name))
-        if self.name == ".." or self.name != Path(self.name).name:
-            raise RecipeError(sections["name"].where, "name", f"{self.name!r} names a folder under runs, not a path")
+        if fault := _fault_of_name(self.name):
+            where = sections["name"].where if "name" in sections else source
+            raise RecipeError(where, "name", f"names a folder under runs: {fault}, got '{self.name}'")
         self.seed = int(_scalar(sections, "seed", int, 0))
         if not 0 <= self.seed < 2**32:
             raise RecipeError(sections["seed"].where, "seed", f"expected an int from 0 to 2**32 - 1, got {self.seed}")
@@ -85,6 +88,15 @@ class Recipe:
     def to_yaml(self, facts: dict[str, Any] | None = None) -> str:
         """The resolved recipe as YAML; loading it again gives the same text."""
         return write(self.plain(facts))
+
+
+def _fault_of_name(name: str) -> str:
+    """Why the folder of a recipe's runs cannot have this name; empty where it can."""
+    if not 1 <= len(name.encode(errors="surrogatepass")) <= LONGEST_NAME:
+        return f"must have 1 to {LONGEST_NAME} bytes"
+    if name in (".", "..") or name.strip() != name or not name.isprintable() or set(name) & set("/\\<>"):
+        return "must be printable, without / \\ < > and without space at its ends"
+    return ""
 
 
 def _sections(root: Node, source: str) -> dict[str, Node]:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from genmods.config.builtins import BUILTINS, KINDS, imported
 from genmods.core.errors import UserError, nearest
+from genmods.core.printable import say
 
 T = TypeVar("T", bound=type)
 
@@ -43,7 +44,7 @@ def _known_kind(kind: str) -> None:
 
 def report(message: str) -> None:
     """Tell of a part that is left out: one line on stderr."""
-    print(f"genmods: {message}", file=sys.stderr)
+    say(f"genmods: {message}", file=sys.stderr)
 
 
 @cache

@@ -1,27 +1,31 @@
 """What a run folder says: its curves, pictures, tables and settings, read without Lightning or W&B.
 
 Everything but `metrics.csv` or `recipe.yaml` may be missing; a run that is still going, or was killed, reads as well.
+The folder may come from somebody else: see `report.sidecars`.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from genmods.config import text
 from genmods.core.errors import UserError
+from genmods.core.printable import say
+from genmods.report.sidecars import read_inside, read_sidecars
 from genmods.tracking.names import PICTURES, direction
-from genmods.tracking.series import read_series
+from genmods.tracking.series import parse_series
 
 Series = dict[str, list[tuple[int, float]]]
 
 MAX_POINTS = 1200
 MAX_PICTURES = 24
+MAX_PICTURE_BYTES = 20_000_000
+MAX_METRICS_BYTES = 1_000_000_000
 
 
 @dataclass
@@ -40,8 +44,11 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The recipe as flat `section.key: value` pairs."""
-        return flatten(yaml.safe_load(self.recipe_text) or {})
+        """The recipe as flat `section.key: value` pairs; none where it is no recipe."""
+        try:
+            return flatten(text.plain(text.parse(self.recipe_text, "recipe.yaml")))
+        except UserError:
+            return {}
 
     @property
     def steps(self) -> int:
@@ -68,25 +75,25 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def read_run(path: Path) -> RunFolder:
-    """The run in the folder `path`; raises UserError where it is none."""
-    metrics, recipe = path / "metrics.csv", path / "recipe.yaml"
-    if not metrics.is_file() and not recipe.is_file():
+    """The run in the folder `path`; raises UserError where it is none, or where its metrics are no table."""
+    recipe = read_inside(path, path / "recipe.yaml", text.MAX_BYTES)
+    metrics = read_inside(path, path / "metrics.csv", MAX_METRICS_BYTES)
+    if metrics is None and recipe is None:
         raise UserError(f"{path}: this is no run folder, it holds neither metrics.csv nor recipe.yaml")
-    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-    return RunFolder(path, text, read_series(metrics), {file.stem: _read_json(file) for file in path.glob("*.json")})
+    series = parse_series(metrics or b"", path / "metrics.csv")
+    return RunFolder(path, (recipe or b"").decode(errors="replace"), series, read_sidecars(path))
 
 
 def find_runs(root: Path) -> list[RunFolder]:
-    """All runs under `root`, itself included, oldest first by path."""
-    found = {path.parent for name in ("metrics.csv", "recipe.yaml") for path in root.rglob(name)}
-    return [read_run(path) for path in sorted(found)]
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # a figure may be "NaN"
-    except (OSError, ValueError):
-        return None
+    """All runs under `root`, itself included, oldest first by path; one that cannot be read is named on stderr."""
+    folders = {path.parent for name in ("metrics.csv", "recipe.yaml") for path in root.rglob(name)}
+    found = []
+    for folder in sorted(folders):
+        try:
+            found.append(read_run(folder))
+        except UserError as error:
+            say(f"left out: {error}", file=sys.stderr)
+    return found
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
@@ -124,7 +131,7 @@ def pictures(path: Path) -> list[dict[str, Any]]:
     """The picture series of a run: name, what it shows, and up to `MAX_PICTURES` steps with their PNG as a data URI."""
     series: dict[str, list[tuple[int, Path]]] = {}
     for file in sorted((path / "samples").glob("*.png")):
-        if match := re.fullmatch(r"(.+)_(\d+)\.png", file.name):
+        if match := re.fullmatch(r"(.+)_([0-9]{1,15})\.png", file.name):
             name = "grid" if match[1] == "step" else match[1]
             series.setdefault(name, []).append((int(match[2]), file))
     order = [name.split("/")[1] for name in PICTURES]
@@ -134,10 +141,17 @@ def pictures(path: Path) -> list[dict[str, Any]]:
         chosen = {round(i * (len(files) - 1) / max(1, MAX_PICTURES - 1)) for i in range(MAX_PICTURES)} & set(
             range(len(files))
         )
-        steps = [{"step": files[i][0], "source": _data_uri(files[i][1])} for i in sorted(chosen)]
+        read = [(files[i][0], _data_uri(path, files[i][1])) for i in sorted(chosen)]
+        steps = [{"step": step, "source": source} for step, source in read if source]
+        if not steps:
+            continue
         found.append({"name": name, "about": PICTURES.get(f"samples/{name}", "").replace("`", ""), "steps": steps})
     return found
 
 
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _data_uri(folder: Path, path: Path) -> str | None:
+    """A PNG file in the run folder as a data URI; None for another file."""
+    content = read_inside(folder, path, MAX_PICTURE_BYTES) or b""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    return "data:image/png;base64," + base64.b64encode(content).decode()

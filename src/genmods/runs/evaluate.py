@@ -14,6 +14,7 @@ from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import set_logged_step
+from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.runs.checkpoint import Checkpoint
@@ -106,4 +107,4 @@ def _tell_what_is_ignored(recipe: Recipe, checkpoint: Checkpoint) -> None:
     ignored = [name for name in own if name not in taken and own[name] != before.get(name, own[name])]
     if ignored:
         told = ", ".join(f"task.{name}" for name in ignored)
-        print(f"the model is that of the checkpoint; {told} of {recipe.source} has no effect", file=sys.stderr)
+        say(f"the model is that of the checkpoint; {told} of {recipe.source} has no effect", file=sys.stderr)

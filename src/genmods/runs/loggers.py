@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from genmods.config.recipe import Recipe, from_plain
 from genmods.core.errors import UserError
 from genmods.data.base import DataModule
 from genmods.report.page import write_report
+from genmods.report.sidecars import read_sidecars
 from genmods.runs.checkpoint import Checkpoint
 from genmods.tracking.base import RunLogger, write_json
 from genmods.tracking.csv import MetricsFile
@@ -97,10 +97,9 @@ def reopened(folder: Path, before: Checkpoint, loggers: list[Any]) -> Iterator[N
 
 @rank_zero_only
 def _begin_again(folder: Path, before: Checkpoint, loggers: list[Any]) -> None:
-    environment = folder / "environment.json"
     config = {**before.recipe, "data_hash": before.data_hash}
-    if environment.is_file():
-        config["environment"] = json.loads(environment.read_text(encoding="utf-8"))
+    if environment := read_sidecars(folder).get("environment"):
+        config["environment"] = environment
     steps = [int(row["step"]) for row in read_metrics(folder / "metrics.csv")]
     for logger in _ours(loggers):
         logger.begin(folder, config, max([before.step, *(step + 1 for step in steps)]))

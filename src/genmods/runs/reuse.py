@@ -23,6 +23,7 @@ from genmods.config.check import From, Part
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 from genmods.networks.base import outermost_networks
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import find_checkpoint
@@ -98,7 +99,7 @@ class EarlierWeights:
             network.prepared = True
         if new := [name for name in own if name not in fitting]:
             counts = f"loaded {len(fitting)} tensors, {len(new)} newly initialised"
-            rank_zero_only(print)(f"{self.run}: {counts}: {', '.join(new[:4])}", file=sys.stderr)
+            rank_zero_only(say)(f"{self.run}: {counts}: {', '.join(new[:4])}", file=sys.stderr)
 
 
 def _resolved(value: Any, read: Reader) -> Any:

@@ -5,31 +5,57 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 
+from genmods.core.errors import UserError
+
 Row = dict[str, str]
+_STEP = re.compile("[0-9]{1,15}")
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """The rows of a metrics file as text, in order of steps, those of one step merged; a torn last line is left out."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
+    """The rows of a metrics file as text, in order of steps, those of one step merged; a torn last line is left out.
+
+    Raises UserError where the file is no table of metrics.
+    """
+    return parse_metrics(path.read_bytes(), path) if path.is_file() else []
+
+
+def parse_metrics(content: bytes, path: Path) -> list[Row]:
+    """The rows of the metrics file `path` with this content; see `read_metrics`."""
+    complete = content[: content.rfind(b"\n") + 1].decode(errors="replace")
     merged: dict[int, Row] = {}
-    for row in csv.DictReader(io.StringIO(complete)):
-        if (row.get("step") or "").isdecimal():
-            merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if k and v})
+    try:
+        table = csv.reader(io.StringIO(complete, newline=""))
+        columns = next(table, [])
+        for line in table:
+            row = dict(zip(columns, line, strict=False))
+            if _STEP.fullmatch(row.get("step", "")):
+                merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if k and v})
+    except csv.Error as error:
+        raise UserError(f"{path}: is no table of metrics ({error})") from None
     return [merged[step] for step in sorted(merged)]
 
 
 def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Each metric of a metrics file as (step, value) pairs; infinite and missing values are left out."""
+    """Each metric of a metrics file as (step, value) pairs; infinite and missing values are left out.
+
+    Raises UserError where the file is no table of metrics.
+    """
+    return parse_series(path.read_bytes(), path) if path.is_file() else {}
+
+
+def parse_series(content: bytes, path: Path) -> dict[str, list[tuple[int, float]]]:
+    """The series of the metrics file `path` with this content; see `read_series`."""
     series: dict[str, list[tuple[int, float]]] = {}
-    for row in read_metrics(path):
+    for row in parse_metrics(content, path):
         step = int(row["step"])
         for name, text in row.items():
-            value = float(text)
+            try:
+                value = float(text)
+            except ValueError:
+                raise UserError(f"{path}: {name} at step {step} must be a number, got '{text}'") from None
             if name != "step" and math.isfinite(value):
                 series.setdefault(name, []).append((step, value))
     return series

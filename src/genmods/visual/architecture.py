@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from genmods.core.printable import printable
 from genmods.visual.style import shape_text
 from genmods.visual.trace import Step, trace
 
@@ -176,7 +177,7 @@ def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 3
         body += _row(row, height, largest, last=start + per_row >= len(drawn))
         height += _TALLEST + 120
     body += _legend([block.kind for block in found], height)
-    caption = f"{escape(name or type(network).__name__)} · {count_text(total)} parameters"
+    caption = f"{name or type(network).__name__} · {count_text(total)} parameters"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 30}" width="{width}" '
@@ -201,8 +202,8 @@ def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
         if i + 1 < len(row) or not last:
             body.append(_arrow(x + breadth / 2 + _slant(breadth) + 3, end - 3, middle))
         below = top + _TALLEST + 34
-        body.append(_text(x, below, escape(short_name(block.name)), 12, "#1f2933", weight="bold"))
-        body.append(_text(x, below + 16, escape(block.label), 11, "#52606d"))
+        body.append(_text(x, below, short_name(block.name), 12, "#1f2933", weight="bold"))
+        body.append(_text(x, below + 16, block.label, 11, "#52606d"))
         body.append(_text(x, below + 31, shape_text(block.shape), 11, "#52606d"))
         body.append(_text(x, below + 46, count_text(block.parameters), 11, "#2f6fb2"))
     return body
@@ -247,7 +248,7 @@ def _arrow(start: float, end: float, y: float) -> str:
 
 def _text(x: float, y: float, text: str, size: int, color: str, anchor: str = "middle", weight: str = "normal") -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{color}"'
-    return f"<text {place}>{text}</text>"
+    return f"<text {place}>{escape(printable(text))}</text>"
 
 
 def _legend(kinds: Sequence[str], y: float) -> list[str]:

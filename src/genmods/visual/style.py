@@ -12,6 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from genmods.core.printable import printable
+
+_LONGEST = 40
 INK, MUTED, BLUE, ORANGE = "#1f2933", "#7b8794", "#2f6fb2", "#e07a2f"
 
 
@@ -98,5 +101,9 @@ def percent(probability: float) -> str:
 
 
 def class_name(class_names: Sequence[str] | None, index: int) -> str:
-    """The name of a class, or its number where there are no names."""
-    return str(index) if class_names is None else class_names[index]
+    """The name of a class as a figure shows it, or its number where there are no names."""
+    if class_names is None:
+        return str(index)
+    name = printable(class_names[index])
+    shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return shown.replace("$", r"\$")  # which matplotlib would read as mathematics

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from genmods.core.errors import UserError
+from genmods.core.printable import printable
 from genmods.data.decoding import decode_files
 from genmods.data.images import Images, Source
 from genmods.data.walk import walk
@@ -99,12 +100,12 @@ class ImageFolder(Source):
     def _tell_broken(self, total: int) -> None:
         if not self.broken:
             return
-        listed = "\n  ".join(self.broken)
         if self.on_error == "stop":
             raise UserError(
-                f"{len(self.broken):,} of {total:,} images are broken; data.on_error: skip would leave them out:"
-                f"\n  {listed}"
+                f"{len(self.broken):,} of {total:,} images are broken; data.on_error: skip would leave them out:",
+                *self.broken,
             )
+        listed = "\n  ".join(map(printable, self.broken))
         _log.warning("left out %d of %d images, which are broken:\n  %s", len(self.broken), total, listed)
 
 
@@ -114,5 +115,5 @@ def _tell_balance(images: Images, names: list[str]) -> None:
         return
     counts = images.labels.bincount(minlength=len(names)).tolist()
     if max(counts) > 3 * min(counts):
-        listed = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
+        listed = ", ".join(f"{printable(name)} {count:,}" for name, count in zip(names, counts, strict=True))
         _log.warning("the classes are unbalanced: %s", listed)

@@ -1,0 +1,124 @@
+"""The files of a run folder, read as somebody else's: nothing outside the folder, nothing that is not of its shape.
+
+What is missing, damaged, of another shape or reached by a symbolic link out of the folder is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 50_000_000
+
+
+def read_inside(folder: Path, path: Path, most: int = MAX_BYTES) -> bytes | None:
+    """The bytes of the regular file `path` in `folder`; None where there is none, or more than `most` bytes of it."""
+    try:
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            return None
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links
+        return None
+    return content if len(content) <= most else None
+
+
+def read_sidecars(folder: Path) -> dict[str, Any]:
+    """The JSON files of a run folder by name, those that have the shape that the report takes."""
+    found = {}
+    for name, fits in _SHAPES.items():
+        content = read_inside(folder, folder / f"{name}.json")
+        try:
+            value = None if content is None else json.loads(content, parse_constant=str, parse_float=_float)
+        except (ValueError, RecursionError):
+            continue
+        if value is not None and fits(value):
+            found[name] = value
+    return found
+
+
+def _float(text: str) -> float | str:
+    """A figure; one that overflows, like `NaN` and `Infinity`, is the text."""
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _optional(*fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or any(fit(value) for fit in fits)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _figure(value: Any) -> bool:
+    return _number(value) or _text(value)
+
+
+def _numbers(value: Any, many: int) -> bool:
+    return isinstance(value, list) and len(value) == many and all(map(_number, value))
+
+
+def _confusion(value: Any) -> bool:
+    if not isinstance(value, dict) or not _number(value.get("step")):
+        return False
+    names, counts = value.get("class_names"), value.get("counts")
+    if not isinstance(names, list) or not isinstance(counts, list) or len(names) != len(counts):
+        return False
+    return all(map(_text, names)) and all(_numbers(row, len(names)) for row in counts)
+
+
+def _noise(value: Any) -> bool:
+    edges, history = (value.get(name) for name in ("log_snr_edges", "history")) if isinstance(value, dict) else (0, 0)
+    if not isinstance(edges, list) or not isinstance(history, list) or not _numbers(edges, len(edges)):
+        return False
+    return all(isinstance(row, dict) and _number(row.get("step")) and _losses(row, len(edges) - 1) for row in history)
+
+
+def _losses(row: dict[str, Any], bins: int) -> bool:
+    losses = row.get("loss")
+    return isinstance(losses, list) and len(losses) == bins and all(map(_optional(_number), losses))
+
+
+def _timing(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_number, value.values()))
+
+
+def _figures(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_optional(_figure), value.values()))
+
+
+def _evaluation(value: Any) -> bool:
+    figures = value.get("figures", []) if isinstance(value, dict) else None
+    return isinstance(figures, list) and all(
+        isinstance(figure, dict)
+        and _text(figure.get("name"))
+        and all(_optional(_figure)(figure.get(key)) for key in ("value", "low", "high", "floor", "note"))
+        for figure in figures
+    )
+
+
+def _environment(value: Any, depth: int = 0) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return depth < 20 and all(_environment(item, depth + 1) for item in items)
+
+
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "confusion": _confusion,
+    "loss_by_noise": _noise,
+    "environment": lambda value: isinstance(value, dict) and _environment(value),
+    "timing": _timing,
+    "evaluation": _evaluation,
+    "test": _figures,
+    "validate": _figures,
+}
+"""File -> whether a value has the shape that the page reads."""
