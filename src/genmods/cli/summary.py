@@ -68,9 +68,8 @@ def figures(values: dict[str, float], result: object | None = None) -> None:
         say("", f"{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
         for k, (name, row) in enumerate(zip(result.class_names, shares.tolist(), strict=True)):
             recall, precision, f1 = (f"{share:.4f}" if share == share else "-" for share in row)
-            say(
-                f"{printable(name):<20}{int(counts[k].sum()):>8}{int(counts[k, k]):>9}{recall:>10}{precision:>11}{f1:>8}"
-            )
+            images, correct = int(counts[k].sum()), int(counts[k, k])
+            say(f"{printable(name):<20}{images:>8}{correct:>9}{recall:>10}{precision:>11}{f1:>8}")
 
 
 def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
