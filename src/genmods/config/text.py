@@ -96,6 +96,8 @@ def parse(text: str, source: str, marks: bool = True) -> Node:
     reader = _Reader(text, source, marks)
     try:
         return reader.document()
+    except UnicodeError:
+        raise RecipeError(source, "", "is not text in UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
