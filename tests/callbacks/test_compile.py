@@ -9,6 +9,7 @@ from genmods import create
 from genmods.callbacks.compile import Compile
 from genmods.callbacks.feature_maps import FeatureMaps
 from genmods.diffusion import CosineProcess, VPrediction
+from genmods.models import GAN, DiffusionModel
 from genmods.tasks.diffusion import DiffusionTask
 from genmods.tasks.gan import GANTask
 
@@ -29,9 +30,8 @@ def graphs(monkeypatch):
 
 def task():
     torch.manual_seed(0)
-    return DiffusionTask(
-        create("network", "unet", width=8, multipliers=[1]), CosineProcess(), VPrediction(), image_size=8
-    )
+    network = create("network", "unet", width=8, multipliers=[1])
+    return DiffusionTask(DiffusionModel(network, CosineProcess(), VPrediction(), image_size=8))
 
 
 def test_network_is_compiled_in_place(graphs):
@@ -57,14 +57,15 @@ def test_the_maps_of_a_compiled_network_are_seen_at_each_validation(tmp_path, gr
     task = classification()
     fit(tmp_path, task, [Compile(), FeatureMaps()])
     assert names(tmp_path) == ["features_000002.png", "features_000004.png"]
-    assert graphs and task.network._compiled_call_impl is not None
+    assert graphs and task.model.network._compiled_call_impl is not None
 
 
 def test_a_network_that_is_differentiated_twice_stays_as_it_is(graphs):
     shapes = {"width": 4, "multipliers": [1]}
     generator = create("network", "generator", latent=4, image_size=8, **shapes)
     for gamma, compiled in ((1.0, False), (0.0, True)):
-        gan = GANTask(generator, create("network", "discriminator", **shapes), latent=4, gamma=gamma, image_size=8)
+        model = GAN(generator, latent=4, image_size=8)
+        gan = GANTask(model, create("network", "discriminator", **shapes), gamma)
         Compile().setup(None, gan, "fit")
-        assert gan.network._compiled_call_impl is not None
+        assert gan.model.network._compiled_call_impl is not None
         assert (gan.discriminator._compiled_call_impl is not None) == compiled

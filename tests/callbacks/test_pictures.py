@@ -29,6 +29,7 @@ from genmods.diffusion.prediction import VPrediction
 from genmods.diffusion.processes.variance_preserving import CosineProcess
 from genmods.metrics.frechet import FrechetDistance
 from genmods.metrics.scores import BitsPerDimension
+from genmods.models import VAE, Classifier, DiffusionModel
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.runs.evaluate import LastResult
@@ -69,14 +70,13 @@ class TinyClassifier(Network):
 
 def diffusion():
     torch.manual_seed(0)
-    return DiffusionTask(
-        TinyDenoiser(), CosineProcess(), VPrediction(), DDIMSampler(steps=4), image_size=8, num_classes=10, levels=17
-    )
+    parts = TinyDenoiser(), CosineProcess(), VPrediction(), DDIMSampler(steps=4)
+    return DiffusionTask(DiffusionModel(*parts, image_size=8, num_classes=10, levels=17))
 
 
 def classification():
     torch.manual_seed(0)
-    return ClassificationTask(TinyClassifier(), image_size=8, num_classes=10)
+    return ClassificationTask(Classifier(TinyClassifier(), image_size=8))
 
 
 def fit(folder, task, callbacks, steps=4, **settings):
@@ -127,17 +127,17 @@ def test_drawing_changes_nothing_in_the_training(tmp_path):
 def test_the_first_grid_shows_the_samples_of_the_task(tmp_path):
     task = diffusion()
     fit(tmp_path, task, [SampleGrid(n=4, seed=3)])
-    expected = to_picture(task.sample(4, seed=3), 2)
+    expected = to_picture(task.model.sample(4, seed=3), 2)
     assert Image.open(tmp_path / "samples" / "step_000004.png").tobytes() == expected.tobytes()
 
 
 def test_ranks_share_the_samples_of_any_task_that_makes_them():
-    task, parts = VAETask(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8).eval(), []
+    task, parts = VAETask(VAE(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8)).eval(), []
     task.all_gather = lambda part: parts.append(part) or part[None]
     for rank in range(2):
         sample_shared(SimpleNamespace(world_size=2, global_rank=rank), task, 5, seed=3)
     assert [len(part) for part in parts] == [3, 3]
-    torch.testing.assert_close(torch.cat(parts)[:5], task.sample(5, seed=3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat(parts)[:5], task.model.sample(5, seed=3), atol=1e-5, rtol=0)
 
 
 def test_loss_by_noise_is_the_mean_of_each_bin(tmp_path):
@@ -165,7 +165,7 @@ def test_confusion_and_worst_images_of_a_classifier(tmp_path):
 def test_the_worst_images_are_those_of_the_answers_that_count(tmp_path, monkeypatch):
     """The figures average over all views of an image; here many a single view is answered otherwise."""
     torch.manual_seed(0)
-    task, tables = ClassificationTask(TinyClassifier(), augment_test="flip_shift", image_size=8), {}
+    task, tables = ClassificationTask(Classifier(TinyClassifier(), augment_test="flip_shift", image_size=8)), {}
     monkeypatch.setattr(Logbook, "rows", lambda self, key, columns, rows: tables.update({key: rows}))
     last = LastResult()
     data = fit(tmp_path, task, [Mistakes(shown=100), last]).datamodule
@@ -192,9 +192,9 @@ def test_the_likelihood_is_that_of_the_averaged_weights(tmp_path):
     found = read_series(tmp_path / "metrics.csv")["val/bpd"][-1][1]
     images = to_float(trainer.datamodule.splits["val"].pixels[:8], 17)
     with torch.no_grad():
-        raw = task.likelihood().bound(images).mean().item()
+        raw = task.model.likelihood().bound(images).mean().item()
         with ema.weights(task, averaged=True):
-            averaged = task.likelihood().bound(images).mean().item()
+            averaged = task.model.likelihood().bound(images).mean().item()
     assert found == pytest.approx(averaged, rel=1e-5) and found != pytest.approx(raw, rel=1e-5)
 
 
@@ -208,9 +208,8 @@ def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
 
 
 def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_model():
-    task, strip, asked = diffusion().eval(), DenoiseStrip(sigmas=(0.01, 50.0)), []
+    model, strip, asked = diffusion().model.eval(), DenoiseStrip(sigmas=(0.01, 50.0)), []
     strip.batch = {"image": torch.rand(3, 1, 8, 8) * 2 - 1, "label": torch.tensor([0, 4, 9])}
-    model = task.diffusion_model()
     denoise, told = model.denoise, []
 
     class Watched(DenoiserWrapper):
@@ -232,14 +231,14 @@ def test_one_step_denoising_asks_at_the_noise_level_within_the_range_of_the_mode
 
 @pytest.mark.parametrize("sampler", ["ddim", "heun", "dpmpp_2m", "ddpm"])
 def test_function_evaluations_are_counted(sampler):
-    task = diffusion()
-    task.model.sampler = create("sampler", sampler, steps=5)
-    assert count_network_calls(task) == (8 if sampler == "heun" else 5)  # one call in the first and in the last step
+    model = diffusion().model
+    model.sampler = create("sampler", sampler, steps=5)
+    assert count_network_calls(model) == (8 if sampler == "heun" else 5)  # one call in the first and in the last step
 
 
 def test_a_table_of_samples_tells_how_they_were_made():
-    task = diffusion()
-    key, columns, rows = sample_table(task, task.sample(3), step=7, seed=2)
+    model = diffusion().model
+    key, columns, rows = sample_table(model, model.sample(3), step=7, seed=2)
     assert key in TABLES and columns == ["step", "seed", "number", "condition", "sampler", "NFE", "image"]
     assert [row[:-1] for row in rows] == [[7, 2, i, str(i), "DDIMSampler", 4] for i in range(3)]
 

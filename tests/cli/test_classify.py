@@ -9,11 +9,10 @@ from genmods.cli import dispatch
 from genmods.data.files import Picture, write_image
 from genmods.data.images import to_float
 from genmods.data.sources.image_folder import ImageFolder
+from genmods.models import VAE, Classifier
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.runs import folders
-from genmods.tasks.classification import ClassificationTask
-from genmods.tasks.vae import VAETask
 
 NAMES = ["dark", "grey", "light"]
 
@@ -31,7 +30,7 @@ class Brightness(Network):
 
 @pytest.fixture(params=[1, 3])
 def model(request, monkeypatch):
-    task = ClassificationTask(Brightness(), num_classes=3, in_channels=request.param, image_size=8, class_names=NAMES)
+    task = Classifier(Brightness(), num_classes=3, in_channels=request.param, image_size=8, class_names=NAMES)
     monkeypatch.setattr(folders, "load", lambda path: task.eval())
     return task
 
@@ -129,11 +128,11 @@ def test_mistakes_are_one_line(model, tmp_path, monkeypatch, capsys, arguments, 
 
 
 def test_a_model_that_does_not_classify(monkeypatch, tmp_path, capsys):
-    task = VAETask(Autoencoder(image_size=8, width=4), image_size=8)
+    task = VAE(Autoencoder(image_size=8, width=4), image_size=8)
     monkeypatch.setattr(folders, "load", lambda path: task)
     image(tmp_path / "a.png", 0.0)
     assert classify("--input", tmp_path / "a.png") == 2
-    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a classifier, got VAETask"
+    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a classifier, got VAE"
 
 
 HOSTILE = ["=cmd|' :C calc'!A0.png", "+1.png", "-n.png", "@SUM(1).png", "\x1b[2J\n.png", "\udcff.png"]

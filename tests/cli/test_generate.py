@@ -13,13 +13,11 @@ from genmods.diffusion import DDIMSampler
 from genmods.diffusion.conditioning import Unconditional
 from genmods.diffusion.processes.rectified import RectifiedProcess
 from genmods.diffusion.processes.variance_preserving import CosineProcess
+from genmods.models import VAE, Classifier, DiffusionModel
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.runs import folders
-from genmods.tasks.classification import ClassificationTask
-from genmods.tasks.diffusion import DiffusionTask
-from genmods.tasks.vae import VAETask
 
 NAMES = ["coat", "shoe", "7"]
 
@@ -42,18 +40,17 @@ def shades(channels=1, process=None, prediction="x0", **settings):
     settings = {"num_classes": 3, "class_names": NAMES, **settings}
     shape = {"in_channels": channels, "image_size": 6}
     process = process or CosineProcess()
-    return DiffusionTask(
-        Shade(), process, create("prediction", prediction), DDIMSampler(steps=3), **shape, **settings
-    ).eval()
+    parts = Shade(), process, create("prediction", prediction), DDIMSampler(steps=3)
+    return DiffusionModel(*parts, **shape, **settings).eval()
 
 
 @pytest.fixture
 def served(monkeypatch):
-    """Chooses the task that `--ckpt_path` stands for, and notes what is asked for."""
+    """Chooses the model that `--ckpt_path` stands for, and notes what is asked for."""
     asked = []
 
-    def serve(task):
-        monkeypatch.setattr(folders, "load", lambda path, raw=False: asked.append((path, raw)) or task)
+    def serve(model):
+        monkeypatch.setattr(folders, "load", lambda path, raw=False: asked.append((path, raw)) or model)
         return asked
 
     serve(shades())
@@ -143,14 +140,14 @@ def company(monkeypatch):
     """A model without labels, a worse one, one of another size, and classifiers of brightness and of another size."""
     torch.manual_seed(0)
     free = shades(process=RectifiedProcess(), prediction="flow", conditioning=Unconditional())
-    bright = ClassificationTask(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
+    bright = Classifier(CNN(layers=("avgpool",), num_classes=3), num_classes=3, image_size=6)
     tasks = {
         "run": free,
         "labelled": shades(process=RectifiedProcess(), prediction="flow"),
         "worse": shades(process=RectifiedProcess(), prediction="v"),
         "bright": bright.eval(),
-        "large": ClassificationTask(CNN(layers=("avgpool",)), image_size=8),
-        "two": ClassificationTask(CNN(layers=("avgpool",), num_classes=2), num_classes=2, image_size=6),
+        "large": Classifier(CNN(layers=("avgpool",)), image_size=8),
+        "two": Classifier(CNN(layers=("avgpool",), num_classes=2), num_classes=2, image_size=6),
         "cosine": shades(prediction="v"),
         "latents": shades(codec=Autoencoder(image_size=6, width=4, multipliers=(1,), latent_channels=1)),
     }
@@ -186,12 +183,12 @@ def test_a_worse_model_is_moved_away_from(tmp_path, company):
     ("options", "line"),
     [
         (["--classifier", "bright", "--worse", "worse"], "only one of them can guide"),
-        (["--classifier", "large"], "large: a ClassificationTask that does not fit the model; it takes a classifier"),
-        (["--classifier", "two"], "two: a ClassificationTask that does not fit the model"),
-        (["--classifier", "worse"], "worse: a DiffusionTask that does not fit the model"),
-        (["--worse", "bright"], "bright: a ClassificationTask that does not fit the model; it takes a diffusion run"),
-        (["--worse", "worse"], "worse: a DiffusionTask that does not fit the model"),
-        (["--ckpt_path", "labelled", "--worse", "cosine"], "cosine: a DiffusionTask that does not fit the model"),
+        (["--classifier", "large"], "large: a Classifier that does not fit the model; it takes a classifier"),
+        (["--classifier", "two"], "two: a Classifier that does not fit the model"),
+        (["--classifier", "worse"], "worse: a DiffusionModel that does not fit the model"),
+        (["--worse", "bright"], "bright: a Classifier that does not fit the model; it takes a diffusion run"),
+        (["--worse", "worse"], "worse: a DiffusionModel that does not fit the model"),
+        (["--ckpt_path", "labelled", "--worse", "cosine"], "cosine: a DiffusionModel that does not fit the model"),
         (["--guidance", "3"], "--guidance: the model knows no labels"),
         (["--threshold", "0"], "--threshold 0.0: a quantile lies in (0, 1]"),
         (["--ckpt_path", "latents", "--threshold", "0.9"], "--threshold: it takes pixels"),
@@ -213,10 +210,10 @@ def test_raw_weights_are_asked_for(tmp_path, served):
 
 
 def test_an_autoencoder_generates_too(tmp_path, served):
-    task = VAETask(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6).eval()
-    served(task)
+    model = VAE(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6).eval()
+    served(model)
     assert generate(tmp_path, "--n", "3", "--seed", "2") == 0
-    expected = to_uint8(task.sample(3, seed=2)).permute(0, 2, 3, 1).numpy()
+    expected = to_uint8(model.sample(3, seed=2)).permute(0, 2, 3, 1).numpy()
     found = arrays(tmp_path)
     assert np.array_equal(found["images"], expected) and "label" not in found
 
@@ -253,7 +250,7 @@ def test_mistakes_are_one_line(tmp_path, served, capsys, options, line):
     [["--label", "1"], ["--condition", "label=1"], ["--guidance", "2"], ["--sampler", "ddim"], ["--steps", "4"]],
 )
 def test_settings_that_a_model_does_not_have(tmp_path, served, capsys, option):
-    served(VAETask(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6))
+    served(VAE(Autoencoder(image_size=6, width=4, multipliers=(1, 2)), image_size=6))
     assert generate(tmp_path, *option) == 2
     error = capsys.readouterr().err.strip()
     assert option[0] in error and "\n" not in error
@@ -275,9 +272,9 @@ def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):
 
 
 def test_a_model_that_makes_no_images(tmp_path, served, capsys):
-    served(ClassificationTask(CNN(layers=("conv 4", "avgpool")), image_size=6))
+    served(Classifier(CNN(layers=("conv 4", "avgpool")), image_size=6))
     assert generate(tmp_path) == 2
-    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a generative model, got ClassificationTask"
+    assert capsys.readouterr().err.strip() == "--ckpt_path run: expected a generative model, got Classifier"
 
 
 def test_no_such_run(tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_a_diffusion_model_has_maps_that_depend_on_the_noise(place, tmp_path, ca
         ("classes", ["--layer", "conv9"], "no layer is called 'conv9'"),
         ("classes", ["--label", "ten"], "--label ten"),
         ("images", ["--sigma", "0"], "--sigma must be above 0"),
-        ("game", [], "feature maps are not available for GANTask"),
+        ("game", [], "feature maps are not available for GAN"),
     ],
 )
 def test_mistakes_are_one_line(place, tmp_path, capsys, run, options, says):

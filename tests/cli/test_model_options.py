@@ -7,15 +7,15 @@ import torch
 from genmods import create
 from genmods.cli import model_options
 from genmods.diffusion import CosineProcess, DDIMSampler, VPrediction
+from genmods.models import DiffusionModel
 from genmods.networks.base import outermost_networks
-from genmods.tasks.diffusion import DiffusionTask
 
 
 def task():
     torch.manual_seed(0)
     network = create("network", "unet", width=8, multipliers=[1])
     torch.nn.init.normal_(next(reversed(list(network.parameters()))), std=0.1)
-    return DiffusionTask(network, CosineProcess(), VPrediction(), DDIMSampler(steps=3), image_size=8).eval()
+    return DiffusionModel(network, CosineProcess(), VPrediction(), DDIMSampler(steps=3), image_size=8).eval()
 
 
 def test_networks_run_in_bfloat16():
@@ -33,7 +33,7 @@ def test_networks_run_in_bfloat16():
 def test_outermost_networks():
     module = task()
     module.other = create("network", "cnn")
-    assert outermost_networks(module) == [module.model.denoiser.network, module.other]
+    assert outermost_networks(module) == [module.denoiser.network, module.other]
     nested = create("network", "cnn")
     nested.inner = create("network", "cnn")
     assert outermost_networks(torch.nn.Sequential(nested)) == [nested]

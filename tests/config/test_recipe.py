@@ -157,7 +157,7 @@ def test_parts_are_built_with_settings_and_facts(path):
     data = build(recipe.data)
     assert (data.batch_size, data.seed, type(data.augment[0]).__name__) == (32, 7, "Flip")
     task = build(recipe.task, data.info.settings())
-    assert task.model.sampler.steps == 50 and task.image_shape == (1, 8, 8)
+    assert task.model.sampler.steps == 50 and task.model.image_shape == (1, 8, 8)
     optimizer, schedule = build(recipe.optimizer), build(recipe.schedule)
     assert isinstance(optimizer, partial) and optimizer.keywords["lr"] == 1e-3
     made = schedule(optimizer(task.parameters()), total_steps=100)
@@ -173,15 +173,15 @@ def test_a_value_that_the_class_refuses_is_told_with_its_line(path):
 
 
 def test_a_part_of_an_earlier_run_is_resolved_before_it_is_built(path):
-    network = load(path).task.given["network"]
+    network = load(path).task.model.given["network"]
     path.write_text(TEXT.replace("{name: unet, width: 8, multipliers: [1]}", "{from: runs/first}"))
     recipe = load(path)
-    assert recipe.task.given["network"] == From("network", "runs/first", f"{path}:4", "task.network")
+    assert recipe.task.model.given["network"] == From("network", "runs/first", f"{path}:4", "task.network")
     assert recipe.plain()["task"]["network"] == {"from": "runs/first"}
     with pytest.raises(RecipeError, match="no earlier run"):
         build(recipe.task)
     loaded = []
-    recipe.task.given["network"] = replace(network, load=loaded.append)
+    recipe.task.model.given["network"] = replace(network, load=loaded.append)
     assert build(recipe.task).model.denoiser.network is loaded[0]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from genmods.config import hints, registry
 from genmods.config.builtins import BUILTINS
-from genmods.config.check import FILLED, UNKNOWN, allowed, default
+from genmods.config.check import FILLED, UNKNOWN, allowed, default, model_entry
 from genmods.config.reflect import docstring, find_class, settings
 from genmods.config.text import Node
 
@@ -54,7 +54,9 @@ def test_every_setting_can_be_written_and_its_default_is_literal(kind, name):
         if is_dataclass(cls)
         else {}
     )
-    parameters = inspect.signature(cls).parameters
+    parameters = dict(inspect.signature(cls).parameters)
+    if model := model_entry(entry):
+        parameters |= inspect.signature(registry.resolve(model)).parameters
     for setting in allowed(entry).values():
         assert hints.read(setting.hint, setting.module), f"{setting.name} cannot be written in a recipe"
         if setting.default is None:

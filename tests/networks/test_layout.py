@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from genmods.config.builtins import BUILTINS
+from genmods.models import Classifier
 from genmods.networks.layout import memory_format
-from genmods.tasks.classification import ClassificationTask
 from support import layouts
 
 OURS = [name for name, (kind, _) in layouts.NETWORKS.items() if kind not in ("diffusers", "timm", "torchvision")]
@@ -58,11 +58,11 @@ class PlugIn(nn.Module):
 
 
 def test_a_task_lays_out_filters_and_images_as_the_network_can_train():
-    task = ClassificationTask(PlugIn(), num_classes=8, in_channels=3, image_size=8)
+    model = Classifier(PlugIn(), num_classes=8, in_channels=3, image_size=8)
     seen = []
-    for layer in task.network.children():
+    for layer in model.network.children():
         layer.register_forward_hook(lambda layer, x, y: seen.extend([x[0], layer.weight, y]))
-    task(torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last))
+    model(torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last))
     assert len(seen) == 6 and all(tensor.is_contiguous() for tensor in seen)
 
 

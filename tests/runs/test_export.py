@@ -32,7 +32,7 @@ def test_an_exported_model_is_the_trained_one(tmp_path, monkeypatch):
     export(Checkpoint.read(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
     later = from_plain(RECIPE | {"task": {"name": "classification", "network": {"from": "again.safetensors"}}})
     taken = build_task(resolve(later), checkpoint.data_info)
-    torch.testing.assert_close(taken.network.state_dict(), model.network.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(taken.model.network.state_dict(), model.network.state_dict(), rtol=0, atol=0)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from genmods.config.recipe import load
 from genmods.data.images import to_float
-from genmods.models import Generates
+from genmods.models import Generates, model_of
 from genmods.runs.fit import build_data, build_task
 from support import no_float64
 
@@ -35,7 +35,9 @@ def test_a_training_step_and_samples(name):
         (loss["loss"] if isinstance(loss, dict) else loss).backward()
         torch.optim.SGD(task.parameters(), 0.01).step()
         weights = torch.cat([parameter.detach().cpu().flatten() for parameter in task.parameters()])
-        return weights, task.eval().sample(2, seed=3).cpu() if isinstance(task, Generates) else weights
+        return weights, model_of(task.eval()).sample(2, seed=3).cpu() if isinstance(
+            model_of(task), Generates
+        ) else weights
 
     expected = trained(deepcopy(task), batch)
     with no_float64.device() as device:

@@ -14,6 +14,7 @@ from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.metrics.features import classifier_features
 from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, fit
 from genmods.runs.reuse import resolve
 from support.small_runs import CNN, DIFFUSION, DIGITS, SHAPES, TRAINER, classifier, recipe
@@ -49,8 +50,8 @@ def test_the_averaged_weights_are_taken(digits):
 @pytest.mark.parametrize("network", [CNN, "resnet", {"from": "runs/nowhere"}])
 def test_an_override_replaces_whatever_stood_there(digits, network):
     taken = classifier(network, overrides=[f"--task.network.from={digits}"])
-    assert isinstance(taken.task.given["network"], From)
-    assert same(built(taken).network.state_dict(), folders.load(digits).network.state_dict())
+    assert isinstance(taken.task.model.given["network"], From)
+    assert same(built(taken).model.network.state_dict(), folders.load(digits).network.state_dict())
 
 
 def test_a_name_replaces_an_earlier_run():
@@ -88,7 +89,7 @@ def test_what_an_earlier_run_fitted_to_its_images_stays(workplace):
     data = build_data(later)
     task = build_task(resolve(later), data.info)
     task.fit_statistics({"image": -to_float(data.splits["train"].pixels, 17)})
-    assert same(task.network.state_dict(), folders.load(whitened).network.state_dict())
+    assert same(task.model.network.state_dict(), folders.load(whitened).network.state_dict())
 
 
 def test_the_new_run_needs_the_earlier_one_no_more(finetuned):
@@ -115,13 +116,13 @@ def test_an_earlier_checkpoint_is_read_once(digits, monkeypatch):
     source = {"from": str(digits)}
     evaluation = {"name": "evaluation", "metrics": ["fid"], "features": source}
     resolved = resolve(classifier(source, callbacks=[evaluation]))
-    assert resolved.task.given["network"].load and resolved.callbacks[0].given["features"].load
+    assert resolved.task.model.given["network"].load and resolved.callbacks[0].given["features"].load
     assert len(reads) == 1
 
 
 def test_a_whole_task_is_taken_to_other_data(digits):
     taken = recipe({"from": str(digits)}, {**DIGITS, "split_seed": 1})
-    assert same(built(taken).state_dict(), folders.load(digits).state_dict())
+    assert same(built(taken).model.state_dict(), folders.load(digits).state_dict())
     run = fit(taken, quiet=True)
     assert folders.load(run).class_names == list("0123456789")
 
@@ -153,9 +154,9 @@ def test_weights_of_no_shape_in_common_are_refused(workplace):
 
 def test_a_checkpoint_of_another_architecture_is_one_line(digits, tmp_path):
     state = files.load(folders.find_checkpoint(digits))
-    tensor = state["state_dict"].pop("network.head.weight")
-    files.save({**state, "state_dict": {**state["state_dict"], "network.neck": tensor}}, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match=r"does not fit this ClassificationTask: .*head\.weight") as error:
+    tensor = state["state_dict"].pop("model.network.head.weight")
+    files.save({**state, "state_dict": {**state["state_dict"], "model.network.neck": tensor}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"does not fit this Classifier: .*head\.weight") as error:
         folders.load(tmp_path / "other.ckpt", raw=True)
     assert "\n" not in str(error.value)
 
@@ -168,7 +169,10 @@ def test_the_namesake_of_a_slot_is_taken(workplace):
     first = fit(recipe({"name": "gan", "latent": 4, **networks}, name="first"), quiet=True)
     task = {"name": "gan", "latent": 4, "network": networks["network"], "discriminator": {"from": str(first)}}
     later = recipe(task)
-    assert same(built(later).discriminator.state_dict(), folders.load(first).discriminator.state_dict())
+    assert same(
+        built(later).discriminator.state_dict(),
+        Checkpoint.read(folders.find_checkpoint(first)).task().discriminator.state_dict(),
+    )
     assert resolve(later).plain()["task"]["discriminator"]["name"] == "discriminator"
 
 
@@ -189,9 +193,9 @@ def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     shutil.rmtree(vae)
     loaded = folders.load(run)
     images = to_float(build_data(latent).splits["train"].pixels, 17)
-    latents = loaded.model.latents
+    latents = loaded.latents
     assert latents.encode(images).square().mean() == pytest.approx(1, rel=1e-4)
-    assert loaded.model.denoiser.sigma_data == 1 and loaded.model.latent_shape == (2, 4, 4)
+    assert loaded.denoiser.sigma_data == 1 and loaded.latent_shape == (2, 4, 4)
     assert torch.allclose(latents.decode(latents.encode(images)), latents.codec(images).clamp(-1, 1), atol=1e-5)
     fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
     fixed.fit_statistics({"image": images})

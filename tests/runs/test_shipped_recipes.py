@@ -40,8 +40,11 @@ def quick(name, photos):
     """The recipe made small: few images, few steps of every kind."""
     overrides = [*QUICK, *(FIT if command(name) == "fit" else [])]
     task = load(RECIPES[name]).task
-    if "sampler" in task.settings():
-        overrides += ["--task.sampler.steps=3", *([] if "sampler" in task.given else ["--task.sampler.name=ddim"])]
+    if task.model and "sampler" in task.model.settings():
+        overrides += [
+            "--task.sampler.steps=3",
+            *([] if "sampler" in task.model.given else ["--task.sampler.name=ddim"]),
+        ]
     recipe = load(RECIPES[name], overrides)
     source = recipe.data.given["source"]
     if source.entry.name == "fashion_mnist" and not fashion_mnist_is_here():
@@ -54,7 +57,7 @@ def quick(name, photos):
             assert before in BY_RUN, f"{name}: {part.run} is no folder of a shipped recipe's runs"
             if not (folders.ROOT / before).is_dir():
                 carry_out(BY_RUN[before], photos)
-        elif part.kind in ("callback", "task"):
+        elif part.kind in ("callback", "task", "model"):
             part.given |= {key: value for key, value in SMALL.items() if key in part.settings()}
         elif part.kind == "network" and "width" in part.given:
             part.given["width"] = min(part.given["width"], 8)
@@ -107,8 +110,8 @@ def test_a_recipe_runs(name, workplace):
     folder = carry_out(name, workplace / "photos")
     if folder is None:
         return
-    task = folders.load(folder)
-    assert not task.training
-    if isinstance(task, Generates):
-        images = task.sample(2)
-        assert images.shape == (2, *task.image_shape) and images.abs().max() <= 1
+    model = folders.load(folder)
+    assert not model.training
+    if isinstance(model, Generates):
+        images = model.sample(2)
+        assert images.shape == (2, *model.image_shape) and images.abs().max() <= 1

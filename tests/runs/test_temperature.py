@@ -8,10 +8,10 @@ from torch.nn.functional import cross_entropy
 
 from genmods.config.recipe import load
 from genmods.core import checkpoint as files
+from genmods.models import Classifier
 from genmods.runs import folders
 from genmods.runs.calibration import validation_batches
 from genmods.runs.fit import build_data, fit
-from genmods.tasks.classification import ClassificationTask
 
 RECIPE = """
 seed: 3
@@ -35,7 +35,7 @@ def recipe(tmp_path, monkeypatch):
 
 
 def temperatures(checkpoint):
-    return {float(w["temperature"]) for w in (checkpoint["state_dict"], *checkpoint["ema"]["weights"])}
+    return {float(w["model.temperature"]) for w in (checkpoint["state_dict"], *checkpoint["ema"]["weights"])}
 
 
 def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
@@ -44,8 +44,8 @@ def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
     found = {}
     for path in (folder / "checkpoints").glob("*.ckpt"):
         (found[path.stem],) = temperatures(files.load(path))
-        task, batches = folders.load(path), validation_batches(data, torch.device("cpu"))
-        scores = torch.cat([task.scores(batch["image"]) for batch in batches]).double()
+        model, batches = folders.load(path), validation_batches(data, torch.device("cpu"))
+        scores = torch.cat([model.scores(batch["image"]) for batch in batches]).double()
         losses = [cross_entropy(scores / (found[path.stem] * t), data.splits["val"].labels) for t in (0.95, 1.0, 1.05)]
         assert min(losses) == losses[1]
         assert float(folders.load(path).temperature) == float(folders.load(path, raw=True).temperature)
@@ -74,12 +74,12 @@ def test_nothing_is_fitted_without_validation_images_or_without_a_mistake(recipe
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}
     labels = build_data(recipe()).splits["val"].labels
     right = itertools.cycle(torch.eye(10)[labels].log_softmax(1).split(50))  # for each checkpoint again
-    calibrate = ClassificationTask.calibrate
+    calibrate = Classifier.calibrate
 
-    def without_a_mistake(task, batches):
-        task.scores = lambda images: next(right)
-        return calibrate(task, batches)
+    def without_a_mistake(model, batches):
+        model.scores = lambda images: next(right)
+        return calibrate(model, batches)
 
-    monkeypatch.setattr(ClassificationTask, "calibrate", without_a_mistake)
+    monkeypatch.setattr(Classifier, "calibrate", without_a_mistake)
     folder = fit(recipe(), quiet=True)
     assert temperatures(files.load(folder / "checkpoints/last.ckpt")) == {1.0}

@@ -8,15 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genmods import create
 from genmods.data.augmentation.mix import MixUp
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.metrics.calibration import expected_calibration_error
+from genmods.models.classifier import Classifier, views
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.runs.evaluate import LastResult
 from genmods.tasks.base import FitPlan
-from genmods.tasks.classification import ClassificationTask, CollectedScores, views
+from genmods.tasks.classification import CollectedScores
 from support.fitting import trainer
 
 
@@ -31,9 +33,12 @@ class Linear(Network):
         return self.head(x.flatten(1))
 
 
+task_of = partial(create, "task", "classification")
+
+
 def linear_task(**settings):
     torch.manual_seed(0)
-    task = ClassificationTask(Linear(), num_classes=3, image_size=4, mean=0.2, std=0.5, **settings)
+    task = task_of(network=Linear(), num_classes=3, image_size=4, mean=0.2, std=0.5, **settings)
     task.log = lambda *_, **__: None
     return task
 
@@ -44,7 +49,7 @@ HARD, SOFT = torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([[0.7, 0.3, 0.0]] * 
 
 def log_probabilities(task):
     normalised = ((IMAGES - 0.2) / 0.5).flatten(1)
-    return (normalised @ task.network.head.weight.T + task.network.head.bias).log_softmax(1)
+    return (normalised @ task.model.network.head.weight.T + task.model.network.head.bias).log_softmax(1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -78,16 +83,16 @@ def test_views_are_the_image_its_mirror_and_one_pixel_shifts():
 
 @pytest.mark.parametrize("augment", ["none", "flip", "flip_shift"])
 def test_probabilities_are_the_mean_over_the_views(augment):
-    task = linear_task(augment_test=augment)
-    expected = torch.stack([task(view).softmax(1) for view in views(IMAGES, augment)]).mean(0)
-    torch.testing.assert_close(task.probabilities(IMAGES), expected)
+    model = linear_task(augment_test=augment).model
+    expected = torch.stack([model(view).softmax(1) for view in views(IMAGES, augment)]).mean(0)
+    torch.testing.assert_close(model.probabilities(IMAGES), expected)
 
 
 def test_the_temperature_is_that_of_the_mean_and_changes_no_decision():
-    task = linear_task(augment_test="flip")
-    before = task.probabilities(IMAGES)
-    task.temperature.fill_(3.0)
-    after = task.probabilities(IMAGES)
+    model = linear_task(augment_test="flip").model
+    before = model.probabilities(IMAGES)
+    model.temperature.fill_(3.0)
+    after = model.probabilities(IMAGES)
     torch.testing.assert_close(after, (before.log() / 3).softmax(1))
     assert torch.equal(after.argmax(1), before.argmax(1)) and (after.amax(1) < before.amax(1)).all()
 
@@ -108,7 +113,7 @@ def data(**settings):
 def classifier(**settings):
     torch.manual_seed(0)
     network = CNN(["conv 8", "pool 2", "linear 16"], in_channels=3, image_size=8, num_classes=4)
-    task = ClassificationTask(network, in_channels=3, image_size=8, num_classes=4, **settings)
+    task = task_of(network=network, in_channels=3, image_size=8, num_classes=4, **settings)
     task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=1e-2))
     return task
 
@@ -116,7 +121,7 @@ def classifier(**settings):
 def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():
     task, images = classifier(augment_test="flip"), data(augment=[MixUp()])
     trainer(max_epochs=12).fit(task, images)
-    task.temperature.fill_(0.5)
+    task.model.temperature.fill_(0.5)
     last = LastResult()
     (figures,) = trainer(callbacks=[last]).test(task, images, verbose=False)
     scores, labels, index = last.result.scores, last.result.labels, last.result.index
@@ -136,7 +141,7 @@ def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():
 
 def test_a_fit_knows_no_temperature():
     task = classifier()
-    task.temperature.fill_(0.1)
+    task.model.temperature.fill_(0.1)
     last = LastResult()
     run = trainer(max_epochs=1, callbacks=[last])
     run.fit(task, data())
@@ -147,8 +152,8 @@ def test_a_fit_knows_no_temperature():
 
 def test_a_uniform_answer_costs_ln_k():
     task = classifier()
-    nn.init.zeros_(task.network.head.weight)
-    nn.init.zeros_(task.network.head.bias)
+    nn.init.zeros_(task.model.network.head.weight)
+    nn.init.zeros_(task.model.network.head.bias)
     (figures,) = trainer().test(task, data(), verbose=False)
     assert figures["test/loss"] == pytest.approx(math.log(4), rel=1e-6)
 
@@ -164,7 +169,7 @@ def test_a_uniform_answer_costs_ln_k():
 )
 def test_wrong_settings_are_refused(settings, says):
     with pytest.raises(ValueError, match=says):
-        ClassificationTask(Linear(), **{"num_classes": 3, "image_size": 4, **settings})
+        task_of(**{"network": Linear(), "num_classes": 3, "image_size": 4, **settings})
 
 
 def test_an_assertion_of_the_network_is_one_line():
@@ -173,7 +178,7 @@ def test_an_assertion_of_the_network_is_one_line():
             assert x.shape[-1] == 224, "Wrong image height!"
 
     with pytest.raises(ValueError, match="Strict does not fit this task: Wrong image height!"):
-        ClassificationTask(Strict(), num_classes=3, image_size=4)
+        Classifier(Strict(), num_classes=3, image_size=4)
 
 
 def test_an_evaluation_of_one_image_has_the_shapes_of_many():

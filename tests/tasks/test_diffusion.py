@@ -20,6 +20,7 @@ from genmods.diffusion.conditioning.mask import masked
 from genmods.diffusion.prediction import EpsPrediction, VPrediction
 from genmods.diffusion.processes import CosineProcess, LearnedProcess
 from genmods.diffusion.weightings import ElboWeighting
+from genmods.models import DiffusionModel
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
@@ -56,7 +57,11 @@ class Told(Network):
 def model(network=None, process=None, **settings):
     torch.manual_seed(0)
     settings = {"sampler": DDIMSampler(steps=4), "image_size": SIDE, "num_classes": 3, "sigma_data": 0.7, **settings}
-    return DiffusionTask(network or Told(), process or CosineProcess(), VPrediction(), **settings)
+    return DiffusionModel(network or Told(), process or CosineProcess(), VPrediction(), **settings)
+
+
+def training(weighting=None, **settings):
+    return DiffusionTask(model(**settings), weighting=weighting)
 
 
 def batch(n=8):
@@ -66,49 +71,49 @@ def batch(n=8):
 
 @pytest.mark.parametrize("name", BUILTINS["sampler"])
 def test_a_sample_depends_on_seed_number_and_label_alone(name):
-    task = model(sampler=create("sampler", name, steps=4))
+    diffusion = model(sampler=create("sampler", name, steps=4))
     labels = torch.tensor([2, 0, 1, 1, 0, 2, 2, 0, 1, -1])
-    images = task.sample(10, {"label": labels}, seed=5, batch_size=3, guidance=1.5)
-    again = task.sample(10, {"label": labels}, seed=5, batch_size=7, guidance=1.5)
+    images = diffusion.sample(10, {"label": labels}, seed=5, batch_size=3, guidance=1.5)
+    again = diffusion.sample(10, {"label": labels}, seed=5, batch_size=7, guidance=1.5)
     torch.testing.assert_close(images, again, atol=1e-5, rtol=0)
-    late = task.sample(4, {"label": labels[6:]}, seed=5, guidance=1.5, first=6)
+    late = diffusion.sample(4, {"label": labels[6:]}, seed=5, guidance=1.5, first=6)
     torch.testing.assert_close(images[6:], late, atol=1e-5, rtol=0)
     assert images.shape == (10, 1, SIDE, SIDE) and images.abs().max() <= 1
-    assert not torch.allclose(images, task.sample(10, {"label": labels}, seed=6, guidance=1.5))
-    assert not torch.allclose(images[:1], task.sample(1, {"label": labels[1:2]}, seed=5, guidance=1.5))
+    assert not torch.allclose(images, diffusion.sample(10, {"label": labels}, seed=6, guidance=1.5))
+    assert not torch.allclose(images[:1], diffusion.sample(1, {"label": labels[1:2]}, seed=5, guidance=1.5))
 
 
 def test_sampling_takes_nothing_from_the_global_generator():
-    task, state = model(), torch.get_rng_state()
-    task.sample(3)
+    diffusion, state = model(), torch.get_rng_state()
+    diffusion.sample(3)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_without_labels_the_classes_come_in_turn():
-    task = model()
-    torch.testing.assert_close(task.sample(7), task.sample(7, {"label": torch.arange(7) % 3}))
+    diffusion = model()
+    torch.testing.assert_close(diffusion.sample(7), diffusion.sample(7, {"label": torch.arange(7) % 3}))
 
 
 def test_guidance_of_weight_one_is_none_and_others_extrapolate():
-    task = model()
+    diffusion = model()
     x, t = torch.randn(3, 1, SIDE, SIDE), torch.full((3,), 0.5, dtype=torch.float64)
     cond = {"label": torch.tensor([0, 1, 2])}
-    denoise, denoiser = task.model.denoise, task.model.denoiser
+    denoise, denoiser = diffusion.denoise, diffusion.denoiser
     with_label, without = denoiser(x, t, cond), denoiser(x, t, {})
     assert torch.equal(denoise(cond, 1.0)(x, t).x0, with_label.x0)
     torch.testing.assert_close(denoise(cond, 3.0)(x, t).x0, without.x0 + 3 * (with_label.x0 - without.x0))
     torch.testing.assert_close(denoise(cond, 0.0)(x, t).eps, without.eps)
-    assert torch.equal(task.sample(3), task.sample(3, guidance=1.0))
-    assert not torch.allclose(task.sample(3), task.sample(3, guidance=2.0))
+    assert torch.equal(diffusion.sample(3), diffusion.sample(3, guidance=1.0))
+    assert not torch.allclose(diffusion.sample(3), diffusion.sample(3, guidance=2.0))
 
 
 def test_a_condition_that_training_has_not_seen_is_refused():
-    task, x = model(conditioning=ClassLabels(3, drop=0.0)), batch()["image"]
-    assert task.sample(3).shape == (3, 1, SIDE, SIDE)
+    diffusion, x = model(conditioning=ClassLabels(3, drop=0.0)), batch()["image"]
+    assert diffusion.sample(3).shape == (3, 1, SIDE, SIDE)
     for ask in (
-        lambda: task.likelihood().bound(x),
-        lambda: task.sample(3, guidance=2.0),
-        lambda: restore(x, BoxMask(), task),
+        lambda: diffusion.likelihood().bound(x),
+        lambda: diffusion.sample(3, guidance=2.0),
+        lambda: restore(x, BoxMask(), diffusion),
     ):
         with pytest.raises(UserError, match="drop: 0"):
             ask()
@@ -121,22 +126,22 @@ def test_labels_out_of_range_are_refused_in_one_line(labels):
 
 
 def test_without_classes_there_is_no_condition():
-    task = model(num_classes=0)
-    assert task.conditioned_on().names == ()
-    task.sample(2)
-    assert not any(task.model.denoiser.network.seen)
+    diffusion = model(num_classes=0)
+    assert diffusion.conditioned_on().names == ()
+    diffusion.sample(2)
+    assert not any(diffusion.denoiser.network.seen)
 
 
 def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
-    task = model(Told(0, cond_channels=2), conditioning=MaskedImage(image_size=SIDE))
-    assert task.sample(3).shape == (3, 1, SIDE, SIDE)
-    seen = task.model.denoiser.network.seen
+    diffusion = model(Told(0, cond_channels=2), conditioning=MaskedImage(image_size=SIDE))
+    assert diffusion.sample(3).shape == (3, 1, SIDE, SIDE)
+    seen = diffusion.denoiser.network.seen
     assert seen and not any(cond["image"].any() for cond in seen)
     known = {"image": masked(batch(2)["image"])}
     x, t = torch.randn(2, 1, SIDE, SIDE), torch.full((2,), 0.5, dtype=torch.float64)
     nothing = {"image": torch.zeros_like(known["image"])}
-    first, second = task.model.denoiser(x, t, known), task.model.denoiser(x, t, nothing)
-    torch.testing.assert_close(task.model.denoise(known, 2.0)(x, t).x0, 2 * first.x0 - second.x0)
+    first, second = diffusion.denoiser(x, t, known), diffusion.denoiser(x, t, nothing)
+    torch.testing.assert_close(diffusion.denoise(known, 2.0)(x, t).x0, 2 * first.x0 - second.x0)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,7 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
 )
 def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
     with pytest.raises(ValueError, match=line) as error:
-        model(network, **settings)
+        training(network=network, **settings)
     assert "\n" not in str(error.value)
 
 
@@ -169,7 +174,7 @@ def test_a_network_that_says_a_variance_fits():
 
 
 def test_a_step_returns_the_error_and_the_noise_level_of_each_sample():
-    task = model()
+    task = training()
     output = task.training_step(batch(), 0)
     assert output["error"].shape == output["log_snr"].shape == (8,)
     torch.testing.assert_close(output["loss"], output["error"].mean())  # of the weighting `simple`
@@ -195,9 +200,11 @@ def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
     levels = torch.tensor([process.t_min_trained, process.t_max]) if process.levels is None else process.levels
     log_snr = process.log_snr(levels).detach()
     diffusion = -0.5 * log_snr.diff().sum() if process.levels is None else 0.5 * torch.expm1(-log_snr.diff()).sum()
-    task = DiffusionTask(Blind(), process, EpsPrediction(), weighting=ElboWeighting(), image_size=8, levels=2)
+    task = DiffusionTask(
+        DiffusionModel(Blind(), process, EpsPrediction(), image_size=8, levels=2), weighting=ElboWeighting()
+    )
     coins = torch.randint(0, 2, (5000, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    likelihood = task.likelihood()
+    likelihood = task.model.likelihood()
     bits = likelihood.terms(coins, num_times=1)
     prior = 0.5 * torch.nn.functional.softplus(log_snr[-1]) / math.log(2)
     torch.testing.assert_close(bits.prior.mean(), prior, rtol=1e-6, atol=1e-9)
@@ -209,16 +216,16 @@ def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
 
 
 def test_only_the_elbo_of_pixels_is_judged_by_bits():
-    assert model().monitor is None and model(weighting=ElboWeighting()).monitor == Monitor("val/bpd", "min")
+    assert training().monitor is None and training(ElboWeighting()).monitor == Monitor("val/bpd", "min")
     codec = Autoencoder(image_size=SIDE, width=4, multipliers=(1,), latent_channels=1)
-    assert model(weighting=ElboWeighting(), codec=codec).monitor is None
+    assert training(ElboWeighting(), codec=codec).monitor is None
 
 
 def test_the_network_learns_from_real_batches(tmp_path):
     """A few steps of gradient descent on digits lower the validation loss, which uses the same noise each time."""
     torch.manual_seed(0)
     network = UNet(width=8, multipliers=(1,), blocks=1, attention=(), num_classes=10)
-    task = DiffusionTask(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10)
+    task = DiffusionTask(DiffusionModel(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10))
     task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     data = ImageData(Digits(), batch_size=64)
     quiet = {
@@ -239,5 +246,5 @@ def test_the_network_learns_from_real_batches(tmp_path):
 def test_mixed_labels_are_no_class_to_condition_on():
     mixed = batch() | {"label": torch.full((8, 3), 1 / 3)}
     with pytest.raises(UserError, match="one class per image, got several or mixed ones"):
-        model().training_step(mixed, 0)
-    assert model(conditioning=Unconditional()).training_step(mixed, 0)["loss"].isfinite()
+        training().training_step(mixed, 0)
+    assert training(conditioning=Unconditional()).training_step(mixed, 0)["loss"].isfinite()

@@ -48,8 +48,8 @@ def evaluation(task, given):
 
 
 def sampling(task, given):
-    if hasattr(task, "sample"):
-        task.sample(3)
+    if hasattr(task.model, "sample"):
+        task.model.sample(3)
 
 
 def updating(task, given):

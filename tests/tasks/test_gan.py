@@ -10,6 +10,7 @@ from torch import nn
 
 from genmods.data.module import ImageData
 from genmods.data.sources.digits import Digits
+from genmods.models import GAN
 from genmods.networks.base import Network
 from genmods.tasks.base import FitPlan
 from genmods.tasks.gan import GANTask
@@ -37,7 +38,7 @@ class Judge(Network):
 
 def game(gamma=1.0):
     torch.manual_seed(0)
-    return GANTask(Generate(), Judge(), latent=4, gamma=gamma, image_size=8)
+    return GANTask(GAN(Generate(), latent=4, image_size=8), Judge(), gamma=gamma)
 
 
 def fit(task, folder, steps, **settings):
@@ -81,11 +82,11 @@ def test_an_undecided_discriminator_loses_two_bits():
 
 def test_a_step_is_one_batch_and_moves_both_networks(tmp_path):
     task = game()
-    generator, discriminator = copy(task.network), copy(task.discriminator)
+    generator, discriminator = copy(task.model.network), copy(task.discriminator)
     trainer = fit(task, tmp_path, 5)
     assert trainer.global_step == 5
     assert trainer.fit_loop.epoch_loop.batch_progress.total.processed == 5
-    assert all(not torch.equal(generator[name], tensor) for name, tensor in task.network.state_dict().items())
+    assert all(not torch.equal(generator[name], tensor) for name, tensor in task.model.network.state_dict().items())
     assert all(not torch.equal(discriminator[name], tensor) for name, tensor in task.discriminator.state_dict().items())
     assert all(parameter.requires_grad for parameter in task.parameters())
 
@@ -100,10 +101,10 @@ def test_one_step_of_gradient_descent_on_each_loss(tmp_path):
     torch.manual_seed(0)
     task.trainer.fit_loop.epoch_loop.batch_progress.total.processed = 0
     task.on_train_batch_start(seen, 0)  # the generators as they were seeded for that batch
-    fake = twin.network(torch.randn(8, 4))
+    fake = twin.model.network(torch.randn(8, 4))
     losses = {
         twin.discriminator: twin._discriminator_loss(seen["image"], fake.detach()),
-        twin.network: nn.functional.softplus(-twin.discriminator(fake)).mean(),
+        twin.model.network: nn.functional.softplus(-twin.discriminator(fake)).mean(),
     }
     gradients = {player: torch.autograd.grad(loss, [*player.parameters()]) for player, loss in losses.items()}
     for player in losses:
@@ -114,21 +115,21 @@ def test_one_step_of_gradient_descent_on_each_loss(tmp_path):
 
 def test_no_loss_has_a_gradient_in_the_other_player():
     task = game()
-    fake = task.network(torch.randn(6, 4))
+    fake = task.model.network(torch.randn(6, 4))
     assert all(p.requires_grad for p in task.parameters())
     task._generator_loss(fake).backward(retain_graph=True)
     assert all(p.grad is None for p in task.discriminator.parameters())
-    assert all(p.grad.abs().sum() > 0 and p.requires_grad for p in task.network.parameters())
+    assert all(p.grad.abs().sum() > 0 and p.requires_grad for p in task.model.network.parameters())
     task.zero_grad()
     task._discriminator_loss(torch.randn(6, 1, 8, 8), fake.detach()).backward()
-    assert all(p.grad is None for p in task.network.parameters())
+    assert all(p.grad is None for p in task.model.network.parameters())
 
 
 def test_a_sample_depends_on_its_seed_and_number_alone():
-    images = game().sample(10, seed=3, batch_size=3)
-    torch.testing.assert_close(images, game().sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
-    torch.testing.assert_close(images[6:], game().sample(4, seed=3, first=6), atol=1e-5, rtol=0)
-    assert images.shape == (10, 1, 8, 8) and not torch.allclose(images, game().sample(10, seed=4))
+    images = game().model.sample(10, seed=3, batch_size=3)
+    torch.testing.assert_close(images, game().model.sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images[6:], game().model.sample(4, seed=3, first=6), atol=1e-5, rtol=0)
+    assert images.shape == (10, 1, 8, 8) and not torch.allclose(images, game().model.sample(10, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,11 @@ def test_a_sample_depends_on_its_seed_and_number_alone():
 )
 def test_players_that_do_not_fit_are_refused(settings, line):
     with pytest.raises(ValueError, match=line):
-        GANTask(Generate(), Judge(), **{"latent": 4, "image_size": 8} | settings)
+        GAN(Generate(), **{"latent": 4, "image_size": 8} | settings)
 
 
-@pytest.mark.parametrize("settings", [{"latent": 0}, {"gamma": -1.0}])
-def test_settings_out_of_range(settings):
-    with pytest.raises(ValueError, match="latent must be at least 1 and gamma not negative"):
-        GANTask(Generate(), Judge(), **settings)
+def test_settings_out_of_range():
+    with pytest.raises(ValueError, match="latent must be at least 1, got 0"):
+        GAN(Generate(), latent=0)
+    with pytest.raises(ValueError, match=r"gamma must be at least 0, got -1"):
+        game(gamma=-1.0)

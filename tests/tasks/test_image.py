@@ -1,38 +1,44 @@
-"""What the tasks around one network of images share: normalised inputs, a warm start, and refusals when built."""
+"""What the models around one network of images share: normalised inputs, a warm start, and refusals when built."""
 
 import pytest
 import torch
 
-from genmods.models import Classifies, Denoises, Generates, HasLikelihood, Inspectable
+from genmods.models import (
+    Classifier,
+    Classifies,
+    Denoises,
+    Generates,
+    HasLikelihood,
+    Inspectable,
+    MultilabelClassifier,
+    Regressor,
+)
 from genmods.networks.airbench import Airbench, whitening
 from genmods.networks.unet import UNet
-from genmods.tasks.classification import ClassificationTask
-from genmods.tasks.multilabel import MultilabelTask
-from genmods.tasks.regression import RegressionTask
 
-TASKS = [ClassificationTask, MultilabelTask, RegressionTask]
+MODELS = [Classifier, MultilabelClassifier, Regressor]
 
 
-def make(task, **settings):
+def make(kind, **settings):
     torch.manual_seed(0)
     network = Airbench(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
-    return task(network, image_size=8, mean=0.2, std=0.5, **settings)
+    return kind(network, image_size=8, mean=0.2, std=0.5, **settings)
 
 
-def settings(task):
-    return {} if task is RegressionTask else {"num_classes": 3}
+def settings(kind):
+    return {} if kind is Regressor else {"num_classes": 3}
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_the_network_is_prepared_with_normalised_images(task):
-    made, images = make(task, **settings(task)), torch.rand(20, 1, 8, 8)
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_network_is_prepared_with_normalised_images(kind):
+    made, images = make(kind, **settings(kind)), torch.rand(20, 1, 8, 8)
     made.fit_statistics({"image": images})
     torch.testing.assert_close(made.network.whiten.weight, whitening((images - 0.2) / 0.5, 2)[0])
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_outputs_and_embeddings_are_those_of_normalised_images(task):
-    made, images = make(task, **settings(task)).eval(), torch.rand(5, 1, 8, 8)
+@pytest.mark.parametrize("kind", MODELS)
+def test_outputs_and_embeddings_are_those_of_normalised_images(kind):
+    made, images = make(kind, **settings(kind)).eval(), torch.rand(5, 1, 8, 8)
     inputs = (images - 0.2) / 0.5
     torch.testing.assert_close(made(images), made.network(inputs))
     torch.testing.assert_close(made.features(images), made.network.features(inputs))
@@ -40,34 +46,34 @@ def test_outputs_and_embeddings_are_those_of_normalised_images(task):
     assert made.network.blocks[0].convs[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_network_that_does_not_fit_is_refused_when_built(task):
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_network_that_does_not_fit_is_refused_when_built(kind):
     with pytest.raises(ValueError, match="UNet does not fit this task"):
-        task(UNet(width=8, multipliers=(1,)), **settings(task))
+        kind(UNet(width=8, multipliers=(1,)), **settings(kind))
 
 
 def test_what_was_in_eval_mode_stays_so():
     network = Airbench(widths=(4, 4), in_channels=1, image_size=8, num_classes=3)
     network.blocks[0].norms.eval()  # a frozen norm
     before = {name: part.training for name, part in network.named_modules()}
-    ClassificationTask(network, num_classes=3, image_size=8)
+    Classifier(network, num_classes=3, image_size=8)
     assert {name: part.training for name, part in network.named_modules()} == before and network.training
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_it_generates_nothing_and_says_so(task):
-    made = make(task, **settings(task))
+@pytest.mark.parametrize("kind", MODELS)
+def test_it_generates_nothing_and_says_so(kind):
+    made = make(kind, **settings(kind))
     abilities = {one for one in (Generates, Classifies, Denoises, HasLikelihood, Inspectable) if isinstance(made, one)}
-    assert abilities == ({Classifies, Inspectable} if task is ClassificationTask else {Inspectable})
+    assert abilities == ({Classifies, Inspectable} if kind is Classifier else {Inspectable})
 
 
 def test_logits_are_one_a_class_and_targets_are_any_number():
     with pytest.raises(ValueError, match=r"Airbench gives \[3\] for an image, not 4 logits"):
-        make(MultilabelTask, num_classes=4)
+        make(MultilabelClassifier, num_classes=4)
 
     class Maps(Airbench):
         def forward(self, x):
             return self.whiten(x)
 
     with pytest.raises(ValueError, match="not a row of numbers"):
-        RegressionTask(Maps(widths=(4,), image_size=8), image_size=8)
+        Regressor(Maps(widths=(4,), image_size=8), image_size=8)

@@ -10,6 +10,7 @@ from torch import nn
 from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
+from genmods.models import MultilabelClassifier
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.base import FitPlan
@@ -50,7 +51,7 @@ def test_labels_say_which_shapes_there_are():
 
 def test_loss_and_figures_agree_with_a_calculation_by_hand():
     torch.manual_seed(0)
-    task, images = MultilabelTask(Corner(), num_classes=2), torch.rand(40, 1, 4, 4) * 2 - 1
+    task, images = MultilabelTask(MultilabelClassifier(Corner(), num_classes=2)), torch.rand(40, 1, 4, 4) * 2 - 1
     images[:16] = images[:16].abs()  # a batch whose logits look like probabilities
     labels = (torch.rand(40, 2) < 0.4).float()
     logged = {}
@@ -66,7 +67,7 @@ def test_loss_and_figures_agree_with_a_calculation_by_hand():
 
 def test_one_class_an_image_is_one_clear_line():
     with pytest.raises(UserError, match="the labels are \\[3\\]; multilabel takes \\[B, 2\\] zeros and ones"):
-        MultilabelTask(Corner(), num_classes=2).training_step(
+        MultilabelTask(MultilabelClassifier(Corner(), num_classes=2)).training_step(
             {"image": torch.rand(3, 1, 4, 4), "label": torch.arange(3)}, 0
         )
 
@@ -74,7 +75,8 @@ def test_one_class_an_image_is_one_clear_line():
 def test_a_network_learns_to_name_the_shapes():
     torch.manual_seed(0)
     network = CNN(["conv 16", "pool 2", "conv 32", "pool 2", "linear 32"], in_channels=3, image_size=16, num_classes=4)
-    task, images = MultilabelTask(network, num_classes=4, in_channels=3, image_size=16), data()
+    model = MultilabelClassifier(network, num_classes=4, in_channels=3, image_size=16)
+    task, images = MultilabelTask(model), data()
     task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     trainer(max_epochs=12).fit(task, images)
     (figures,) = trainer().test(task, images, verbose=False)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from genmods import create
 from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.base import FitPlan
-from genmods.tasks.regression import RegressionTask
 from support.fitting import trainer
 
 
@@ -33,7 +33,7 @@ def data(**settings):
 
 
 def learner(network, **settings):
-    task = RegressionTask(network, **settings)
+    task = create("task", "regression", network=network, **settings)
     task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
     return task
 
@@ -81,7 +81,7 @@ def test_a_network_learns_the_place_of_a_shape():
     (after,) = trainer().test(task, images, verbose=False)
     assert after["test/mae"] < before["test/mae"] / 3 and after["test/r2"] > 0.6 > before["test/r2"]
     (batch, *_) = trainer().predict(task, images)
-    torch.testing.assert_close(batch["targets"], task.eval()(to_float(images, batch["index"])))
+    torch.testing.assert_close(batch["targets"], task.model.eval()(to_float(images, batch["index"])))
 
 
 def to_float(images, index):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from genmods.models import VAE
 from genmods.networks.autoencoder import Autoencoder
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
@@ -32,20 +33,22 @@ class Linear(Network):
 def linear_task(seed=0, **settings):
     generator = torch.Generator().manual_seed(seed)
     encoder, weight, logvar = (torch.randn(*shape, generator=generator) for shape in ((2, 4), (4, 2), (2,)))
-    return VAETask(Linear(encoder, weight, logvar), image_size=2, **settings)
+    return VAETask(VAE(Linear(encoder, weight, logvar), image_size=2), **settings)
 
 
 def test_the_kl_term_is_that_of_gaussians():
     task, images = linear_task(), torch.randn(5, 1, 2, 2)
-    mean, logvar = task.network.encode(images)
+    mean, logvar = task.model.network.encode(images)
     expected = kl_divergence(Normal(mean, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(task.terms(images)[1], expected)
 
 
 def test_the_reconstruction_without_latent_noise_is_the_squared_error():
     task, images = linear_task(sigma=0.3), torch.randn(5, 1, 2, 2)
-    task.network.logvar.data.fill_(-80.0)
-    expected = (images - task.network.decode(task.network.encode(images)[0])).square().sum((1, 2, 3)) / (2 * 0.3**2)
+    task.model.network.logvar.data.fill_(-80.0)
+    expected = (images - task.model.network.decode(task.model.network.encode(images)[0])).square().sum((1, 2, 3)) / (
+        2 * 0.3**2
+    )
     torch.testing.assert_close(task.terms(images)[0], expected)
 
 
@@ -54,7 +57,7 @@ def test_the_bound_is_tight_at_the_true_posterior():
     sigma, weight = 0.5, torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0], [0.0, -1.0]])  # orthogonal columns
     precision = torch.eye(2) + weight.T @ weight / sigma**2
     encoder = precision.inverse() @ weight.T / sigma**2
-    task = VAETask(Linear(encoder, weight, -precision.diag().log()), sigma=sigma, image_size=2)
+    task = VAETask(VAE(Linear(encoder, weight, -precision.diag().log()), image_size=2), sigma=sigma)
     x = torch.tensor([0.3, -0.8, 1.1, 0.4])
     torch.manual_seed(0)
     error, kl = task.terms(x.view(1, 1, 2, 2).expand(200_000, -1, -1, -1))
@@ -73,16 +76,16 @@ def test_the_loss_weighs_the_terms(beta):
 
 
 def test_a_sample_depends_on_its_seed_and_number_alone():
-    task = VAETask(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8).eval()
-    images = task.sample(10, seed=3, batch_size=3)
-    torch.testing.assert_close(images, task.sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
-    torch.testing.assert_close(images[:4], task.sample(4, seed=3), atol=1e-5, rtol=0)
+    model = VAE(Autoencoder(image_size=8, width=4, multipliers=(1, 2)), image_size=8).eval()
+    images = model.sample(10, seed=3, batch_size=3)
+    torch.testing.assert_close(images, model.sample(10, seed=3, batch_size=7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images[:4], model.sample(4, seed=3), atol=1e-5, rtol=0)
     told = []
-    late = task.sample(4, seed=3, batch_size=3, first=6, progress=lambda *counts: told.append(counts))
+    late = model.sample(4, seed=3, batch_size=3, first=6, progress=lambda *counts: told.append(counts))
     torch.testing.assert_close(images[6:], late, atol=1e-5, rtol=0)
     assert told == [(1, 2), (2, 2)]
     assert images.shape == (10, 1, 8, 8) and images.abs().max() <= 1
-    assert not torch.allclose(images, task.sample(10, seed=4))
+    assert not torch.allclose(images, model.sample(10, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -96,4 +99,4 @@ def test_settings_out_of_range(settings, line):
 
 def test_a_network_that_is_no_autoencoder_is_refused():
     with pytest.raises(ValueError, match="CNN has no encode and decode"):
-        VAETask(CNN(layers=("conv 4", "avgpool")))
+        VAE(CNN(layers=("conv 4", "avgpool")))

@@ -44,7 +44,7 @@ loggers = [MetricsFile(), WandbRun(mode="offline")]
 for logger in loggers:
     logger.begin(folder, {"seed": 1})
 ema, task = EMA((0.5,)), diffusion()
-sample = task.sample
+sample = task.model.sample
 
 
 def told(n, seed, first=0):
@@ -53,7 +53,7 @@ def told(n, seed, first=0):
     return sample(n, seed=seed, first=first)
 
 
-task.sample = told
+task.model.sample = told
 callbacks = [ema, Norms(), Throughput(), SampleGrid(n=6), DiffusionStrip(), LossByNoise(), Report()]
 trainer(folder, loggers, 4, callbacks, devices=2, strategy="ddp", use_distributed_sampler=False).fit(
     task, ImageData(Digits(), batch_size=32, limit=256)

@@ -15,7 +15,7 @@ from genmods.callbacks.weights import evaluation_weights
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric
 from genmods.metrics.features import classifier_features, pixel_features
-from genmods.models import HasLikelihood
+from genmods.models import HasLikelihood, model_of
 from genmods.tasks.base import Task
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -40,7 +40,7 @@ class Evaluation(Callback):
         if n < 2:
             raise ValueError(f"n must be at least 2, not {n}")
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
-        self.classifier = features
+        self.classifier = None if features is None else model_of(features)
         self.every = EveryNth(every)
         self._reference: EvaluationData | None = None
 
@@ -54,27 +54,27 @@ class Evaluation(Callback):
         with evaluation_weights(trainer, pl_module):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
             if trainer.is_global_zero:
-                figures = self._judge(trainer, pl_module, samples)
+                figures = self._judge(trainer, model_of(pl_module), samples)
         pl_module.log_dict(trainer.strategy.broadcast(figures), sync_dist=True)
 
-    def _judge(self, trainer: Trainer, task: Any, samples: Tensor) -> dict[str, float]:
+    def _judge(self, trainer: Trainer, model: Any, samples: Tensor) -> dict[str, float]:
         """The figures by name; the samples and the metrics' pictures go to the loggers."""
         book, show = logbook(trainer), trainer.datamodule.show  # type: ignore[attr-defined]
-        book.rows(*sample_table(task, show(samples), book.step + 1, self.seed))
+        book.rows(*sample_table(model, show(samples), book.step + 1, self.seed))
         figures: dict[str, float] = {}
         for metric in self.metrics:
-            results = metric(self._evaluation_data(trainer, task, samples))
+            results = metric(self._evaluation_data(trainer, model, samples))
             figures |= {f"val/{figure.name}": figure.value for figure in results.values}
             for name, images in results.pictures.items():
                 book.picture(name, to_picture(show(images), columns=5))
         return figures
 
-    def _evaluation_data(self, trainer: Trainer, task: Any, samples: Tensor) -> EvaluationData:
+    def _evaluation_data(self, trainer: Trainer, model: Any, samples: Tensor) -> EvaluationData:
         """The samples, beside the training images and their features, which are computed once."""
         if self._reference is None:
             data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
             train, test = (data.arrays(split) or (None, None) for split in ("train", "val"))
-            classifier, device = self.classifier, str(task.device)
+            classifier, device = self.classifier, str(model.device)
             features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
             self._reference = EvaluationData(
                 train=train[0],
@@ -82,7 +82,7 @@ class Evaluation(Callback):
                 test=test[0],
                 test_labels=test[1],
                 features=features,
-                likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
+                likelihood=model.likelihood() if isinstance(model, HasLikelihood) else None,
                 n=self.n,
                 levels=self.levels,
                 seed=self.seed,

@@ -13,7 +13,7 @@ from genmods.callbacks.class_report import Shown
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.errors import UserError
 from genmods.metrics.classification import Classification
-from genmods.models import Classifies
+from genmods.models import Classifies, model_of
 from genmods.tracking.base import logbook, write_json
 from genmods.visual.picture import to_picture
 
@@ -27,7 +27,7 @@ class Mistakes(Callback):
         self.shown = shown
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, Classifies):
+        if not isinstance(model_of(pl_module), Classifies):
             raise UserError(f"the callback mistakes requires a task that classifies, got {type(pl_module).__name__}")
 
     def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:

@@ -16,46 +16,47 @@ from genmods.callbacks.ema import find_ema
 from genmods.callbacks.intervals import EveryNth
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.errors import UserError
-from genmods.models import Conditional, Generates, UsesSampler
+from genmods.models import Conditional, Generates, UsesSampler, model_of
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-def sample_shared(trainer: Trainer, task: Any, n: int, seed: int) -> Tensor:
-    """`n` samples [n, C, H, W] of the task, on every rank, made in parts by all ranks."""
+def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
+    """`n` samples [n, C, H, W] of the model that `module` trains, on every rank, made in parts by all ranks."""
+    model = model_of(module)
     if trainer.world_size == 1:
-        return task.sample(n, seed=seed)
+        return model.sample(n, seed=seed)
     share = -(-n // trainer.world_size)
     first = trainer.global_rank * share
-    part = task.sample(share, seed=seed, first=first)
-    return task.all_gather(part).flatten(0, 1)[:n]
+    part: Any = module.all_gather(model.sample(share, seed=seed, first=first))
+    return part.flatten(0, 1)[:n]
 
 
 def require_samples(callback: str, module: LightningModule) -> None:
-    """Raises UserError if `module` is not a generative task, which `callback` requires."""
-    if not isinstance(module, Generates):
+    """Raises UserError if `module` does not train a generative model, which `callback` requires."""
+    if not isinstance(model_of(module), Generates):
         raise UserError(f"the callback {callback} requires a generative task, got {type(module).__name__}")
 
 
-def count_network_calls(task: Any) -> int:
+def count_network_calls(model: Any) -> int:
     """Number of network calls per sample (NFE), counted while one sample is generated; at least 1."""
     calls: list[None] = []
-    networks = outermost_networks(task)
+    networks = outermost_networks(model)
     handles = [network.register_forward_pre_hook(lambda *_: calls.append(None)) for network in networks]
     try:
-        task.sample(1)
+        model.sample(1)
     finally:
         for handle in handles:
             handle.remove()
     return max(1, len(calls))
 
 
-def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
+def sample_table(model: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
     """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
-    method = type(task.default_sampler() if isinstance(task, UsesSampler) else task).__name__
-    calls, count = count_network_calls(task), min(shown, len(images))
-    conditions = default_conditions(task, count) or [""] * count
+    method = type(model.default_sampler() if isinstance(model, UsesSampler) else model).__name__
+    calls, count = count_network_calls(model), min(shown, len(images))
+    conditions = default_conditions(model, count) or [""] * count
     rows = [
         [step, seed, i, condition, method, calls, to_picture(image[None], 1)]
         for i, (condition, image) in enumerate(zip(conditions, images[:count], strict=True))
@@ -63,11 +64,11 @@ def sample_table(task: Any, images: Tensor, step: int, seed: int, shown: int = 6
     return "samples/table", ["step", "seed", "number", "condition", "sampler", "NFE", "image"], rows
 
 
-def default_conditions(task: Any, n: int) -> list[str]:
-    """What the samples number 0 to `n` - 1 of a task are conditioned on, in words; empty for an unconditional one."""
-    if not isinstance(task, Conditional):
+def default_conditions(model: Any, n: int) -> list[str]:
+    """What the samples number 0 to `n` - 1 of a model are conditioned on, in words; empty for an unconditional one."""
+    if not isinstance(model, Conditional):
         return []
-    conditioning = task.conditioned_on()
+    conditioning = model.conditioned_on()
     return conditioning.describe(conditioning.default(torch.arange(n)))
 
 

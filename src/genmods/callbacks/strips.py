@@ -18,9 +18,8 @@ from genmods.callbacks.weights import evaluation_weights
 from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
-from genmods.diffusion.denoiser import DenoiserWrapper
-from genmods.models import Denoises, DiffusionModel
-from genmods.restoration.denoising import mmse
+from genmods.diffusion.denoiser import DenoiserWrapper, mmse
+from genmods.models import Denoises, DiffusionModel, model_of
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.ddnm import DDNM
 from genmods.restoration.operators.masks import BoxMask
@@ -41,7 +40,7 @@ class Strip(Callback):
         self.batch: dict[str, Tensor] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module, Denoises):
+        if not isinstance(model_of(pl_module), Denoises):
             raise UserError(f"{type(self).__name__} requires a diffusion model, got {type(pl_module).__name__}")
 
     def on_validation_batch_start(
@@ -53,9 +52,8 @@ class Strip(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.every.due(trainer) or not self.batch or not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, Denoises)
         with evaluation_weights(trainer, pl_module):
-            columns = self.columns(pl_module.diffusion_model(), self.batch[INPUT])
+            columns = self.columns(model_of(pl_module).diffusion_model(), self.batch[INPUT])
         rows = torch.stack([column.float() for column in columns], dim=1).flatten(0, 1)
         logbook(trainer).picture(self.series, to_picture(rows, len(columns)))
 
@@ -155,8 +153,7 @@ class InpaintStrip(Strip):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        assert isinstance(pl_module, Denoises)
-        if not pl_module.diffusion_model().latents.is_pixels:
+        if not model_of(pl_module).diffusion_model().latents.is_pixels:
             raise UserError("InpaintStrip needs a model of pixels, not of latents")
 
     def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:

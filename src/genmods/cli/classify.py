@@ -27,28 +27,28 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--batch_size {options.batch_size}: must be at least 1")
     import torch
 
-    from genmods.cli.summary import predictions
+    from genmods.cli.tables import predictions
     from genmods.data.walk import find_images
     from genmods.models import Classifies
     from genmods.runs import folders
 
-    task: Any = folders.load(options.ckpt_path)
-    if not isinstance(task, Classifies):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(task).__name__}")
-    task = model_options.placed(task, options)
+    model: Any = folders.load(options.ckpt_path)
+    if not isinstance(model, Classifies):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(model).__name__}")
+    model = model_options.placed(model, options)
     paths = find_images(options.input)
     broken: list[str] = []
     rows: list[tuple[str, list[float]]] = []
     for start in range(0, len(paths), options.batch_size):
-        names, images = readable(paths[start : start + options.batch_size], task.image_shape, broken)
+        names, images = readable(paths[start : start + options.batch_size], model.image_shape, broken)
         if names:
-            rows += zip(names, task.probabilities(torch.stack(images).to(task.device)).tolist(), strict=True)
+            rows += zip(names, model.probabilities(torch.stack(images).to(model.device)).tolist(), strict=True)
     if options.out is None:
-        predictions(rows, sys.stdout, task.class_names)
+        predictions(rows, sys.stdout, model.class_names)
     else:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("w", encoding="utf-8", newline="") as file:
-            predictions(rows, file, task.class_names)
+            predictions(rows, file, model.class_names)
         say(f"{len(rows)} images classified in {options.out}")
     if broken:
         raise UserError(*broken)

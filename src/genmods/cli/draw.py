@@ -32,16 +32,23 @@ def run(options: argparse.Namespace) -> None:
     facts = build_data(recipe).info.settings()
     recipe = from_plain(resolve(recipe).plain(), source=recipe.source)
     part: Any = recipe.task
-    names = [name for name, value in part.given.items() if isinstance(value, Part) and value.kind == "network"]
-    if not names:
+    halves = [half for half in (part.model, part) if half]
+    networks = {
+        name: (value.entry.name, half.kind)
+        for half in halves
+        for name, value in half.given.items()
+        if isinstance(value, Part) and value.kind == "network"
+    }
+    if not networks:
         raise UserError(f"{recipe.source}: the task {part.entry.name} has no network of its own to draw")
     task = built(part, facts)
     modules = {path.rpartition(".")[2]: module for path, module in task.named_modules()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        title = f"{recipe.name}: {part.given[name].entry.name}"
-        svg = architecture(modules[name], *task.example_inputs(name), name=title, most=options.most)
-        path = options.out if len(names) == 1 else options.out.with_stem(f"{options.out.stem}_{name}")
+    for name, (kind, half) in networks.items():
+        title = f"{recipe.name}: {kind}"
+        inputs = (task.model if half == "model" else task).example_inputs(name)
+        svg = architecture(modules[name], *inputs, name=title, most=options.most)
+        path = options.out if len(networks) == 1 else options.out.with_stem(f"{options.out.stem}_{name}")
         path.write_text(svg, encoding="utf-8")
         say(path)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from genmods.core.progress import Progress
     from genmods.metrics.base import EvaluationData, MetricResult, MetricValue
+    from genmods.models import Model
     from genmods.runs.checkpoint import Checkpoint
-    from genmods.tasks.base import Task
 
 
 OVERRIDES = ("data",)
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--metrics: names of metrics are needed, see `genmods list metric`")
     path = folders.find_checkpoint(options.ckpt_path)
     checkpoint = Checkpoint.read(path)
-    task = model_options.placed(checkpoint.task(), options)
+    model = model_options.placed(checkpoint.model(), options)
     exported = path.suffix == ".safetensors"
     beside = path.with_suffix(".json") if exported else folders.run_folder(path) / "evaluation.json"
     out = Path(options.out) if options.out else beside
@@ -61,14 +61,14 @@ def run(options: argparse.Namespace) -> None:
     results: list[MetricResult] = []
     try:
         with ProgressBar(options.quiet, "evaluating") as bar:
-            gathered = gather(task, checkpoint, options, bar)
+            gathered = gather(model, checkpoint, options, bar)
             settings["features"] = gathered.features.name if gathered.features else None
             for metric in metrics.values():
                 results.append(metric(gathered))
     finally:  # a figure may have taken hours, whatever becomes of the next one
         if results:
             tell([figure for found in results for figure in found.values], settings, out)
-    record(path, checkpoint, task, gathered, results, out)
+    record(path, checkpoint, model, gathered, results, out)
 
 
 def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> None:
@@ -81,7 +81,7 @@ def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> Non
 
 
 def record(
-    path: Path, checkpoint: Checkpoint, task: Task, gathered: EvaluationData, results: list[MetricResult], out: Path
+    path: Path, checkpoint: Checkpoint, model: Model, gathered: EvaluationData, results: list[MetricResult], out: Path
 ) -> None:
     """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
     from genmods.callbacks.sample_grid import sample_table
@@ -101,11 +101,11 @@ def record(
             written.append(book.picture(name, to_picture(show(images), columns=5)))
             say(f"picture {written[-1]}", file=sys.stderr)
         if "samples" in vars(gathered):
-            book.rows(*sample_table(task, show(gathered.samples), book.step + 1, gathered.seed))
+            book.rows(*sample_table(model, show(gathered.samples), book.step + 1, gathered.seed))
         book.origin(path, written)
 
 
-def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> EvaluationData:
+def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> EvaluationData:
     """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
     from genmods.core.atomic import cache
     from genmods.metrics.base import EvaluationData
@@ -113,9 +113,9 @@ def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, prog
     from genmods.runs.evaluate import check_data
     from genmods.runs.fit import build_data
 
-    make = sampler(task, options.seed, options.batch_size, progress)
+    make = sampler(model, options.seed, options.batch_size, progress)
     data = build_data(checkpoint.parsed(overrides=options.overrides))
-    check_data(task, checkpoint.data_info, data.info)
+    check_data(model, checkpoint.data_info, data.info)
     if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
         raise UserError(f"the model makes samples of shape {list(shape)}; this data has {list(now)}")
     train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))
@@ -125,8 +125,8 @@ def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, prog
         test=test[0],
         test_labels=test[1],
         generate=make,
-        features=model_options.find_features(options.features, task),
-        likelihood=task.likelihood() if isinstance(task, HasLikelihood) else None,
+        features=model_options.find_features(options.features, model),
+        likelihood=model.likelihood() if isinstance(model, HasLikelihood) else None,
         progress=progress,
         n=options.n,
         levels=data.info.levels,
@@ -135,21 +135,21 @@ def gather(task: Task, checkpoint: Checkpoint, options: argparse.Namespace, prog
     )
 
 
-def sampler(task: Task, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
-    """The task's samples, on the CPU as they are made; None for a task that makes none."""
+def sampler(model: Model, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
+    """The model's samples, on the CPU as they are made; None for a model that makes none."""
     import torch
 
     from genmods.core.progress import part_of
     from genmods.models import Generates
 
-    if not isinstance(task, Generates):
+    if not isinstance(model, Generates):
         return None
 
     def samples(n: int) -> Tensor:
         starts, parts = range(0, n, batch_size), []
         for number, first in enumerate(starts):
             count, report = min(batch_size, n - first), part_of(progress, number, len(starts))
-            parts.append(task.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
+            parts.append(model.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
         return torch.cat(parts)
 
     return samples

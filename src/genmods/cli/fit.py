@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> None:
         return
     from genmods.callbacks.stopping import Stopped
     from genmods.cli import summary
+    from genmods.models import model_of
     from genmods.runs.evaluate import evaluate
     from genmods.runs.fit import fit
 
@@ -40,6 +41,6 @@ def run(options: argparse.Namespace) -> None:
         return
     evaluated = evaluate(recipe, options.command, options.ckpt_path, options.quiet)
     if options.command == "predict":
-        summary.predicted(evaluated.task, evaluated.found, evaluated.data.names("test"), sys.stdout)
+        summary.predicted(model_of(evaluated.task), evaluated.found, evaluated.data.names("test"), sys.stdout)
     else:
         summary.figures(evaluated.found, evaluated.result)

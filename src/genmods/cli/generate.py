@@ -43,53 +43,53 @@ def run(options: argparse.Namespace) -> None:
     from genmods.models import Generates
     from genmods.runs import folders
 
-    task: Any = folders.load(options.ckpt_path, options.raw)
-    if not isinstance(task, Generates):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(task).__name__}")
-    task = model_options.placed(task, options)
-    request, settings = requested(task, options), sampling_settings(task, options)
+    model: Any = folders.load(options.ckpt_path, options.raw)
+    if not isinstance(model, Generates):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(model).__name__}")
+    model = model_options.placed(model, options)
+    request, settings = requested(model, options), sampling_settings(model, options)
     if request:
         settings["condition"] = request
     with ProgressBar(options.quiet) as bar:
-        samples = task.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
+        samples = model.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
     samples = samples.cpu()
-    cond = task.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
+    cond = model.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
     images = samples if samples.ndim == 4 else data_of(options.ckpt_path).show(samples)
     write(images, samples, options.out, cond)
     say(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
 
 
-def requested(task: Any, options: argparse.Namespace) -> dict[str, Any]:
+def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The values by name that the samples are conditioned on; UserError where the model takes none."""
     from genmods.models import Conditional
 
     request = model_options.request(options)
-    if request and not isinstance(task, Conditional):
-        raise UserError(f"--{'label' if options.label else 'condition'}: a {type(task).__name__} takes no condition")
-    if options.classifier and request and "label" not in task.conditioned_on().names:
+    if request and not isinstance(model, Conditional):
+        raise UserError(f"--{'label' if options.label else 'condition'}: a {type(model).__name__} takes no condition")
+    if options.classifier and request and "label" not in model.conditioned_on().names:
         del request["label"]  # the classifier's alone
     return request
 
 
-def sampling_settings(task: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `sample` that the options change; UserError for what the task does not have."""
+def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of `sample` that the options change; UserError for what the model does not have."""
     from genmods.models import Denoises, UsesSampler
 
     settings: dict[str, Any] = {}
     if options.sampler is not None or options.steps is not None:
-        if not isinstance(task, UsesSampler):
-            raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(task).__name__} has no sampler")
-        process = task.diffusion_model().process if isinstance(task, Denoises) else None
-        settings["sampler"] = sampler(task.default_sampler(), process, options.sampler, options.steps)
+        if not isinstance(model, UsesSampler):
+            raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(model).__name__} has no sampler")
+        process = model.diffusion_model().process if isinstance(model, Denoises) else None
+        settings["sampler"] = sampler(model.default_sampler(), process, options.sampler, options.steps)
     if given := [name for name in guidance.SETTINGS if getattr(options, name) is not None]:
-        if not isinstance(task, Denoises):
-            raise UserError(f"--{given[0]}: guidance requires a diffusion model, got {type(task).__name__}")
-        settings["guide"] = guidance.guide(task, options)
+        if not isinstance(model, Denoises):
+            raise UserError(f"--{given[0]}: guidance requires a diffusion model, got {type(model).__name__}")
+        settings["guide"] = guidance.guide(model, options)
     return settings
 
 
 def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps: int | None) -> Sampler:
-    """A task's own sampler, or another one, with the number of steps that was asked for; raises UserError."""
+    """A model's own sampler, or another one, with the number of steps that was asked for; raises UserError."""
     from dataclasses import replace
 
     from genmods.config.build import create

@@ -29,16 +29,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, metavar="Q", help="dynamic thresholding at this quantile of an estimate's pixels")
 
 
-def guide(task: Any, options: argparse.Namespace) -> Guide:
-    """The guidance of a diffusion task that the options ask for. Raises UserError for settings that do not go together.
+def guide(source: Any, options: argparse.Namespace) -> Guide:
+    """The guidance of a diffusion model that the options ask for; UserError for options that do not go together.
 
     Without --guidance the weight is 1, or 2 for autoguidance; classifier-free guidance of weight 1 is none.
     """
-    model = task.diffusion_model()
+    model = source.diffusion_model()
     _refuse(model, options)
     weight = options.guidance if options.guidance is not None else 2.0 if options.worse else 1.0
     if options.classifier:
-        guided = _by_classifier(model, task.class_names, options, weight)
+        guided = _by_classifier(model, source.class_names, options, weight)
     elif options.worse:
         worse = _worse_model(model, options.worse)
         guided = partial(_by_worse, model, worse, weight)
@@ -107,10 +107,10 @@ def _worse_model(model: DiffusionModel, run: str) -> DiffusionModel:
 def _by_classifier(model: DiffusionModel, class_names: list[str], options: argparse.Namespace, weight: float) -> Guide:
     """Guidance by the classifier of a run, towards the condition's label, that of --label, or all classes in turn."""
     from genmods.diffusion import ClassifierGuidance, CleanClassifier
-    from genmods.models import Classifies
+    from genmods.models import Classifies, Model
     from genmods.runs import folders
 
-    task = folders.load(options.classifier)
+    task: Model = folders.load(options.classifier)
     if (
         not isinstance(task, Classifies)
         or task.image_shape != model.image_shape

@@ -30,8 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     import torch
 
+    from genmods.core.sizes import sides
     from genmods.data.walk import find_images
-    from genmods.models import Classifies, Inspectable
+    from genmods.models import Classifies, Inspectable, Model
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.folders import find_checkpoint
     from genmods.visual.gradcam import grad_cam
@@ -39,20 +40,20 @@ def run(options: argparse.Namespace) -> None:
     from genmods.visual.trace import find_layer
 
     checkpoint = Checkpoint.read(find_checkpoint(options.ckpt_path))
-    task = checkpoint.task()
+    model: Model = checkpoint.model()
     if options.sigma <= 0:
         raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
-    if not isinstance(task, Inspectable):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(task).__name__}")
+    if not isinstance(model, Inspectable):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(model).__name__}")
     condition, label = model_options.request(options), None
-    if isinstance(task, Classifies) and options.label is not None:
-        label = torch.tensor([model_options.class_number(task.class_names, options.label)])
+    if isinstance(model, Classifies) and options.label is not None:
+        label = torch.tensor([model_options.class_number(model.class_names, options.label)])
     broken: list[str] = []
     info = checkpoint.data_info
-    shape = (info.in_channels, info.image_size, info.image_size)
+    shape = (info.in_channels, *sides(info.image_size))
     names, images = readable(find_images(options.input), shape, broken)
-    network = task.inspect(torch.zeros(shape), condition, 1.0).network
-    path = next(name for name, module in task.named_modules() if module is network)
+    network = model.inspect(torch.zeros(shape), condition, 1.0).network
+    path = next(name for name, module in model.named_modules() if module is network)
     layer = None
     if options.layer:
         try:
@@ -61,13 +62,13 @@ def run(options: argparse.Namespace) -> None:
             raise UserError(f"--layer: {error}") from None
     draw(options.out / "filters.png", filters, network)
     for name, image in zip(unique(names), images, strict=True):
-        network, inputs, shown = task.inspect(image, condition, 2 * options.sigma / 255)
+        network, inputs, shown = model.inspect(image, condition, 2 * options.sigma / 255)
         draw(options.out / f"{name}_maps.png", feature_overview, network, shown, inputs=inputs)
         if layer:
             draw(options.out / f"{name}_{layer}.png", feature_maps, network, layer, shown, inputs=inputs)
-        if isinstance(task, Classifies):
+        if isinstance(model, Classifies):
             within = layer and f"{path}.{layer}"
-            draw(options.out / f"{name}_gradcam.png", grad_cam, task, image[None], label, within, task.class_names)
+            draw(options.out / f"{name}_gradcam.png", grad_cam, model, image[None], label, within, model.class_names)
     if broken:
         raise UserError(*broken)
 

@@ -11,7 +11,7 @@ from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from genmods.metrics.features import Features
-    from genmods.tasks.base import Task
+    from genmods.models import Model
 
 
 def checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=told)
 
 
-def placed(task: Any, options: argparse.Namespace) -> Any:
-    """`task` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
+def placed(model: Any, options: argparse.Namespace) -> Any:
+    """`model` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
     import torch
 
     from genmods.core.devices import default_device
@@ -38,9 +38,9 @@ def placed(task: Any, options: argparse.Namespace) -> Any:
     if options.precision != "32":
         say(f"precision {choice}", file=sys.stderr)
     if choice.value == BFLOAT16:
-        for network in outermost_networks(task):
+        for network in outermost_networks(model):
             network.forward = torch.autocast(device.type, torch.bfloat16)(network.forward)
-    return task.to(device)
+    return model.to(device)
 
 
 def condition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def class_number(class_names: list[str], label: str) -> int:
     raise UserError(f"--label {label}: the model's classes are {', '.join(class_names) or 'none'}")
 
 
-def find_features(choice: str | None, task: Task) -> Features | None:
+def find_features(choice: str | None, model: Model) -> Features | None:
     """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
     from genmods.core.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
@@ -88,13 +88,13 @@ def find_features(choice: str | None, task: Task) -> Features | None:
 
     place = default_device()
     if choice is None:
-        return classifier_features(task, device=place) if isinstance(task, Classifies) else None
+        return classifier_features(model, device=place) if isinstance(model, Classifies) else None
     if choice == "pixels":
         return pixel_features()
     if choice == "inception":
         return inception_features(device=place)
     classifier = folders.load(choice)
-    judged, shown = classifier.image_shape, task.image_shape
+    judged, shown = classifier.image_shape, model.image_shape
     if judged and shown and judged[0] != shown[0]:
         raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
     features = classifier_features(classifier, device=place)

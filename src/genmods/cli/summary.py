@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -14,12 +14,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from genmods.callbacks.stopping import Stopped
+from genmods.cli.tables import predictions
 from genmods.config import registry
 from genmods.core.printable import cell, printable, say
 from genmods.metrics.classification import Classification
-from genmods.models import Classifies, Generates
+from genmods.models import Classifies, Generates, Model
 from genmods.runs import folders
-from genmods.tasks.base import Task
 from genmods.tracking.series import read_series
 
 _NEXT = (
@@ -39,7 +39,7 @@ def after_fit(folder: Path) -> None:
     series = read_series(folder / "metrics.csv")
     figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
     task = load(folder / "recipe.yaml").task
-    cls = registry.resolve(task.entry) if isinstance(task, Part) else object
+    cls = registry.resolve((task.model or task).entry) if isinstance(task, Part) else object
     lines = {"checkpoint": str(folders.find_checkpoint(folder))}
     if (folder / "report.html").is_file():
         lines["report"] = str(folder / "report.html")
@@ -72,25 +72,15 @@ def figures(values: dict[str, float], result: object | None = None) -> None:
             say(f"{printable(name):<20}{images:>8}{correct:>9}{recall:>10}{precision:>11}{f1:>8}")
 
 
-def predicted(task: Task, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
+def predicted(model: Model, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
     """The numbers [B, K] that `predict` gave in `batches` of images with these `names`, as `classify` writes them."""
     rows: list[tuple[str, list[float]]] = []
     for batch in batches:
         (values,) = (value for name, value in batch.items() if name != "index")
         rows += zip((names[i] for i in batch["index"].tolist()), values.tolist(), strict=True)
-    if isinstance(task, Classifies):
-        predictions(rows, file, task.class_names)
+    if isinstance(model, Classifies):
+        predictions(rows, file, model.class_names)
         return
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", *map(cell, task.class_names or map(str, range(len(rows[0][1]))))])
+    writer.writerow(["image", *map(cell, model.class_names or map(str, range(len(rows[0][1]))))])
     writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
-
-
-def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:
-    """Named class probabilities as CSV: the image, its most likely class, that probability, and a column a class."""
-    writer = csv.writer(file, lineterminator="\n")
-    class_names = [cell(name) for name in class_names]
-    writer.writerow(["image", "class", "probability", *class_names])
-    for name, row in rows:
-        best = max(range(len(row)), key=row.__getitem__)
-        writer.writerow([cell(name), class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])

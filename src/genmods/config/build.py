@@ -21,8 +21,9 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
     if isinstance(part, From):
         raise RecipeError(part.where, part.path, "no earlier run can be used here")
     cls, facts = _resolved(part), part.facts or facts or {}
-    if part.kind == "task":
-        facts = cls.facts_of_parts(facts, part.given)
+    if part.kind in ("task", "model"):
+        whose = part.model or part
+        facts = _resolved(whose).facts_of_parts(facts, whose.given)
     known = part.settings()
     values = {name: _value(value, facts) for name, value in part.given.items()}
     for name in part.open():

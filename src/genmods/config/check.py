@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from genmods.config import constraints, hints, registry
-from genmods.config.reflect import Setting, dotted, find_class, lookup, settings
+from genmods.config.builtins import KINDS
+from genmods.config.reflect import Setting, dotted, find_class, inherits, lookup, settings
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, plain
 from genmods.core.errors import UserError, nearest
@@ -29,11 +31,12 @@ FILLED = {
     "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "plugins", "use_distributed_sampler"),
 }
 """Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
+MODEL = "genmods.models.base:Model"
 LATE = ("optimizer", "schedule")
 """Kinds whose parts are completed by the task."""
 _LITERAL = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
 _DATALESS = (*FILLED, "data", "augmentation", "logger")
-_PICTURED = ("task", "network", "callback")  # elsewhere `mean` and `std` are not those of pixels
+_PICTURED = ("task", "model", "network", "callback")  # elsewhere `mean` and `std` are not those of pixels
 
 
 def is_fact(kind: str, name: str) -> bool:
@@ -74,6 +77,12 @@ class Part:
     facts: dict[str, Any] | None = None
 
     @property
+    def model(self) -> Part | None:
+        """The model of a task; None for a task that is its own."""
+        part = self.given.get("model")
+        return part if isinstance(part, Part) and part.kind == "model" else None
+
+    @property
     def kind(self) -> str:
         """The registry's kind of the class."""
         return self.entry.kind
@@ -83,14 +92,27 @@ class Part:
         return [name for name in self.settings() if is_fact(self.kind, name) and name not in self.given]
 
     def settings(self) -> dict[str, Setting]:
-        """The settings that a recipe may write."""
-        return allowed(self.entry)
+        """The settings of the class itself: not those that the task fills, nor `name`, which names the part."""
+        hidden = (*FILLED.get(self.kind, ()), "name", *(("model",) if model_entry(self.entry) else ()))
+        return {name: setting for name, setting in settings(self.entry.target).items() if name not in hidden}
 
 
 def allowed(entry: Entry) -> dict[str, Setting]:
-    """The settings that a recipe may write: not those that the task fills, nor `name`, which names the part."""
-    hidden = (*FILLED.get(entry.kind, ()), "name")
-    return {name: setting for name, setting in settings(entry.target).items() if name not in hidden}
+    """The settings that a recipe may write for an entry: its own, and for a task those of its model too."""
+    model = model_entry(entry)
+    return {**(allowed(model) if model else {}), **Part(entry, "", "", {}).settings()}
+
+
+@cache
+def model_entry(entry: Entry) -> Entry | None:
+    """The model of a task's class, which its constructor takes as `model`; None for a task that is its own model."""
+    setting = settings(entry.target).get("model") if entry.kind == "task" else None
+    if setting is None or setting.hint is None:
+        return None
+    found = lookup(setting.module, dotted(setting.hint))
+    if found is None or not found.target or found.target in KINDS.values() or not inherits(found, MODEL):
+        return None
+    return Entry("model", str(entry), found.target, entry.origin)
 
 
 def default(setting: Setting) -> Any:
@@ -180,9 +202,11 @@ def _from(kind: str, node: Node, path: str) -> From:
 def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
     """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
     result = Part(entry, where, path, {})
-    known = result.settings()
-    refuse_unknown(entry, given, path, known)
-    for name, setting in known.items():
+    refuse_unknown(entry, given, path, allowed(entry))
+    if model := model_entry(entry):
+        theirs = allowed(model)
+        result.given["model"] = fill(model, {key: node for key, node in given.items() if key in theirs}, where, path)
+    for name, setting in result.settings().items():
         below = f"{path}.{name}"
         left = is_fact(entry.kind, name)
         standard = default(setting) if setting.default is not None else None

@@ -191,6 +191,8 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
         return value
     result = {"name": value.entry.name} if value.kind in KINDS else {}
     facts = value.facts or facts
+    if value.model:
+        result |= _shown(value.model, facts)
     left = value.open()
     for name, setting in value.settings().items():
         if name in value.given:

@@ -161,6 +161,11 @@ def bases(found: Found) -> Iterator[Found]:
             yield parent
 
 
+def inherits(found: Found, target: str) -> bool:
+    """Whether a class has "module:Class" among its ancestors, as far as their source can be found."""
+    return any(base.target == target or inherits(base, target) for base in bases(found))
+
+
 @cache
 def settings(target: str) -> dict[str, Setting]:
     """The settings of the class "module:Class" in their order; empty where the class takes none."""

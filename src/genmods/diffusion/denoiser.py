@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from genmods.core.devices import to_float64
 from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
 
@@ -139,3 +140,15 @@ class ConditionedDenoiser(DenoiserWrapper):
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         """The estimate at `x_t` [B, ...] and `t` [B] under the condition."""
         return self.denoiser(x_t, t, self.cond)
+
+
+def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
+    """The times [B] at which σ_t/α_t of a process is `sigma` [B], clamped to its range."""
+    low, high = process.log_snr_range
+    return process.time((-2 * to_float64(sigma).log()).clamp(low, high))
+
+
+def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
+    """E[x | y] [B, C, H, W] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
+    t = matching_time(denoiser.process, sigma)
+    return denoiser(per_sample(denoiser.process.alpha(t), y) * y, t).x0

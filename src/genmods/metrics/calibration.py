@@ -1,18 +1,14 @@
 """Calibration: whether what a classifier calls 90 % sure is right in 90 % of cases, and how to make it so.
 
 Predictions are binned by their confidence, the largest probability. The expected calibration error is the mean
-distance between confidence and accuracy, sum_b n_b / N |acc_b - conf_b| (Naeini et al., 2015). Temperature scaling
-divides all logits by one T > 0, which leaves every decision as it is, with T the minimum of the validation loss (Guo
-et al., 2017).
+distance between confidence and accuracy, sum_b n_b / N |acc_b - conf_b| (Naeini et al., 2015).
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core.errors import UserError
@@ -59,27 +55,3 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
     """The expected calibration error of `probabilities` [N, K] for `labels` int64 [N]; see `reliability`."""
     return reliability(probabilities, labels, bins).ece
-
-
-def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 100) -> float:
-    """The temperature T > 0 that minimises the cross-entropy of `logits / T` [N, K] for `labels` int64 [N].
-
-    The loss is convex in 1 / T; L-BFGS runs on ln T, in float64. Where the logits separate all labels there is no
-    minimum, so T stays within [0.05, 20]. Raises UserError where there is no logit or one is not finite.
-    """
-    if len(logits) == 0 or not logits.isfinite().all():
-        raise UserError("a temperature needs the logits of at least one image, all of them finite")
-    logits, labels = logits.detach().cpu().double(), labels.cpu()
-    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    bound = math.log(20)
-    optimizer = torch.optim.LBFGS([log_t], max_iter=steps, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(logits * (-log_t).exp(), labels)
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        optimizer.step(closure)
-    return math.exp(min(bound, max(-bound, log_t.item())))

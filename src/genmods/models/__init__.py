@@ -1,4 +1,4 @@
-"""Models apart from their training: what a model can do, and a diffusion model with its condition and latents."""
+"""Models apart from their training, and what a model can do."""
 
 from genmods.models.abilities import (
     Calibrates,
@@ -8,15 +8,21 @@ from genmods.models.abilities import (
     Generates,
     HasLikelihood,
     Inspectable,
-    Inspection,
     ReceivesResults,
     UsesSampler,
 )
+from genmods.models.base import Inspection, Model, model_of
+from genmods.models.classifier import Classifier
 from genmods.models.diffusion import DiffusionModel, Guide
+from genmods.models.generative import GAN, VAE
 from genmods.models.likelihood import DiffusionLikelihood, Likelihood
+from genmods.models.regressor import MultilabelClassifier, Regressor
 
 __all__ = [
+    "GAN",
+    "VAE",
     "Calibrates",
+    "Classifier",
     "Classifies",
     "Conditional",
     "Denoises",
@@ -28,6 +34,10 @@ __all__ = [
     "Inspectable",
     "Inspection",
     "Likelihood",
+    "Model",
+    "MultilabelClassifier",
     "ReceivesResults",
+    "Regressor",
     "UsesSampler",
+    "model_of",
 ]

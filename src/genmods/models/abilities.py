@@ -1,19 +1,20 @@
 """What a model can do, as protocols with one method each.
 
-Commands, callbacks and metrics ask for one of these and never for a class. A task, of whatever package, has an ability
+Commands, callbacks and metrics ask for one of these and never for a class. A model, of whatever package, has an ability
 by having the method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmods.core.progress import Progress
 from genmods.diffusion.conditioning import Conditioning
 from genmods.diffusion.samplers.base import Sampler
+from genmods.models.base import Inspection
 from genmods.models.diffusion import DiffusionModel
 from genmods.models.likelihood import Likelihood
 
@@ -85,14 +86,6 @@ class HasLikelihood(Protocol):
     def likelihood(self) -> Likelihood | None:
         """The likelihood of images; None where this model has none after all (of latents, for instance)."""
         ...
-
-
-class Inspection(NamedTuple):
-    """A network, the `inputs` that it is called with for one image, and the image [C, H, W] to show beside them."""
-
-    network: nn.Module
-    inputs: tuple[Any, ...]
-    shown: Tensor
 
 
 @runtime_checkable

@@ -6,57 +6,112 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from genmods.core import random
+from genmods.core.batch import INPUT, Batch
 from genmods.core.progress import Progress, part_of
-from genmods.diffusion.conditioning import Condition, Conditioning
-from genmods.diffusion.denoiser import Denoise, Denoiser
+from genmods.diffusion.conditioning import ClassLabels, Condition, Conditioning, Unconditional
+from genmods.diffusion.denoiser import Denoise, Denoiser, mmse
 from genmods.diffusion.guidance import ClassifierFree
 from genmods.diffusion.latents import LatentSpace
 from genmods.diffusion.noise import noise_stream
+from genmods.diffusion.prediction import Prediction
 from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.samplers.base import Sampler
+from genmods.diffusion.samplers.unipc import UniPCSampler
+from genmods.models.base import Inspection, Model
 from genmods.models.likelihood import DiffusionLikelihood
-from genmods.networks.base import dry_run
+from genmods.networks.base import Network, dry_run
 
 Guide = Callable[[Condition, Tensor], Denoise]
 """(condition, numbers of the samples int64 [B]) -> the denoiser of a batch."""
 
 
-class DiffusionModel(nn.Module):
-    """A denoiser of images of `image_shape` [C, H, W], or of their latents, under a condition.
+class DiffusionModel(Model):
+    """A denoiser of images of the data's shape, or of their latents, under a condition, and a sampler.
+
+    Args:
+        network: Makes the `prediction` for images noised by `process`.
+        process: The noise process.
+        prediction: What the network makes.
+        sampler: Makes new samples; None: UniPC with 16 steps.
+        conditioning: What the network is conditioned on; None: class labels where the data have classes, else nothing.
+        codec: An autoencoder whose latents are diffused in place of pixels.
+        latent_scale: The factor that brings latents to a root mean square of 1, which replaces `sigma_data`; None:
+            measured on the training images.
+        in_channels, image_size, num_classes, sigma_data, levels, class_names: Of the data.
 
     Raises:
         ValueError: The network does not return what the prediction needs for such images, or cannot take the condition.
     """
 
+    image_shape: tuple[int, int, int]
+
     def __init__(
         self,
-        denoiser: Denoiser,
-        conditioning: Conditioning,
-        latents: LatentSpace,
-        sampler: Sampler,
-        image_shape: tuple[int, int, int],
+        network: Network,
+        process: NoiseProcess,
+        prediction: Prediction,
+        sampler: Sampler | None = None,
+        conditioning: Conditioning | None = None,
+        codec: Network | None = None,
+        latent_scale: float | None = None,
+        in_channels: int = 1,
+        image_size: int = 28,
+        num_classes: int = 0,
+        sigma_data: float = 1.0,
+        levels: int = 256,
+        class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        self.conditioning, self.latents, self.denoiser = conditioning, latents, denoiser
-        self.sampler, self.image_shape = sampler, image_shape
+        self.conditioning = conditioning or _default_conditioning(num_classes, class_names)
+        self.latents = LatentSpace(codec, latent_scale)
+        self.denoiser = Denoiser(network, process, prediction, sigma_data if self.latents.is_pixels else 1.0)
+        self.sampler = sampler or UniPCSampler(steps=16)
+        self.image_shape, self.levels = (in_channels, image_size, image_size), levels
+        self.uses_classes = "label" in self.conditioning.names
+        self.class_names = class_names or [str(k) for k in range(num_classes)]
         self._check()
+
+    @classmethod
+    def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """With a codec, what is diffused are latents of unit size."""
+        return facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
 
     def _check(self) -> None:
         network = self.denoiser.network
-        x, *others = self.example_inputs(2)
+        x, *others = self._inputs(2)
         shape = dry_run(network, x, *others)
+        if shape is None:
+            return
         if shape not in (x.shape, (2, 2 * x.shape[1], *x.shape[2:])):
             raise ValueError(f"{type(network).__name__} turns {list(x.shape[1:])} into {list(shape[1:])}, not the same")
         if shape != x.shape and self.process.levels is None:
             raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
         self.conditioning.check(network)
 
-    def example_inputs(self, n: int = 1) -> tuple[Any, ...]:
+    def _inputs(self, n: int) -> tuple[Any, ...]:
         """What the network is called with for `n` samples, on the meta device."""
         x = torch.empty(n, *self.latent_shape, device="meta")
         return x, torch.zeros(n, device="meta"), self.conditioning.example(n)
+
+    def example_inputs(self, name: str) -> tuple[Any, ...]:
+        return super().example_inputs(name) if name == "codec" else self._inputs(1)
+
+    def fit_statistics(self, batch: Batch) -> None:
+        self.latents.fit(batch[INPUT])
+        self.conditioning.fit(batch)
+
+    def diffusion_model(self) -> DiffusionModel:
+        """This model itself, for those that take any model that has one."""
+        return self
+
+    def conditioned_on(self) -> Conditioning:
+        return self.conditioning
+
+    def default_sampler(self) -> Sampler:
+        return self.sampler
 
     @property
     def process(self) -> NoiseProcess:
@@ -95,11 +150,23 @@ class DiffusionModel(nn.Module):
         """The denoiser of `n` samples about which nothing is known."""
         return self.denoise(self.conditioning.null(n, self.device))
 
-    def likelihood(self, levels: int) -> DiffusionLikelihood | None:
-        """The likelihood of images of `levels` grey levels; None for a model of latents."""
+    def likelihood(self) -> DiffusionLikelihood | None:
+        """The likelihood of images of the data's grey levels; None for a model of latents."""
         if not self.latents.is_pixels:
             return None
-        return DiffusionLikelihood(self.unconditional, levels, self.device)
+        return DiffusionLikelihood(self.unconditional, self.levels, self.device)
+
+    def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
+        first = torch.zeros(1, dtype=torch.int64)
+        cond = self.conditioning.requested(1, condition, first) if condition else self.conditioning.null(1)
+        x0 = self.latents.encode(image[None])
+        noisy = x0 + sigma * random.normal(random.fold(0)[None], x0.numel()).view_as(x0)
+        calls: list[tuple[Any, ...]] = []
+        handle = self.denoiser.network.register_forward_pre_hook(lambda _, inputs: calls.append(inputs))
+        with torch.no_grad():
+            mmse(self.denoise(cond), noisy, torch.tensor([sigma]))
+        handle.remove()
+        return Inspection(self.denoiser.network, calls[0], noisy[0] if self.latents.is_pixels else image)
 
     @torch.no_grad()
     def sample(
@@ -149,3 +216,7 @@ class DiffusionModel(nn.Module):
             x0 = sampler.sample(denoise, noise, part_of(progress, number, len(chunks)))
             images.append(self.latents.decode(x0))
         return torch.cat(images)
+
+
+def _default_conditioning(num_classes: int, class_names: list[str] | None) -> Conditioning:
+    return ClassLabels(num_classes=num_classes, class_names=class_names) if num_classes else Unconditional()

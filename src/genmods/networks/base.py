@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -68,11 +69,32 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def dry_run(network: nn.Module, *inputs: Any) -> torch.Size:
+_restoring: ContextVar[bool] = ContextVar("restoring", default=False)
+
+
+@contextmanager
+def restoring() -> Iterator[None]:
+    """Within the block networks are built for the weights of a checkpoint: no pretrained weights are read, and there is
+    no dry run, which they passed before they were trained."""
+    token = _restoring.set(True)
+    try:
+        yield
+    finally:
+        _restoring.reset(token)
+
+
+def is_restoring() -> bool:
+    """Whether networks are built for the weights of a checkpoint."""
+    return _restoring.get()
+
+
+def dry_run(network: nn.Module, *inputs: Any) -> torch.Size | None:
     """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
 
-    Raises ValueError in one line where the network cannot be called like that.
+    None within `restoring`. Raises ValueError in one line where the network cannot be called like that.
     """
+    if is_restoring():
+        return None
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
     try:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core import random
-from genmods.core.devices import float64_device, to_float64
-from genmods.diffusion.denoiser import Denoise
+from genmods.core.devices import float64_device
+from genmods.diffusion.denoiser import Denoise, matching_time, mmse
 from genmods.diffusion.grids import KarrasGrid
 from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
@@ -33,18 +33,6 @@ SMALLEST = 1e-3
 
 CONDITION = 10.0
 """The largest ratio of the noise on white to that on black for which the noise is whitened."""
-
-
-def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
-    """The times [B] at which σ_t/α_t of a process is `sigma` [B], clamped to its range."""
-    low, high = process.log_snr_range
-    return process.time((-2 * to_float64(sigma).log()).clamp(low, high))
-
-
-def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
-    """E[x | y] [B, C, H, W] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
-    t = matching_time(denoiser.process, sigma)
-    return denoiser(per_sample(denoiser.process.alpha(t), y) * y, t).x0
 
 
 def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:

@@ -1,4 +1,4 @@
-"""Calibration as the step after training: each checkpoint gets what its task fits to the validation images.
+"""Calibration as the step after training: each checkpoint gets what its model fits to the validation images.
 
 Training moves the weights and makes every calibration stale, so it is done once, at the end, and with the weights that
 the checkpoint would be loaded with. It is saved with the raw and the averaged weights.
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from genmods.core import checkpoint as files
 from genmods.core.batch import Batch
 from genmods.data.base import DataModule
-from genmods.models import Calibrates
+from genmods.models import Calibrates, model_of
 from genmods.runs.checkpoint import Checkpoint
 from genmods.tasks.base import Task
 
@@ -25,18 +25,18 @@ from genmods.tasks.base import Task
 def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> None:
     """Calibrate the checkpoints of `task` in `folder`, on the device and in the precision of fit.
 
-    Nothing is done for a task that has no calibration, or without validation images.
+    Nothing is done for a model that has no calibration, or without validation images.
     """
-    if not isinstance(task, Calibrates) or "val" not in data.splits:
+    if not isinstance(model_of(task), Calibrates) or "val" not in data.splits:
         return
     for path in sorted(folder.glob("*.ckpt")):
         checkpoint = files.load(path)
-        saved = Checkpoint.of(checkpoint).task()
-        assert isinstance(saved, Calibrates)
+        saved = Checkpoint.of(checkpoint)
+        model = saved.model()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            fitted = saved.calibrate(validation_batches(data, saved.to(trainer.strategy.root_device).device))
+            fitted = model.calibrate(validation_batches(data, model.to(trainer.strategy.root_device).device))
         for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
-            weights |= {name: value.to(weights[name]) for name, value in fitted.items()}
+            weights |= {saved.prefix + name: value.to(weights[saved.prefix + name]) for name, value in fitted.items()}
         files.save(checkpoint, path)
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint or an exported model holds, and the task that comes back from it."""
+"""What a checkpoint or an exported model holds, and the model or the task that comes back from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from genmods.config.build import build
+from genmods.config.check import Part, part
+from genmods.config.text import marked
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.data.info import DataInfo
@@ -101,15 +104,39 @@ class Checkpoint:
 
         return from_plain({section: self.recipe[section] for section in (*SECTIONS, *more)}, overrides)
 
-    def task(self, raw: bool = False) -> Task:
-        """The task in eval mode on the CPU, with the averaged weights or the `raw` ones.
+    @property
+    def prefix(self) -> str:
+        """The start of the names of the model's weights among those of the task."""
+        return "model." if self._part.model else ""
 
-        Raises UserError where the tensors are not those of the task that the recipe builds.
+    @property
+    def _part(self) -> Part:
+        """The task of the recipe; raises RecipeError where this version of genmods does not take it."""
+        task = part("task", marked(self.recipe["task"], "checkpoint"), "task")
+        assert isinstance(task, Part)
+        return task
+
+    def model(self, raw: bool = False) -> Any:
+        """The model in eval mode on the CPU, with the averaged weights or the `raw` ones; nothing of its training.
+
+        Raises UserError where the tensors are not those of the model that the recipe builds.
         """
-        from genmods.config.build import build
-        from genmods.networks.adapters.classifier import without_pretrained
+        task = self._part
+        return self._built(task.model or task, self.prefix, raw)
 
-        with without_pretrained():
-            task: Task = build(self.parsed().task, self.data_info.settings())
-        task.load_state_dict(self.weights(raw))
-        return task.eval()
+    def task(self, raw: bool = False) -> Task:
+        """The task around the model, likewise."""
+        return self._built(self._part, "", raw)
+
+    def _built(self, part: Part, prefix: str, raw: bool) -> Any:
+        from genmods.networks.base import restoring
+
+        weights = self.weights(raw)
+        if not any(name.startswith(self.prefix) for name in weights):
+            raise UserError("the checkpoint was written by an older version of genmods; train the model again")
+        with restoring():
+            built = build(part, self.data_info.settings())
+        built.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        )
+        return built.eval()

@@ -17,6 +17,7 @@ from genmods.core.lightning_internals import set_logged_step
 from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
+from genmods.models import Model, model_of
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, is_trained
 from genmods.runs.folders import place
@@ -64,7 +65,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             task = before.task()
             task.plan = replace(task.plan, seed=recipe.seed)
             _tell_what_is_ignored(recipe, before)
-            check_data(task, before.data_info, data.info)
+            check_data(model_of(task), before.data_info, data.info)
         else:
             task = build_task(resolve(recipe), data.info)
         if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]):
@@ -90,9 +91,9 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     return Evaluated(task, data, found, last.result)
 
 
-def check_data(task: Task, before: DataInfo, now: DataInfo) -> None:
+def check_data(model: Model, before: DataInfo, now: DataInfo) -> None:
     """Raises UserError where a model trained on the data `before` cannot be evaluated on the data `now`."""
-    for name in ("in_channels", "class_names") if task.uses_classes else ("in_channels",):
+    for name in ("in_channels", "class_names") if model.uses_classes else ("in_channels",):
         was, has = getattr(before, name), getattr(now, name)
         if was and has != was:
             raise UserError(f"the model was trained on data with {name} {was}; this data has {has}")

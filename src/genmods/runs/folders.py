@@ -1,4 +1,4 @@
-"""Runs on the disk: where they lie, which checkpoint of one is meant, and how a task comes back from it.
+"""Runs on the disk: where they lie, which checkpoint of one is meant, and how a model comes back from it.
 
 runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, samples/, report.html}
 """
@@ -11,12 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from genmods.core.errors import UserError
-
-if TYPE_CHECKING:
-    from genmods.tasks.base import Task
 
 ROOT = Path("runs")
 
@@ -117,11 +114,11 @@ def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
         yield Place(run_folder(checkpoint), checkpoint)
 
 
-def load(path: str | Path, raw: bool = False) -> Task:
-    """The task of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
+def load(path: str | Path, raw: bool = False) -> Any:
+    """The model of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
 
     `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is none of genmods.
     """
     from genmods.runs.checkpoint import Checkpoint
 
-    return Checkpoint.read(find_checkpoint(path)).task(raw)
+    return Checkpoint.read(find_checkpoint(path)).model(raw)

@@ -1,1 +1,1 @@
-"""Tasks: LightningModules that say what a network is trained for."""
+"""Tasks: LightningModules, one for each way to train a model."""

@@ -1,6 +1,6 @@
 """The base of every task: an optimizer over parameter groups, a schedule per step, and randomness without a state.
 
-What a task can do beside training is said by the protocols of `genmods.models`: it has the method, or it does not.
+A task trains a model, which is of use without it (`genmods.models`), and has the settings of both.
 
 Before each batch the generators are seeded from (seed, rank, batches done), so that dropout, times and noise of a batch
 are the same in a run that was interrupted and resumed as in one that was not.
@@ -8,7 +8,7 @@ are the same in a run that was interrupted and resumed as in one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,8 +23,7 @@ from genmods.core import random
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done
-from genmods.core.progress import Progress
-from genmods.models.abilities import ReceivesResults
+from genmods.models import Model, ReceivesResults, model_of
 from genmods.optim.groups import parameter_groups
 from genmods.tracking.monitor import Monitor
 
@@ -49,8 +48,11 @@ class FitPlan:
     previous_optimizer: Callable[..., Optimizer] | None = None
 
 
-class Task(LightningModule):
-    """What a network is trained for: the registry kind `task`.
+class Task(LightningModule, Model):
+    """What a model is trained for: the registry kind `task`.
+
+    The parameter `model: MyModel` of its constructor, a subclass of `Model`, is the model; a recipe writes the settings
+    of both in one section. A task without it is its own model.
 
     A batch is a dict with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and `index`
     (int64 [B]). How it is trained is its `plan`.
@@ -61,18 +63,8 @@ class Task(LightningModule):
     """The metric that chooses `best.ckpt`; None keeps `last.ckpt` alone."""
     trainable: bool = True
     """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
-    class_names: list[str] = []
-    uses_classes: bool = False
-    """Whether the model tells the classes of its data apart: answers with them, or makes images of each."""
-    image_shape: tuple[int, int, int] | None = None
-    """Shape [C, H, W] of the images that go in or come out, where there is one."""
     reports: tuple[str, ...] = ()
     """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
-
-    @classmethod
-    def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the data says to the parts in the settings of this task, `given` as in its recipe."""
-        return facts
 
     @property
     def double_backward(self) -> tuple[nn.Module, ...]:
@@ -115,16 +107,9 @@ class Task(LightningModule):
     on_test_batch_start = on_validation_batch_start
 
     def fit_statistics(self, batch: Batch) -> None:
-        """Fit what training does not to a batch of examples from all over the data, before a new run's first step."""
-
-    def example_inputs(self, name: str) -> tuple[Any, ...]:
-        """What the network in the setting `name` is called with for one image, on the meta device.
-
-        Raises UserError where there is no such example.
-        """
-        if self.image_shape is None:
-            raise UserError(f"a {type(self).__name__} has no example of what its {name} is called with")
-        return (torch.empty(1, *self.image_shape, device="meta"),)
+        model = model_of(self)
+        if model is not self:
+            model.fit_statistics(batch)
 
     def evaluation_step(self, batch: Batch, stage: str) -> Any:
         """Evaluate one batch: log figures as `stage/NAME`, where `stage` is "val" or "test".
@@ -155,14 +140,6 @@ class Task(LightningModule):
             if isinstance(callback, ReceivesResults):
                 callback.on_evaluation_result(self.trainer, stage, result)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Raises UserError, with the first difference, where the tensors are not those of this task."""
-        try:
-            return super().load_state_dict(state_dict, *args, **kwargs)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise UserError(f"the checkpoint does not fit this {type(self).__name__}: {first}") from None
-
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
         """Log the mean over an evaluation, weighted by batch size and over all ranks, or a training step's value."""
         training = name.startswith("train/")
@@ -175,16 +152,3 @@ class Task(LightningModule):
             on_epoch=not training,
             sync_dist=not training,
         )
-
-
-def in_batches(
-    make: Callable[[Tensor], Tensor], indices: Tensor, batch_size: int, progress: Progress | None = None
-) -> Tensor:
-    """The images [n, C, H, W] that `make` makes of numbers `indices` [n], `batch_size` at a time, within [-1, 1]."""
-    images: list[Tensor] = []
-    batches = indices.split(batch_size)
-    for done, batch in enumerate(batches, start=1):
-        images.append(make(batch).clamp(-1, 1).float())
-        if progress:
-            progress(done, len(batches))
-    return torch.cat(images)

@@ -15,42 +15,32 @@ from torch import Tensor, nn
 
 from genmods.core import random
 from genmods.core.batch import INDEX, INPUT, Batch
-from genmods.core.progress import Progress
+from genmods.models import GAN
 from genmods.networks.base import Network, dry_run
-from genmods.tasks.base import Task, in_batches
+from genmods.tasks.base import Task
 
 
 class GANTask(Task):
     """Trains a generator (`z` [B, latent] to images) against a discriminator (images to logits [B]).
 
     `gamma` weighs the R1 penalty. A step updates each network once.
-    Raises ValueError where the generator makes no image of the data's shape of `latent` numbers.
+    Raises ValueError where the discriminator does not give one number per image.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        discriminator: Network,
-        latent: int = 64,
-        gamma: float = 1.0,
-        in_channels: int = 1,
-        image_size: int = 28,
-    ) -> None:
+    model: GAN
+
+    def __init__(self, model: GAN, discriminator: Network, gamma: float = 1.0) -> None:
         super().__init__()
-        if latent < 1 or gamma < 0:
-            raise ValueError(f"latent must be at least 1 and gamma not negative, not {latent} and {gamma}")
-        self.network, self.discriminator = network, discriminator
-        self.latent, self.gamma = latent, gamma
-        self.image_shape = (in_channels, image_size, image_size)
-        fake = dry_run(network, torch.empty(2, latent, device="meta"))
-        if fake != (2, *self.image_shape):
-            raise ValueError(f"{type(network).__name__} gives {list(fake[1:])}, not images {list(self.image_shape)}")
-        scores = dry_run(discriminator, torch.empty(2, *self.image_shape, device="meta"))
-        if scores != (2,):
+        if gamma < 0:
+            raise ValueError(f"gamma must be at least 0, got {gamma}")
+        self.model, self.discriminator = model, discriminator
+        self.gamma = gamma
+        scores = dry_run(discriminator, torch.empty(2, *model.image_shape, device="meta"))
+        if scores not in (None, (2,)):
             raise ValueError(f"{type(discriminator).__name__} gives {list(scores[1:])} for an image, not one number")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        fake = self.network(torch.randn(len(batch[INPUT]), self.latent, device=self.device))
+        fake = self.model.network(torch.randn(len(batch[INPUT]), self.model.latent, device=self.device))
         discriminator_loss = self._discriminator_loss(batch[INPUT], fake.detach())
         generator_loss = self._generator_loss(fake)
         self.log_mean("train/loss", generator_loss, batch, progress=True)
@@ -74,25 +64,13 @@ class GANTask(Task):
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
         real = batch[INPUT]
-        fake = self.network(random.normal(random.fold(self.plan.seed, batch[INDEX]), self.latent))
+        fake = self.model.network(random.normal(random.fold(self.plan.seed, batch[INDEX]), self.model.latent))
         margin = self.discriminator(real).mean() - self.discriminator(fake).mean()
         self.log_mean(f"{stage}/margin", margin, batch)
 
     def example_inputs(self, name: str) -> tuple[Any, ...]:
-        latent = torch.empty(1, self.latent, device="meta")
-        return (latent,) if name == "network" else super().example_inputs(name)
+        return (torch.empty(1, *self.model.image_shape, device="meta"),)
 
     @property
     def double_backward(self) -> tuple[nn.Module, ...]:
         return (self.discriminator,) if self.gamma > 0 else ()
-
-    @torch.no_grad()
-    def sample(
-        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
-    ) -> Tensor:
-        """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
-
-        def made(indices: Tensor) -> Tensor:
-            return self.network(random.normal(random.fold(seed, indices), self.latent))
-
-        return in_batches(made, torch.arange(first, first + n, device=self.device), batch_size, progress)

@@ -8,40 +8,24 @@ from torchmetrics.classification import MultilabelAveragePrecision
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
-from genmods.core.sizes import PerChannel, Size
-from genmods.networks.base import Network
-from genmods.tasks.image import ImageTask
+from genmods.models import MultilabelClassifier
+from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
 
 
-class MultilabelTask(ImageTask):
-    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision.
-
-    Raises ValueError where the network does not give one logit a class.
-    """
+class MultilabelTask(Task):
+    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision."""
 
     monitor = Monitor("val/map", "max")
+    model: MultilabelClassifier
 
-    def __init__(
-        self,
-        network: Network,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        image_size: Size = 28,
-        mean: PerChannel = 0.0,
-        std: PerChannel = 1.0,
-        class_names: list[str] | None = None,
-    ) -> None:
-        super().__init__(network, num_classes, in_channels, image_size, mean, std)
-        self.class_names = class_names or [str(k) for k in range(num_classes)]
-        self.precision = MultilabelAveragePrecision(num_classes)
-
-    def marginals(self, images: Tensor) -> Tensor:
-        """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""
-        return self(images).float().sigmoid()
+    def __init__(self, model: MultilabelClassifier) -> None:
+        super().__init__()
+        self.model = model
+        self.precision = MultilabelAveragePrecision(len(model.class_names))
 
     def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
-        logits, label = self(batch[INPUT]).float(), batch[LABEL].float()
+        logits, label = self.model(batch[INPUT]).float(), batch[LABEL].float()
         if label.shape != logits.shape:
             raise UserError(
                 f"the network gives {logits.shape[1]} logits and the labels are {list(label.shape)}; multilabel takes "
@@ -60,4 +44,4 @@ class MultilabelTask(ImageTask):
         self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch[INDEX], "marginals": self.marginals(batch[INPUT])}
+        return {"index": batch[INDEX], "marginals": self.model.marginals(batch[INPUT])}

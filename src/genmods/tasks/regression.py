@@ -10,40 +10,30 @@ from torchmetrics import MeanAbsoluteError, R2Score
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
-from genmods.core.sizes import PerChannel, Size
-from genmods.networks.base import Network
-from genmods.tasks.image import ImageTask
+from genmods.models import Regressor
+from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
 
 
-class RegressionTask(ImageTask):
+class RegressionTask(Task):
     """Trains a network with one output a target: `label` is float [B, K], or [B] for a single target.
 
-    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K, and
-    `class_names` are the names of the targets. R^2 is the mean over them, the absolute error too.
+    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K. R^2
+    is the mean over the targets, the absolute error too.
     """
 
     monitor = Monitor("val/loss", "min")
+    model: Regressor
 
-    def __init__(
-        self,
-        network: Network,
-        loss: Literal["mse", "huber"] = "mse",
-        delta: float = 1.0,
-        in_channels: int = 1,
-        image_size: Size = 28,
-        mean: PerChannel = 0.0,
-        std: PerChannel = 1.0,
-        class_names: list[str] | None = None,
-    ) -> None:
-        super().__init__(network, None, in_channels, image_size, mean, std)
+    def __init__(self, model: Regressor, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
         self.loss, self.delta = loss, delta
-        self.class_names = class_names or []
         self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
 
     def _error(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
         target = batch[LABEL].float().view(len(batch[INPUT]), -1)
-        predicted = self(batch[INPUT]).float()
+        predicted = self.model(batch[INPUT]).float()
         if predicted.shape != target.shape:
             raise UserError(
                 f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
@@ -66,4 +56,4 @@ class RegressionTask(ImageTask):
         self.log(f"{stage}/mae", self.mae, on_epoch=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch[INDEX], "targets": self(batch[INPUT]).float()}
+        return {"index": batch[INDEX], "targets": self.model(batch[INPUT]).float()}

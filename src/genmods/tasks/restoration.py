@@ -8,6 +8,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.metrics.fidelity import psnr, ssim
+from genmods.models import model_of
 from genmods.restoration.denoising import denoise
 from genmods.restoration.methods import Method
 from genmods.restoration.operators import Identity, Mask, Operator
@@ -45,7 +46,7 @@ class RestorationTask(Task):
             raise ValueError(f"sigma={sigma}, samples={samples}, steps={steps}: sigma >= 0, the others at least 1")
         if isinstance(operator, Identity) and sigma == 0:
             raise ValueError("the identity operator without noise leaves nothing to restore: set sigma")
-        self.model = model.requires_grad_(False)
+        self.model = model_of(model).requires_grad_(False)
         self.operator, self.sigma, self.method = operator, 2 * sigma / 255, method
         self.samples, self.steps, self.use_label = samples, steps, use_label
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.networks.base import Network
+from genmods.networks.base import Network, is_restoring
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-
-_reads = ContextVar("reads", default=True)
-
-
-@contextmanager
-def without_pretrained() -> Iterator[None]:
-    """Within the block no pretrained weights are read: those of a checkpoint will replace them."""
-    before = _reads.set(False)
-    try:
-        yield
-    finally:
-        _reads.reset(before)
 
 
 def loads_weights(pretrained: bool) -> bool:
     """Whether pretrained weights must be read now: not on the meta device, nor where others will replace them."""
-    return pretrained and _reads.get() and torch.get_default_device().type != "meta"
+    return pretrained and not is_restoring() and torch.get_default_device().type != "meta"
 
 
 def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int) -> Statistics:

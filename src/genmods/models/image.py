@@ -1,5 +1,5 @@
-"""The base of tasks around one network that makes numbers of an image: it sees images normalised with the statistics
-that its weights expect, or the data's.
+"""Models around one network that makes numbers of an image: it sees images normalised with the statistics that its
+weights expect, or the data's.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.sizes import PerChannel, Size, per_channel, sides
-from genmods.models import Inspection
+from genmods.models.base import Inspection, Model
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
-from genmods.tasks.base import Task
 
 
-class ImageTask(Task):
-    """Trains `network` on images [B, C, H, W] in [-1, 1], normalised per channel with the network's own `statistics`,
-    else with `mean` and `std`.
+class ImageModel(Model):
+    """A network for images [B, C, H, W] in [-1, 1], normalised per channel with its own `statistics`, else with `mean`
+    and `std`.
 
-    Raises ValueError where the network does not give `outputs` numbers for such an image
-    (None: any number of them).
+    Raises ValueError where the network does not give `outputs` numbers for such an image (None: any number of them).
     """
 
     uses_classes = True
     mean: Tensor
     std: Tensor
+    image_shape: tuple[int, int, int]
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class ImageTask(Task):
             numbers = torch.tensor(per_channel(value, in_channels)).view(1, -1, 1, 1)
             self.register_buffer(name, numbers, persistent=False)
         shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
-        if len(shape) != 2 or shape[0] != 2 or outputs not in (None, shape[1]):
+        if shape is not None and (len(shape) != 2 or shape[0] != 2 or outputs not in (None, shape[1])):
             wanted = "a row of numbers" if outputs is None else f"{outputs} logits"
             raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {wanted}")
 
@@ -60,7 +59,7 @@ class ImageTask(Task):
         return self.network(self.normalised(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], in front of the head."""
+        """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], before the head."""
         return self.network.features(self.normalised(images))
 
     def fit_statistics(self, batch: Batch) -> None:

@@ -1,0 +1,86 @@
+"""Classifiers: class probabilities of images, averaged over views and calibrated.
+
+A prediction averages probabilities over the views v of test-time augmentation, s = ln(mean_v softmax(logits_v)), and is
+calibrated by a temperature, softmax(s / T), which changes no decision. T is fitted once training is over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmods.core.batch import INPUT, LABEL
+from genmods.core.sizes import PerChannel, Size
+from genmods.models.image import ImageModel
+from genmods.models.temperature import fit_temperature
+from genmods.networks.base import Network
+
+
+class Classifier(ImageModel):
+    """Assigns each image to one of `num_classes` classes.
+
+    `augment_test` averages the probabilities over flipped, or flipped and shifted, copies of an image.
+    Raises ValueError where the network does not give one logit per class.
+    """
+
+    temperature: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        augment_test: Literal["none", "flip", "flip_shift"] = "none",
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: Size = 28,
+        mean: PerChannel = 0.0,
+        std: PerChannel = 1.0,
+        class_names: list[str] | None = None,
+    ) -> None:
+        if num_classes < 2:
+            raise ValueError(
+                f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes"
+            )
+        super().__init__(network, num_classes, in_channels, image_size, mean, std)
+        self.augment_test = augment_test
+        self.class_names = class_names or [str(k) for k in range(num_classes)]
+        self.register_buffer("temperature", torch.ones(()))
+
+    @torch.no_grad()
+    def scores(self, images: Tensor) -> Tensor:
+        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, the mean over views."""
+        scores = torch.stack([self(view).float().log_softmax(-1) for view in views(images, self.augment_test)])
+        return scores.logsumexp(0) - math.log(len(scores))
+
+    def calibrated(self, scores: Tensor) -> Tensor:
+        """Probabilities [B, K] of `scores` [B, K]."""
+        return (scores / self.temperature.to(scores)).softmax(-1)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
+        return self.calibrated(self.scores(images))
+
+    def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The temperature; 1 for a classifier without a mistake on these images, which then determine none."""
+        pairs = [(self.scores(batch[INPUT]).cpu(), batch[LABEL].cpu()) for batch in batches]
+        scores, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
+        return {"temperature": torch.full_like(self.temperature, temperature)}
+
+
+def views(images: Tensor, augment: str) -> list[Tensor]:
+    """The copies of `images` [B, C, H, W] that test-time augmentation averages over, the images themselves first."""
+    if augment == "none":
+        return [images]
+    copies = [images, images.flip(-1)]
+    if augment == "flip_shift":
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+        for dy, dx in ((0, 0), (2, 2)):
+            shifted = padded[..., dy : dy + height, dx : dx + width]
+            copies += [shifted, shifted.flip(-1)]
+    return copies

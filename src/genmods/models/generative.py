@@ -1,0 +1,87 @@
+"""Models that decode latent numbers into images: the decoder of a variational autoencoder, and a GAN's generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmods.core import random
+from genmods.core.progress import Progress
+from genmods.models.base import Model, in_batches
+from genmods.networks.base import Network, dry_run
+
+
+class LatentModel(Model):
+    """Makes an image of each draw of z ~ N(0, I)."""
+
+    image_shape: tuple[int, int, int]
+
+    def latent_shape(self) -> torch.Size:
+        """The shape of z without the batch."""
+        raise NotImplementedError
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] of latents `z` [B, ...]."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
+    ) -> Tensor:
+        """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
+        shape = self.latent_shape()
+
+        def decoded(indices: Tensor) -> Tensor:
+            return self.decode(random.normal(random.fold(seed, indices), shape.numel()).view(-1, *shape))
+
+        return in_batches(decoded, torch.arange(first, first + n, device=self.device), batch_size, progress)
+
+
+class VAE(LatentModel):
+    """An autoencoder with `encode(x) -> (mean, logvar)` and `decode(z) -> x`, Gaussian in both directions.
+
+    Raises ValueError where the network has no `encode` and `decode`.
+    """
+
+    network: Any
+
+    def __init__(self, network: Network, in_channels: int = 1, image_size: int = 28) -> None:
+        super().__init__()
+        if not (hasattr(network, "encode") and hasattr(network, "decode")):
+            raise ValueError(f"{type(network).__name__} has no encode and decode; the vae task wants an autoencoder")
+        self.network = network
+        self.image_shape = (in_channels, image_size, image_size)
+
+    def latent_shape(self) -> torch.Size:
+        return self.network.encode(torch.zeros(1, *self.image_shape, device=self.device))[0].shape[1:]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.network.decode(z)
+
+
+class GAN(LatentModel):
+    """A generator of images from `latent` numbers.
+
+    Raises ValueError where the network makes no image of the data's shape of them.
+    """
+
+    def __init__(self, network: Network, latent: int = 64, in_channels: int = 1, image_size: int = 28) -> None:
+        super().__init__()
+        if latent < 1:
+            raise ValueError(f"latent must be at least 1, got {latent}")
+        self.network, self.latent = network, latent
+        self.image_shape = (in_channels, image_size, image_size)
+        fake = dry_run(network, torch.empty(2, latent, device="meta"))
+        if fake not in (None, (2, *self.image_shape)):
+            raise ValueError(f"{type(network).__name__} gives {list(fake[1:])}, not images {list(self.image_shape)}")
+
+    def latent_shape(self) -> torch.Size:
+        return torch.Size([self.latent])
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.network(z)
+
+    def example_inputs(self, name: str) -> tuple[Any, ...]:
+        return (torch.empty(1, self.latent, device="meta"),)
