@@ -1,6 +1,7 @@
 """Checks of the project: `nox -s tests`, `nox -s lint`; `nox -l` lists all of them."""
 
 import glob
+import pathlib
 import shutil
 
 import nox
@@ -33,6 +34,14 @@ def lowest(session: nox.Session) -> None:
     """The test suite with the lowest versions that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", "-e", ".[test]")
     session.run("pytest", *WORKERS, *session.posargs, env=SUITE)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Long checks, each a script of tests/torture; arguments name them, by default all."""
+    session.install("-e", ".[test]")
+    for name in session.posargs or sorted(path.stem for path in pathlib.Path("tests/torture").glob("*.py")):
+        session.run("python", f"tests/torture/{name}.py", env=SUITE)
 
 
 @nox.session

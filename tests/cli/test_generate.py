@@ -112,6 +112,8 @@ def test_a_list_of_values_is_dealt_out(tmp_path, served):
 
 @pytest.mark.parametrize("name", BUILTINS["sampler"])
 def test_every_sampler(tmp_path, served, name):
+    if name == "flow_ode":
+        served(shades(process=RectifiedProcess()))
     assert generate(tmp_path, "--n", "3", "--sampler", name, "--steps", "4") == 0
     assert [int(image.mean()) for image in arrays(tmp_path)["images"]] == pytest.approx([0, 128, 255], abs=1)
 

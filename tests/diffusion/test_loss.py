@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from genmods.config.builtins import BUILTINS
+from genmods.core.batch import Share
 from genmods.diffusion import (
     CosineProcess,
     Denoiser,
@@ -56,9 +57,36 @@ def test_density_of_the_log_snr(process, density):
     assert abs(part - drawn) < 2e-3
 
 
-def test_low_discrepancy_spreads_the_batch():
-    t = LowDiscrepancyDensity()(CosineProcess(), torch.rand(64))
-    assert t.sort().values.diff().max() < 1.01 * CosineProcess().t_max / 64
+@pytest.mark.parametrize("world", [1, 4])
+def test_low_discrepancy_spreads_the_batch_over_all_ranks(world):
+    """Times uniform in t: the gaps between those of 64 samples, whoever has them, are all equal."""
+    u = torch.cat([LowDiscrepancyDensity().numbers(64 // world, share=Share(5, r, world)) for r in range(world)])
+    assert u.min() >= 0 and u.max() < 1
+    around = torch.cat([u.sort().values, u.min()[None] + 1])
+    torch.testing.assert_close(around.diff(), torch.full((64,), 1 / 64).double(), rtol=1e-9, atol=0)
+
+
+def test_low_discrepancy_of_one_process_is_spread_and_drawn():
+    density = LowDiscrepancyDensity()
+    u, other = density.numbers(32), density.numbers(32)
+    assert u.sort().values.diff().max() < 1.01 / 32 and not torch.equal(u, other)
+    keyed = torch.stack([density.numbers(1, share=Share(key)) for key in range(400)])
+    assert abs(keyed.mean() - 0.5) < 4 * 12**-0.5 / 20  # u_0 is uniform over batches
+
+
+def test_the_mean_loss_of_four_ranks_varies_as_that_of_one_batch():
+    """A loss that is linear in t: what is left of its variance over batches is that of u_0/B."""
+    density, process = LowDiscrepancyDensity(), LinearProcess()
+
+    def variance(ranks, size):
+        means = []
+        for key in range(300):
+            shares = [Share(key, rank, ranks) for rank in range(ranks)]
+            t = torch.cat([density(process, density.numbers(size, share=share)) for share in shares])
+            means.append(t.mean())
+        return torch.stack(means).var()
+
+    assert variance(4, 16) < 1.5 * variance(1, 64)
 
 
 @each_density

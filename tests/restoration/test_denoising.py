@@ -125,6 +125,32 @@ def test_the_noise_level_is_found(sigma):
     assert (estimate_sigma(black) / sigma - 1).abs().max() < 0.1
 
 
+def grey(x, levels=256):
+    """`x` in grey levels, as a file stores it."""
+    return ((x.clamp(-1, 1) + 1) * (levels - 1) / 2).round() * 2 / (levels - 1) - 1
+
+
+NOISES = [
+    ("flat", 0.02, 256, 0.05),  # 2.5 levels
+    ("black", 0.02, 256, 0.12),
+    ("black", 0.1, 256, 0.06),
+    ("flat", 0.2, 17, 0.06),  # 1.6 levels
+    ("flat", 0.4, 256, 0.05),  # clipped
+    ("bright", 0.2, 256, 0.06),
+    ("bright", 0.4, 256, 0.06),
+]
+
+
+@pytest.mark.parametrize("ground, sigma, levels, bias", NOISES)
+def test_the_noise_level_is_found_in_grey_levels_and_clipped(ground, sigma, levels, bias):
+    """The mean over 48 images, whose standard error is 0.01 to 0.02; and the estimates are not few values."""
+    x = torch.full((48, 1, 32, 32), {"flat": 0.2, "black": -1.0, "bright": 0.7}[ground])
+    y = x + sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    found = estimate_sigma(grey(y, levels)) / sigma
+    assert abs(found.mean() - 1) < bias
+    assert len(found.unique()) > 40
+
+
 def test_the_model_refines_the_noise_level():
     gaussian, process = prior(3), CosineProcess()
     gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)

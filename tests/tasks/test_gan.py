@@ -59,6 +59,13 @@ def copy(module):
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
+def test_the_penalty_keeps_the_precision_of_float64():
+    """grad D = w for D = w x + b: gamma/2 w², to the last digits."""
+    task, real = game(2.0).double(), torch.zeros(3, 1, 8, 8, dtype=torch.float64)
+    penalty = task._discriminator_loss(real, real) - game(0.0).double()._discriminator_loss(real, real)
+    torch.testing.assert_close(penalty, task.discriminator.layer.weight.square().sum(), rtol=1e-13, atol=0)
+
+
 @pytest.mark.parametrize("gamma", [0.5, 4.0])
 def test_the_penalty_of_a_linear_discriminator_is_half_gamma_w_squared(gamma):
     real, fake = torch.randn(2, 6, 1, 8, 8)

@@ -2,7 +2,8 @@
 
 The shadow weights follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n,
 so that early averages are not mostly the random start. They stand in for the raw weights while validating and testing,
-and are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used.
+and are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used. They
+are float32 also for weights in bfloat16, in which most of an update would be lost: it is (1 - d) times a difference.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from genmods.core.devices import at_least_float32
 from genmods.core.errors import UserError
 
 
@@ -35,30 +37,38 @@ class EMA(Callback):
         self.decays = tuple(decays)
         self.updates = 0
         self.shadows: list[dict[str, Tensor]] = []
-        self.swapped = False
+        self.raw: dict[str, Tensor] = {}  # the weights for which the averages stand in
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         live = averaged_tensors(pl_module)
         if not self.shadows:
-            self.shadows = [{name: tensor.detach().clone() for name, tensor in live.items()} for _ in self.decays]
-        self.shadows = [{name: shadow[name].to(live[name].device) for name in live} for shadow in self.shadows]
+            self.shadows = [dict(live) for _ in self.decays]
+        self.shadows = [
+            {name: at_least_float32(shadow[name].detach()).to(live[name].device, copy=True) for name in live}
+            for shadow in self.shadows
+        ]
         self._step = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        live = list(averaged_tensors(pl_module).values())
+        live = [at_least_float32(tensor.detach()) for tensor in averaged_tensors(pl_module).values()]
         warm_up = (1 + self.updates) / (10 + self.updates)
         for decay, shadow in zip(self.decays, self.shadows, strict=True):
             get_ema_multi_avg_fn(min(decay, warm_up))(list(shadow.values()), live, self.updates)
         self.updates += 1
 
+    @property
+    def swapped(self) -> bool:
+        """Whether the averages stand in for the weights."""
+        return bool(self.raw)
+
     def _swap(self, module: nn.Module) -> None:
-        shadow = self.shadows[0]
-        for name, tensor in averaged_tensors(module).items():
-            tensor.data, shadow[name] = shadow[name], tensor.data
-        self.swapped = not self.swapped
+        live, raw = averaged_tensors(module), self.raw
+        self.raw = {} if raw else {name: tensor.data for name, tensor in live.items()}
+        for name, tensor in live.items():
+            tensor.data = raw[name] if raw else self.shadows[0][name].to(tensor)
 
     @contextmanager
     def weights(self, module: nn.Module, averaged: bool) -> Iterator[None]:
@@ -89,12 +99,8 @@ class EMA(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if not self.shadows:
             return
-        shadows = self.shadows
-        if self.swapped:
-            averaged = {name: tensor.detach() for name, tensor in averaged_tensors(pl_module).items()}
-            checkpoint["state_dict"] = {**checkpoint["state_dict"], **shadows[0]}
-            shadows = [averaged, *shadows[1:]]
-        checkpoint["ema"] = {"decays": list(self.decays), "updates": self.updates, "weights": shadows}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **self.raw}
+        checkpoint["ema"] = {"decays": list(self.decays), "updates": self.updates, "weights": self.shadows}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.check_continued(checkpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 Batch = dict[str, Tensor]
@@ -16,3 +18,17 @@ EPOCH = "epoch"
 """The epoch, int64 [B]."""
 UNIFORMS = "uniforms"
 """Random numbers for augmentation, float32 [B, size]."""
+
+
+class Share(NamedTuple):
+    """The part of a batch that one of several processes computes.
+
+    Args:
+        key: A key of `genmods.core.random`, the same in all processes and another one for each batch.
+        rank: The number of this process, from 0.
+        world: The number of processes.
+    """
+
+    key: int
+    rank: int = 0
+    world: int = 1

@@ -43,3 +43,8 @@ def float64_device(device: torch.device) -> torch.device:
 def to_float64(x: Tensor) -> Tensor:
     """`x`, of any shape, in float64, on `float64_device`."""
     return x.to(float64_device(x.device)).double()
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, of any shape, in float32, or as it is where that is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

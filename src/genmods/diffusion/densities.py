@@ -12,12 +12,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.core.devices import to_float64
+from genmods.core.batch import Share
+from genmods.core.devices import float64_device, to_float64
+from genmods.core.random import uniform
 from genmods.diffusion.process import NoiseProcess
 
 
 class TimeDensity:
     """The registry kind `density`: the distribution of times in training."""
+
+    def numbers(
+        self,
+        count: int,
+        device: torch.device | str | None = None,
+        share: Share | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Uniform numbers [count] in [0, 1) on `device` that select the times of a batch: independent ones, drawn from
+        `generator`.
+
+        Args:
+            count: The number of samples.
+            device: Where the samples are.
+            share: Which part of a batch they are; None for all of it.
+            generator: None for torch's own.
+        """
+        return torch.rand(count, generator=generator, device=device)
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         """Times [B], float64, from uniform numbers `u` [B] in [0, 1)."""
@@ -46,11 +66,22 @@ class UniformDensity(TimeDensity):
 @dataclass(frozen=True)
 class LowDiscrepancyDensity(UniformDensity):
     """Uniform in t, with the times of a batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance
-    (Kingma et al. 2021, VDM, appendix I)."""
+    (Kingma et al. 2021, VDM, appendix I). Of several processes, each takes every `world`-th time, u_0 being a function
+    of what they share."""
 
-    def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        u = to_float64(u)
-        return super().__call__(process, (u[:1] + torch.arange(len(u), device=u.device) / len(u)) % 1)
+    def numbers(
+        self,
+        count: int,
+        device: torch.device | str | None = None,
+        share: Share | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        start, rank, world = super().numbers(1, device, generator=generator), 0, 1
+        if share is not None:
+            key = torch.full((1,), share.key, device=start.device)
+            start, rank, world = uniform(key, 1)[0], share.rank, share.world
+        numbers = torch.arange(count, dtype=torch.float64, device=float64_device(start.device)) * world + rank
+        return (to_float64(start) + numbers / (count * world)) % 1
 
 
 @dataclass(frozen=True)

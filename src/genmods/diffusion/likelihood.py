@@ -115,8 +115,9 @@ def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tens
 
 def _prior(process: NoiseProcess, x0: Tensor) -> Tensor:
     t = torch.full((len(x0),), process.t_max, dtype=torch.float64, device=float64_device(x0.device))
-    scale = process.prior_std
-    alpha, sigma = process.alpha(t) / scale, process.sigma(t) / scale
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    scale = torch.hypot(alpha, sigma)
+    alpha, sigma = alpha / scale, sigma / scale
     per_pixel = sigma.square() - 1 - 2 * sigma.log()
     return 0.5 * (alpha.square() * _sum(x0.square()) + per_pixel * x0[0].numel())
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genmods.core.batch import Share
 from genmods.core.devices import float64_device
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import TimeDensity, UniformDensity
@@ -59,6 +60,7 @@ class DiffusionLoss(nn.Module):
         u: Tensor | None = None,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
+        share: Share | None = None,
     ) -> Loss:
         """The loss of a batch.
 
@@ -69,13 +71,14 @@ class DiffusionLoss(nn.Module):
             u: Uniform numbers [B] in [0, 1) that select the times; drawn if not given.
             eps: Standard normal noise [B, ...]; drawn if not given.
             generator: Of the random numbers drawn here.
+            share: Which part of a batch `x0` is, where several processes compute it.
 
         Returns:
             The loss per sample, and what it was computed at.
         """
         self.check(denoiser.process)
         if u is None:
-            u = torch.rand(len(x0), generator=generator, device=x0.device)
+            u = self.density.numbers(len(x0), x0.device, share, generator)
         if eps is None:
             eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         factor = torch.ones(len(x0), dtype=torch.float64, device=float64_device(x0.device))

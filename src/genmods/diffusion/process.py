@@ -135,8 +135,8 @@ class NoiseProcess(nn.Module):
         Returns:
             Times [B] from `t_min_trained` to `t_max`, and -d log-SNR/du there [B].
         """
-        low, high = self.log_snr_range
-        return self.time(high - (high - low) * u), torch.full_like(u, high - low)
+        low, high = self.log_snr_ends(u.device)  # tensors: numbers would wait for the device
+        return self.time(high - (high - low) * u), (high - low).expand_as(u)
 
     @contextmanager
     def schedule_gradient(self, factor: Tensor) -> Iterator[None]:

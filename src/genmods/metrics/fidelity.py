@@ -1,7 +1,8 @@
 """PSNR and SSIM of a restored image, on all of it or on a region.
 
 Images lie in [-1, 1], so the peak-to-peak range is 2 and PSNR = 10 log10(4 / MSE). SSIM (Wang et al. 2004) is averaged
-over the region's pixels of its map; each of them looks at a window of 11 pixels.
+over the region's pixels of its map, each of which has a window of 11 pixels, mirrored at the border of the image.
+Papers and scikit-image leave out the 5 pixels there: small images then score higher, of 28 x 28 by 0.02 to 0.07.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
-from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics
+from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics, half_width
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -24,10 +24,11 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def frechet_distance(first: GaussianStatistics, second: GaussianStatistics) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians; Tr (C1 C2)^½ is the sum of singular values of C1^½ C2^½."""
+    """Squared 2-Wasserstein distance of two Gaussians, at least 0; Tr (C1 C2)^½ is the sum of singular values of
+    C1^½ C2^½."""
     cross = torch.linalg.svdvals(_root(first.covariance) @ _root(second.covariance)).sum()
     shift = (first.mean - second.mean).square().sum()
-    return float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross)
+    return max(0.0, float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross))
 
 
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
@@ -58,8 +59,9 @@ def _resampled(features: Tensor, generator: torch.Generator) -> Tensor:
 class FrechetDistance(Metric):
     """FID of the samples against all training images, with the test images' own distance as the floor.
 
-    The interval is value ± 1.96 standard deviations over `bootstrap` resamplings of the samples (a resampled FID is
-    itself biased upwards, so its percentiles are not used); 0 leaves it out.
+    The interval is one of 95 % for FID_n, the expected figure of n samples of the model, and not for its limit at
+    infinitely many, above which it lies (see the floor): the value ± Student's quantile times the standard deviation
+    over `bootstrap` resamplings of the samples, of which a resampled FID's own bias is no part; 0 leaves it out.
     """
 
     bootstrap: int = 10
@@ -78,7 +80,7 @@ class FrechetDistance(Metric):
                 frechet_distance(gaussian_statistics(_resampled(features, generator)), reference)
                 for _ in range(self.bootstrap)
             ]
-            spread = 1.96 * float(torch.tensor(drawn).std())
+            spread = half_width(torch.tensor(drawn))
             low, high = max(0.0, value - spread), value + spread
         test = data.floor_features
         floor = None if test is None else frechet_distance(gaussian_statistics(test), reference)
@@ -90,7 +92,8 @@ class FrechetDistance(Metric):
 class KernelDistance(Metric):
     """KID of the samples against at most `references` training images; unbiased, so their number shifts nothing.
 
-    The interval is value ± 1.96 standard errors over `blocks` parts of the samples; 1 leaves it out.
+    The interval is one of 95 % for the expected KID of the model's samples to these references: the value ± Student's
+    quantile times the standard error over `blocks` parts of the samples; 1 leaves it out.
     """
 
     references: int = 10000
@@ -111,7 +114,7 @@ class KernelDistance(Metric):
         parts = [chunk for chunk in chunks if len(chunk) > 1]
         if len(parts) > 1:
             drawn = torch.tensor([kernel_distance(part, real) for part in parts])
-            spread = 1.96 * float(drawn.std()) / len(drawn) ** 0.5
+            spread = half_width(drawn) / len(drawn) ** 0.5
             low, high = value - spread, value + spread
         test = data.floor_features
         floor = None if test is None else kernel_distance(test, real)

@@ -17,6 +17,7 @@ from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.neighbours import distances
+from genmods.metrics.statistics import half_width
 from genmods.models import Likelihood
 
 
@@ -121,7 +122,7 @@ class BitsPerDimension(Metric):
                 parts.append(self.bits(data.likelihood, test[chunk], chunk).cpu().double())
             data.progress(len(parts), len(chunks))
         found = torch.cat(parts)
-        value, margin = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
+        value, margin = float(found.mean()), half_width(found) / len(found) ** 0.5
         note = f"{len(found)} test images"
         return MetricResult([MetricValue(self.name, value, value - margin, value + margin, note=note)])
 

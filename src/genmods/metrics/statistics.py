@@ -1,4 +1,5 @@
-"""Mean and covariance of features in float64, kept on disk by the hash of the images and the name of the features."""
+"""Mean and covariance of features in float64, kept on disk by the hash of the images and the name of the features; and
+the 95 % interval of a mean."""
 
 from __future__ import annotations
 
@@ -30,6 +31,17 @@ def gaussian_statistics(features: Tensor) -> GaussianStatistics:
     mean = features.mean(dim=0)
     centred = features - mean
     return GaussianStatistics(len(features), mean, centred.T @ centred / (len(features) - 1))
+
+
+def half_width(drawn: Tensor) -> float:
+    """Half the width of Student's 95 % interval around a normal variable whose standard deviation is estimated.
+
+    Args:
+        drawn: Independent draws [N] of the variable, N >= 2; the mean of them has the half-width over √N.
+    """
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, len(drawn) - 1)) * float(drawn.std())
 
 
 def data_hash(images: Tensor) -> str:

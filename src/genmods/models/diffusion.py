@@ -43,7 +43,8 @@ class DiffusionModel(Model):
         in_channels, image_size, num_classes, sigma_data, levels, class_names: Of the data.
 
     Raises:
-        ValueError: The network does not return what the prediction needs for such images, or cannot take the condition.
+        ValueError: The network does not return what the prediction needs for such images, or cannot take the condition;
+            or the sampler cannot step on the process.
     """
 
     image_shape: tuple[int, int, int]
@@ -90,6 +91,7 @@ class DiffusionModel(Model):
         if shape != x.shape and self.process.levels is None:
             raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
         self.conditioning.check(network)
+        self.sampler.time_grid(self.process)
 
     def _inputs(self, n: int) -> tuple[Any, ...]:
         """What the network is called with for `n` samples, on the meta device."""

@@ -5,12 +5,12 @@ It serves a variational autoencoder as its network and a latent diffusion model 
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
+from genmods.networks.layout import channels_last
 
 
 class Autoencoder(Network):
@@ -59,13 +59,13 @@ class Autoencoder(Network):
         """Mean and log-variance, each [B, latent_channels, h, w], of images [B, C, image_size, image_size]."""
         if x.shape[2:] != (self.image_size, self.image_size):
             raise ValueError(f"images are {tuple(x.shape[2:])}: the autoencoder is for side {self.image_size}")
-        padded = F.pad(x, (0, self.margin, 0, self.margin)).contiguous(memory_format=torch.channels_last)
+        padded = channels_last(F.pad(x, (0, self.margin, 0, self.margin)))
         mean, logvar = self.moments(self.encoder(padded)).to(x.dtype).chunk(2, dim=1)
         return mean, logvar.clamp(-20, 10)
 
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, in_channels, image_size, image_size] of latent images [B, latent_channels, h, w]."""
-        h = self.decoder(z.contiguous(memory_format=torch.channels_last))
+        h = self.decoder(channels_last(z))
         return self.last(h)[:, :, : self.image_size, : self.image_size].to(z.dtype)
 
     def forward(self, x: Tensor) -> Tensor:

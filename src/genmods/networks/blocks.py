@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genmods.networks.base import Condition
 
@@ -49,8 +50,7 @@ class Embedding(nn.Module):
 
     A label is an int64 [B] from -1 to num_classes - 1; -1, or no label at all, is the null condition. With
     `num_classes` zero labels are ignored. A vector is float [B, cond_size] of about unit variance; NaN, or no vector,
-    is an unknown number. Raises ValueError for a label out of range (looked at on the CPU alone) and for a vector of
-    another size.
+    is an unknown number. Raises ValueError for a vector of another size, and on the CPU for a label out of range.
     """
 
     def __init__(self, size: int, num_classes: int = 0, cond_size: int = 0):
@@ -63,7 +63,7 @@ class Embedding(nn.Module):
             raise ValueError(f"cond_size must be at least 0, got {cond_size}")
         self.size, self.num_classes, self.cond_size = size, num_classes, cond_size
         self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
-        self.label = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
+        self.label: Any = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label
         self.vector = None
         if cond_size:
             self.vector = nn.Sequential(nn.Linear(2 * cond_size, size), nn.SiLU(), nn.Linear(size, size))
@@ -72,7 +72,7 @@ class Embedding(nn.Module):
         with full_precision(log_snr.device):
             out = self.noise(noise_features(log_snr, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
-            out = out + self.label(self.row(log_snr, cond))
+            out = out + self.of_label(log_snr, cond)
         if self.vector is not None:
             with full_precision(log_snr.device):
                 out = out + self.vector(self.numbers(out, cond))
@@ -88,17 +88,18 @@ class Embedding(nn.Module):
             raise ValueError(f"cond['vector'] must have the shape {expected} of cond_size, got {tuple(vector.shape)}")
         return torch.cat([vector.nan_to_num(0.0), (~vector.isnan()).to(vector)], dim=1).to(like)
 
-    def row(self, log_snr: Tensor, cond: Condition | None) -> Tensor:
-        """The rows [B] of the label table."""
+    def of_label(self, log_snr: Tensor, cond: Condition | None) -> Tensor:
+        """The rows [B, size] of the label table."""
         if not cond or "label" not in cond:
-            return torch.zeros_like(log_snr, dtype=torch.int64)
+            return self.label(torch.zeros_like(log_snr, dtype=torch.int64))
         label = cond["label"]
-        if label.device.type == "cpu" and label.numel() and not -1 <= label.min() <= label.max() < self.num_classes:
+        try:
+            return self.label(label + 1)
+        except IndexError:
             raise ValueError(
                 f"labels run from {int(label.min())} to {int(label.max())}: "
                 f"the network knows -1 (no label) to {self.num_classes - 1}"
-            )
-        return label + 1
+            ) from None
 
 
 def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
@@ -201,10 +202,20 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
     if qkv.device.type == "cpu":
         wide = torch.promote_types(qkv.dtype, torch.float32)
         with full_precision(qkv.device):
-            out = F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide)).to(qkv.dtype)
+            out = weighted(q.to(wide), k.to(wide), v.to(wide)).to(qkv.dtype)
     else:
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = weighted(q, k, v)
     return out.transpose(1, 2).flatten(2)
+
+
+def weighted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention of queries, keys and values [B, heads, N, C], in torch's fastest kernel that has the
+    derivative being taken: the fused ones have none in forward mode (`torch.func.jvp`)."""
+    try:
+        return F.scaled_dot_product_attention(q, k, v)
+    except NotImplementedError:
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.scaled_dot_product_attention(q, k, v)
 
 
 def position_features(rows: int, columns: int, size: int, device: torch.device) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
+from genmods.networks.layout import channels_last
 
 
 class Discriminator(Network):
@@ -35,7 +35,7 @@ class Discriminator(Network):
         self.last = nn.Linear(channels[-1], 1)
 
     def features(self, x: Tensor) -> Tensor:
-        h = self.layers(x.contiguous(memory_format=torch.channels_last))
+        h = self.layers(channels_last(x))
         return F.silu(h).mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmods.networks.base import Network
 from genmods.networks.blocks import Block
+from genmods.networks.layout import channels_last
 
 
 class Generator(Network):
@@ -50,7 +50,7 @@ class Generator(Network):
 
     def forward(self, z: Tensor) -> Tensor:
         style = self.style(z)
-        h = self.stem(style).unflatten(1, (-1, self.side, self.side)).contiguous(memory_format=torch.channels_last)
+        h = channels_last(self.stem(style).unflatten(1, (-1, self.side, self.side)))
         for index, level in enumerate(self.levels):
             if index:
                 h = F.interpolate(h, scale_factor=2)

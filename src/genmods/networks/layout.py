@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _LANES = 16
 
@@ -20,6 +20,11 @@ def memory_format(network: nn.Module) -> torch.memory_format:
     """
     overruns = any(isinstance(layer, nn.Conv2d) and _overruns(layer) for layer in network.modules())
     return torch.contiguous_format if overruns else torch.channels_last
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` [B, C, H, W] in channels-last memory; in place of `contiguous`, which `torch.func.vmap` does not take."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _overruns(layer: nn.Conv2d) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
+from genmods.networks.layout import channels_last
 
 
 class PlainUNet(Network):
@@ -74,7 +75,7 @@ class PlainUNet(Network):
         bottom, right = -height % self.multiple, -width % self.multiple
         if bottom or right:
             h = F.pad(h, (0, right, 0, bottom), mode="replicate")
-        h = self.stem(F.pixel_unshuffle(h, self.patch).contiguous(memory_format=torch.channels_last))
+        h = self.stem(channels_last(F.pixel_unshuffle(h, self.patch)))
         h = self.levels(h, self.embedding(log_snr, cond))
         with full_precision(x.device):
             h = self.last(h.to(self.last.weight.dtype))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, Head, with_image
+from genmods.networks.layout import channels_last
 from genmods.networks.unet import Stage
 
 
@@ -58,8 +59,7 @@ class VDM(Network):
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         embedding = self.embedding(log_snr, cond)
-        h = self.stem(with_image(self.with_fourier(x), cond, self.cond_channels))
-        h = h.contiguous(memory_format=torch.channels_last)
+        h = channels_last(self.stem(with_image(self.with_fourier(x), cond, self.cond_channels)))
         skips = []
         for stage in self.down:
             h = stage(h, embedding)

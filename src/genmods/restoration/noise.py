@@ -1,13 +1,16 @@
 """The noise level of an image, from the image alone.
 
 The diagonal Haar band (a - b - c + d)/2 of white noise has its standard deviation, and of most images little else, so
-the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Two things break that: blocks
-that are exactly constant (no noise was added there) say nothing; and in an image stored with clipped pixels, half of
-the noise on a black or white ground is gone. There the pixels that survived are half-normal, with the same median
-over 0.6745.
+the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Files break that in four ways.
+Blocks that are exactly constant (no noise was added there) say nothing. Grey levels make the median one of a few
+values: each stands for the cell around it, within which the median is interpolated. Clipped pixels are left out, and
+what remains is a truncated normal, whose standard deviation is a known part of σ. And on a black or white ground half
+of the noise is gone: there the pixels that survived are half-normal, with the same median over 0.6745.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -17,30 +20,73 @@ from genmods.core.devices import to_float64
 
 NORMAL_MAD = 0.6745
 ENOUGH = 32
+DECIMALS = 5
+"""Of differences of pixels, which float32 images have to 7 decimals; a level of 16 bits is 3e-5."""
+ROUNDS = 20
+"""Fixed-point iterations, each of which takes the error down by at least a half."""
 
 
 def estimate_sigma(y: Tensor) -> Tensor:
     """The standard deviation [B] of white noise in images `y` [B, C, H, W] on [-1, 1], on that scale.
 
+    Of images in grey levels it is that of noise of about a level or more.
+
     Raises ValueError for images of less than 2 x 2 pixels.
     """
     if min(y.shape[-2:]) < 2:
         raise ValueError(f"a noise level cannot be estimated from {y.shape[-2]} x {y.shape[-1]} pixels")
-    return torch.stack([_of_one(image) for image in y])
+    return torch.stack([_of_one(to_float64(image)) for image in y]).to(y)
 
 
 def _of_one(image: Tensor) -> Tensor:
     clipped = _from_clipped_ground(image)
     if clipped is not None:
         return clipped
-    corners = (image[:, :-1, :-1], image[:, :-1, 1:], image[:, 1:, :-1], image[:, 1:, 1:])
-    a, b, c, d = corners
-    band = ((a - b - c + d) / 2).abs()
-    stacked = torch.stack(corners)
-    flat = stacked.amax(0) == stacked.amin(0)
-    saturated = (stacked.abs() >= 1).any(0) & (image.abs().amax() <= 1)
-    useful = band[~flat & ~saturated] if (~flat & ~saturated).sum() >= ENOUGH else band[~flat]
-    return useful.median() / NORMAL_MAD if useful.numel() else image.new_zeros(())
+    band = (image[:, :-1, :-1] - image[:, :-1, 1:] - image[:, 1:, :-1] + image[:, 1:, 1:]).abs() / 2
+    useful = F.max_pool2d(image, 2, 1) > -F.max_pool2d(-image, 2, 1)
+    saturated = (image.abs() >= 1) & (image.abs().amax() <= 1)
+    inside = useful & ~F.max_pool2d(saturated.to(image), 2, 1).bool()
+    if not useful.any():
+        return image.new_zeros(())
+    if not saturated.any() or inside.sum() < ENOUGH:
+        return _median(band[useful]) / NORMAL_MAD
+    return _untruncated(_median(band[inside]) / NORMAL_MAD, _local_mean(image, ~saturated)[inside])
+
+
+def _median(values: Tensor) -> Tensor:
+    """The median of `values` [N], at least 0, each of which stands for the numbers that are closer to it than to
+    another one of them."""
+    places, counts = values.round(decimals=DECIMALS).unique(return_counts=True)
+    middles = (places[1:] + places[:-1]) / 2
+    first = (2 * places[:1] - middles[:1]).clamp_min(0) if len(middles) else places
+    edges = torch.cat([first, middles, places[-1:]])
+    below = torch.cat([torch.zeros_like(places[:1]), counts.cumsum(0) / counts.sum()])
+    k = torch.searchsorted(below, 0.5).sub(1).clamp_min(0)
+    return edges[k] + (0.5 - below[k]) / (below[k + 1] - below[k]) * (edges[k + 1] - edges[k])
+
+
+def _local_mean(image: Tensor, kept: Tensor) -> Tensor:
+    """The mean [C, H - 1, W - 1] of the `kept` pixels in the 6 x 6 ones around each block of 2 x 2."""
+    weight = kept.to(image)
+    total, count = (F.avg_pool2d(F.pad(x[None], (2, 2, 2, 2)), 6, 1)[0] for x in (image * weight, weight))
+    return total / count.clamp_min(1 / 72)
+
+
+def _untruncated(std: Tensor, mean: Tensor) -> Tensor:
+    """σ of noise that has the standard deviation `std` (0-d) where it leaves pixels within (-1, 1), and the pixels then
+    have the means `mean` [N]: of a normal variable between α and β standard deviations, with Z = Φ(β) - Φ(α),
+
+    the mean is μ + σ d, d = (φ(α) - φ(β))/Z, and the variance σ² (1 + (α φ(α) - β φ(β))/Z - d²).
+    """
+    sigma, centre = std, mean
+    for _ in range(ROUNDS):
+        low, high = (-1 - centre) / sigma, (1 - centre) / sigma
+        share = (torch.special.ndtr(high) - torch.special.ndtr(low)).clamp_min(1e-6)
+        left, right = (torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) / share for x in (low, high))
+        shift = left - right
+        part = (1 + low * left - high * right - shift.square()).clamp_min(0.1)
+        sigma, centre = std / part.sqrt().mean(), (mean - sigma * shift).clamp(-1, 1)
+    return sigma
 
 
 def _from_clipped_ground(image: Tensor) -> Tensor | None:
@@ -49,8 +95,20 @@ def _from_clipped_ground(image: Tensor) -> Tensor | None:
         return None
     for end in (-1.0, 1.0):
         saturated = image == end
-        share = F.avg_pool2d(to_float64(saturated[None]), 5, 1, 2, count_include_pad=False)[0]
-        ground = ((share - 0.5).abs() < 0.2).to(image.device) & ~saturated
-        if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2):  # clipping leaves as many as it takes
-            return (image[ground] - end).abs().median() / NORMAL_MAD
+        share = F.avg_pool2d(saturated.to(image)[None], 5, 1, 2, count_include_pad=False)[0]
+        region = (share - 0.5).abs() < 0.2
+        ground = region & ~saturated
+        # Clipping leaves about as many as it takes; of darker greys, whose noise reaches the end, it leaves more.
+        if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2) and share[region].mean() > 0.4:
+            return _of_half_normal((image[ground] - end).abs())
     return None
+
+
+def _of_half_normal(distance: Tensor) -> Tensor:
+    """σ from the distances [N] of a clipped ground, which begin half a grey level away from the end."""
+    middle, start = _median(distance), distance.amin() / 2
+    sigma = middle / NORMAL_MAD
+    for _ in range(ROUNDS):
+        gone = torch.special.erf(start / sigma / math.sqrt(2))
+        sigma = middle / torch.special.ndtri((3 + gone) / 4)
+    return sigma

@@ -20,7 +20,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genmods.core import random
-from genmods.core.batch import INPUT, Batch
+from genmods.core.batch import INPUT, Batch, Share
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done
 from genmods.models import Model, ReceivesResults, model_of
@@ -63,6 +63,8 @@ class Task(LightningModule, Model):
     """The metric that chooses `best.ckpt`; None keeps `last.ckpt` alone."""
     trainable: bool = True
     """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
+    share: Share | None = None
+    """Which part of the batch of all ranks this rank has, while it has one."""
     reports: tuple[str, ...] = ()
     """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
 
@@ -99,10 +101,15 @@ class Task(LightningModule, Model):
         return parameter_groups(*self.children(), self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(int(random.fold(self.plan.seed, self.global_rank, batches_done(self.trainer))))
+        self._seed_batch(batches_done(self.trainer))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        torch.manual_seed(int(random.fold(self.plan.seed, self.global_rank, batch_idx)))
+        self._seed_batch(batch_idx)
+
+    def _seed_batch(self, number: int) -> None:
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        torch.manual_seed(int(random.fold(self.plan.seed, rank, number)))
+        self.share = Share(int(random.fold(self.plan.seed, number)), rank, world)
 
     on_test_batch_start = on_validation_batch_start
 

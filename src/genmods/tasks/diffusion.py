@@ -45,7 +45,7 @@ class DiffusionTask(Task):
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """The loss, and for callbacks the error and the log-SNR [B] of each sample."""
         x0 = self.model.latents.encode(batch[INPUT])
-        losses = self.loss(self.model.denoiser, x0, self.model.conditioning(batch))
+        losses = self.loss(self.model.denoiser, x0, self.model.conditioning(batch), share=self.share)
         loss = losses.per_sample.mean()
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return {"loss": loss, "error": losses.error, "log_snr": losses.log_snr}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genmods.core import random
 from genmods.core.batch import INDEX, INPUT, Batch
+from genmods.core.devices import at_least_float32
 from genmods.models import GAN
 from genmods.networks.base import Network, dry_run
 from genmods.tasks.base import Task
@@ -59,7 +60,7 @@ class GANTask(Task):
         loss = F.softplus(-score).mean() + F.softplus(self.discriminator(fake)).mean()
         if self.gamma > 0:
             (gradient,) = torch.autograd.grad(score.sum(), real, create_graph=True)
-            loss = loss + 0.5 * self.gamma * gradient.float().square().flatten(1).sum(1).mean()
+            loss = loss + 0.5 * self.gamma * at_least_float32(gradient).square().flatten(1).sum(1).mean()
         return loss
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:

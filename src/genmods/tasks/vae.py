@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
+from genmods.core.devices import at_least_float32
 from genmods.models import VAE
 from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
@@ -14,7 +17,8 @@ from genmods.tracking.monitor import Monitor
 class VAETask(Task):
     """Trains an autoencoder with `encode(x) -> (mean, logvar)` and `decode(z) -> x`, Gaussian in both directions.
 
-    `beta` weighs the KL term, in nats per image, against ||x - x_hat||^2 / (2 `sigma`^2), `sigma` on the [-1, 1] scale.
+    The loss is -ln N(x; x_hat, sigma^2 I) + beta KL in nats per image, which bounds -ln p(x) where `beta` is 1. `sigma`
+    is on the [-1, 1] scale.
     """
 
     monitor = Monitor("val/loss", "min")
@@ -28,12 +32,13 @@ class VAETask(Task):
         self.beta, self.sigma = beta, sigma
 
     def terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction error and KL divergence, in nats per image [B] each, at one draw of z."""
+        """-ln p(x | z) and the KL divergence, in nats per image [B] each, at one draw of z."""
         mean, logvar = self.model.network.encode(images)
         z = mean + (logvar / 2).exp() * torch.randn_like(mean)
-        error = (images - self.model.network.decode(z)).float().square().flatten(1).sum(1) / (2 * self.sigma**2)
-        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).float().flatten(1).sum(1)
-        return error, kl
+        error = at_least_float32(images - self.model.network.decode(z)).square().flatten(1)
+        volume = error.shape[1] * math.log(self.sigma * math.sqrt(2 * math.pi))
+        kl = 0.5 * at_least_float32(mean.square() + logvar.exp() - 1 - logvar).flatten(1).sum(1)
+        return error.sum(1) / (2 * self.sigma**2) + volume, kl
 
     def _loss(self, batch: Batch, stage: str) -> Tensor:
         error, kl = self.terms(batch[INPUT])

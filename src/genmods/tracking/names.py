@@ -33,7 +33,7 @@ METRICS: dict[str, str] = {
     "val/bpd": "bits per dimension on validation images",
     "val/fid_N": "Fréchet distance of N samples to the training images",
     "val/kid_N": "kernel distance of N samples to the training images",
-    "val/reconstruction": "squared error of an autoencoder's images",
+    "val/reconstruction": "-ln p(image given its latents) of an autoencoder, nats per image",
     "val/kl": "divergence of an autoencoder's latents from the prior",
     "val/margin": "how much more real than generated a GAN's discriminator finds validation images",
     "noise/loss_K": "training loss in bin K of log-SNR, low noise first",

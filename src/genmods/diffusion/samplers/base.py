@@ -1,7 +1,8 @@
 """The base of samplers: the loop over a time grid, and the process' coefficients along it.
 
-A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0) or the signal is (α = 0), coordinates such
-as λ = ln(α/σ) are infinite; there every solver takes the exact limit x = α x0 + σ ε of its first-order step.
+A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0, or σ/α < `GONE` at a grid's end) or the
+signal is (α = 0), coordinates such as λ = ln(α/σ) are infinite; there every solver takes the exact limit of its
+first-order step, x = α x0 + σ ε.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.variance import bounds
 
+GONE = 0.0015
+"""σ/α at the end of a grid below which data are free of noise: a fifth of a level of 256 grey levels."""
+
 MEMORY = 3
 """How many past grid points a sampler's state keeps."""
 
@@ -38,7 +42,8 @@ class SamplerState:
         device: Where x is.
         history: What the sampler stores by grid point, for the last `MEMORY` of them.
         process: The noise process of `denoiser`.
-        grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats.
+        grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats; ln(α/σ) is
+            infinite at an end that is free of noise.
     """
 
     denoiser: Denoise
@@ -56,6 +61,8 @@ class SamplerState:
         self.sigma: list[float] = on_cpu.sigma(self.grid).tolist()
         self.lam: list[float] = (log_snr / 2).tolist()
         self.ratio: list[float] = torch.exp(-log_snr / 2).tolist()
+        if self.ratio[-1] < GONE:
+            self.lam[-1] = math.inf
         self.grid = self.grid.to(float64_device(device))
 
     def estimate(self, x: Tensor, i: int) -> Estimate:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 STAGE = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0}
@@ -19,12 +21,13 @@ STAGE = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0}
 
 @dataclass
 class FlowODESampler(Sampler):
-    """The probability flow in the process' own time; made for rectified flow.
+    """The probability flow in the process' own time, for processes whose α and σ are linear in it (`rectified`, `edm`).
+
+    Others, whose rates vary or diverge, are refused: few steps of it end far from the data there.
 
     Args:
-        method: "euler" (one call per step, first order), "midpoint" or "heun" (two calls). The latter two are of second
-            order on continuous processes only, since the rates of a discrete one jump at its levels. The last step to
-            noise-free data is always one of Euler's.
+        method: "euler" (one call per step, first order), "midpoint" or "heun" (two calls, second order). The last step
+            to noise-free data is always one of Euler's, so that N steps make 2 N - 1 calls.
     """
 
     method: Literal["euler", "midpoint", "heun"] = "euler"
@@ -33,6 +36,17 @@ class FlowODESampler(Sampler):
         super().__post_init__()
         if self.method not in STAGE:
             raise ValueError(f"method must be one of {', '.join(STAGE)}, got {self.method!r}")
+
+    def time_grid(self, process: NoiseProcess) -> Tensor:
+        process = process.on_cpu
+        t = torch.linspace(process.t_min_trained, process.t_max, 17, dtype=torch.float64)
+        for rate in (process.alpha_rate(t), process.sigma_rate(t)):
+            if (rate - rate[0]).abs().max() > 1e-6 * rate.abs().max():
+                raise ValueError(
+                    f"flow_ode requires a process that is linear in time, such as rectified or edm, got"
+                    f" {type(process).__name__}; euler and heun follow the same flow on every process"
+                )
+        return super().time_grid(process)
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         t, h = state.grid[i], state.grid_times[i + 1] - state.grid_times[i]

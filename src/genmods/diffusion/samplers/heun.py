@@ -60,7 +60,7 @@ class EulerSampler(Sampler):
         return state.combine(state.denoiser(x, time.expand(len(x))), i + 1)
 
 
-FAR, FAR_FALL = 10.0, 4.0
+FAR, FAR_FALL = 1.0, 4.5
 """`HeunSampler` makes Euler's step where s > `FAR` falls by more than the factor `FAR_FALL`."""
 
 
@@ -77,7 +77,7 @@ class HeunSampler(EulerSampler):
         x, time, ratio = self.raised(state, x, i)
         first = state.denoiser(x, time.expand(len(x)))
         x = state.combine(first, i + 1)
-        if state.ratio[i + 1] == 0 or ratio > max(FAR, FAR_FALL * state.ratio[i + 1]):
+        if math.isinf(state.lam[i + 1]) or ratio > max(FAR, FAR_FALL * state.ratio[i + 1]):
             return x
         second = state.estimate(x, i + 1)
         return x + state.alpha[i + 1] * (state.ratio[i + 1] - ratio) / 2 * (second.eps - first.eps)
