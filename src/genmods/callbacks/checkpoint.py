@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -36,7 +35,6 @@ class RunCheckpoint(Checkpoint):
     """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
     `last.ckpt` is written between two steps of the optimizer only, so that a resumed run continues exactly there.
-    Raises UserError instead of saving weights that are not finite.
 
     Args:
         every_n_steps: Steps between two writes of `last.ckpt`, at least 1.
@@ -79,18 +77,11 @@ class RunCheckpoint(Checkpoint):
             self.best = state_dict["best"]
 
     def save_last(self, trainer: Trainer) -> None:
-        """Write `last.ckpt`; raises UserError where a weight is not finite."""
+        """Write `last.ckpt`."""
         self._save(trainer, self.last_path)
         self._saved_step = trainer.global_step
 
     def _save(self, trainer: Trainer, path: Path) -> None:
-        module = trainer.lightning_module
-        broken = [name for name, weight in module.named_parameters() if not torch.isfinite(weight).all()]
-        if broken:
-            raise UserError(
-                f"step {trainer.global_step}: weights such as {broken[0]} are not finite; nothing was overwritten, "
-                "try a lower learning rate or trainer.gradient_clip_val"
-            )
         trainer.save_checkpoint(path)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

@@ -1,13 +1,15 @@
 """Checkpoint files: plain data, a checksum inside, and never a half-written file under a final name.
 
 A file is written beside its destination, synced to the disk and renamed over it; the checksum covers every key, number
-and tensor, so that one flipped byte is found when the file is read.
+and tensor, so that one flipped byte is found when the file is read. What is read is judged before it is used: the file
+is as large as what it holds, its content plain, and every floating-point number in it finite.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmods.core import plain
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 
-_CHECKSUM = "genmods_checksum"
+FORMAT = 2
+"""The version of what a checkpoint or an exported model holds; another one is refused."""
+_CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
 
 
 def _chunks(value: Any) -> Iterator[bytes]:
@@ -48,10 +53,15 @@ def digest(value: Any) -> str:
 
 
 def save(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part."""
-    path = Path(path)
+    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part.
+
+    Raises UserError where it holds anything but dicts, lists, numbers, text and tensors of any shape.
+    """
+    path, content = Path(path), {**checkpoint, _FORMAT: FORMAT}
+    if fault := plain.fault(content):
+        raise UserError(f"{path}: not written, {fault}")
     with replacing(path) as staged, staged.open("wb") as file:
-        torch.save({**checkpoint, _CHECKSUM: digest(checkpoint)}, file)
+        torch.save({**content, _CHECKSUM: digest(content)}, file)
         file.flush()
         os.fsync(file.fileno())
     if os.name == "posix":  # elsewhere a folder cannot be opened
@@ -65,18 +75,34 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, as plain data only, and verify its checksum.
 
-    Raises UserError where the file is missing, is not a genmods checkpoint, or has been damaged.
+    Raises UserError where the file is missing, is not a genmods checkpoint, is one of another format, or has been
+    damaged.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        nodes = plain.nodes_of(Path(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).split("\n", 1)[0][:120]
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from None
-    checksum = checkpoint.pop(_CHECKSUM, None) if isinstance(checkpoint, dict) else None
-    if checksum is None:
+    if not isinstance(content, dict) or _CHECKSUM not in content:
         raise UserError(f"{path}: not a checkpoint written by genmods")
-    if checksum != digest(checkpoint):
+    check_format(path, content.get(_FORMAT))
+    if fault := plain.fault(content, nodes, os.path.getsize(path)):
+        raise UserError(f"{path}: not a readable checkpoint, {fault}")
+    if content.pop(_CHECKSUM) != digest(content):
         raise UserError(f"{path}: damaged, its content does not match its checksum")
-    return checkpoint
+    del content[_FORMAT]
+    return content
+
+
+def check_format(path: str | Path, found: Any) -> None:
+    """Raise UserError where the file `path` is of the format `found`, None for one before there were numbers, which
+    this version of genmods does not read."""
+    if type(found) is int and found > FORMAT:
+        raise UserError(f"{path}: written by a newer version of genmods (format {found}, this one reads {FORMAT})")
+    if found != FORMAT:
+        raise UserError(f"{path}: written by an older version of genmods; train the model again")

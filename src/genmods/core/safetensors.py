@@ -1,33 +1,56 @@
-"""Safetensors files that carry plain data of genmods in their header."""
+"""Safetensors files that carry plain data of genmods in their header, with a checksum over it and the tensors."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from genmods.core import plain
+from genmods.core.atomic import replacing
+from genmods.core.checkpoint import FORMAT, check_format, digest
 from genmods.core.errors import UserError
+
+_CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
 
 
 def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors of any shape by name, with `header` as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, path, {"genmods": json.dumps(header)})
+    """Write tensors of any shape by name, with `header` as JSON; a crash leaves the old file or the new one."""
+    contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # tied ones each for itself
+    text = json.dumps(header)
+    with replacing(path) as staged:
+        save_file(contiguous, staged, {"genmods": text, _FORMAT: str(FORMAT), _CHECKSUM: _digest(text, contiguous)})
+
+
+def _digest(header: str, tensors: dict[str, Tensor]) -> str:
+    return digest({"header": header, **dict(sorted(tensors.items()))})
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors, in their shapes, of a file of `save`; raises UserError for another file."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("genmods")
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # what the library makes of a damaged file is not listed
         raise UserError(f"{path}: not a readable safetensors file ({str(error)[:100]})") from None
-    if header is None:
+    text, number = metadata.get("genmods"), metadata.get(_FORMAT)
+    if text is None:
         raise UserError(f"{path}: not a model that genmods exported")
-    return json.loads(header), tensors
+    check_format(path, int(number) if number and re.fullmatch("[0-9]{1,9}", number) else None)
+    if metadata.get(_CHECKSUM) != _digest(text, tensors):
+        raise UserError(f"{path}: damaged, its content does not match its checksum")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: not a model that genmods exported, its header is no block of settings")
+    if problem := plain.fault(header):
+        raise UserError(f"{path}: not a model that genmods exported, {problem}")
+    return header, tensors

@@ -15,6 +15,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.core import checkpoint as files
 from genmods.core.batch import Batch
+from genmods.core.errors import UserError
+from genmods.core.plain import not_finite
 from genmods.data.base import DataModule
 from genmods.models import Calibrates, model_of
 from genmods.runs.checkpoint import Checkpoint
@@ -35,6 +37,8 @@ def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> N
         model = saved.model()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             fitted = model.calibrate(validation_batches(data, model.to(trainer.strategy.root_device).device))
+        for name, _ in not_finite(fitted):
+            raise UserError(f"{path}: the calibration's {name} is not finite; nothing was overwritten")
         for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
             weights |= {saved.prefix + name: value.to(weights[saved.prefix + name]) for name, value in fitted.items()}
         files.save(checkpoint, path)

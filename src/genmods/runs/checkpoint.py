@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,13 @@ from genmods.config.check import Part, part
 from genmods.config.text import marked
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.plain import check_finite, not_finite
 from genmods.data.info import DataInfo
+from genmods.runs.schema import SECTIONS, check_content
 
 if TYPE_CHECKING:
     from genmods.config.recipe import Recipe
     from genmods.tasks.base import Task
-
-SECTIONS = ("name", "seed", "task", "data")
-"""The sections of a recipe that say what a model is and what it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Checkpoint:
         data_hash: The hash of the data's images and labels.
         run_ids: The run's id in each of its loggers by the logger's name; an exported model has no loggers.
         content: All that Lightning saved.
+        source: The file, for messages.
     """
 
     recipe: dict[str, Any]
@@ -51,6 +51,7 @@ class Checkpoint:
     data_hash: str | None = None
     run_ids: dict[str, str | None] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
+    source: str = "checkpoint"
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -59,19 +60,28 @@ class Checkpoint:
             from genmods.core import safetensors
 
             header, tensors = safetensors.load(path)
-            return cls.of({**header, "state_dict": tensors})
-        return cls.of(files.load(path))
+            content = {**header, "state_dict": tensors}
+        else:
+            content = files.load(path)
+        try:
+            return replace(cls.of(content), source=str(path))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Checkpoint:
         """The checkpoint with the `content` of a file; raises UserError where `fit` did not write it."""
-        if "recipe" not in content:
-            raise UserError("the checkpoint holds no recipe; it was not written by `fit`")
-        if "data_info" not in content:
-            raise UserError("the checkpoint was written by an older version of genmods; train the model again")
+        check_content(content)
+        try:
+            data_info = DataInfo(**content["data_info"])
+        except ValueError as error:
+            raise UserError(f"data_info: {error}") from None
+        weights = ("state_dict", "ema")  # judged beside the model that they are for
+        for name, _ in not_finite({key: value for key, value in content.items() if key not in weights}):
+            raise UserError(f"{name} is not finite; take an earlier checkpoint")
         return cls(
             recipe=content["recipe"],
-            data_info=DataInfo(**content["data_info"]),
+            data_info=data_info,
             state_dict=content["state_dict"],
             averages=content["ema"]["weights"][0] if "ema" in content else {},
             step=content.get("global_step", 0),
@@ -102,7 +112,7 @@ class Checkpoint:
         """
         from genmods.config.recipe import from_plain
 
-        return from_plain({section: self.recipe[section] for section in (*SECTIONS, *more)}, overrides)
+        return from_plain({section: self.recipe[section] for section in (*SECTIONS, *more)}, overrides, self.source)
 
     @property
     def prefix(self) -> str:
@@ -112,8 +122,9 @@ class Checkpoint:
     @property
     def _part(self) -> Part:
         """The task of the recipe; raises RecipeError where this version of genmods does not take it."""
-        task = part("task", marked(self.recipe["task"], "checkpoint"), "task")
-        assert isinstance(task, Part)
+        task = part("task", marked(self.recipe["task"], self.source), "task")
+        if not isinstance(task, Part):
+            raise UserError(f"{self.source}: its task is that of another run, which `fit` does not write")
         return task
 
     def model(self, raw: bool = False) -> Any:
@@ -132,11 +143,14 @@ class Checkpoint:
         from genmods.networks.base import restoring
 
         weights = self.weights(raw)
-        if not any(name.startswith(self.prefix) for name in weights):
-            raise UserError("the checkpoint was written by an older version of genmods; train the model again")
         with restoring():
             built = build(part, self.data_info.settings())
-        built.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        )
+        try:
+            if not any(name.startswith(self.prefix) for name in weights):
+                raise UserError("written by an older version of genmods; train the model again")
+            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            check_finite(built, own)
+            built.load_state_dict(own)
+        except UserError as error:
+            raise UserError(f"{self.source}: {error}") from None
         return built.eval()

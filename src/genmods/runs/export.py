@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmods.core import safetensors
-from genmods.runs.checkpoint import SECTIONS, Checkpoint
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.schema import SECTIONS
 
 
 def export(checkpoint: Checkpoint, path: Path, raw: bool = False) -> None:

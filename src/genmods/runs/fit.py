@@ -17,6 +17,7 @@ from genmods.config.check import From
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
+from genmods.core.plain import check_finite
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.runs.calibration import calibrate
@@ -101,6 +102,8 @@ def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[
 
 def _check_continued(before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:
     """Raises UserError where the run cannot be resumed so, before anything of it is touched."""
+    for weights in (before.state_dict, before.averages):
+        check_finite(task, weights)
     task.load_state_dict(before.state_dict)
     data.check_continued(before.content.get(type(data).__qualname__, {}), trainer.world_size)
     if ema := find_ema(trainer):

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from genmods.callbacks.ema import EMA
+from genmods.callbacks.finite_checkpoint import FiniteCheckpoint
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import SamePrecision, unsettled
 from genmods.callbacks.progress import TrainingProgress
@@ -48,12 +49,13 @@ def make_trainer(
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
+    guards = [FiniteLoss(), FiniteCheckpoint(), SamePrecision(), StopOnSignal(checkpoint)]
     with refusals_in_one_line():
         return Trainer(
             **{**settings, **FIXED, "precision": unsettled(settings["precision"])},
             default_root_dir=folder,
             logger=loggers or False,
-            callbacks=[*averages, *others, FiniteLoss(), SamePrecision(), StopOnSignal(checkpoint), checkpoint],
+            callbacks=[*averages, *others, *guards, checkpoint],
             plugins=[AtomicCheckpointIO()],
         )
 

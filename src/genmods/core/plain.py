@@ -1,0 +1,150 @@
+"""Plain data of a file: judged before it is used, so that nothing in it costs more than the file's own size.
+
+A checkpoint is a zip archive of stored (not compressed) storages and one pickle. The pickle may name nothing but
+dictionaries, tensors and their storages; the tree may not be larger than the pickle, nor a tensor than its storage.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genmods.core.errors import UserError
+
+_GLOBALS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch (\w+Storage|Size|bool|u?int\d+|b?float\d+)"
+)
+_SCALARS = (type(None), bool, int, float, str, torch.dtype)
+_DEEPEST, _TIED = 40, 4
+
+
+def nodes_of(path: Path) -> int:
+    """The most values that the checkpoint file `path` can hold: as many as its pickle has bytes.
+
+    Raises ValueError where the file is no archive of plain data.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("compressed")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("larger inside than outside")
+        if len({entry.filename for entry in entries}) < len(entries):
+            raise ValueError("one name twice")
+        pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+        if len(pickles) != 1:
+            raise ValueError("not one pickle")
+        content = archive.read(pickles[0])
+    texts = ["", ""]
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
+            name = str(argument) if opcode.name == "GLOBAL" else " ".join(texts)
+            if not _GLOBALS.fullmatch(name):
+                raise ValueError(f"names {name.replace(' ', '.')}")
+        elif isinstance(argument, str):
+            texts = [texts[-1], argument]
+    return len(content)
+
+
+def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
+    """What is wrong with plain data, such as "state_dict.a is a sparse tensor"; empty where nothing is.
+
+    Args:
+        tree: Dicts, lists, tuples, numbers, text and tensors of any shape.
+        most: How many values there may be.
+        size: How many bytes the tensors may have together, up to tied weights.
+    """
+    storages, total = {}, 0
+    for count, (path, value) in enumerate(_walk(tree)):
+        if most is not None and count > most:
+            return "it holds more values than the file has room for"
+        if isinstance(value, Tensor):
+            if problem := _tensor_fault(value):
+                return f"{path} is {problem}"
+            storage = value.untyped_storage()
+            storages[storage._cdata] = storage.nbytes()
+            total += value.nbytes
+        elif problem := _value_fault(value, path.count("\0")):
+            return f"{_shown(path)} {problem}"
+    if size is not None and (sum(storages.values()) > size or total > _TIED * size):
+        return "its tensors are larger than the file"
+    return ""
+
+
+def not_finite(tree: Any) -> Iterator[tuple[str, Tensor]]:
+    """The floating-point tensors in plain data that hold a number that is not finite, with their path in it."""
+    for path, value in _walk(tree):
+        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            yield _shown(path), value
+
+
+def check_finite(fresh: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Raise UserError where `weights` [...] by name hold a number that is not finite.
+
+    Entries of a buffer that are not finite in the freshly built module `fresh` either are let be.
+    """
+    for name, value in not_finite(weights):
+        if not is_born_so(value, dict(fresh.named_buffers()).get(name)):
+            raise UserError(f"the checkpoint's {name} is not finite; take an earlier checkpoint")
+
+
+def is_born_so(value: Tensor, fresh: Tensor | None) -> bool:
+    """Whether all entries of `value` [...] that are not finite are none in the buffer `fresh` [...] either."""
+    if fresh is None or fresh.shape != value.shape:
+        return False
+    return bool((torch.isfinite(value) | ~torch.isfinite(fresh.to(value.device))).all())
+
+
+def _walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of a tree with its path, keys after a NUL each; nothing below what `_value_fault` refuses."""
+    yield path, value
+    if path.count("\0") >= _DEEPEST:
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _walk(item, f"{path}\0{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _walk(item, f"{path}\0{i}")
+
+
+def _shown(path: str) -> str:
+    return ".".join(path.split("\0")[1:]) or "it"
+
+
+def _value_fault(value: Any, depth: int) -> str:
+    if depth >= _DEEPEST:
+        return "is nested too deeply"
+    if isinstance(value, dict):
+        if type(value) not in (dict, OrderedDict):
+            return f"is a {type(value).__name__}, not plain data"
+        return "" if all(type(key) in (str, int) for key in value) else "has keys that are no text"
+    if isinstance(value, list | tuple):
+        return ""
+    if type(value) not in _SCALARS:
+        return f"is a {type(value).__name__}, not plain data"
+    return "holds a number of too many digits" if type(value) is int and value.bit_length() > 128 else ""
+
+
+def _tensor_fault(tensor: Tensor) -> str:
+    if type(tensor) is not Tensor:
+        return f"a {type(tensor).__name__}, not a plain tensor"
+    if tensor.layout != torch.strided:
+        return "a sparse tensor"
+    if tensor.is_meta:
+        return "a tensor without content"
+    if tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+        return "a tensor in another form than its numbers"
+    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    end = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    if tensor.numel() and end > tensor.untyped_storage().nbytes():
+        return "a tensor beyond its storage"
+    return ""

@@ -1,0 +1,115 @@
+"""The schema of a checkpoint's content, checked before any of it is used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from genmods.core.errors import UserError
+from genmods.core.printable import printable
+
+SECTIONS = ("name", "seed", "task", "data")
+"""The sections of a recipe that say what a model is and what it was trained on."""
+_LARGEST = 2**31
+
+Fits = Callable[[Any], bool]
+
+
+def check_content(content: dict[str, Any]) -> None:
+    """Raise UserError where a key of a checkpoint's `content` is missing or has another type than `fit` writes."""
+    for name, (fits, what) in _NEEDED.items():
+        if name not in content:
+            raise UserError(f"has no {name}; it was not written by `fit` or `export`")
+        _check(name, content[name], fits, what)
+    for name, (fits, what) in _OPTIONAL.items():
+        if name in content:
+            _check(name, content[name], fits, what)
+    for section in SECTIONS:
+        if section not in content["recipe"]:
+            raise UserError(f"has no recipe.{section}; it was not written by `fit` or `export`")
+    for name, (fits, what) in _INFO.items():
+        if name not in content["data_info"]:
+            raise UserError(f"has no data_info.{name}; it was written by another version of genmods")
+        _check(f"data_info.{name}", content["data_info"][name], fits, what)
+    if unknown := set(content["data_info"]) - set(_INFO):
+        raise UserError(f"data_info.{min(unknown)}: written by another version of genmods")
+
+
+def _check(name: str, value: Any, fits: Fits, what: str) -> None:
+    if not fits(value):
+        shown = printable(repr(value))[:60] if isinstance(value, int | float | str | None) else type(value).__name__
+        raise UserError(f"{name} must be {what}, got {shown}")
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def _block(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_text, value))
+
+
+def _tensors(value: Any) -> bool:
+    return _block(value) and all(isinstance(item, Tensor) for item in value.values())
+
+
+def _averages(value: Any) -> bool:
+    if not _block(value) or not isinstance(value.get("weights"), list) or not isinstance(value.get("decays"), list):
+        return False
+    return _count(value.get("updates")) and bool(value["weights"]) and all(map(_tensors, value["weights"]))
+
+
+def _run_ids(value: Any) -> bool:
+    return _block(value) and all(item is None or _text(item) for item in value.values())
+
+
+def _shape(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= 4:
+        return False
+    return all(_count(n) and 1 <= n <= 2**16 for n in value) and math.prod(value) < _LARGEST
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _channels(value: Any) -> bool:
+    return _number(value) or (isinstance(value, list | tuple) and bool(value) and all(map(_number, value)))
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+_NEEDED: dict[str, tuple[Fits, str]] = {
+    "recipe": (_block, "a block of sections"),
+    "data_info": (_block, "a block of facts"),
+    "state_dict": (_tensors, "tensors by name"),
+}
+_OPTIONAL: dict[str, tuple[Fits, str]] = {
+    "ema": (_averages, "averaged weights with their decays"),
+    "global_step": (_count, "a number of steps"),
+    "epoch": (_count, "a number of epochs"),
+    "precision": (lambda value: value is None or _text(value), "the name of a precision"),
+    "data_hash": (lambda value: value is None or _text(value), "a hash"),
+    "run_ids": (_run_ids, "ids by logger"),
+    "callbacks": (_block, "states by callback"),
+    "loops": (_block, "states by loop"),
+    "optimizer_states": (lambda value: isinstance(value, list), "a list of states"),
+    "lr_schedulers": (lambda value: isinstance(value, list), "a list of states"),
+}
+_INFO: dict[str, tuple[Fits, str]] = {
+    "shape": (_shape, "1 to 4 sizes"),
+    "num_classes": (lambda value: _count(value) and value <= 10**6, "a number of classes"),
+    "mean": (_channels, "a number for each channel"),
+    "std": (_channels, "a number for each channel"),
+    "levels": (_count, "a number of grey levels"),
+    "class_names": (_names, "a list of names"),
+}
