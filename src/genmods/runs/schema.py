@@ -30,6 +30,7 @@ def check_content(content: dict[str, Any]) -> None:
     for section in SECTIONS:
         if section not in content["recipe"]:
             raise UserError(f"has no recipe.{section}; it was not written by `fit` or `export`")
+    _check("recipe.name", content["recipe"]["name"], _text, "a text")
     for name, (fits, what) in _INFO.items():
         if name not in content["data_info"]:
             raise UserError(f"has no data_info.{name}; it was written by another version of genmods")
