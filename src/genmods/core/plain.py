@@ -80,7 +80,7 @@ def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
 
 
 def not_finite(tree: Any) -> Iterator[tuple[str, Tensor]]:
-    """The floating-point tensors in plain data that hold a number that is not finite, with their path in it."""
+    """The floating-point tensors of any shape in plain data that hold a number that is not finite, with their path."""
     for path, value in _walk(tree):
         if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
             yield _shown(path), value
