@@ -87,6 +87,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in docs/_build/html: its guide is run, and a broken link or an undocumented name fails."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measurements beside the peers, in one run; needs hours, arguments name the benchmarks."""
     session.install("-e", ".[bench]")

@@ -1,0 +1,31 @@
+"""The documentation site: `nox -s docs` builds it into docs/_build; broken links and undocumented names fail the build."""
+
+import sys
+from pathlib import Path
+
+import genmods
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project, author, release = "genmods", "the genmods developers", genmods.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
+exclude_patterns = ["_build", "jupyter_execute", "figures"]
+
+html_theme = "furo"
+html_title = "genmods"
+html_copy_source = False
+html_show_sourcelink = False
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_cache_path = "docs/_build/.notebooks"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
