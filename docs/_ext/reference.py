@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 from pathlib import Path
+from types import GenericAlias
 
 from sphinx.application import Sphinx
 
@@ -42,15 +43,30 @@ def public(package: str) -> list[str]:
 def api_page(package: str) -> str:
     """The documentation of all names that a package exports."""
     module = importlib.import_module(package)
-    lines = [f"# {package}", "", (module.__doc__ or "").strip(), ""]
-    for name in public(package):
-        if name.startswith("__"):
-            continue
-        value = getattr(module, name)
-        kind = "class" if isinstance(value, type) else "function" if callable(value) else "data"
-        options = "\n:members:\n" if kind == "class" else "\n"
-        lines += [f"## {name}", "", f"```{{eval-rst}}\n.. auto{kind}:: {package}.{name}{_indented(options)}```", ""]
-    return "\n".join(lines)
+    entries = (entry(package, name, getattr(module, name)) for name in public(package) if not name.startswith("__"))
+    return "\n\n".join([f"# {package}", (module.__doc__ or "").strip(), *entries]) + "\n"
+
+
+def entry(package: str, name: str, value: object) -> str:
+    """The section of a public name."""
+    if isinstance(value, GenericAlias):
+        return f"## {name}\n\n`{value}`"
+    kind = "class" if isinstance(value, type) else "function" if callable(value) else "data"
+    options = [":members:"] if kind == "class" else []
+    if fields := getattr(value, "_fields", ()):  # a named tuple documents them in its signature
+        options.append(f":exclude-members: {', '.join(fields)}")
+    if home(value) not in (package, None):
+        options.append(":no-index:")
+    return "\n".join([f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: {package}.{name}", *indented(options), "```"])
+
+
+def home(value: object) -> str | None:
+    """The first package that exports an object, whose page the index names."""
+    return next((p for p in PACKAGES if any(getattr(importlib.import_module(p), n, None) is value for n in public(p))), None)
+
+
+def indented(lines: list[str]) -> list[str]:
+    return [f"   {line}" for line in lines]
 
 
 def kind_page(kind: str) -> str:
@@ -81,10 +97,6 @@ def printed(*arguments: str) -> str:
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         dispatch(list(arguments))
     return out.getvalue()
-
-
-def _indented(options: str) -> str:
-    return "".join(f"\n   {line}" if line else "" for line in options.splitlines()) + "\n"
 
 
 def write(app: Sphinx) -> None:

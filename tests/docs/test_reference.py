@@ -32,7 +32,7 @@ def test_every_public_name_has_its_section(reference):
     pages = reference.pages()
     for package in reference.PACKAGES:
         page = pages.get(f"api/{package}.md", "")
-        missing = [n for n in reference.public(package) if not n.startswith("__") and f":: {package}.{n}\n" not in page]
+        missing = [n for n in reference.public(package) if not n.startswith("__") and f"\n## {n}\n" not in page]
         assert not missing, f"{package}: {missing}"
 
 

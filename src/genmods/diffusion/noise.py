@@ -46,11 +46,11 @@ class NoiseStream:
     dtype: torch.dtype = torch.float32
 
     def initial(self) -> Tensor:
-        """The noise [B, *shape] that a sampler starts from."""
+        """The noise `[B, *shape]` that a sampler starts from."""
         return self(INITIAL)
 
     def __call__(self, step: int) -> Tensor:
-        """The noise [B, *shape] of `step`."""
+        """The noise `[B, *shape]` of `step`."""
         keys = fold(self.seed, self.indices, step)
         return normal(keys, math.prod(self.shape)).view(len(keys), *self.shape).to(self.dtype)
 
@@ -72,6 +72,6 @@ def noise_stream(
         dtype: The type of the noise, and so of the samples.
 
     Returns:
-        A `NoiseStream`, whose calls return noise [B, *shape].
+        A `NoiseStream`, whose calls return noise `[B, *shape]`.
     """
     return NoiseStream(seed, indices.to(device=device, dtype=torch.int64), tuple(shape), dtype)
