@@ -88,9 +88,11 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation site, in docs/_build/html: its guide is run, and a broken link or an undocumented name fails."""
-    session.install("-e", ".[docs]")
+    """The documentation site, in docs/_build/html: runs its guide; broken links and undocumented names fail it."""
+    session.install("-e", ".[docs,test]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+    environment = {"GENMODS_SITE": "docs/_build/html", "GENMODS_SCREENSHOTS": "screenshots"}
+    session.run("pytest", "tests/docs", env=environment)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The documentation site: `nox -s docs` builds it into docs/_build; broken links and undocumented names fail the build."""
+"""The documentation site: `nox -s docs` builds it; broken links and undocumented names fail it."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,9 @@ import genmods
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-project, author, release = "genmods", "the genmods developers", genmods.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
+project, release = "genmods", genmods.__version__
+author = copyright = "the genmods developers"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline", "reference"]
 exclude_patterns = ["_build", "jupyter_execute", "figures"]
 
 html_theme = "furo"

@@ -57,16 +57,18 @@ def entry(package: str, name: str, value: object) -> str:
         options.append(f":exclude-members: {', '.join(fields)}")
     if home(value) not in (package, None):
         options.append(":no-index:")
-    return "\n".join([f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: {package}.{name}", *indented(options), "```"])
+    return "\n".join(
+        [f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: {package}.{name}", *indented(options), "```"]
+    )
 
 
 def home(value: object) -> str | None:
     """The first package that exports an object, whose page the index names."""
-    return next((p for p in PACKAGES if any(getattr(importlib.import_module(p), n, None) is value for n in public(p))), None)
-
-
-def indented(lines: list[str]) -> list[str]:
-    return [f"   {line}" for line in lines]
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        if any(getattr(module, name, None) is value for name in public(package)):
+            return package
+    return None
 
 
 def kind_page(kind: str) -> str:
