@@ -57,9 +57,8 @@ def entry(package: str, name: str, value: object) -> str:
         options.append(f":exclude-members: {', '.join(fields)}")
     if home(value) not in (package, None):
         options.append(":no-index:")
-    return "\n".join(
-        [f"## {name}", "", "```{eval-rst}", f".. auto{kind}:: {package}.{name}", *indented(options), "```"]
-    )
+    directive = [f".. auto{kind}:: {package}.{name}", *(f"   {option}" for option in options)]
+    return "\n".join([f"## {name}", "", "```{eval-rst}", *directive, "```"])
 
 
 def home(value: object) -> str | None:
