@@ -203,7 +203,7 @@ def test_a_checkpoint_callback_may_monitor_a_metric_of_samples(tmp_path):
     ours, lightnings = RunCheckpoint(monitor="val/fid_20"), ModelCheckpoint(tmp_path / "theirs", monitor="val/fid_20")
     fit(tmp_path, diffusion(), [evaluation, ours, lightnings], enable_checkpointing=True)
     best = min(value for _, value in read_series(tmp_path / "metrics.csv")["val/fid_20"])
-    assert ours.best == pytest.approx(best, rel=1e-5) and ours.best_path.is_file()
+    assert ours.best.value == pytest.approx(best, rel=1e-5) and ours.best_path.is_file()
     assert float(lightnings.best_model_score) == pytest.approx(best, rel=1e-5)
 
 

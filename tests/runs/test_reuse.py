@@ -34,7 +34,7 @@ def same(first, second):
 @pytest.fixture
 def finetuned(digits):
     """A run whose network came from another run that is gone now."""
-    gone = shutil.copytree(digits, folders.ROOT / "gone")
+    gone = shutil.copytree(digits, folders.root() / "gone")
     run = fit(classifier({"from": str(gone)}, SHAPES, name="finetuned"), quiet=True)
     shutil.rmtree(gone)
     yield run
@@ -42,7 +42,7 @@ def finetuned(digits):
 
 
 def test_the_averaged_weights_are_taken(digits):
-    network = built(classifier({"from": str(digits)})).model.network
+    network = built(classifier({"from": str(digits)})).network
     assert same(network.state_dict(), folders.load(digits).network.state_dict())
     assert not same(network.state_dict(), folders.load(digits, raw=True).network.state_dict())
 
@@ -56,8 +56,7 @@ def test_an_override_replaces_whatever_stood_there(digits, network):
 
 def test_a_name_replaces_an_earlier_run():
     assert (
-        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.model.given["network"].entry.name
-        == "cnn"
+        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.given["network"].entry.name == "cnn"
     )
 
 
@@ -66,15 +65,15 @@ def test_a_folder_of_runs_means_its_newest(digits):
     older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
     assert folders.find_checkpoint("runs/digits") == folders.find_checkpoint(digits)
     assert folders.find_checkpoint("last") == folders.find_checkpoint(digits)
-    assert built(older).model.network is not None
-    newest = built(classifier({"from": "runs/digits"})).model.network
+    assert built(older).network is not None
+    newest = built(classifier({"from": "runs/digits"})).network
     assert same(newest.state_dict(), folders.load(digits).network.state_dict())
 
 
 def test_a_head_for_other_classes_is_new_and_a_line_says_so(digits, capsys):
     old, new = (
         folders.load(digits).network.state_dict(),
-        built(classifier({"from": str(digits)}, SHAPES)).model.network.state_dict(),
+        built(classifier({"from": str(digits)}, SHAPES)).network.state_dict(),
     )
     changed = [name for name in new if new[name].shape != old[name].shape]
     assert changed and all(new[name].shape[0] == 3 for name in changed)
@@ -140,7 +139,7 @@ def test_a_whole_task_is_taken_to_other_data(digits):
 )
 def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
     task = {"name": "diffusion", "network": "unet", "process": "cosine", "prediction": "v", **slot}
-    path = folders.ROOT / "later.yaml"
+    path = folders.root() / "later.yaml"
     path.write_text(write({"name": "later", "task": task, "data": DIGITS, "trainer": TRAINER}))
     assert dispatch(["fit", "--config", str(path), "--quiet"]) == 2
     error = capsys.readouterr().err.strip()

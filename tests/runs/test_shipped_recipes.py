@@ -55,7 +55,7 @@ def quick(name, photos):
         if isinstance(part, From):
             before = part.run.removeprefix("runs/")
             assert before in BY_RUN, f"{name}: {part.run} is no folder of a shipped recipe's runs"
-            if not (folders.ROOT / before).is_dir():
+            if not (folders.root() / before).is_dir():
                 carry_out(BY_RUN[before], photos)
         elif part.kind in ("callback", "task", "model"):
             part.given |= {key: value for key, value in SMALL.items() if key in part.settings()}

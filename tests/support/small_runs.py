@@ -14,7 +14,7 @@ TRAINER = {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"}
 
 
 def recipe(task, data=DIGITS, overrides=(), name="later", **sections):
-    path = folders.ROOT / f"{name}.yaml"
+    path = folders.root() / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(write({"name": name, "seed": 1, "task": task, "data": data, "trainer": TRAINER, **sections}))
     return load(path, overrides)

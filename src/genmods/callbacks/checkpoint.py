@@ -11,10 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from genmods.core import checkpoint as files
+from genmods.core.atomic import copy
 from genmods.core.errors import UserError
-from genmods.core.lightning_internals import is_accumulating
+from genmods.core.lightning_internals import is_trial
 from genmods.tracking.base import run_folder
-from genmods.tracking.monitor import Mode, Monitor
+from genmods.tracking.monitor import Mode, Monitor, Score
 from genmods.tracking.names import direction
 
 
@@ -34,23 +35,34 @@ class AtomicCheckpointIO(CheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
+    Of two checkpoints with the same value of `monitor` the one with the lower `val/loss` is better, then the later one.
     `last.ckpt` is written between two steps of the optimizer only, so that a resumed run continues exactly there.
+    Trial runs, `fast_dev_run` and `overfit_batches`, leave no checkpoint.
 
     Args:
         every_n_steps: Steps between two writes of `last.ckpt`, at least 1.
         monitor: A logged metric; None takes the task's.
         mode: Whether less ("min") or more ("max") of it is better; None takes what is known of its name.
+        keep: How many of the checkpoints written every `every_n_steps` steps are kept as `step_STEP.ckpt`, the newest
+            ones; -1 keeps all.
     """
 
     def __init__(
-        self, every_n_steps: int = 500, monitor: str | None = None, mode: Literal["min", "max"] | None = None
+        self,
+        every_n_steps: int = 500,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+        keep: int = 0,
     ) -> None:
         if every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1, not {every_n_steps}")
-        self.every_n_steps = every_n_steps
+            raise ValueError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        if keep < -1:
+            raise ValueError(f"keep must be at least -1, got {keep}")
+        self.every_n_steps, self.keep = every_n_steps, keep
         self.monitor = None if monitor is None else Monitor(monitor, mode or _known_mode(monitor))
         self.folder = Path("checkpoints")
-        self.best: float | None = None
+        self.best: Score | None = None
+        self.figures: dict[str, Any] = {}
         self._saved_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -68,39 +80,59 @@ class RunCheckpoint(Checkpoint):
         return self.folder / "best.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "monitor": self.monitor and asdict(self.monitor)}
+        return {
+            "best": self.best and self.best._asdict(),
+            "monitor": self.monitor and asdict(self.monitor),
+            "figures": self.figures,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if "figures" not in state_dict:
+            raise UserError("the checkpoint was written by an older version of genmods; train the model again")
+        self.figures = state_dict["figures"]
         if self.best_path.is_file():  # a validation may have come after `last.ckpt`
             state_dict = files.load(self.best_path)["callbacks"][self.state_key]
-        if state_dict["monitor"] == self.state_dict()["monitor"]:  # of another metric, a new best begins
-            self.best = state_dict["best"]
+        if state_dict["monitor"] == self.state_dict()["monitor"] and state_dict["best"]:  # else a new best begins
+            self.best = Score(**state_dict["best"])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["figures"] = self.figures
 
     def save_last(self, trainer: Trainer) -> None:
-        """Write `last.ckpt`."""
+        """Write `last.ckpt`, and keep it under its step if `keep` asks for it."""
+        if is_trial(trainer):
+            return
         self._save(trainer, self.last_path)
-        self._saved_step = trainer.global_step
+        self._saved_step = step = trainer.global_step
+        if self.keep and step % self.every_n_steps == 0 and trainer.is_global_zero:
+            kept = self.folder / f"step_{step:06d}.ckpt"
+            copy(self.last_path, kept)
+            earlier = sorted(path for path in self.folder.glob("step_*.ckpt") if path <= kept)
+            for path in earlier[: -self.keep] if self.keep > 0 else ():
+                path.unlink()
 
     def _save(self, trainer: Trainer, path: Path) -> None:
         trainer.save_checkpoint(path)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if is_accumulating(trainer):  # gradients are not saved
-            return
+    def on_step_end(self, trainer: Trainer) -> None:
         step = trainer.global_step
-        due = step % self.every_n_steps == 0 or step == trainer.max_steps
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps or trainer.should_stop
         if due and step != self._saved_step:
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self.figures = {"step": trainer.global_step, "values": values}
+        if self.monitor is None:
             return
         if self.monitor.name not in trainer.callback_metrics:
             names = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; there are: {names}")
-        value = float(trainer.callback_metrics[self.monitor.name])
-        if self.monitor.improves(value, self.best):
-            self.best = value
+        score = Score(float(trainer.callback_metrics[self.monitor.name]), values.get("val/loss"))
+        if score.improves(self.best, self.monitor.mode) and not is_trial(trainer):
+            self.best = score
             self._save(trainer, self.best_path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

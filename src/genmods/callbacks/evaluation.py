@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.sample_grid import require_samples, sample_shared, sample_table
+from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric
@@ -21,7 +22,7 @@ from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-class Evaluation(Callback):
+class Evaluation(Periodic):
     """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
 
     `features` is a classifier, `{from: RUN}`; without one the pixels themselves are compared, which suits very small
@@ -37,18 +38,18 @@ class Evaluation(Callback):
         features: Task | None = None,
         levels: int = 256,
     ) -> None:
+        super().__init__(every)
         if n < 2:
             raise ValueError(f"n must be at least 2, not {n}")
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
         self.classifier = None if features is None else model_of(features)
-        self.every = EveryNth(every)
         self._reference: EvaluationData | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         require_samples("evaluation", pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.every.due(trainer):
+        if not self.due(trainer):
             return
         figures: dict[str, float] = {}
         with evaluation_weights(trainer, pl_module):
@@ -86,6 +87,7 @@ class Evaluation(Callback):
                 n=self.n,
                 levels=self.levels,
                 seed=self.seed,
+                progress=looking(trainer),
             )
         for name in ("samples", "sample_features"):
             self._reference.__dict__.pop(name, None)

@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
-from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.intervals import Periodic
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-class FeatureMaps(Callback):
+class FeatureMaps(Periodic):
     """Draws `channels` channels of `layers` convolutions, from the input's side to the output's, at each `every`-th
     validation: a row a layer, each map scaled to its own range."""
 
     def __init__(self, layers: int = 6, channels: int = 12, every: int = 1) -> None:
+        super().__init__(every)
         if min(layers, channels) < 1:
             raise ValueError(f"layers={layers} and channels={channels} must be at least 1")
         self.layers, self.channels = layers, channels
-        self.every = EveryNth(every)
         self._handles: list[RemovableHandle] = []
         self._seen: list[Tensor] = []
         self._due = False
         self._compiled: dict[nn.Module, Any] = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._due = self.every.due(trainer) and trainer.is_global_zero
+        self._due = self.due(trainer) and trainer.is_global_zero
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from lightning.pytorch import Trainer
+from typing import Any
 
-from genmods.core.lightning_internals import logged_step
+from lightning.pytorch import Callback, Trainer
+
+from genmods.core.lightning_internals import is_accumulating, is_last_step, logged_step
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -13,22 +15,32 @@ def is_validating_a_fit(trainer: Trainer) -> bool:
 
 
 def is_log_step(trainer: Trainer) -> bool:
-    """Whether Lightning logs after the current training batch."""
+    """Whether a row is logged after the current training batch, which completes a step."""
     interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return (logged_step(trainer) + 1) % interval == 0
+    due = (logged_step(trainer) + 1) % interval == 0 or is_last_step(trainer)
+    return due and not is_accumulating(trainer)
 
 
-class EveryNth:
-    """Counts the validations of a fit and selects every `n`-th of them, starting with the first."""
+class Periodic(Callback):
+    """A callback that acts in every `every`-th validation of a fit, the first and the last included.
 
-    def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"every must be at least 1, not {n}")
-        self.n, self.count = n, 0
+    The count is saved with the checkpoints, so that a resumed run acts in the same validations.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self.every, self._validations = every, 0
 
     def due(self, trainer: Trainer) -> bool:
         """Whether to act in this validation. Call it once per validation."""
         if not is_validating_a_fit(trainer):
             return False
-        self.count += 1
-        return (self.count - 1) % self.n == 0
+        self._validations += 1
+        return (self._validations - 1) % self.every == 0 or is_last_step(trainer) or trainer.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
-from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.intervals import Periodic
+from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.errors import UserError
 from genmods.models import Conditional, Generates, UsesSampler, model_of
@@ -26,7 +27,7 @@ def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) 
     """`n` samples [n, C, H, W] of the model that `module` trains, on every rank, made in parts by all ranks."""
     model = model_of(module)
     if trainer.world_size == 1:
-        return model.sample(n, seed=seed)
+        return model.sample(n, seed=seed, progress=looking(trainer))
     share = -(-n // trainer.world_size)
     first = trainer.global_rank * share
     part: Any = module.all_gather(model.sample(share, seed=seed, first=first))
@@ -72,7 +73,7 @@ def default_conditions(model: Any, n: int) -> list[str]:
     return conditioning.describe(conditioning.default(torch.arange(n)))
 
 
-class SampleGrid(Callback):
+class SampleGrid(Periodic):
     """Draws `n` samples of `seed` at each `every`-th validation, into `samples/step_STEP.png` and the loggers.
 
     `raw` draws them from the raw weights too, where there is an EMA. Raises UserError for a task that cannot sample.
@@ -81,17 +82,17 @@ class SampleGrid(Callback):
     def __init__(
         self, n: int = 64, seed: int = 0, every: int = 1, raw: bool = True, columns: int | None = None
     ) -> None:
+        super().__init__(every)
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         self.n, self.seed, self.raw = n, seed, raw
         self.columns = columns or round(n**0.5)
-        self.every = EveryNth(every)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         require_samples("sample_grid", pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.every.due(trainer):
+        if not self.due(trainer):
             return
         self._draw(trainer, pl_module, "grid", averaged=True)
         if self.raw and find_ema(trainer) is not None:

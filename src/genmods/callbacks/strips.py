@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from genmods.callbacks.intervals import EveryNth
+from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
@@ -27,16 +27,16 @@ from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-class Strip(Callback):
+class Strip(Periodic):
     """Keeps the first `images` validation images and draws `columns` of them at each `every`-th validation."""
 
     series = "strip"
 
     def __init__(self, images: int = 4, every: int = 1, seed: int = 0) -> None:
+        super().__init__(every)
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
         self.count, self.seed = images, seed
-        self.every = EveryNth(every)
         self.batch: dict[str, Tensor] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -50,7 +50,7 @@ class Strip(Callback):
             self.batch = {name: value[: self.count].clone() for name, value in batch.items()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.every.due(trainer) or not self.batch or not trainer.is_global_zero:
+        if not self.due(trainer) or not self.batch or not trainer.is_global_zero:
             return
         with evaluation_weights(trainer, pl_module):
             columns = self.columns(model_of(pl_module).diffusion_model(), self.batch[INPUT])

@@ -12,7 +12,11 @@ OVERRIDES = SECTIONS
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="RECIPE", required=True, help="a file, or the name of a shipped recipe")
-    parser.add_argument("--ckpt_path", metavar="C", help="a checkpoint file, a run folder, or `last`, the newest run")
+    parser.add_argument(
+        "--ckpt_path",
+        metavar="C",
+        help="a checkpoint file, a run folder, `last` (the newest run of the recipe), or `auto` (that or a new one)",
+    )
     parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
@@ -27,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.callbacks.stopping import Stopped
     from genmods.cli import summary
     from genmods.models import model_of
+    from genmods.runs import folders
     from genmods.runs.evaluate import evaluate
     from genmods.runs.fit import fit
 
@@ -34,9 +39,12 @@ def run(options: argparse.Namespace) -> None:
         try:
             folder = fit(recipe, options.ckpt_path, options.quiet)
         except Stopped as stopped:
-            summary.resume_hint(stopped)
+            summary.stopped(stopped.run, stopped.step)
             raise
-        if not options.quiet:
+        state, step = folders.status(folder)
+        if state == "out of time":
+            summary.stopped(folder, step, "trainer.max_time is over")
+        elif not options.quiet:
             summary.after_fit(folder)
         return
     evaluated = evaluate(recipe, options.command, options.ckpt_path, options.quiet)

@@ -7,20 +7,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from genmods.callbacks.stopping import Stopped
 from genmods.cli.tables import predictions
 from genmods.config import registry
 from genmods.core.printable import cell, printable, say
 from genmods.metrics.classification import Classification
 from genmods.models import Classifies, Generates, Model
 from genmods.runs import folders
-from genmods.tracking.series import read_series
+from genmods.runs.checkpoint import Checkpoint
 
 _NEXT = (
     (Generates, "generate --ckpt_path {run} --n 64 --out samples"),
@@ -36,26 +35,36 @@ def after_fit(folder: Path) -> None:
     from genmods.config.check import Part
     from genmods.config.recipe import load
 
-    series = read_series(folder / "metrics.csv")
-    figures = [f"{name} {series[name][-1][1]:.4g}" for name in sorted(series) if name.startswith("val/")][:4]
     task = load(folder / "recipe.yaml").task
     cls = registry.resolve((task.model or task).entry) if isinstance(task, Part) else object
-    lines = {"checkpoint": str(folders.find_checkpoint(folder))}
+    lines: dict[str, str] = {}
+    if (folder / folders.LAST).is_file():  # a trial run has none
+        checkpoint = folders.find_checkpoint(folder)
+        lines["checkpoint"] = str(checkpoint)
+        lines["figures"] = _figures(Checkpoint.read(checkpoint).figures)
     if (folder / "report.html").is_file():
         lines["report"] = str(folder / "report.html")
-    if figures:
-        lines["figures"] = ", ".join(figures)
     command = next(text for ability, text in _NEXT if issubclass(cls, ability)).format(run=folder)
-    lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
-    say(*(f"{name:<11}{text}" for name, text in lines.items()), file=sys.stderr)
+    if "checkpoint" in lines:
+        lines["next"] = " ".join(["python -m genmods", command, *map(shlex.quote, registry.imports())])
+    say(*(f"{name:<11}{text}" for name, text in lines.items() if text), file=sys.stderr)
+
+
+def _figures(found: dict[str, Any]) -> str:
+    """Up to four figures of the validation that a checkpoint holds, with the step at which it was held."""
+    values = sorted(found.get("values", {}).items())[:4]
+    return ", ".join([*(f"{name} {value:.4g}" for name, value in values), f"at step {found['step']}"]) if values else ""
 
 
 @rank_zero_only
-def resume_hint(stopped: Stopped) -> None:
-    """The line, on stderr, with the command that continues a run that was asked to stop."""
-    options = ["--config", str(stopped.run / "recipe.yaml"), "--ckpt_path", str(stopped.run), *registry.imports()]
+def stopped(run: Path | None, step: int, why: str = "stopped") -> None:
+    """The line, on stderr, with the command that continues a run that ended before its last step."""
+    if run is None:
+        say(f"{why} before the first step", file=sys.stderr)
+        return
+    options = ["--config", str(run / "recipe.yaml"), "--ckpt_path", str(run), *registry.imports()]
     command = shlex.join(["python", "-m", "genmods", "fit", *options])
-    say(f"stopped at step {stopped.step}; to go on: {command}", file=sys.stderr)
+    say(f"{why} at step {step}; to go on: {command}", file=sys.stderr)
 
 
 @rank_zero_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,15 @@ def replacing(path: Path) -> Iterator[Path]:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Give the content of `source` the name `target` too, without a second copy of it where the file system can."""
+    with replacing(target) as staged:
+        try:
+            os.link(source, staged)
+        except OSError:
+            shutil.copyfile(source, staged)
 
 
 def cache(*parts: str) -> Path:

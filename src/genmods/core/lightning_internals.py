@@ -21,9 +21,32 @@ def logged_step(trainer: Any) -> int:
 def set_logged_step(trainer: Any, step: int, epoch: int) -> None:
     """Make `trainer` write its rows of metrics at `step` and `epoch`."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = step
-    trainer.fit_loop.epoch_progress.current.processed = epoch
+    trainer.fit_loop.epoch_progress.current.completed = epoch
 
 
 def is_accumulating(trainer: Any) -> bool:
     """Whether gradients are kept for a later step of the optimizer."""
     return trainer.fit_loop._should_accumulate()
+
+
+def is_last_step(trainer: Any) -> bool:
+    """Whether the training ends with the step of the optimizer that the present batch belongs to."""
+    if trainer.max_steps != -1 and logged_step(trainer) + 1 >= trainer.max_steps:
+        return True
+    epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    loop = trainer.fit_loop
+    last_epoch = epochs != -1 and loop.epoch_progress.current.processed + 1 >= epochs
+    return last_epoch and loop.epoch_loop._num_ready_batches_reached()
+
+
+def batches_left(trainer: Any, batches: int) -> int:
+    """How many of so many training batches `limit_train_batches` or `overfit_batches` leaves, 1 at least of a share."""
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    if isinstance(limit, int):
+        return min(batches, limit)
+    return max(1, int(batches * limit)) if limit else 0
+
+
+def is_trial(trainer: Any) -> bool:
+    """Whether this is a quick try, `fast_dev_run` or `overfit_batches`, whose model is of no use."""
+    return bool(trainer.fast_dev_run or trainer.overfit_batches)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.errors import UserError
-from genmods.core.lightning_internals import batches_done
+from genmods.core.lightning_internals import batches_done, batches_left
 from genmods.data.info import DataInfo
 from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
 from genmods.data.splits import shuffled
@@ -98,7 +98,14 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         plan = Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
-        return self._loader("train", plan, self._completed if self.trainer is not None else None, self._uniforms())
+        trainer: Any = self.trainer
+        if trainer is None:
+            return self._loader("train", plan, uniforms=self._uniforms())
+        left, group = batches_left(trainer, len(plan)), trainer.accumulate_grad_batches
+        epoch = max(group, round(left / group) * group) if left else 0  # ends with a step of the optimizer
+        trainer.limit_train_batches = epoch
+        distinct = left if trainer.overfit_batches else None
+        return self._loader("train", plan, self._completed, self._uniforms(), epoch, distinct)
 
     def val_dataloader(self) -> Loader | list:
         return self._complete("val")
@@ -138,9 +145,16 @@ class DataModule(LightningDataModule):
         return None
 
     def _loader(
-        self, split: str, plan: Plan, completed: Callable[[], int] | None = None, uniforms: Uniforms | None = None
+        self,
+        split: str,
+        plan: Plan,
+        completed: Callable[[], int] | None = None,
+        uniforms: Uniforms | None = None,
+        epoch: int | None = None,
+        distinct: int | None = None,
     ) -> Loader:
-        return Loader(self.splits[split], plan, self.num_workers, torch.cuda.is_available(), completed, uniforms)
+        pin = torch.cuda.is_available()
+        return Loader(self.splits[split], plan, self.num_workers, pin, completed, uniforms, epoch, distinct)
 
     def _complete(self, split: str) -> Loader | list:
         if split not in self.splits:

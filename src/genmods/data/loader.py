@@ -6,7 +6,7 @@ and gather rows, so their number changes nothing, and resuming is starting at b.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -125,13 +125,13 @@ class _Numbers:
     """The batches to fetch next; the sampler of the workers' DataLoader."""
 
     def __init__(self) -> None:
-        self.range = range(0)
+        self.chosen: Sequence[int] = range(0)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.range)
+        return iter(self.chosen)
 
     def __len__(self) -> int:
-        return len(self.range)
+        return len(self.chosen)
 
 
 class Loader:
@@ -142,6 +142,16 @@ class Loader:
     counts the batches trained on since the run began, and each `iter` is the len(loader) batches from there on: a
     Trainer may have fetched a batch that it did not complete, or have cut an epoch short at its last step, so neither
     the loader's own count nor the Trainer's epochs would say where to continue.
+
+    Args:
+        rows: The samples.
+        plan: Which of them are in a batch.
+        num_workers: Processes that gather batches ahead; 0 gathers them in this one.
+        pin_memory: Whether batches are in pinned memory, for a GPU.
+        completed: Batches trained on since the run began, as a Trainer counts them.
+        uniforms: The random numbers of augmentation.
+        epoch: Batches of an `iter`; None takes those of the plan. The order of the data goes on from one to the next.
+        distinct: How many batches there are in all, repeated from the first; None for no end.
     """
 
     def __init__(
@@ -152,8 +162,12 @@ class Loader:
         pin_memory: bool = False,
         completed: Callable[[], int] | None = None,
         uniforms: Uniforms | None = None,
+        epoch: int | None = None,
+        distinct: int | None = None,
     ):
         self.plan = plan
+        self._epoch = len(plan) if epoch is None else epoch
+        self._distinct = distinct
         self._trained = completed
         self._done = self._start = 0
         self._batches = _Batches(rows, plan, uniforms)
@@ -172,7 +186,7 @@ class Loader:
             )
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return self._epoch
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         start = self._trained() if self._trained else self._start
@@ -186,10 +200,11 @@ class Loader:
 
     def _fetched(self, numbers: range) -> Iterable[dict[str, Tensor]]:
         """The batches of these numbers, from the workers or, with less ado than a DataLoader makes of it, from here."""
+        chosen = [number % self._distinct for number in numbers] if self._distinct else numbers
         if self._workers is not None:
-            self._numbers.range = numbers
+            self._numbers.chosen = chosen
             return self._workers
-        batches = map(self._batches.__getitem__, numbers)
+        batches = map(self._batches.__getitem__, chosen)
         return map(_pinned, batches) if self._pin else batches
 
     def state_dict(self) -> dict[str, int]:

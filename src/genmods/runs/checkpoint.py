@@ -36,6 +36,7 @@ class Checkpoint:
         epoch: Epochs completed.
         precision: The precision that the run computed in.
         data_hash: The hash of the data's images and labels.
+        figures: The `values` of its last validation by name, and the `step` at which that was held.
         run_ids: The run's id in each of its loggers by the logger's name; an exported model has no loggers.
         content: All that Lightning saved.
         source: The file, for messages.
@@ -49,6 +50,7 @@ class Checkpoint:
     epoch: int = 0
     precision: str | None = None
     data_hash: str | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
     run_ids: dict[str, str | None] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
     source: str = "checkpoint"
@@ -88,6 +90,7 @@ class Checkpoint:
             epoch=content.get("epoch", 0),
             precision=content.get("precision"),
             data_hash=content.get("data_hash"),
+            figures=content.get("figures", {}),
             run_ids=content.get("run_ids", {}),
             content=content,
         )

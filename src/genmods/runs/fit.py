@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from genmods.callbacks.contents import RunContents
 from genmods.callbacks.ema import find_ema
 from genmods.callbacks.precision import settle
+from genmods.callbacks.stopping import Stopped, StopSignals, out_of_time
 from genmods.config import registry
 from genmods.config.build import build
 from genmods.config.check import From
@@ -18,11 +24,12 @@ from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.plain import check_finite
+from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.folders import place
+from genmods.runs.folders import Place, place, requeued, write_status
 from genmods.runs.loggers import build_loggers, running
 from genmods.runs.reuse import resolve
 from genmods.runs.trainer import make_trainer, refusals_in_one_line
@@ -30,29 +37,80 @@ from genmods.tasks.base import FitPlan, Task
 
 
 def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
-    """Train a recipe, or continue a run of it at `ckpt_path` ("last", a folder or a file); returns the run folder."""
+    """Train a recipe, or continue a run of it at `ckpt_path`; returns the run folder.
+
+    Args:
+        recipe: A checked recipe.
+        ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe, or "auto" for that one
+            where there is one and else a new run. None begins a new run, or goes on with that of a requeued SLURM job.
+        quiet: No progress bar, and no line but warnings.
+
+    Raises:
+        Stopped: A signal asked the run to stop; this is in the main thread only.
+    """
     if not is_trained(recipe):
         raise UserError(f"{recipe.source}: there is nothing to train here, `genmods test` evaluates it")
-    with place(recipe.name, ckpt_path, prefer="last") as at:
+    ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
+    with StopSignals() as signals, place(recipe.name, ckpt_path, prefer="last") as at:
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
-        resolved = resolve(recipe, before)
-        data = build_data(resolved)
-        task = build_task(resolved, data.info, before)
-        callbacks = [build(part, data.info.settings()) for part in resolved.callbacks]
-        loggers = build_loggers(recipe, before)
-        settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
-        contents = _contents(recipe, resolved, data, loggers)
-        trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers)
-        if before is None:
-            task.fit_statistics(data.examples())
-        else:
-            _check_continued(before, task, data, trainer)
-        settle(trainer, settings["precision"], before.precision if before else None, quiet)
-        with running(at.folder, recipe, loggers, data, before, trainer.precision):
-            with refusals_in_one_line():
-                trainer.fit(task, data, ckpt_path=at.checkpoint)
-            calibrate(task, at.folder / "checkpoints", data, trainer)
+        with where_it_stopped(at.folder, before.step if before else 0):
+            _train(recipe, at, before, signals, quiet)
     return at.folder
+
+
+def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSignals, quiet: bool) -> None:
+    resolved = resolve(recipe, before)
+    data = build_data(resolved)
+    task = build_task(resolved, data.info, before)
+    callbacks = [build(part, data.info.settings()) for part in resolved.callbacks]
+    loggers = build_loggers(recipe, before)
+    settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
+    contents = _contents(recipe, resolved, data, loggers)
+    trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers, signals)
+    tell_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
+    if before is None:
+        task.fit_statistics(data.examples())
+    else:
+        _check_continued(before, task, data, trainer)
+    settle(trainer, settings["precision"], before.precision if before else None, quiet)
+    with running(at.folder, recipe, loggers, data, before, trainer.precision):
+        write_status(at.folder, "running", before.step if before else 0)
+        with refusals_in_one_line():
+            trainer.fit(task, data, ckpt_path=at.checkpoint)
+        tell_of_no_step(trainer, before.step if before else 0)
+        write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)
+        calibrate(task, at.folder / "checkpoints", data, trainer)
+
+
+@contextmanager
+def where_it_stopped(folder: Path, step: int) -> Iterator[None]:
+    """Within the block `Stopped` knows the run in `folder`, which resumes from `step`, also where no step was taken."""
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.run is None and (folder / "checkpoints" / "last.ckpt").is_file():
+            stopped.run, stopped.step = folder, step
+        raise
+
+
+@rank_zero_only
+def tell_of_batch_norm(task: Task, batches: int, size: int) -> None:
+    """One line on stderr where accumulating gradients is not the same as a larger batch."""
+    if batches > 1 and any(isinstance(module, _BatchNorm) for module in task.modules()):
+        say(
+            f"trainer.accumulate_grad_batches {batches}: batch normalisation sees batches of {size} images, "
+            f"not of {batches * size}",
+            file=sys.stderr,
+        )
+
+
+@rank_zero_only
+def tell_of_no_step(trainer: Trainer, start: int) -> None:
+    """One line on stderr where a fit took no step."""
+    step, end = trainer.global_step, trainer.max_steps
+    if step == start:
+        why = f"trainer.max_steps is {end}" if step == end else "its end was reached before"
+        say(f"nothing was trained: the run is at step {step}, {why}", file=sys.stderr)
 
 
 def is_trained(recipe: Recipe) -> bool:

@@ -5,7 +5,9 @@ runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, sa
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError
+from genmods.core.printable import say
 
-ROOT = Path("runs")
+LAST = Path("checkpoints", "last.ckpt")
+
+
+def root() -> Path:
+    """The folder of all runs: $GENMODS_RUNS, or `runs` in the working folder."""
+    return Path(os.environ.get("GENMODS_RUNS") or "runs").expanduser()
 
 
 @contextmanager
@@ -24,7 +32,7 @@ def new_folder(name: str) -> Iterator[Path]:
     end where it is still empty."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-    first = folder = ROOT / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    first = folder = root() / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     make, copies = rank_zero_only(_make, default=True), 1
     while not make(folder):
         copies += 1
@@ -47,15 +55,52 @@ def _make(folder: Path) -> bool:
 
 def newest_folder(name: str) -> Path:
     """The folder of the newest run of the recipe `name` that has a checkpoint; raises UserError where there is none."""
-    newest = _newest(ROOT / name)
+    newest = _newest(root() / name)
     if newest is None:
-        raise UserError(f"there is no run of '{name}' with a checkpoint under {ROOT / name}")
+        raise UserError(f"there is no run of '{name}' with a checkpoint under {root() / name}")
     return newest
 
 
 def _newest(folder: Path) -> Path | None:
-    found = [path.parent.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/checkpoints/last.ckpt")]
-    return max(found, key=lambda run: run.name, default=None)
+    """The run under `folder` whose `last.ckpt` was written last."""
+    return max(_runs(folder), key=lambda run: (run / LAST).stat().st_mtime_ns, default=None)
+
+
+def _runs(folder: Path) -> list[Path]:
+    return [path.parent.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{LAST}")]
+
+
+def requeued(name: str, recipe: str) -> str | None:
+    """The run of the recipe `name` that this SLURM job began with the same `recipe` text and did not finish."""
+    job = os.environ.get("SLURM_JOB_ID")
+    runs = [run for run in _runs(root() / name) if job and _reads(run, "environment.json", "slurm_job") == job]
+    for run in sorted(runs, key=lambda run: (run / LAST).stat().st_mtime_ns, reverse=True):
+        same = (run / "recipe.yaml").read_text(encoding="utf-8") == recipe
+        if same and status(run)[0] != "finished":
+            say(f"SLURM job {job} goes on with {run}", file=sys.stderr)
+            return str(run)
+    return None
+
+
+def status(run: Path) -> tuple[str, int]:
+    """The state of a run, "running" (also one that was killed), "out of time" or "finished", and its step then."""
+    return str(_reads(run, "status.json", "state")), int(_reads(run, "status.json", "step") or 0)
+
+
+def write_status(run: Path, state: str, step: int) -> None:
+    """Note the `status` of a run, on rank 0."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    from genmods.tracking.base import write_json
+
+    rank_zero_only(write_json)(run / "status.json", {"state": state, "step": step})
+
+
+def _reads(run: Path, file: str, key: str) -> Any:
+    try:
+        return json.loads((run / file).read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
@@ -65,12 +110,12 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     UserError where there is none.
     """
     if str(path) == "last":
-        path = ROOT
+        path = root()
     if str(path).startswith("wandb:"):
         from genmods.tracking.wandb import download_checkpoint
 
         reference = str(path).removeprefix("wandb:")
-        return download_checkpoint(reference, ROOT / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
+        return download_checkpoint(reference, root() / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
     path = Path(path)
     if path.is_file():
         return path
@@ -100,11 +145,14 @@ class Place:
 
 @contextmanager
 def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
-    """A new folder for a run of the recipe `name`, or the folder of the run that is continued.
+    """A new folder for a run of the recipe `name`, or the folder of the run that is continued; "auto" is the newest one
+    where there is one.
 
     Of the folders that the ranks of a new run choose, rank 0's is made and written to. Raises UserError where
     there is no run to continue.
     """
+    if ckpt_path == "auto":
+        ckpt_path = "last" if _newest(root() / name) else None
     if ckpt_path is None:
         with new_folder(name) as folder:
             yield Place(folder, None)

@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.finite_checkpoint import FiniteCheckpoint
+from genmods.callbacks.finite_loss import FiniteLoss
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import SamePrecision, unsettled
 from genmods.callbacks.progress import TrainingProgress
 from genmods.callbacks.report import Report
-from genmods.callbacks.stopping import FiniteLoss, StopOnSignal
+from genmods.callbacks.stopping import StopOnRequest, StopSignals
 from genmods.callbacks.throughput import Throughput
 from genmods.config import registry
 from genmods.core.errors import UserError
+from genmods.runs.step_loop import StepLoop
 from genmods.tasks.base import Task
 
 FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
@@ -37,27 +41,43 @@ def make_trainer(
     settings: dict[str, Any],
     callbacks: list[Callback],
     loggers: list[Logger],
+    signals: StopSignals | None = None,
 ) -> Trainer:
     """A Trainer that writes into the run folder `folder`.
 
     Throughput, norms, a progress bar and the task's reports are always there. EMA comes first, so that whatever runs
     after a batch sees its update; checkpoints come last. The precision `auto` is float32 until
-    `callbacks.precision.settle`.
+    `callbacks.precision.settle`. `max_time` is a budget of this process, whose `signals` end a fit in good order.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
-    guards = [FiniteLoss(), FiniteCheckpoint(), SamePrecision(), StopOnSignal(checkpoint)]
     with refusals_in_one_line():
-        return Trainer(
-            **{**settings, **FIXED, "precision": unsettled(settings["precision"])},
+        seconds = Timer(settings.get("max_time")).time_remaining()
+        stop = StopOnRequest(signals or StopSignals(), checkpoint, seconds)
+        replaced = {"max_time": None, "precision": unsettled(settings["precision"])}
+        trainer = Trainer(
+            **{**settings, **FIXED, **_in_steps(settings), **replaced},
             default_root_dir=folder,
             logger=loggers or False,
-            callbacks=[*averages, *others, *guards, checkpoint],
-            plugins=[AtomicCheckpointIO()],
+            callbacks=[*averages, *others, FiniteLoss(), FiniteCheckpoint(), SamePrecision(), stop, checkpoint],
+            plugins=[AtomicCheckpointIO(), *_environment()],
         )
+    StepLoop.install(trainer)
+    return trainer
+
+
+def _in_steps(settings: dict[str, Any]) -> dict[str, Any]:
+    """What makes `val_check_interval: N` count the steps of the run, not those of each epoch."""
+    every, epochs = settings.get("val_check_interval"), settings.get("check_val_every_n_epoch", 1)
+    return {"check_val_every_n_epoch": None} if isinstance(every, int) and epochs == 1 else {}
+
+
+def _environment() -> list[SLURMEnvironment]:
+    """SLURM without Lightning's requeueing, which writes checkpoints that no run goes on from."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager

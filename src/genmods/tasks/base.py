@@ -68,6 +68,10 @@ class Task(LightningModule, Model):
     reports: tuple[str, ...] = ()
     """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._means: dict[str, Tensor] = {}
+
     @property
     def double_backward(self) -> tuple[nn.Module, ...]:
         """Networks whose loss has a gradient in it; `torch.compile` cannot take those."""
@@ -148,8 +152,10 @@ class Task(LightningModule, Model):
                 callback.on_evaluation_result(self.trainer, stage, result)
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
-        """Log the mean over an evaluation, weighted by batch size and over all ranks, or a training step's value."""
+        """Log the mean over an evaluation, weighted by batch size and over all ranks, or that of a step's batches."""
         training = name.startswith("train/")
+        if training:
+            value = self._over_step(name, value.detach())
         self.log(
             name,
             value,
@@ -159,3 +165,12 @@ class Task(LightningModule, Model):
             on_epoch=not training,
             sync_dist=not training,
         )
+
+    def _over_step(self, name: str, value: Tensor) -> Tensor:
+        """The mean of a training value over the accumulated batches of this step up to now."""
+        group = 1 if self._trainer is None else self.trainer.accumulate_grad_batches
+        if group == 1:
+            return value
+        before = batches_done(self.trainer) % group
+        self._means[name] = (self._means[name] * before + value) / (before + 1) if before else value
+        return self._means[name]

@@ -75,5 +75,6 @@ def describe() -> dict[str, Any]:
         "packages": package_versions(),
         "git": git_state(),
         "hardware": hardware(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "command": f"{_program()} {shlex.join(sys.argv[1:])}".strip(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Mode = Literal["min", "max"]
 
@@ -16,8 +16,21 @@ class Monitor:
     name: str
     mode: Mode
 
-    def improves(self, value: float, best: float | None) -> bool:
-        """Whether `value` is finite and better than `best`; None is worse than any."""
-        if best is None or not math.isfinite(value):
-            return math.isfinite(value)
-        return value < best if self.mode == "min" else value > best
+
+class Score(NamedTuple):
+    """The value of a monitored metric, and the validation loss beside it, where there is one."""
+
+    value: float
+    loss: float | None = None
+
+    def improves(self, best: Score | None, mode: Mode) -> bool:
+        """Whether the value is finite and better than `best`, or as good and the loss is no higher."""
+        if best is None or not math.isfinite(self.value):
+            return math.isfinite(self.value)
+        if self.value == best.value:
+            return _least(self.loss) <= _least(best.loss)
+        return self.value < best.value if mode == "min" else self.value > best.value
+
+
+def _least(loss: float | None) -> float:
+    return math.inf if loss is None or math.isnan(loss) else loss

@@ -1,0 +1,150 @@
+"""Lightning's loop over the batches of an epoch, with steps of the optimizer as its unit.
+
+Lightning counts batches in `val_check_interval`, ends a group of accumulated batches with the epoch, and has no hook
+at which a step is complete: its row written and its validation held. This loop has.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loops.progress import _BatchProgress
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.trainer.call import _call_callbacks_state_dict
+
+from genmods.core.lightning_internals import is_last_step
+
+
+@runtime_checkable
+class EndsSteps(Protocol):
+    """A callback with a hook for what is to be done between two steps of the optimizer."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Called after each step of the optimizer, once its row is written and a validation that was due is held."""
+        ...
+
+
+class StepLoop(_TrainingEpochLoop):
+    """The epoch loop of a Trainer; `install` puts it in place.
+
+    A validation is due every `val_check_interval` steps (an int: of the run where `check_val_every_n_epoch` is None,
+    else of the epoch; a float: that share of an epoch) and after the last step. A checkpoint holds the state at the end
+    of a step, wherever it is written, and says whether the validation of that step is still to be held.
+    """
+
+    def __init__(self, trainer: Trainer, min_steps: int | None, max_steps: int) -> None:
+        self.owed_in_epoch: int | None = None
+        """The epoch of a validation that a stopped run did not hold; None where it owes none."""
+        super().__init__(trainer, min_steps, max_steps)
+        self.trainer: Any = trainer
+        self.batch_progress: Any = self.batch_progress
+        self.states_before: dict[str, Any] | None = None
+        """While a validation is held: the callbacks' states at its beginning."""
+        self._validated = False
+
+    @classmethod
+    def install(cls, trainer: Trainer) -> None:
+        """Make this the loop of `trainer`, which has not run yet."""
+        before = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = cls(trainer, before.min_steps, before.max_steps)
+
+    @property
+    def done(self) -> bool:
+        return super().done and not self._should_accumulate()  # whatever ends the training, a step is completed
+
+    @property
+    def max_steps(self) -> int:
+        """Lightning's; a run that owes the validation of its last step has not reached it."""
+        return self._max_steps + 1 if self.owed_in_epoch is not None and self._max_steps != -1 else self._max_steps
+
+    @max_steps.setter
+    def max_steps(self, steps: int) -> None:
+        """Set the number of steps."""
+        self._max_steps = steps
+
+    def hold_owed(self) -> None:
+        """Hold the validation that the run still owes, as if it had not been stopped; called before its first batch."""
+        if self.owed_in_epoch is None:
+            return
+        trainer, epoch = self.trainer, self.trainer.fit_loop.epoch_progress.current
+        now, epoch.completed, self.owed_in_epoch = epoch.completed, self.owed_in_epoch, None
+        self.val_loop.restarting = False
+        self._begin_validation()
+        trainer.validating = True
+        self.val_loop.run()
+        trainer.training = True
+        trainer._logger_connector._first_loop_iter = None
+        self.update_lr_schedulers("step", update_plateau_schedulers=True)
+        epoch.completed = now
+        self._end_step()
+
+    def advance(self, data_fetcher: Any) -> None:
+        self.restarting = False  # where to go on is settled
+        super().advance(data_fetcher)
+        connector = self.trainer._logger_connector
+        if is_last_step(self.trainer) and not self._should_accumulate() and not connector.should_update_logs:
+            connector.log_metrics(connector.metrics["log"])
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        """Validate where that is due; then the step is complete."""
+        super().on_advance_end(data_fetcher)
+        if not self._should_accumulate():
+            self._end_step()
+
+    def update_lr_schedulers(self, interval: str, update_plateau_schedulers: bool) -> None:
+        """A schedule that waits for a plateau looks at each validation once."""
+        if update_plateau_schedulers and not self._validated:
+            return
+        super().update_lr_schedulers(interval, update_plateau_schedulers)
+
+    def state_dict(self, destination: dict[str, Any] | None = None, prefix: str = "") -> dict[str, Any]:
+        """The state as Lightning itself has it at the end of a batch, so that there is one way to resume."""
+        state = super().state_dict(destination, prefix)
+        if self.batch_progress.total.processed:
+            for count in state[f"{prefix}batch_progress"].values():
+                if isinstance(count, dict):
+                    count["completed"] = count["processed"] - 1
+        state[f"{prefix}val_loop.batch_progress"] = _BatchProgress().state_dict()
+        return state
+
+    def on_save_checkpoint(self) -> dict[str, Any]:
+        steps = self.batch_progress.total.processed // self.trainer.accumulate_grad_batches
+        return {"_batches_that_stepped": max(0, steps - 1), "owed_in_epoch": self.owed_in_epoch}
+
+    def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
+        super().on_load_checkpoint(state_dict)
+        self.owed_in_epoch = state_dict.get("owed_in_epoch")
+
+    def _should_check_val_fx(self, data_fetcher: Any) -> bool:
+        due = self._due(data_fetcher)
+        if due:
+            self._begin_validation()
+        return due
+
+    def _due(self, data_fetcher: Any) -> bool:
+        trainer = self.trainer
+        if not trainer.enable_validation or self._should_accumulate():
+            return False
+        if is_last_step(trainer):
+            return True
+        interval, batches = trainer.val_check_interval, trainer.num_training_batches
+        if trainer._val_check_time_interval is not None or trainer.should_stop or math.isinf(batches):
+            return super()._should_check_val_fx(data_fetcher)
+        group = trainer.accumulate_grad_batches
+        if trainer.check_val_every_n_epoch is None:
+            return self.batch_progress.total.ready // group % interval == 0
+        every = interval if isinstance(interval, int) else max(1, int(batches // group * interval))
+        return self._should_check_val_epoch() and self.batch_progress.current.ready // group % every == 0
+
+    def _begin_validation(self) -> None:
+        self._validated = True
+        self.states_before = copy.deepcopy(_call_callbacks_state_dict(self.trainer))
+
+    def _end_step(self) -> None:
+        self._validated, self.states_before = False, None
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, EndsSteps):
+                callback.on_step_end(self.trainer)
