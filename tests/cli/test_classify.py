@@ -116,7 +116,7 @@ def test_a_batch_changes_nothing(model, tmp_path):
     [
         (["--input", "nowhere.png"], "nowhere.png: there is no such file or folder"),
         (["--input", "."], "there are no images in this folder"),
-        (["--input", "a.png", "--batch_size", "0"], "--batch_size 0"),
+        (["--input", "a.png", "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
         ([], "--input"),
     ],
 )

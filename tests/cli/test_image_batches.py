@@ -29,7 +29,7 @@ def test_an_earlier_output_folder_is_refused(tmp_path):
     for name in ("a.png", "strips/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"strips/a\.png would be an image and a strip"):
+    with pytest.raises(UserError, match=r"strips/a\.png is both an image and a strip"):
         names([tmp_path], tmp_path / "out")
 
 

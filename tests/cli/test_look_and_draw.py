@@ -80,7 +80,7 @@ def test_what_a_network_lacks_is_one_line_and_a_broken_file_does_not_stop_it(pla
     command = ["look", "--ckpt_path", "runs/classes", "--input", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     assert dispatch([*command, "--layer", "linear1"]) == 2
     printed = capsys.readouterr()
-    assert "no fine_layers.linear1.png: layer 'layers.linear1' puts out no feature map" in printed.err
+    assert "no fine_layers.linear1.png: the output of layer 'layers.linear1' is not a feature map" in printed.err
     assert "broken.png: is not an image" in printed.err and (tmp_path / "out/fine_maps.png").is_file()
 
 
@@ -115,4 +115,4 @@ def test_shipped_recipes_are_drawn(tmp_path, capsys, name):
 
 def test_only_svg_is_drawn(place, capsys):
     assert dispatch(["draw", "classes.yaml", "--out", "x.png"]) == 2
-    assert "a drawing is a .svg file" in capsys.readouterr().err
+    assert "--out must end in .svg, got" in capsys.readouterr().err

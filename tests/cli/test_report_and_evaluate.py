@@ -105,8 +105,11 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "fid", "--n", "1"], "--n"),
         (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
         (["--metrics", "fid", "--features", "nowhere"], "nowhere"),
-        (["--metrics", "bpd", "--data.image_size=16"], "samples of shape [1, 8, 8]; this data has [1, 16, 16]"),
-        (["--metrics", "bpd", "--task.network.width=4"], "there is no option '--task.network.width'"),
+        (
+            ["--metrics", "bpd", "--data.image_size=16"],
+            "data must have shape [1, 8, 8] like the model's samples, got [1, 16, 16]",
+        ),
+        (["--metrics", "bpd", "--task.network.width=4"], "unknown option '--task.network.width'"),
         (["--metrics", "bpd", "--data.limt=4"], "did you mean 'limit'?"),
     ],
 )
@@ -122,4 +125,4 @@ def test_a_classifier_of_other_channels_judges_nothing(runs, capsys, monkeypatch
         saved, "load", lambda path: SimpleNamespace(image_shape=(3, 8, 8)) if path == "rgb" else load(path)
     )
     assert dispatch(["evaluate", "--ckpt_path", runs["images"], "--metrics", "fid", "--features", "rgb"]) == 2
-    assert capsys.readouterr().err.endswith("--features rgb: it sees images of 3 channels, and these have 1\n")
+    assert capsys.readouterr().err.endswith("--features rgb: images must have 3 channels, got 1\n")

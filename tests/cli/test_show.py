@@ -25,4 +25,4 @@ def test_types_defaults_and_facts(capsys):
     dispatch(["show", "network", "unet"])
     text = capsys.readouterr().out
     assert "  width: int = 32\n" in text
-    assert "  in_channels: int = 1   # from the data where left open\n" in text
+    assert "  in_channels: int = 1   # from the data unless set\n" in text

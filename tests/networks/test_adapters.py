@@ -159,7 +159,7 @@ def test_mistakes_are_one_line(library, monkeypatch):
         library("resnet18", num_classes=0)
     if library is TimmNetwork:
         monkeypatch.setitem(sys.modules, "timm", None)
-        with pytest.raises(UserError, match="needs the package timm"):
+        with pytest.raises(UserError, match="requires the package timm"):
             library("resnet18")
 
 

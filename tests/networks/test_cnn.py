@@ -21,15 +21,15 @@ def test_parse(text, parsed):
     "text", ["", "conv", "konv 3", "conv x", "conv 1 2 3 4", "pool 0", "dropout 1", "linear -5", "avgpool 1.5"]
 )
 def test_refuses_what_is_no_layer(text):
-    with pytest.raises(ValueError, match=r"is no layer; write one of conv WIDTH") as error:
+    with pytest.raises(ValueError, match=r"layers: expected conv WIDTH") as error:
         CNN(layers=[text])
     assert repr(text) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_refuses_layers_out_of_place():
-    with pytest.raises(ValueError, match="leaves no pixels"):
+    with pytest.raises(ValueError, match="no pixels are left after"):
         CNN(layers=["pool 2", "pool 2", "pool 2", "pool 2"], image_size=8)
-    with pytest.raises(ValueError, match="stands after a linear"):
+    with pytest.raises(ValueError, match="must precede the linear layers"):
         CNN(layers=["linear 8", "conv 8"])
     with pytest.raises(ValueError, match="no norm is called 'batsh'"):
         CNN(norm="batsh")

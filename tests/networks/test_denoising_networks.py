@@ -119,7 +119,7 @@ def test_image_condition(name):
     one, other = (network(x, noise, {"image": image}) for image in (torch.zeros(2, 2, 7, 9), torch.ones(2, 2, 7, 9)))
     assert (one - other).abs().max() > 1e-4
     for cond in (None, {}, {"image": torch.zeros(2, 1, 7, 9)}):
-        with pytest.raises(ValueError, match=r"cond_channels=2 asks for \(2, 2, 7, 9\)"):
+        with pytest.raises(ValueError, match=r"must have shape \(2, 2, 7, 9\) \(cond_channels=2\)"):
             network(x, noise, cond)
 
 

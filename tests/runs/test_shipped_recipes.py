@@ -1,4 +1,4 @@
-"""Every shipped recipe is in order and runs for a few steps, by the command in its header; a new one on arrival."""
+"""Every shipped recipe is valid and runs for a few steps, by the command in its header; a new one on arrival."""
 
 import re
 from functools import cache

@@ -60,7 +60,7 @@ def test_frozen_networks_have_evidence_too():
 
 
 def test_a_network_without_maps_is_refused():
-    with pytest.raises(ValueError, match="needs a layer with feature maps"):
+    with pytest.raises(ValueError, match="requires feature maps"):
         evidence(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), torch.zeros(1, 1, 4, 4), torch.tensor([0]))
 
 

@@ -30,7 +30,7 @@ def test_strongest_maps_come_first():
 
 
 def test_a_layer_without_maps_is_refused():
-    with pytest.raises(ValueError, match="'3' puts out no feature map"):
+    with pytest.raises(ValueError, match="the output of layer '3' is not a feature map"):
         activations(shifting(), "3", torch.zeros(1, 1, 6, 6))
 
 

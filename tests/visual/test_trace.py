@@ -28,7 +28,7 @@ def test_hooks_go_and_modes_come_back_after_an_error():
 def test_find_layer():
     network = CNN(["conv 4", "pool 2", "conv 4"])
     assert find_layer(network, "conv2") == find_layer(network, "layers.conv2") == "layers.conv2"
-    with pytest.raises(ValueError, match=r"no layer is called 'conv9'; there are layers, layers.conv1"):
+    with pytest.raises(ValueError, match=r"no layer is called 'conv9'; choose from layers, layers.conv1"):
         find_layer(network, "conv9")
     with pytest.raises(ValueError, match="more than one layer is called '0'"):
         find_layer(network, "0")

@@ -1,4 +1,4 @@
-"""`last.ckpt` and `best.ckpt` of a run: when they are written, what they hold, and that nothing bad overwrites them."""
+"""Writes `last.ckpt` and `best.ckpt` of a run, and never overwrites them with weights that are not finite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genmods.tracking.names import direction
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's door to `genmods.core.checkpoint`: atomic, checksummed, plain data only."""
+    """CheckpointIO plugin backed by `genmods.core.checkpoint`: atomic, checksummed, plain data only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         files.save(checkpoint, path)
@@ -71,12 +71,12 @@ class RunCheckpoint(Checkpoint):
 
     @property
     def last_path(self) -> Path:
-        """Where the newest checkpoint is."""
+        """Path of the newest checkpoint."""
         return self.folder / "last.ckpt"
 
     @property
     def best_path(self) -> Path:
-        """Where the checkpoint with the best value of `monitor` is."""
+        """Path of the checkpoint with the best value of `monitor`."""
         return self.folder / "best.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class RunCheckpoint(Checkpoint):
             return
         if self.monitor.name not in trainer.callback_metrics:
             names = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; there are: {names}")
+            raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; choose from {names}")
         score = Score(float(trainer.callback_metrics[self.monitor.name]), values.get("val/loss"))
         if score.improves(self.best, self.monitor.mode) and not is_trial(trainer):
             self.best = score
@@ -143,5 +143,5 @@ class RunCheckpoint(Checkpoint):
 def _known_mode(metric: str) -> Mode:
     known = direction(metric)
     if known == "last":
-        raise ValueError(f"mode must be min or max: whether less or more of {metric!r} is better is not known")
+        raise ValueError(f"mode must be min or max; it cannot be inferred for the metric {metric!r}")
     return known

@@ -1,7 +1,8 @@
-"""What `validate` and `test` find out about a classifier, as pictures.
+"""Pictures of `validate` and `test` for a classifier.
 
-The confusion matrix, the most certain mistakes, and the reliability before and after the temperature: `val_confusion`,
-`test_worst` ... in the run folder's `samples`, in the loggers and in the report. `test_mistakes.csv` has all mistakes.
+The confusion matrix, the most confident mistakes, and reliability diagrams before and after temperature scaling:
+`val_confusion`, `test_worst` ... in the run folder's `samples`, the loggers and the report. `test_mistakes.csv` lists
+all mistakes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from genmods.tracking.base import logbook
 
 @dataclass
 class Shown:
-    """Image i [C, H, W] in [-1, 1] of what was answered in an evaluation, made when it is asked for; `names` of all."""
+    """The images of an evaluation: image i [C, H, W] in [-1, 1], loaded on access, and the `names` of all."""
 
     data: DataModule
     split: str
@@ -34,7 +35,7 @@ class Shown:
 
     @classmethod
     def of(cls, trainer: Trainer, split: str, index: Tensor) -> Shown:
-        """The samples number `index` (int64 [N]) of a split of the trainer's data."""
+        """The samples with indices `index` (int64 [N]) of a split of the trainer's data."""
         return cls(trainer.datamodule, split, index)  # type: ignore[attr-defined]
 
     def __getitem__(self, i: int) -> Tensor:
@@ -43,13 +44,13 @@ class Shown:
 
     @cached_property
     def names(self) -> list[str]:
-        """The file, or the number, of each image."""
+        """The file name, or the index, of each image."""
         names = self.data.names(self.split)
         return [names[i] for i in self.index.tolist()]
 
 
 class ClassReport(Callback):
-    """Draws the pictures after an evaluation of a classifier outside of a fit, on rank 0."""
+    """Draws the pictures on rank 0 after an evaluation of a classifier outside a fit."""
 
     def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
         if isinstance(result, Classification) and trainer.state.fn != "fit" and trainer.is_global_zero:
@@ -81,7 +82,7 @@ class ClassReport(Callback):
 
 
 def _write_mistakes(path: Path, result: Classification, images: list[str]) -> None:
-    """Every wrong answer, the most certain first: the image, its class, the answer and its probability."""
+    """Write all mistakes, most confident first: image, true class, predicted class and its probability."""
     names, (certainty, answer) = list(map(cell, result.class_names)), result.probabilities.max(1)
     with replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,6 +1,6 @@
-"""Compiled networks: `torch.compile` in place, so that names in checkpoints and exports stay as they are.
+"""`torch.compile` in place, which does not change the names in checkpoints and exports.
 
-The first steps take a minute or so longer and the following ones are faster on a GPU; on a CPU little is gained.
+The first steps take about a minute longer. Later steps are faster on a GPU; the gain on a CPU is small.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from genmods.networks.base import outermost_networks
 
 
 class Compile(Callback):
-    """Compiles the networks of a task with `torch.compile` in its `mode`, each as a whole (in place).
+    """Compiles each network of a task in place with `torch.compile` in the given `mode`.
 
-    A network inside another one is compiled with it. A network that was compiled before is left as it is, and so is one
-    that is differentiated twice, such as a discriminator with the R1 penalty.
+    Networks inside another network are compiled with it. Skips networks that are already compiled or that need double
+    backward, such as a discriminator with the R1 penalty.
     """
 
     def __init__(self, mode: Literal["default", "reduce-overhead", "max-autotune"] = "default") -> None:

@@ -1,4 +1,4 @@
-"""What genmods adds to the checkpoints of a run."""
+"""The entries that genmods adds to the checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from genmods.data.info import DataInfo
 
 
 class RunContents(Callback):
-    """Writes where a model comes from into each checkpoint, so that it can be built again without the run's files.
+    """Stores the recipe and the facts of the data in each checkpoint, so that it can be loaded without the run's files.
 
     Args:
         recipe: The resolved recipe as plain data.
-        data_info: What the data says about the model.
-        data_hash: The hash of the data's images and labels.
-        run_ids: The run's id in each of its loggers, by the logger's name.
+        data_info: The facts of the data.
+        data_hash: Hash of the data's images and labels.
+        run_ids: The run's id in each of its loggers, by logger name.
     """
 
     def __init__(

@@ -21,14 +21,14 @@ from genmods.core.errors import UserError
 
 
 def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The averaged tensors, of any shape, by name: the saved floating-point parameters and buffers of the module."""
+    """The tensors to average, of any shape, by name: floating-point parameters and persistent buffers."""
     return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
 
 
 class EMA(Callback):
-    """Follows moving averages of the weights and swaps the first in for validation, test and sampling.
+    """Tracks moving averages of the weights and swaps in the first for validation, testing and sampling.
 
-    `decays` lie in (0, 1). Raises ValueError otherwise.
+    `decays` must lie in (0, 1), otherwise ValueError is raised.
     """
 
     def __init__(self, decays: tuple[float, ...] = (0.999,)) -> None:
@@ -72,7 +72,7 @@ class EMA(Callback):
 
     @contextmanager
     def weights(self, module: nn.Module, averaged: bool) -> Iterator[None]:
-        """Within the block `module` has the averaged weights, or the raw ones."""
+        """Context in which `module` has the averaged weights, or, if not `averaged`, the raw ones."""
         change = bool(self.shadows) and self.swapped != averaged
         if change:
             self._swap(module)
@@ -111,10 +111,10 @@ class EMA(Callback):
             ]
 
     def check_continued(self, checkpoint: dict[str, Any]) -> None:
-        """Raises UserError where the averages in `checkpoint` have other decays."""
+        """Raises UserError if the averages in `checkpoint` have other decays."""
         before, now = checkpoint["ema"]["decays"] if "ema" in checkpoint else [], list(self.decays)
         if before not in ([], now):
-            raise UserError(f"callbacks.ema.decays: the checkpoint has {before}, this recipe has {now}")
+            raise UserError(f"callbacks.ema.decays must be those of the checkpoint, {before}, got {now}")
 
 
 def find_ema(trainer: Trainer) -> EMA | None:

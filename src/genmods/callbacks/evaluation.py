@@ -1,6 +1,4 @@
-"""Metrics of samples while training, such as `val/fid_2k`: the same metrics, under the same names, as `evaluate`
-computes.
-"""
+"""Metrics of samples during training, such as `val/fid_2k`: the metrics of `evaluate`, under the same names."""
 
 from __future__ import annotations
 
@@ -25,8 +23,8 @@ from genmods.visual.picture import to_picture
 class Evaluation(Periodic):
     """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
 
-    `features` is a classifier, `{from: RUN}`; without one the pixels themselves are compared, which suits very small
-    images only.
+    `features` is a classifier, `{from: RUN}`. Without it, pixels are compared, which is only useful for very small
+    images.
     """
 
     def __init__(
@@ -55,11 +53,11 @@ class Evaluation(Periodic):
         with evaluation_weights(trainer, pl_module):
             samples = sample_shared(trainer, pl_module, self.n, self.seed).cpu()
             if trainer.is_global_zero:
-                figures = self._judge(trainer, model_of(pl_module), samples)
+                figures = self._evaluate(trainer, model_of(pl_module), samples)
         pl_module.log_dict(trainer.strategy.broadcast(figures), sync_dist=True)
 
-    def _judge(self, trainer: Trainer, model: Any, samples: Tensor) -> dict[str, float]:
-        """The figures by name; the samples and the metrics' pictures go to the loggers."""
+    def _evaluate(self, trainer: Trainer, model: Any, samples: Tensor) -> dict[str, float]:
+        """Compute the metrics by name, and log the samples and the metrics' pictures."""
         book, show = logbook(trainer), trainer.datamodule.show  # type: ignore[attr-defined]
         book.rows(*sample_table(model, show(samples), book.step + 1, self.seed))
         figures: dict[str, float] = {}
@@ -71,7 +69,7 @@ class Evaluation(Periodic):
         return figures
 
     def _evaluation_data(self, trainer: Trainer, model: Any, samples: Tensor) -> EvaluationData:
-        """The samples, beside the training images and their features, which are computed once."""
+        """The samples with the training images and their features, which are computed only once."""
         if self._reference is None:
             data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
             train, test = (data.arrays(split) or (None, None) for split in ("train", "val"))

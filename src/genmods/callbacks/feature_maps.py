@@ -1,4 +1,4 @@
-"""What the layers see: the first channels of a few layers' outputs for one validation image."""
+"""Feature maps of a few layers for one validation image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from genmods.visual.picture import to_picture
 
 
 class FeatureMaps(Periodic):
-    """Draws `channels` channels of `layers` convolutions, from the input's side to the output's, at each `every`-th
-    validation: a row a layer, each map scaled to its own range."""
+    """Draws the first `channels` feature maps of `layers` convolutions at each `every`-th validation.
+
+    The picture has one row per layer, from input to output; each map is scaled to its own range.
+    """
 
     def __init__(self, layers: int = 6, channels: int = 12, every: int = 1) -> None:
         super().__init__(every)
@@ -37,7 +39,7 @@ class FeatureMaps(Periodic):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._due and batch_idx == 0:
-            for network in outermost_networks(pl_module):  # a compiled one does not see the hooks
+            for network in outermost_networks(pl_module):  # hooks have no effect on compiled networks
                 self._compiled[network], network._compiled_call_impl = network._compiled_call_impl, None
             convolutions = [layer for layer in pl_module.modules() if isinstance(layer, nn.Conv2d)]
             self._handles = [layer.register_forward_hook(self._keep) for layer in convolutions]
@@ -62,7 +64,7 @@ class FeatureMaps(Periodic):
         self._seen.append(output[0].detach().float().cpu())
 
     def _row(self, maps: Tensor) -> Tensor:
-        """One layer's maps [C, H, W] as images [channels, 1, 32, 32] in [-1, 1]; missing channels are left blank."""
+        """A layer's maps [C, H, W] as images [channels, 1, 32, 32] in [-1, 1]; missing channels are blank."""
         maps = maps[: self.channels]
         low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
         scaled = interpolate(((maps - low) / (high - low).clamp(min=1e-12) * 2 - 1)[:, None], size=(32, 32))

@@ -1,7 +1,7 @@
-"""The training loss by noise level: which levels a diffusion model has learnt, and which it still gets wrong.
+"""The training loss by noise level.
 
-Between two validations the per-sample errors are summed in equal bins of log-SNR (the outermost take what lies beyond);
-then the means are logged as `noise/loss_K`, low noise first, and added to `loss_by_noise.json`.
+Between validations, the errors per sample are accumulated in equal bins of log-SNR (values outside the range fall into
+the outermost bins). Their means are logged as `noise/loss_K`, low noise first, and added to `loss_by_noise.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genmods.tracking.base import logbook, write_json
 
 
 class LossByNoise(Callback):
-    """Sums the `error` [B] that `training_step` returns, in `bins` bins of its `log_snr` [B] over [`low`, `high`]."""
+    """Averages the `error` [B] returned by `training_step` in `bins` bins of its `log_snr` [B] over [`low`, `high`]."""
 
     def __init__(self, bins: int = 10, low: float = -10.0, high: float = 10.0) -> None:
         if bins < 1 or low >= high:

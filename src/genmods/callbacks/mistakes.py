@@ -1,6 +1,6 @@
-"""Where a classifier errs: the confusion matrix, and the validation images with the largest loss.
+"""Mistakes of a classifier: the confusion matrix, and the validation images with the largest loss.
 
-Both are of the answers that the figures count, over all views and ranks.
+Both are based on the predictions that the metrics use, over all views and ranks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genmods.visual.picture import to_picture
 
 
 class Mistakes(Callback):
-    """Writes `confusion.json` and draws the `shown` worst validation images; the loggers get both as tables."""
+    """Writes `confusion.json` and a picture of the `shown` worst validation images, and logs both as tables."""
 
     def __init__(self, shown: int = 32) -> None:
         if shown < 1:
@@ -28,7 +28,7 @@ class Mistakes(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(model_of(pl_module), Classifies):
-            raise UserError(f"the callback mistakes requires a task that classifies, got {type(pl_module).__name__}")
+            raise UserError(f"the callback mistakes requires a classification task, got {type(pl_module).__name__}")
 
     def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
         if isinstance(result, Classification) and is_validating_a_fit(trainer) and trainer.is_global_zero:

@@ -1,7 +1,7 @@
-"""How large gradients and updates are: `train/grad_norm`, `train/update_norm`, `train/update_ratio`; and `train/lr`.
+"""Norms of gradients and updates: `train/grad_norm`, `train/update_norm`, `train/update_ratio`; and `train/lr`.
 
-The ratio of update to parameter norm is near 1e-3 in a healthy run; a gradient norm that grows tells of trouble before
-the loss does. The parameters are copied only at the steps that are logged.
+The ratio of update norm to parameter norm is about 1e-3 in a healthy run. A growing gradient norm indicates divergence
+earlier than the loss. Parameters are copied only at logged steps.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from genmods.callbacks.intervals import is_log_step
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The L2 norm of all tensors together, a float32 scalar."""
+    """The global L2 norm of tensors of any shape, a float32 scalar."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm([t.float() for t in tensors])))
 
 
 class Norms(Callback):
-    """Logs the norm of the gradient before clipping, the learning rate, and the norm of the update they led to."""
+    """Logs the gradient norm before clipping, the learning rate, and the norm of the update."""
 
     def __init__(self) -> None:
         self._before: list[Tensor] | None = None

@@ -1,4 +1,4 @@
-"""The Trainer's part of `core.precision`: rank 0 settles the precision before the run begins, the others follow."""
+"""Sets the Trainer's precision: rank 0 resolves it before the run begins, the other ranks use the same."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from genmods.core.printable import say
 
 
 def unsettled(asked: str) -> str:
-    """The precision with which a Trainer is made, before `settle`."""
+    """The precision with which a Trainer is created, before `settle`."""
     return FULL if asked == "auto" else NAMES.get(asked, asked)
 
 
 @rank_zero_only
 def settle(trainer: Trainer, asked: str, kept: str | None, quiet: bool) -> None:
-    """Give the Trainer the precision that `asked` resolves to, and print it with the reason on stderr.
+    """Set the Trainer's precision to what `asked` resolves to, and print it with the reason on stderr.
 
     Args:
-        trainer: Made with the precision `unsettled(asked)`.
+        trainer: Created with the precision `unsettled(asked)`.
         asked: `trainer.precision` of the recipe.
-        kept: The precision of the checkpoint that the run starts from, or None.
-        quiet: Print nothing, unless this device does not compute in the precision `kept`.
+        kept: Precision of the checkpoint that the run starts from, or None.
+        quiet: Print nothing, unless this device does not support the precision `kept`.
     """
     choice = resolve(asked, trainer.strategy.root_device, kept)
     if asked == "auto":
@@ -42,7 +42,7 @@ def use(trainer: Trainer, precision: str) -> None:
 
 
 class SamePrecision(Callback):
-    """Every rank computes in the precision of rank 0."""
+    """Makes all ranks compute in the precision of rank 0."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         use(trainer, trainer.strategy.broadcast(trainer.precision))

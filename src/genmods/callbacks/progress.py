@@ -1,6 +1,7 @@
-"""How far a training is: in a terminal one bar with loss, images/s and time left; elsewhere a plain line now and then.
+"""Training progress: in a terminal a bar with loss, images/s and remaining time, otherwise plain lines.
 
-A pipe or a log file gets no control codes: one line after each validation, and at most one every `SECONDS` between.
+Pipes and log files receive no control codes: one line after each validation, and at most one every `SECONDS` in
+between.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SECONDS = 30.0
 
 
 class TrainingProgress(ProgressBar):
-    """The progress of `fit` over all its steps, on stderr, on rank 0."""
+    """Progress of `fit` over all its steps, on stderr, on rank 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,14 +65,14 @@ class TrainingProgress(ProgressBar):
             if self._bar:
                 self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
         if not self._bar and now - self._said > SECONDS:
-            self._say(trainer)
+            self._print(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and trainer.is_global_zero and is_validating_a_fit(trainer):
             if self._bar:
                 self._bar.update(self._job, description=self._figures(trainer))
             else:
-                self._say(trainer)
+                self._print(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop(trainer)
@@ -94,7 +95,7 @@ class TrainingProgress(ProgressBar):
         figures = [f"{name.removeprefix('train/')} {float(value):.4g}" for name, value in shown.items()]
         return "  ".join([*figures, f"{self._rate:.0f} images/s"])
 
-    def _say(self, trainer: Trainer) -> None:
+    def _print(self, trainer: Trainer) -> None:
         now, total, done = time.perf_counter(), self._total(trainer), trainer.global_step
         self._said = now
         left = ""

@@ -1,4 +1,4 @@
-"""Keeps `report.html` up to date while a run trains."""
+"""Updates `report.html` during training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genmods.tracking.base import run_folder
 
 
 class Report(Callback):
-    """Writes the report after each validation and at the end, on rank 0, once there are metrics to show."""
+    """Writes the report on rank 0 after each validation and at the end, if there are metrics."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer)

@@ -1,6 +1,4 @@
-"""What `validate` and `test` of a restoration show beside their figures: a few images, what was measured of them, and
-what was made of it.
-"""
+"""Pictures of `validate` and `test` for a restoration task: a few clean, measured and restored images."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ PARTS = ("index", "clean", "measured", "restored", "psnr")
 
 
 class RestorationReport(Callback):
-    """Draws the first images of an evaluation whose steps return `PARTS`, on rank 0."""
+    """Draws the first images of an evaluation whose steps return `PARTS` on rank 0."""
 
     def __init__(self) -> None:
         self._first: list[tuple[Tensor, ...]] = []

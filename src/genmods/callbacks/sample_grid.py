@@ -1,7 +1,7 @@
-"""Samples of fixed seeds after a validation, from EMA weights and from the raw ones beside them.
+"""Samples after a validation, from EMA weights and from the raw weights.
 
-The same seeds and classes every time, so that a series of grids shows one set of images grow. The work is shared out
-over the ranks: image i depends on (seed, i) alone, whoever makes it.
+Seeds and classes are always the same, so that a series of grids shows how the same images develop. Sampling is
+distributed over the ranks; image i depends only on (seed, i), not on the rank.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genmods.visual.picture import to_picture
 
 
 def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) -> Tensor:
-    """`n` samples [n, C, H, W] of the model that `module` trains, on every rank, made in parts by all ranks."""
+    """`n` samples [n, C, H, W] of the model that `module` trains, on every rank, generated in parts by all ranks."""
     model = model_of(module)
     if trainer.world_size == 1:
         return model.sample(n, seed=seed, progress=looking(trainer))
@@ -54,7 +54,7 @@ def count_network_calls(model: Any) -> int:
 
 
 def sample_table(model: Any, images: Tensor, step: int, seed: int, shown: int = 64) -> tuple[str, list[str], list[Any]]:
-    """The first of the samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
+    """The first `shown` samples `images` [n, C, H, W] as a table for the loggers: its key, columns and rows."""
     method = type(model.default_sampler() if isinstance(model, UsesSampler) else model).__name__
     calls, count = count_network_calls(model), min(shown, len(images))
     conditions = default_conditions(model, count) or [""] * count
@@ -66,7 +66,7 @@ def sample_table(model: Any, images: Tensor, step: int, seed: int, shown: int = 
 
 
 def default_conditions(model: Any, n: int) -> list[str]:
-    """What the samples number 0 to `n` - 1 of a model are conditioned on, in words; empty for an unconditional one."""
+    """The default conditions of samples 0 to `n` - 1 of a model as text; empty for an unconditional model."""
     if not isinstance(model, Conditional):
         return []
     conditioning = model.conditioned_on()
@@ -74,9 +74,10 @@ def default_conditions(model: Any, n: int) -> list[str]:
 
 
 class SampleGrid(Periodic):
-    """Draws `n` samples of `seed` at each `every`-th validation, into `samples/step_STEP.png` and the loggers.
+    """Generates `n` samples at each `every`-th validation, for `samples/step_STEP.png` and the loggers.
 
-    `raw` draws them from the raw weights too, where there is an EMA. Raises UserError for a task that cannot sample.
+    With `raw`, samples from the raw weights are also drawn if there is an EMA. Raises UserError for a task that is not
+    generative.
     """
 
     def __init__(

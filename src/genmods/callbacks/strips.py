@@ -1,7 +1,6 @@
-"""Strips that show what a diffusion model does to a few fixed images: noise and denoise, one-step denoising,
-inpainting.
+"""Strips of a few fixed images: forward and reverse diffusion, one-step denoising, inpainting.
 
-Each strip is a grid: a row an image, a column a noise level or a stage.
+A strip is a grid with one row per image and one column per noise level or stage.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from genmods.visual.picture import to_picture
 
 
 class Strip(Periodic):
-    """Keeps the first `images` validation images and draws `columns` of them at each `every`-th validation."""
+    """Draws `columns` of the first `images` validation images at each `every`-th validation."""
 
     series = "strip"
 
@@ -62,19 +61,19 @@ class Strip(Periodic):
         raise NotImplementedError
 
     def denoise(self, model: DiffusionModel) -> Denoise:
-        """The denoiser under the condition of the images, or under none where that would reveal the image itself."""
+        """The denoiser for the condition of the images, or the null condition if that would reveal the image."""
         if model.conditioning.reveals_image:
             return model.unconditional(len(self.batch[INPUT]))
         return model.denoise(model.conditioning(self.batch))
 
 
 def _stream(like: Tensor, seed: int) -> NoiseStream:
-    """The noise of as many samples as `like` [B, ...], the same each time."""
+    """Noise for as many samples as `like` [B, ...], the same each time."""
     return noise_stream(seed, torch.arange(len(like)), tuple(like.shape[1:]), like.device)
 
 
 class DiffusionStrip(Strip):
-    """Left: images diffused to `stages` times. Right: the estimates of x0 at as many moments of sampling anew."""
+    """Left: images diffused to `stages` times. Right: estimates of x0 at as many steps of sampling new images."""
 
     series = "strip"
 
@@ -101,7 +100,7 @@ class DiffusionStrip(Strip):
 
 @dataclass(frozen=True)
 class _Watched(DenoiserWrapper):
-    """A denoiser that keeps its estimates of x0."""
+    """A denoiser that records its estimates of x0."""
 
     seen: list[Tensor] = field(default_factory=list)
 
@@ -112,12 +111,12 @@ class _Watched(DenoiserWrapper):
 
 
 def _unit(x: Tensor, process: NoiseProcess, t: Tensor) -> Tensor:
-    """A noised image over √(α² + σ²), so that every noise level can be shown at one brightness."""
+    """A noisy image divided by √(α² + σ²), so that all noise levels are shown at the same brightness."""
     return x / (process.alpha(t) ** 2 + process.sigma(t) ** 2).sqrt().to(x)
 
 
 class DenoiseStrip(Strip):
-    """Each image clean, then noisy and denoised in one step at the noise levels `sigmas` (of 255)."""
+    """Each image clean, then noisy and denoised in one step for the noise levels `sigmas` (0 to 255)."""
 
     series = "denoise"
 
@@ -141,7 +140,7 @@ class DenoiseStrip(Strip):
 
 
 class InpaintStrip(Strip):
-    """Each image clean, with its central part gone, and inpainted three times by DDNM."""
+    """Each image clean, with its centre masked, and inpainted `copies` times by DDNM."""
 
     series = "inpaint"
 
@@ -154,7 +153,7 @@ class InpaintStrip(Strip):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if not model_of(pl_module).diffusion_model().latents.is_pixels:
-            raise UserError("InpaintStrip needs a model of pixels, not of latents")
+            raise UserError("InpaintStrip requires a diffusion model of pixels, got one of latents")
 
     def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
         operator = BoxMask()

@@ -1,8 +1,6 @@
-"""How fast and how large: `train/images_per_s`, `train/memory_gb`, the number of parameters, and the time of each
-stage.
+"""Throughput and memory: `train/images_per_s`, `train/memory_gb`, the number of parameters, and the time per stage.
 
-The clock stands still during validation, so that the figure is the training's own. At the end `timing.json` lies in the
-run folder.
+Validation does not count towards the throughput. At the end `timing.json` is written to the run folder.
 """
 
 from __future__ import annotations
@@ -31,13 +29,13 @@ def peak_memory_gb(module: LightningModule) -> float:
 
 
 def batch_size(batch: Any) -> int:
-    """The number of samples in a batch, which is a dict, a sequence or a tensor."""
+    """The number of samples in a batch: a dictionary, a sequence or a tensor [B, ...]."""
     first = next(iter(batch.values())) if isinstance(batch, dict) else batch
     return len(first) if isinstance(first, torch.Tensor) else batch_size(first[0])
 
 
 class Throughput(Callback):
-    """Logs images a second over all devices, peak memory and the parameter count."""
+    """Logs images per second over all devices, peak memory and the parameter count."""
 
     def __init__(self) -> None:
         self._images = 0

@@ -1,8 +1,8 @@
-"""The command line: one file a subcommand, imported when it is called.
+"""The command line: one file per subcommand, imported when the subcommand is called.
 
-A subcommand's module has `arguments(parser)`, which declares its options, and `run(options)`, which does the work; it
-finds its name in `options.command` and, where `OVERRIDES` names sections of a recipe, `--key.path=value` of these in
-`options.overrides`.
+The module of a subcommand has `arguments(parser)`, which declares its options, and `run(options)`, which does the
+work. `options.command` is the name of the subcommand. If `OVERRIDES` lists sections of a recipe, `options.overrides`
+holds the arguments `--key.path=value` for these sections.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from genmods.core.printable import say
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
-    "validate": ("fit", "the validation figures of a checkpoint"),
-    "test": ("fit", "the test figures of a checkpoint"),
-    "predict": ("fit", "the predictions of a checkpoint for the test images"),
-    "generate": ("generate", "images from a diffusion checkpoint: PNG files, a grid, an array"),
-    "export": ("export", "a trained model as one safetensors file"),
-    "classify": ("classify", "classes of image files, as CSV"),
-    "denoise": ("denoise", "noise removed from image files by a diffusion checkpoint"),
-    "inpaint": ("inpaint", "holes in image files filled by a diffusion checkpoint"),
-    "restore": ("restore", "blur, down-sampling and other linear operators undone by a diffusion checkpoint"),
-    "look": ("look", "what a network sees in image files: feature maps, filters, Grad-CAM"),
-    "draw": ("draw", "the architecture of a recipe's networks, as SVG"),
-    "evaluate": ("evaluate", "figures of a checkpoint: FID, precision, bits per dimension, neighbours ..."),
-    "report": ("report", "the report page of a run, or a comparison of several"),
-    "runs": ("runs", "the run folders, with their main figures"),
-    "list": ("list", "the parts that a recipe may name, by kind"),
-    "show": ("show", "one part: its settings, their types and defaults, a snippet for a recipe"),
-    "check": ("check", "judge a recipe without running it"),
-    "recipes": ("recipes", "the recipes that come with genmods"),
+    "validate": ("fit", "evaluate a checkpoint on the validation data"),
+    "test": ("fit", "evaluate a checkpoint on the test data"),
+    "predict": ("fit", "write the predictions of a checkpoint for the test data"),
+    "generate": ("generate", "sample images from a checkpoint: PNG files, a grid, an array"),
+    "export": ("export", "export a trained model as one safetensors file"),
+    "classify": ("classify", "classify image files, as CSV"),
+    "denoise": ("denoise", "denoise image files with a diffusion checkpoint"),
+    "inpaint": ("inpaint", "inpaint image files with a diffusion checkpoint"),
+    "restore": ("restore", "undo blur, down-sampling and other linear operators with a diffusion checkpoint"),
+    "look": ("look", "plot feature maps, filters and Grad-CAM of a network for image files"),
+    "draw": ("draw", "draw the architecture of a recipe's networks, as SVG"),
+    "evaluate": ("evaluate", "compute metrics of a checkpoint: FID, precision, bits per dimension, neighbours ..."),
+    "report": ("report", "write the report page of a run, or a comparison of several"),
+    "runs": ("runs", "list the run folders, with their main metrics"),
+    "list": ("list", "list the registered parts, by kind"),
+    "show": ("show", "show a part: its settings, their types and defaults, a snippet for a recipe"),
+    "check": ("check", "validate a recipe without running it"),
+    "recipes": ("recipes", "list the recipes shipped with genmods"),
 }
-"""Subcommand -> (its module here, what it does in one line)."""
+"""Subcommand -> (its module in this package, a one-line summary)."""
 
 
 def usage() -> str:
@@ -46,13 +46,13 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "`genmods COMMAND --help` tells its options; `--import FILE.py` brings in your own @register-ed parts.",
+            "`genmods COMMAND --help` lists its options; `--import FILE.py` loads a file with @register-ed parts.",
         ]
     )
 
 
 def dispatch(arguments: list[str]) -> int:
-    """Run one command line and return its exit status; a user's mistake is one line on stderr and status 2."""
+    """Run a command line and return its exit status; a user error prints one line on stderr and returns 2."""
     try:
         return _dispatch(arguments)
     except UserError as error:
@@ -60,10 +60,10 @@ def dispatch(arguments: list[str]) -> int:
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-            raise  # Lightning answers Ctrl-C with sys.exit(1)
+            raise  # Lightning handles Ctrl-C with sys.exit(1)
         say("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of `genmods list | head` has gone
+    except BrokenPipeError:  # as in `genmods list | head`
         sys.stderr.close()
         return 141
 
@@ -77,12 +77,12 @@ def _dispatch(arguments: list[str]) -> int:
 
         say(__version__)
         return 0
-    if arguments[0].startswith("-"):  # options may stand in front of the command
+    if arguments[0].startswith("-"):  # options may precede the command
         command = next((argument for argument in arguments if argument in COMMANDS), arguments[0])
         arguments = [command, *(argument for argument in arguments if argument is not command)]
     command, *rest = arguments
     if command not in COMMANDS:
-        raise UserError(f"genmods: there is no command '{command}'{nearest(command, COMMANDS)}")
+        raise UserError(f"genmods: unknown command '{command}'{nearest(command, COMMANDS)}")
     from genmods.cli.parser import execute
 
     execute(command, *COMMANDS[command], rest)

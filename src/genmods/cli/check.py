@@ -1,4 +1,4 @@
-"""`genmods check RECIPE`: every fault that can be seen without running, or one line that says there is none."""
+"""`genmods check RECIPE`: validates a recipe without running it."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def run(options: argparse.Namespace) -> None:
     from genmods.config.recipe import load
 
     recipe = load(options.recipe, options.overrides)
-    say(f"{recipe.source}: in order")
+    say(f"{recipe.source}: OK")

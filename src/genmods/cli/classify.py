@@ -17,14 +17,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     model_options.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", type=Path, metavar="FILE.csv", help="where the table goes (default: standard output)")
-    add("--batch_size", type=int, default=256, help="images classified together (default 256)")
+    add("--out", type=Path, metavar="FILE.csv", help="output file (default: standard output)")
+    add("--batch_size", type=int, default=256, help="batch size (default 256)")
     model_options.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     if options.batch_size < 1:
-        raise UserError(f"--batch_size {options.batch_size}: must be at least 1")
+        raise UserError(f"--batch_size must be at least 1, got {options.batch_size}")
     import torch
 
     from genmods.cli.tables import predictions

@@ -1,4 +1,4 @@
-"""`genmods denoise`: removes noise of a given or unknown level, and says where it is uncertain."""
+"""`genmods denoise`: removes noise of a known or unknown level, with an estimate of the uncertainty."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from genmods.cli.restoration_io import Session, common_arguments, part
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    common_arguments(parser, "auto", "the noise's standard deviation on the scale of 0 to 255, or auto (default)")
+    common_arguments(parser, "auto", "standard deviation of the noise on the scale of 0 to 255, or auto (default)")
     parser.add_argument(
         "--corruption",
         metavar="NAME[:KEY=VALUE,...]",
-        help="noise that is not white Gaussian: a corruption of `genmods list corruption` and its level",
+        help="noise other than white Gaussian: a corruption of `genmods list corruption` and its level",
     )
 
 

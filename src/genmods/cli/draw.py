@@ -1,4 +1,4 @@
-"""`genmods draw`: the architecture of a recipe's networks as SVG, with the shapes that its data give them."""
+"""`genmods draw`: draws the architecture of a recipe's networks as SVG, with tensor shapes for its data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ OVERRIDES = SECTIONS
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a file, or the name of a shipped recipe")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.svg", help="where the drawing goes")
-    parser.add_argument("--most", type=int, default=33, metavar="N", help="about so many blocks at most (default 33)")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.svg", help="output file")
+    parser.add_argument(
+        "--most", type=int, default=33, metavar="N", help="approximate maximum number of blocks (default 33)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -27,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.visual.architecture import architecture
 
     if options.out.suffix != ".svg":
-        raise UserError(f"--out {options.out}: a drawing is a .svg file")
+        raise UserError(f"--out must end in .svg, got {options.out}")
     recipe = load(options.recipe, options.overrides)
     facts = build_data(recipe).info.settings()
     recipe = from_plain(resolve(recipe).plain(), source=recipe.source)
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         if isinstance(value, Part) and value.kind == "network"
     }
     if not networks:
-        raise UserError(f"{recipe.source}: the task {part.entry.name} has no network of its own to draw")
+        raise UserError(f"{recipe.source}: the task {part.entry.name} has no network to draw")
     task = built(part, facts)
     modules = {path.rpartition(".")[2]: module for path, module in task.named_modules()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def built(part: Any, facts: dict[str, Any]) -> Any:
-    """A task without memory for its weights, on the meta device; one that needs real numbers is moved there."""
+    """A task on the meta device, without memory for its weights; built on the CPU and moved there if necessary."""
     import torch
 
     from genmods.config.build import build

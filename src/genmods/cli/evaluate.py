@@ -1,4 +1,4 @@
-"""`genmods evaluate`: figures of a checkpoint that need many samples, features or a likelihood."""
+"""`genmods evaluate`: metrics of a checkpoint that need many samples, features or a likelihood."""
 
 from __future__ import annotations
 
@@ -27,14 +27,12 @@ OVERRIDES = ("data",)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     model_options.checkpoint(parser)
-    parser.add_argument("--metrics", metavar="M,M", required=True, help="names that `genmods list metric` gives")
+    parser.add_argument("--metrics", metavar="M,M", required=True, help="names from `genmods list metric`")
     parser.add_argument("--n", type=int, default=2000, help="number of samples (default: 2000)")
     parser.add_argument("--features", metavar="F", help="a classifier's run, `inception` or `pixels`")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
-    parser.add_argument("--batch_size", type=int, default=256, help="samples made at once (default: 256)")
-    parser.add_argument(
-        "--out", metavar="FILE.json", help="where to write, by default evaluation.json in the run folder"
-    )
+    parser.add_argument("--batch_size", type=int, default=256, help="batch size (default: 256)")
+    parser.add_argument("--out", metavar="FILE.json", help="output file (default: evaluation.json in the run folder)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     model_options.arguments(parser)
 
@@ -45,12 +43,12 @@ def run(options: argparse.Namespace) -> None:
     from genmods.runs.checkpoint import Checkpoint
 
     if options.n < 2:
-        raise UserError(f"--n must be at least 2, not {options.n}")
+        raise UserError(f"--n must be at least 2, got {options.n}")
     if options.batch_size < 1:
-        raise UserError(f"--batch_size must be at least 1, not {options.batch_size}")
+        raise UserError(f"--batch_size must be at least 1, got {options.batch_size}")
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
     if not metrics:
-        raise UserError("--metrics: names of metrics are needed, see `genmods list metric`")
+        raise UserError("--metrics must name at least one metric of `genmods list metric`")
     path = folders.find_checkpoint(options.ckpt_path)
     checkpoint = Checkpoint.read(path)
     model = model_options.placed(checkpoint.model(), options)
@@ -65,14 +63,14 @@ def run(options: argparse.Namespace) -> None:
             settings["features"] = gathered.features.name if gathered.features else None
             for metric in metrics.values():
                 results.append(metric(gathered))
-    finally:  # a figure may have taken hours, whatever becomes of the next one
+    finally:  # a metric may have taken hours: keep it even if the next one fails
         if results:
-            tell([figure for found in results for figure in found.values], settings, out)
+            write([figure for found in results for figure in found.values], settings, out)
     record(path, checkpoint, model, gathered, results, out)
 
 
-def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> None:
-    """Print the figures and write them, with the settings of the evaluation, to the file `out`."""
+def write(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> None:
+    """Print the metrics and write them, with the settings of the evaluation, to the file `out`."""
     from genmods.tracking.base import write_json
 
     table(figures, sys.stdout)
@@ -83,7 +81,7 @@ def tell(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> Non
 def record(
     path: Path, checkpoint: Checkpoint, model: Model, gathered: EvaluationData, results: list[MetricResult], out: Path
 ) -> None:
-    """The figures, pictures and samples for the loggers of the run that wrote the checkpoint, and for its report."""
+    """Log metrics, pictures and samples to the run that wrote the checkpoint, and update its report."""
     from genmods.callbacks.sample_grid import sample_table
     from genmods.runs import folders
     from genmods.runs.fit import build_data
@@ -106,7 +104,7 @@ def record(
 
 
 def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> EvaluationData:
-    """What the metrics may look at: the data (of the checkpoint's recipe, overridden), samples, likelihood."""
+    """The inputs of the metrics: data (of the checkpoint's recipe, with overrides), samples, likelihood."""
     from genmods.core.atomic import cache
     from genmods.metrics.base import EvaluationData
     from genmods.models import HasLikelihood
@@ -117,7 +115,7 @@ def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, pr
     data = build_data(checkpoint.parsed(overrides=options.overrides))
     check_data(model, checkpoint.data_info, data.info)
     if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
-        raise UserError(f"the model makes samples of shape {list(shape)}; this data has {list(now)}")
+        raise UserError(f"data must have shape {list(shape)} like the model's samples, got {list(now)}")
     train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))
     return EvaluationData(
         train=train[0],
@@ -156,8 +154,8 @@ def sampler(model: Model, seed: int, batch_size: int, progress: Progress) -> Cal
 
 
 def table(figures: list[MetricValue], file: Any) -> None:
-    """The figures as aligned text."""
-    say(f"{'figure':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
+    """Print the metrics as an aligned table."""
+    say(f"{'metric':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
     for figure in figures:
         interval = "" if figure.low is None else f"{figure.low:.5g} ... {figure.high:.5g}"
         floor = "" if figure.floor is None else f"{figure.floor:.5g}"

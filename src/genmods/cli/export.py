@@ -1,4 +1,4 @@
-"""`genmods export`: a trained model as one safetensors file, which every command but `fit` takes as `--ckpt_path`."""
+"""`genmods export`: exports a trained model as one safetensors file, which all commands except `fit` accept."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from genmods.core.printable import say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     model_options.checkpoint(parser)
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="where the model goes")
-    parser.add_argument("--raw", action="store_true", help="the raw weights in place of the averaged ones")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors", help="output file")
+    parser.add_argument("--raw", action="store_true", help="export the raw weights instead of the EMA weights")
 
 
 def run(options: argparse.Namespace) -> None:
     if options.out.suffix != ".safetensors":
-        raise UserError(f"--out {options.out}: the name of the file must end in .safetensors")
+        raise UserError(f"--out must end in .safetensors, got {options.out}")
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.export import export
     from genmods.runs.folders import find_checkpoint

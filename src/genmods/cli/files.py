@@ -1,4 +1,4 @@
-"""The image files and folders that options name."""
+"""Image files and folders given as options."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ if TYPE_CHECKING:
 
 
 def folder(text: str) -> Path:
-    """An option: a folder to write to, which need not be there yet."""
+    """The type of an option: an output folder, which need not exist yet."""
     path = Path(text)
     for place in (path, *path.parents):
         if place.exists() and not place.is_dir():
-            raise argparse.ArgumentTypeError(f"{place} is a file, not a folder")
+            raise argparse.ArgumentTypeError(f"expected a folder, got the file {place}")
     return path
 
 
 def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) -> tuple[list[str], list[Tensor]]:
-    """Names and images [C, H, W] in [-1, 1] of the files that can be read, brought to `shape` as the images of a folder
-    are for training; a line for each other one is added to `broken`."""
+    """Read image files, resized to `shape` like the images of an `image_folder` for training.
+
+    Args:
+        paths: Image files, and folders of them.
+        shape: [C, H, W] of the model.
+        broken: Receives one line for each file that cannot be read.
+
+    Returns:
+        Names and images [C, H, W] in [-1, 1].
+    """
     from genmods.data.decoding import decode_files
     from genmods.data.images import to_float
 

@@ -1,4 +1,4 @@
-"""`genmods fit | validate | test | predict`: a recipe, run by Lightning in a run folder of its own."""
+"""`genmods fit | validate | test | predict`: runs a recipe with Lightning in a new run folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="a checkpoint file, a run folder, `last` (the newest run of the recipe), or `auto` (that or a new one)",
     )
-    parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and exit")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 

@@ -1,4 +1,4 @@
-"""`genmods generate`: images from a trained model, as PNG files, one grid and one array."""
+"""`genmods generate`: samples images from a trained model, as PNG files, a grid and an array."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     model_options.checkpoint(parser)
-    add("--n", type=int, default=64, help="how many images (default 64)")
-    add("--out", required=True, type=folder, metavar="DIR", help="where 00000.png ..., grid.png and samples.npz go")
+    add("--n", type=int, default=64, help="number of images (default 64)")
+    add(
+        "--out",
+        required=True,
+        type=folder,
+        metavar="DIR",
+        help="output folder of 00000.png ..., grid.png and samples.npz",
+    )
     model_options.condition_arguments(parser)
-    add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` in place of the run's own")
-    add("--steps", type=int, metavar="N", help="sampling steps")
-    add("--seed", type=int, default=0, help="image i depends on it and on i alone (default 0)")
-    add("--batch_size", type=int, default=256, help="images sampled together (default 256)")
-    add("--raw", action="store_true", help="the raw weights in place of the averaged ones")
+    add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` instead of the run's")
+    add("--steps", type=int, metavar="N", help="number of sampling steps")
+    add("--seed", type=int, default=0, help="random seed; image i depends only on the seed and i (default 0)")
+    add("--batch_size", type=int, default=256, help="batch size (default 256)")
+    add("--raw", action="store_true", help="use the raw weights instead of the EMA weights")
     add("--quiet", action="store_true", help="no progress bar")
     model_options.arguments(parser)
     guidance.arguments(parser)
@@ -37,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.n < 1 or options.batch_size < 1:
-        raise UserError(f"--n {options.n}, --batch_size {options.batch_size}: both must be at least 1")
+        raise UserError(f"--n and --batch_size must be at least 1, got {options.n} and {options.batch_size}")
     import torch
 
     from genmods.models import Generates
@@ -60,14 +66,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """The values by name that the samples are conditioned on; UserError where the model takes none."""
+    """The requested condition, values by name; raises UserError if the model is unconditional."""
     from genmods.models import Conditional
 
     request = model_options.request(options)
     if request and not isinstance(model, Conditional):
         raise UserError(f"--{'label' if options.label else 'condition'}: a {type(model).__name__} takes no condition")
     if options.classifier and request and "label" not in model.conditioned_on().names:
-        del request["label"]  # the classifier's alone
+        del request["label"]  # only for the classifier
     return request
 
 
@@ -105,7 +111,7 @@ def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps:
 
 
 def data_of(ckpt_path: str) -> DataModule:
-    """The data module of a run, which shows samples that are no images."""
+    """The data module of a run, which renders samples other than images."""
     from genmods.runs import folders
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.fit import build_data
@@ -116,7 +122,7 @@ def data_of(ckpt_path: str) -> DataModule:
 def write(images: Tensor, samples: Tensor, folder: Path, cond: dict[str, Tensor]) -> None:
     """Write `images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz`.
 
-    The last holds `images` (uint8 [N, H, W, C]), or the float `samples` [N, ...] where they are no images, and the
+    `samples.npz` holds `images` (uint8 [N, H, W, C]), or `samples` (float [N, ...]) for data other than images, and the
     requested condition.
     """
     import numpy as np
@@ -126,7 +132,7 @@ def write(images: Tensor, samples: Tensor, folder: Path, cond: dict[str, Tensor]
     from genmods.visual.picture import to_picture
 
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "samples.npz").is_file():  # of a larger run before
+    if (folder / "samples.npz").is_file():  # remove images of an earlier, larger call
         for old in folder.glob("[0-9]" * 5 + ".png"):
             old.unlink()
     for number, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""How `generate` guides a diffusion model: by dropping the label, by a worse model, or by a classifier's run."""
+"""Options of `generate` for guidance: classifier-free guidance, autoguidance, classifier guidance."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ SETTINGS = ("guidance", "classifier", "worse", "interval", "threshold")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--guidance", type=float, metavar="W", help="weight of the guidance, classifier-free unless another is named")
-    add("--classifier", metavar="C", help="a classifier's run that guides towards the label (W = 1: exact in theory)")
-    add("--worse", metavar="C", help="autoguidance: a smaller or less trained run of the same data to move away from")
-    add("--interval", type=float, nargs=2, metavar=("LO", "HI"), help="guide where LO < sigma/alpha <= HI alone")
-    add("--threshold", type=float, metavar="Q", help="dynamic thresholding at this quantile of an estimate's pixels")
+    add(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="guidance scale (classifier-free guidance unless another kind is given)",
+    )
+    add("--classifier", metavar="C", help="classifier guidance by this run of a classifier (W = 1: exact in theory)")
+    add("--worse", metavar="C", help="autoguidance by this run of a smaller or less trained model of the same data")
+    add("--interval", type=float, nargs=2, metavar=("LO", "HI"), help="apply guidance only for LO < sigma/alpha <= HI")
+    add("--threshold", type=float, metavar="Q", help="dynamic thresholding at this quantile of the estimate's pixels")
 
 
 def guide(source: Any, options: argparse.Namespace) -> Guide:
@@ -50,25 +55,25 @@ def guide(source: Any, options: argparse.Namespace) -> Guide:
 def _refuse(model: DiffusionModel, options: argparse.Namespace) -> None:
     weight, quantile = options.guidance, options.threshold
     if weight is not None and not math.isfinite(weight):
-        raise UserError(f"--guidance {weight}: a weight is a finite number")
+        raise UserError(f"--guidance must be finite, got {weight}")
     if options.classifier and options.worse:
-        raise UserError("--classifier and --worse: only one of them can guide")
+        raise UserError("--classifier and --worse are mutually exclusive")
     for name in ("classifier", "threshold"):
         if getattr(options, name) is not None and not model.latents.is_pixels:
-            raise UserError(f"--{name}: it takes pixels, and this model diffuses latents")
+            raise UserError(f"--{name} requires a diffusion model of pixels, got one of latents")
     if weight is not None and not (options.classifier or options.worse) and not model.conditioning.names:
-        raise UserError("--guidance: the model knows no labels; name a --classifier or a --worse run that guides it")
+        raise UserError("--guidance: the model is unconditional; use --classifier or --worse")
     lo, hi = options.interval or (0.0, math.inf)
     if not 0 <= lo < hi:
-        raise UserError(f"--interval {lo} {hi}: of sigma/alpha, 0 <= LO < HI")
+        raise UserError(f"--interval must satisfy 0 <= LO < HI, got {lo} {hi}")
     if quantile is not None and not 0 < quantile <= 1:
-        raise UserError(f"--threshold {quantile}: a quantile lies in (0, 1]")
+        raise UserError(f"--threshold must lie in (0, 1], got {quantile}")
 
 
 def _limited(
     model: DiffusionModel, options: argparse.Namespace, guided: Guide, cond: Condition, indices: Tensor
 ) -> Denoise:
-    """The guided denoiser, within an interval of noise levels and with a threshold where the options ask for them."""
+    """The guided denoiser, restricted to an interval of noise levels and with thresholding if requested."""
     from genmods.diffusion import Interval, Threshold
 
     result = guided(cond, indices)
@@ -88,7 +93,7 @@ def _by_worse(model: DiffusionModel, worse: DiffusionModel, weight: float, cond:
 
 
 def _worse_model(model: DiffusionModel, run: str) -> DiffusionModel:
-    """The diffusion model of a run, on the device of `model`; raises UserError where it does not fit."""
+    """The diffusion model of a run, on the device of `model`; raises UserError if it is incompatible."""
     from genmods.models import Denoises
     from genmods.runs import folders
 
@@ -105,7 +110,7 @@ def _worse_model(model: DiffusionModel, run: str) -> DiffusionModel:
 
 
 def _by_classifier(model: DiffusionModel, class_names: list[str], options: argparse.Namespace, weight: float) -> Guide:
-    """Guidance by the classifier of a run, towards the condition's label, that of --label, or all classes in turn."""
+    """Guidance by the classifier of a run towards the condition's label, that of --label, or all classes in turn."""
     from genmods.diffusion import ClassifierGuidance, CleanClassifier
     from genmods.models import Classifies, Model
     from genmods.runs import folders
@@ -132,11 +137,11 @@ def _by_classifier(model: DiffusionModel, class_names: list[str], options: argpa
 
 
 def _unfit(run: str, task: object, needs: str) -> UserError:
-    return UserError(f"{run}: a {type(task).__name__} that does not fit the model; it takes {needs}")
+    return UserError(f"{run}: expected {needs}, got an incompatible {type(task).__name__}")
 
 
 def alike(one: NoiseProcess, other: NoiseProcess) -> bool:
-    """Whether x_t of one process is x_t of the other, at a few times."""
+    """Whether two processes have the same alpha and sigma, checked at a few times."""
     import torch
 
     t = torch.linspace(one.t_min_trained, one.t_max, 9, dtype=torch.float64)

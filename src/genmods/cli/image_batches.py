@@ -1,8 +1,8 @@
-"""Restoring a folder of image files: read, group by size, restore, write; a bad file is told and the others are done.
+"""Restoration of image files: read, group by size, restore, write; unreadable files are reported and skipped.
 
-OUT/NAME.png                 the result, in the mode, bits and size of the input, lossless; TIFF stays TIFF
-OUT/samples/NAME_K.png       draw number K, where there are several
-OUT/uncertainty/NAME.png     the standard deviation of the draws at each pixel (white: 0.5 on the scale of [-1, 1])
+OUT/NAME.png                 the result, in the mode, bit depth and size of the input, lossless; TIFF stays TIFF
+OUT/samples/NAME_K.png       posterior sample number K, if there are several
+OUT/uncertainty/NAME.png     the standard deviation of the samples per pixel (white: 0.5 on the scale of [-1, 1])
 OUT/strips/NAME.png          input, result, uncertainty and truth side by side
 """
 
@@ -25,7 +25,7 @@ LOSSLESS = (".png", ".tif", ".tiff")
 
 @dataclass
 class Restored:
-    """A batch restored: the results [B, C, H, W], what went in as it should be shown, and the draws [K, B, C, H, W]."""
+    """A restored batch: results [B, C, H, W], inputs as shown in the strips, and posterior samples [K, B, C, H, W]."""
 
     image: Tensor
     shown: Tensor
@@ -34,7 +34,7 @@ class Restored:
 
 @dataclass
 class Item:
-    """One input file: its number, where it lies, its place under OUT, its picture and, where given, the truth."""
+    """An input file: its number, its path, its path under OUT, its picture and, if given, the ground truth."""
 
     index: int
     path: Path
@@ -44,16 +44,16 @@ class Item:
 
 
 Restorer = Callable[[Tensor, Tensor], Restored]
-"""(images [B, C, H, W], their numbers int64 [B]) -> Restored."""
+"""(images [B, C, H, W], image numbers int64 [B]) -> Restored."""
 
 
 def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
-    """The file to write under `out` for each input image; raises UserError where it would be one of the inputs."""
+    """The output file under `out` for each input image; raises UserError if it would overwrite an input."""
     found = {path: root for root in inputs for path in find_images([root])}
     originals = {path.resolve() for path in found}
     for place in (out / "samples", out / "uncertainty", out / "strips"):
         if inside := [path for path in found if path.resolve().is_relative_to(place.resolve())]:
-            raise UserError(f"--out {out}: it might overwrite the input {inside[0]}")
+            raise UserError(f"--out {out} might overwrite the input {inside[0]}")
     result: dict[Path, Path] = {}
     taken: set[Path] = set()
     for path, root in found.items():
@@ -62,25 +62,25 @@ def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
         while name in taken:
             name = relative = relative.with_name(relative.name + ".png")
         if (out / name).resolve() in originals:
-            raise UserError(f"--out {out}: it would overwrite the input {out / name}")
+            raise UserError(f"--out {out} would overwrite the input {out / name}")
         taken.add(name)
         result[path] = name
     for name in taken:
         if Path("strips") / name in taken:
-            raise UserError(f"--out {out}: {Path('strips') / name} would be an image and a strip; leave strips out")
+            raise UserError(f"--out {out}: {Path('strips') / name} is both an image and a strip; exclude strips/")
     return result
 
 
 def truth_of(folder: Path, path: Path) -> Path:
-    """The file in `folder` of the same name as `path`: with the same suffix, or with another."""
+    """The file in `folder` with the name of `path`, preferably with the same suffix."""
     alike = [found for found in folder.glob(f"{glob.escape(path.stem)}.*") if found.stem == path.stem]
     if not alike:
-        raise UserError(f"{folder / path.name}: there is no true image of this name")
+        raise UserError(f"{folder / path.name}: no ground truth for this image")
     return min(alike, key=lambda found: (found.suffix != path.suffix, found.name))
 
 
 def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str]) -> Iterator[list[Item]]:
-    """Items of one shape together, at most `batch_size`; the line about a file that cannot be read goes to `bad`."""
+    """Batches of at most `batch_size` items of one shape; one line per unreadable file is appended to `bad`."""
     waiting: dict[torch.Size, list[Item]] = {}
     for index, (path, name) in enumerate(paths.items()):
         try:
@@ -106,9 +106,10 @@ def restore_files(
     progress: Callable[[int, int], None] | None = None,
     score: Callable[[Path, Tensor, Tensor], None] | None = None,
 ) -> list[str]:
-    """Restores every image among `inputs` into `out`; returns one line for each file that could not be done.
+    """Restore all images of `inputs` into the folder `out`; returns one line for each file that failed.
 
-    `progress` is called with the files dealt with and their number, `score` with the name, result and truth of each.
+    `progress` is called with the number of processed and of all files, `score` with the name, result and ground truth
+    of each image.
     """
     bad: list[str] = []
     paths = names(inputs, out)
@@ -151,7 +152,7 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
 
 
 def _like(picture: Picture, image: Tensor) -> Picture:
-    """`image` with the bits of `picture`, its transparency if the size is the same, its profile if the mode is."""
+    """`image` with the bit depth of `picture`, its alpha if the size agrees, its colour profile if the mode agrees."""
     alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
     return Picture(image, alpha, picture.bits, picture.icc if len(image) == len(picture.image) else None)
 
@@ -162,7 +163,7 @@ def _save(path: Path, picture: Picture) -> None:
 
 
 def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:
-    """Images [C, h, w] in a row, enlarged by whole factors to about one height, white between them."""
+    """Images [C, h, w] in a row, enlarged by integer factors to similar heights, separated by white gaps."""
     channels, height = max(len(p) for p in panels), max(p.shape[1] for p in panels)
     strips: list[Tensor] = []
     for panel in panels:

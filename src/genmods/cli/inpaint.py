@@ -1,4 +1,4 @@
-"""`genmods inpaint`: fills holes in images; the known pixels come back bit by bit."""
+"""`genmods inpaint`: fills holes in images; the known pixels are returned bit-exact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genmods.cli.restoration_io import Session, common_arguments, method_argumen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    common_arguments(parser, "0", "noise on the known pixels, on the scale of 0 to 255, or auto; then they change too")
+    common_arguments(parser, "0", "noise of the known pixels, on the scale of 0 to 255, or auto; then denoised")
     method_argument(parser)
     parser.add_argument(
         "--mask", required=True, help="the hole: a file (white = fill), box:x,y,width,height or random:fraction"
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.cli.mask_option import parse_hole, read_mask
     from genmods.restoration.operators import Mask
 
-    read_mask(options.mask)  # a mistake there is not the images' fault
+    read_mask(options.mask)  # report an invalid mask before any image
     session = Session(options)
 
     def restorer(images: Tensor, numbers: Tensor) -> Restored:

@@ -1,4 +1,4 @@
-"""`genmods list [KIND]`: the names that a recipe may use."""
+"""`genmods list [KIND]`: lists the registered parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def run(options: argparse.Namespace) -> None:
     if options.kind:
         _one(options.kind)
         return
+    width = max(map(len, KINDS)) + 2
     for kind in KINDS:
-        say(f"{kind:<14}{', '.join(registry.names(kind)) or '-'}")
+        say(f"{kind:<{width}}{', '.join(registry.names(kind)) or '-'}")
 
 
 def _one(kind: str) -> None:

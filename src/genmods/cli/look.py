@@ -1,4 +1,4 @@
-"""`genmods look`: what a trained network makes of images: feature maps, its first filters, Grad-CAM."""
+"""`genmods look`: plots feature maps, first-layer filters and Grad-CAM of a trained network."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     model_options.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", required=True, type=Path, metavar="DIR", help="where filters.png, IMAGE_maps.png ... go")
-    add("--layer", metavar="NAME", help="all maps of this layer too, and Grad-CAM of it")
+    add("--out", required=True, type=Path, metavar="DIR", help="output folder of filters.png, IMAGE_maps.png ...")
+    add("--layer", metavar="NAME", help="also plot all maps of this layer, and its Grad-CAM")
     model_options.condition_arguments(parser)
-    add("--sigma", type=float, default=50, help="noise that a diffusion model sees, on 0 to 255 (default 50)")
+    add("--sigma", type=float, default=50, help="noise level of a diffusion model's input, 0 to 255 (default 50)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = Checkpoint.read(find_checkpoint(options.ckpt_path))
     model: Model = checkpoint.model()
     if options.sigma <= 0:
-        raise UserError(f"--sigma must be above 0, not {options.sigma:g}")
+        raise UserError(f"--sigma must be above 0, got {options.sigma:g}")
     if not isinstance(model, Inspectable):
         raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(model).__name__}")
     condition, label = model_options.request(options), None
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any) -> None:
-    """Write the figure that `make` makes and say where; what the network does not have is one line on stderr."""
+    """Write the figure returned by `make` and print its path; if it does not apply to the network, print the reason."""
     from genmods.visual.style import save
 
     try:
@@ -86,7 +86,7 @@ def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any)
 
 
 def unique(names: list[str]) -> list[str]:
-    """File names without folder and suffix, numbered where they occur again."""
+    """File names without folder and suffix; duplicates are numbered."""
     found: list[str] = []
     for name in names:
         stem, copies = Path(name).stem, 1

@@ -1,4 +1,4 @@
-"""Inpainting: which pixels to fill, and filling them while the others come back bit by bit."""
+"""The option `--mask`: the pixels to inpaint."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ FORMS = "a file (white = fill), box:x,y,width,height, or random:fraction"
 
 
 def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0) -> Tensor:
-    """The pixels to fill, bool [height, width], of `--mask` for image number `index`.
+    """The pixels to fill given by `--mask`.
 
-    `text` is a file whose white pixels are filled, `box:x,y,width,height`, or `random:fraction`. Raises UserError for
-    another form, a mask file of another size or mode, and a mask that fills nothing or everything.
+    Args:
+        text: A file whose white pixels are filled, `box:x,y,width,height`, or `random:fraction`.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        seed: Seed of random masks.
+        index: Number of the image.
+
+    Returns:
+        bool [height, width], true for pixels to fill.
+
+    Raises:
+        UserError: For any other form, a mask file of another size or mode, and an empty or full mask.
     """
     mask = read_mask(text, int(random.fold(seed, index)))
     try:
@@ -28,16 +38,16 @@ def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0
     except ValueError as error:
         raise UserError(f"--mask {text}: {error}") from None
     if not hole.any():
-        raise UserError(f"--mask {text}: it fills nothing, every pixel is known")
+        raise UserError(f"--mask {text}: the mask is empty, no pixel to inpaint")
     if hole.all():
-        raise UserError(f"--mask {text}: it fills everything, no pixel is known; `generate` makes images from nothing")
+        raise UserError(f"--mask {text}: the mask covers the whole image; use `generate` to sample new images")
     return hole
 
 
 def read_mask(text: str, key: int = 0) -> BoxMask | RandomMask | Path:
-    """What `--mask` says, before there is an image that it must fit; `key` is the seed of a random one.
+    """Parse `--mask` without an image; `key` is the key of a random mask.
 
-    Raises UserError for another form and a file that is not there.
+    Raises UserError for any other form and for a missing file.
     """
     form, _, rest = text.partition(":")
     try:
@@ -50,7 +60,7 @@ def read_mask(text: str, key: int = 0) -> BoxMask | RandomMask | Path:
     except ValueError as error:
         raise UserError(f"--mask {text}: {error}") from None
     if not Path(text).is_file():
-        raise UserError(f"--mask {text}: there is no such file; a mask is {FORMS}")
+        raise UserError(f"--mask {text}: no such file; expected {FORMS}")
     return Path(text)
 
 
@@ -60,7 +70,7 @@ def _numbers(text: str, rest: str, count: int) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count or (count == 4 and any(v != int(v) for v in values)):
-        raise UserError(f"--mask {text}: a mask is {FORMS}")
+        raise UserError(f"--mask: expected {FORMS}, got {text}")
     return values
 
 
@@ -72,12 +82,12 @@ def _from_file(path: Path, height: int, width: int) -> Tensor:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "RGB"):
                 raise UserError(
-                    f"--mask {path}: its mode is {image.mode}; a mask is black and white, of mode 1, L or RGB"
+                    f"--mask {path}: expected a black-and-white image of mode 1, L or RGB, got mode {image.mode}"
                 )
             pixels = np.array(image.convert("L"))
     except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"--mask {path}: it cannot be read as an image ({error})") from None
+        raise UserError(f"--mask {path}: cannot be read as an image ({error})") from None
     if pixels.shape != (height, width):
         size = f"{pixels.shape[1]} x {pixels.shape[0]}"
-        raise UserError(f"--mask {path}: it is {size} pixels (width x height), and the image {width} x {height}")
+        raise UserError(f"--mask {path}: must have the size of the image, {width} x {height} pixels, got {size}")
     return torch.from_numpy(pixels >= 128)

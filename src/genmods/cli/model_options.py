@@ -1,4 +1,4 @@
-"""Which trained model works in a command, where, and how precisely; what of it an option names."""
+"""Options shared by commands that load a trained model: checkpoint, precision, condition, features."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def checkpoint(parser: argparse.ArgumentParser) -> None:
-    """The option that names the trained model."""
-    told = "a run folder, a checkpoint file, or `last`, the newest run"
-    parser.add_argument("--ckpt_path", required=True, metavar="C", help=told)
+    """Declare `--ckpt_path`."""
+    text = "a run folder, a checkpoint file, or `last`, the newest run"
+    parser.add_argument("--ckpt_path", required=True, metavar="C", help=text)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    told = "of the networks: 32 (default: machines agree up to rounding), bf16, or auto, the faster one here"
-    parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=told)
+    text = "precision of the networks: 32 (default; reproducible up to rounding), bf16, or auto (the faster one)"
+    parser.add_argument("--precision", choices=("auto", "32", "bf16"), default="32", help=text)
 
 
 def placed(model: Any, options: argparse.Namespace) -> Any:
@@ -44,19 +44,19 @@ def placed(model: Any, options: argparse.Namespace) -> Any:
 
 
 def condition_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say what new or restored images are conditioned on."""
-    text = "a value that the model is conditioned on; [A, B] deals values out in turn; may be repeated"
+    """Declare `--condition` and `--label`."""
+    text = "condition of the samples; [A, B] cycles through values; may be repeated"
     parser.add_argument("--condition", action="append", default=[], metavar="NAME=VALUE", help=text)
-    parser.add_argument("--label", metavar="K", help="the class, by number or name: --condition label=K")
+    parser.add_argument("--label", metavar="K", help="class number or name; short for --condition label=K")
 
 
 def request(options: argparse.Namespace) -> dict[str, Any]:
-    """The values by name in `--condition` and `--label`; UserError for what is not NAME=VALUE."""
+    """The condition given by `--condition` and `--label`, by name; raises UserError for invalid text."""
     values: dict[str, Any] = {}
     for text in options.condition:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UserError(f"--condition {text}: expected NAME=VALUE, such as label=3 or age=[20, 40]")
+            raise UserError(f"--condition: expected NAME=VALUE, such as label=3 or age=[20, 40], got {text}")
         values[name] = _value(value)
     if options.label is not None:
         values["label"] = options.label
@@ -64,23 +64,23 @@ def request(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _value(text: str) -> str | list[str]:
-    """The items of [A, B], or the text itself; both as they are, for a class may be called 007."""
+    """The items of [A, B], or the text itself; not converted to numbers, since a class may be called 007."""
     if text.startswith("[") and text.endswith("]"):
         return [item.strip() for item in text[1:-1].split(",") if item.strip()]
     return text
 
 
 def class_number(class_names: list[str], label: str) -> int:
-    """The number of a class given by number or name; raises UserError for an unknown one."""
+    """The index of a class given by index or name; raises UserError for an unknown one."""
     if label in class_names:
         return class_names.index(label)
     if label.isdigit() and int(label) < len(class_names):
         return int(label)
-    raise UserError(f"--label {label}: the model's classes are {', '.join(class_names) or 'none'}")
+    raise UserError(f"--label {label}: unknown class; choose from {', '.join(class_names) or 'none'}")
 
 
 def find_features(choice: str | None, model: Model) -> Features | None:
-    """The extractor called `choice`; a classifier's own embedding where the model is one; else none."""
+    """The feature extractor `choice`; by default the embedding of `task` if it is a classifier, otherwise None."""
     from genmods.core.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
     from genmods.models import Classifies

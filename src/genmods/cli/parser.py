@@ -1,4 +1,4 @@
-"""The options of a subcommand, read with argparse; a mistake is one line, with the nearest option."""
+"""Parses the options of a subcommand with argparse; an error is one line that suggests the nearest option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genmods.core.errors import UserError, nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises UserError in place of printing its usage and exiting."""
+    """An ArgumentParser that raises UserError instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}")
@@ -23,15 +23,20 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
     module = import_module(f"genmods.cli.{module_name}")
     parser = Parser(prog=f"genmods {command}", description=summary, allow_abbrev=False)
     parser.add_argument(
-        "--import", dest="imports", action="append", default=[], metavar="FILE.py", help="your own parts"
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file of your parts",
     )
     module.arguments(parser)
     overrides: tuple[str, ...] = getattr(module, "OVERRIDES", ())
     if overrides:
-        parser.epilog = f"Values of the recipe's {', '.join(overrides)} are changed by --KEY.PATH=VALUE."
+        parser.epilog = f"Override values of the recipe's {', '.join(overrides)} with --KEY.PATH=VALUE."
     options, extra = parser.parse_known_args(arguments)
     if extra:
-        judge(parser, extra, overrides)
+        check_overrides(parser, extra, overrides)
     options.command, options.overrides = command, extra
     if options.imports:
         from genmods.config.registry import import_file
@@ -44,8 +49,8 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
     module.run(options)
 
 
-def judge(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
-    """Raise UserError at the first argument that is no option and no value of the sections `overrides` of a recipe."""
+def check_overrides(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
+    """Raise UserError at the first argument that is neither an option nor a value in the sections `overrides`."""
 
     known = [option for action in parser._actions for option in action.option_strings]
     sections = [f"--{section}" for section in overrides]
@@ -53,4 +58,4 @@ def judge(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:
         name = argument.partition("=")[0]
         elsewhere = name[2:].split(".")[0] in set(SECTIONS) - set(overrides)
         if not overrides or elsewhere or (re.fullmatch(r"--[^.]+", name) and name not in sections):
-            raise UserError(f"{parser.prog}: there is no option '{name}'{nearest(name, [*known, *sections])}")
+            raise UserError(f"{parser.prog}: unknown option '{name}'{nearest(name, [*known, *sections])}")

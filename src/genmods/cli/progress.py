@@ -1,4 +1,4 @@
-"""The bar of a command that works for a while."""
+"""The progress bar of commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 class ProgressBar:
-    """A rich bar of `what` that is called with (done, total); silent when `quiet` or where there is no terminal."""
+    """A rich progress bar labelled `what`, called with (done, total); silent if `quiet` or without a terminal."""
 
     def __init__(self, quiet: bool, what: str = "sampling") -> None:
         from rich.console import Console

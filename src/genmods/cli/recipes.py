@@ -1,4 +1,4 @@
-"""`genmods recipes`: the recipes that come with genmods, with the first line of each header."""
+"""`genmods recipes`: lists the shipped recipes with the first line of their headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`genmods report RUN [RUN ...]`: the report page of a run, or a page that compares several."""
+"""`genmods report RUN [RUN ...]`: writes the report page of a run, or a page that compares several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genmods.core.printable import say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder; several are compared")
-    parser.add_argument("--out", metavar="FILE.html", help="where to write the page, by default into the first run")
+    parser.add_argument("--out", metavar="FILE.html", help="output file (default: report.html in the first run folder)")
 
 
 def run(options: argparse.Namespace) -> None:

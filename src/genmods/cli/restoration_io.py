@@ -1,4 +1,4 @@
-"""What denoise, inpaint and restore share: their options, the model and its channels, the files and the table."""
+"""Shared by denoise, inpaint and restore: options, the model and its channels, files, the table of scores."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 
 def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
-    """The options of all three commands."""
+    """Declare the options of all three commands."""
     add = parser.add_argument
     model_options.checkpoint(parser)
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", required=True, type=folder, metavar="DIR", help="where the results go")
-    add("--truth", type=Path, metavar="DIR", help="true images of the same names, for a table of PSNR, SSIM and LPIPS")
-    add("--features", metavar="F", help="for the table's FID: a classifier's run, `inception` or `pixels`")
+    add("--out", required=True, type=folder, metavar="DIR", help="output folder")
+    add("--truth", type=Path, metavar="DIR", help="ground-truth images of the same names; prints PSNR, SSIM and LPIPS")
+    add("--features", metavar="F", help="features for the FID: a classifier's run, `inception` or `pixels`")
     add("--sigma", default=sigma, metavar="S", help=sigma_help)
-    add("--samples", type=int, default=1, metavar="K", help="draws per image: their spread is the uncertainty")
-    add("--steps", type=int, default=20, help="network calls per draw (default 20)")
-    add("--label", metavar="CLASS", help="the class of the images, by number or name, for a model that knows classes")
-    add("--batch_size", type=int, default=64, help="images restored together (default 64)")
-    add("--seed", type=int, default=0, help="draws depend on it and on the image's number alone")
+    add("--samples", type=int, default=1, metavar="K", help="samples per image; their spread estimates the uncertainty")
+    add("--steps", type=int, default=20, help="network calls per sample (default 20)")
+    add("--label", metavar="CLASS", help="class of the images, by number or name, for a class-conditional model")
+    add("--batch_size", type=int, default=64, help="batch size (default 64)")
+    add("--seed", type=int, default=0, help="random seed; a sample depends only on it and the image's number")
     add("--quiet", action="store_true", help="no progress bar")
     model_options.arguments(parser)
 
 
 def method_argument(parser: argparse.ArgumentParser) -> None:
-    """--method, where there is a choice."""
-    help_text = "a method of `genmods list method` with settings, or auto (default)"
+    """Declare `--method`."""
+    help_text = "a method of `genmods list method`, with settings, or auto (default)"
     parser.add_argument("--method", default="auto", metavar="NAME[:KEY=VALUE,...]", help=help_text)
 
 
 def _read_part(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the settings in NAME or NAME:KEY=VALUE,KEY=VALUE, values as in a recipe."""
+    """Parse NAME or NAME:KEY=VALUE,KEY=VALUE into name and settings, with values as in a recipe."""
     from genmods.config.text import parse, plain
 
     settings: dict[str, Any] = {}
@@ -56,13 +56,13 @@ def _read_part(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     for pair in filter(None, re.split(r",(?=\w+=)", rest)):
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UserError(f"{kind} {text}: after the colon come settings, KEY=VALUE,KEY=VALUE")
+            raise UserError(f"{kind} {text}: expected settings KEY=VALUE,KEY=VALUE after the colon")
         settings[key] = plain(parse(value, f"{kind} {text}", marks=False))
     return name, settings
 
 
 def part(kind: str, text: str) -> Any:
-    """The registered part that `text` says."""
+    """The registered part described by `text`, NAME or NAME:KEY=VALUE."""
     from genmods.config.build import create
 
     name, settings = _read_part(kind, text)
@@ -70,7 +70,7 @@ def part(kind: str, text: str) -> Any:
 
 
 def sampling_method(text: str, steps: int) -> Any:
-    """The method that `text` says; it, or the sampler that it names, takes `steps` unless the text says else."""
+    """The method described by `text`; it, or its sampler, takes `steps` steps unless `text` sets them."""
     from genmods.config.build import create
 
     name, settings = _read_part("method", text)
@@ -83,7 +83,7 @@ def sampling_method(text: str, steps: int) -> Any:
 
 
 def noise_std(text: str) -> float | None:
-    """--sigma (0 to 255) as a standard deviation on [-1, 1]; None for auto."""
+    """`--sigma` (0 to 255) as a standard deviation on the scale of [-1, 1]; None for auto."""
     if text == "auto":
         return None
     try:
@@ -91,12 +91,12 @@ def noise_std(text: str) -> float | None:
     except ValueError:
         sigma = -1.0
     if not 0 <= sigma < float("inf"):
-        raise UserError(f"--sigma {text}: a noise level is a number >= 0, on the scale of 0 to 255, or auto")
+        raise UserError(f"--sigma must be auto or at least 0, on the scale of 0 to 255, got {text}")
     return 2 * sigma / 255
 
 
 class Session:
-    """One call of a command: its options and its model, on the GPU where there is one."""
+    """One call of a command: its options and its model, on the GPU if available."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         import torch
@@ -106,7 +106,7 @@ class Session:
 
         for name in ("samples", "steps", "batch_size"):
             if getattr(options, name) < 1:
-                raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
+                raise UserError(f"--{name} must be at least 1, got {getattr(options, name)}")
         self.options, self.sigma = options, noise_std(options.sigma)
         self.model: Any = folders.load(options.ckpt_path)
         try:
@@ -121,7 +121,7 @@ class Session:
             self.class_number = int(conditioning.requested(1, {"label": options.label}, torch.zeros(1))["label"])
 
     def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
-        """The settings that every restoration of the batch `y` takes."""
+        """The settings common to all restorations of the batch `y` [B, C, H, W]."""
         import torch
 
         options, number = self.options, self.class_number
@@ -129,10 +129,10 @@ class Session:
         return {"label": label, "numbers": numbers, "seed": options.seed, "batch_size": options.batch_size}
 
     def adapt(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """Images and their numbers in the model's channels, and the way back for results [..., C, H, W].
+        """Images [B, C, H, W] and their numbers in the model's channels, and the inverse for results [..., C, H, W].
 
-        A grey model takes each channel of a colour image for an image, with the same noise in all of them, so that grey
-        stays grey; a colour model sees a grey image in three channels.
+        A grey model is applied to each channel of a colour image, with the same noise, so that grey stays grey; for a
+        colour model, a grey image is repeated in three channels.
         """
         have, want = images.shape[1], self.channels
         y = images.to(self.model.device)
@@ -144,7 +144,7 @@ class Session:
         return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
 
     def noise(self, images: Tensor) -> Tensor:
-        """The noise level of each image [B], the one that was given or the one that is found."""
+        """The noise level of each image [B], given or estimated."""
         import torch
 
         from genmods.restoration.noise import estimate_sigma
@@ -154,8 +154,10 @@ class Session:
         return torch.full((len(images),), self.sigma, dtype=torch.float64)
 
     def samples(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
-        """Images [K, B, C, H, W] given what `operator` measured of B images with noise `sigma`, a level for each or for
-        as many rows in turn."""
+        """Posterior samples [K, B, C, H, W] for the measurements `y` of B images by `operator`.
+
+        `sigma` is the noise level of each measurement, or of each group of consecutive measurements.
+        """
         import torch
 
         from genmods.restoration.restore import restore
@@ -176,7 +178,7 @@ class Session:
         return torch.cat([drawn(rows) for rows in groups], dim=1)[:, torch.cat(groups).argsort().to(y.device)]
 
     def process(self, restorer: Restorer) -> None:
-        """Restore the files, print the table, and end with UserError where some could not be done."""
+        """Restore the files and print the scores; raises UserError if some files failed."""
         from genmods.cli.image_batches import restore_files
         from genmods.cli.scores import Scores
 

@@ -1,4 +1,4 @@
-"""`genmods restore`: super-resolution, deblurring, colourisation and any other linear operator undone."""
+"""`genmods restore`: super-resolution, deblurring, colourisation and other linear inverse problems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from genmods.cli.restoration_io import Session, common_arguments, method_argument, part
 
 ROUNDING = 2 / 255 / 12**0.5
-"""The noise of a file's grey levels, on [-1, 1]: nothing to see, but what undoes a blur amplifies it."""
+"""Standard deviation of the rounding to 8 bits, on [-1, 1]: invisible, but amplified by deblurring."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="NAME[:KEY=VALUE,...]",
-        help="what was done to the images: an operator of `genmods list operator`; several are applied in turn",
+        help="the degradation: an operator of `genmods list operator`; may be repeated to compose several",
     )
 
 

@@ -1,4 +1,4 @@
-"""`genmods runs [FOLDER]`: the run folders under a folder, with their main figures."""
+"""`genmods runs [FOLDER]`: lists the run folders below a folder, with their main metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genmods.core.printable import printable, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="where to look (default: runs)")
+    parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="folder to search (default: runs)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
 
     found = find_runs(Path(options.folder))
     if not found:
-        raise UserError(f"there is no run under {options.folder}")
+        raise UserError(f"no run found below {options.folder}")
     paths = [printable(each.path) for each in found]
     width = max(map(len, paths))
     for path, each in zip(paths, found, strict=True):

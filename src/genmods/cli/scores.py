@@ -1,4 +1,4 @@
-"""How near results are to the truth: PSNR, SSIM, LPIPS where its weights are on this machine; of all together, FID."""
+"""Scores of restored images against the ground truth: PSNR, SSIM, LPIPS if its weights are available, and FID."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LPIPS_BACKBONE = "alexnet-owt-*.pth"
 
 
 def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """LPIPS with the AlexNet weights in torch's hub folder; None where they are not, nothing is downloaded."""
+    """LPIPS with the AlexNet weights of torch's hub folder; None if they are missing. Downloads nothing."""
     if not any((Path(torch.hub.get_dir()) / "checkpoints").glob(LPIPS_BACKBONE)):
         return None
     try:
@@ -34,7 +34,7 @@ def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
 
 @dataclass
 class Scores:
-    """A table of figures, one row a file; with `features`, the FID of all results to all true images under it."""
+    """A table of scores, one row per file; with `features`, also the FID of all results against all true images."""
 
     features: Features | None = None
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -42,9 +42,9 @@ class Scores:
     embedded: list[Tensor] = field(default_factory=list)
 
     def add(self, name: Path, result: Tensor, truth: Tensor) -> None:
-        """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError where their shapes differ."""
+        """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError if their shapes differ."""
         if result.shape != truth.shape:
-            raise UserError(f"the result is of shape {list(result.shape)}, and the true image {list(truth.shape)}")
+            raise UserError(f"the ground truth must have shape {list(result.shape)}, got {list(truth.shape)}")
         pair = result.cpu()[None], truth[None]
         row = {"psnr": psnr(*pair).item()}
         if min(truth.shape[1:]) >= 11:
@@ -61,10 +61,10 @@ class Scores:
             return self.features(images)
         except RuntimeError:
             shape = list(images.shape[1:])
-            raise UserError(f"the features {self.features.name} do not take an image of shape {shape}") from None
+            raise UserError(f"the features {self.features.name} do not support images of shape {shape}") from None
 
     def summary(self) -> dict[str, tuple[float, float, int]]:
-        """Mean, standard error and count of each figure over the rows where it is finite."""
+        """Mean, standard error and count of each score over the rows in which it is finite."""
         result = {}
         for name in ("psnr", "ssim", "lpips"):
             values = [row[name] for row in self.rows.values() if math.isfinite(row.get(name, math.nan))]
@@ -75,7 +75,7 @@ class Scores:
         return result
 
     def table(self) -> list[str]:
-        """The rows (at most twenty) and the means with their standard errors."""
+        """The lines of the table: at most twenty rows, and means with standard errors."""
         summary = self.summary()
         names = {name: printable(name) for name in self.rows}
         width = max(map(len, [*names.values(), "mean of 000000"]))

@@ -1,4 +1,4 @@
-"""`genmods show KIND NAME`: what one part is, its settings, and how a recipe writes it."""
+"""`genmods show KIND NAME`: shows a part's description, its settings and a snippet for a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genmods.core.printable import say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="KIND", help="one of " + ", ".join(KINDS))
-    parser.add_argument("name", metavar="NAME", help="a name that `genmods list KIND` gives")
+    parser.add_argument("name", metavar="NAME", help="a name from `genmods list KIND`")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     for setting in known.values():
         say(f"  {_line(setting, is_fact(entry.kind, setting.name))}")
     if entry.kind in FILLED:
-        say(f"  (the task fills {' and '.join(FILLED[entry.kind])})")
+        say(f"  (set by the task: {' and '.join(FILLED[entry.kind])})")
     say("", "in a recipe:")
     say(*(f"  {line}" for line in _snippet(entry.kind, entry.name, known).splitlines()))
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
 def _line(setting: Setting, fact: bool) -> str:
     hint = f": {ast.unparse(setting.hint)}" if setting.hint else ""
     start = f" = {ast.unparse(setting.default)}" if setting.default else ""
-    note = "   # from the data where left open" if fact else "" if setting.default else "   # required"
+    note = "   # from the data unless set" if fact else "" if setting.default else "   # required"
     return f"{setting.name}{hint}{start}{note}"
 
 

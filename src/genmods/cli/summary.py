@@ -1,4 +1,4 @@
-"""What a command says when it is done: where things are, the main figures, what to try next."""
+"""Summaries printed at the end of a command: paths, main metrics, the next command."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _NEXT = (
     (Classifies, "classify --ckpt_path {run} --input IMAGES --out classes.csv"),
     (object, "test --config {run}/recipe.yaml --ckpt_path {run}"),
 )
-"""What to do with a trained task, by the first of these abilities that it has."""
+"""The next command suggested for a trained task, by the first ability that it has."""
 
 
 @rank_zero_only
 def after_fit(folder: Path) -> None:
-    """The block at the end of a training run, on stderr."""
+    """Print the summary of a finished training run on stderr."""
     from genmods.config.check import Part
     from genmods.config.recipe import load
 
@@ -64,12 +64,12 @@ def stopped(run: Path | None, step: int, why: str = "stopped") -> None:
         return
     options = ["--config", str(run / "recipe.yaml"), "--ckpt_path", str(run), *registry.imports()]
     command = shlex.join(["python", "-m", "genmods", "fit", *options])
-    say(f"{why} at step {step}; to go on: {command}", file=sys.stderr)
+    say(f"{why} at step {step}; resume with: {command}", file=sys.stderr)
 
 
 @rank_zero_only
 def figures(values: dict[str, float], result: object | None = None) -> None:
-    """The figures of an evaluation, and of a classifier's a table by class, on stdout."""
+    """Print the metrics of an evaluation, and for a classifier a table by class, on stdout."""
     for name, value in values.items():
         say(f"{name:<24}{value:.6g}")
     if isinstance(result, Classification):
@@ -82,7 +82,7 @@ def figures(values: dict[str, float], result: object | None = None) -> None:
 
 
 def predicted(model: Model, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
-    """The numbers [B, K] that `predict` gave in `batches` of images with these `names`, as `classify` writes them."""
+    """Write the predictions [B, K] in `batches`, for images with these `names`, in the format of `classify`."""
     rows: list[tuple[str, list[float]]] = []
     for batch in batches:
         (values,) = (value for name, value in batch.items() if name != "index")

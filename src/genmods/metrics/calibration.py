@@ -15,7 +15,7 @@ from genmods.core.errors import UserError
 
 
 class Reliability(NamedTuple):
-    """Predictions by confidence: `edges` [bins + 1], and for each bin mean `confidence`, `accuracy` and `total` [bins].
+    """Predictions by confidence: `edges` [bins + 1], and per bin mean `confidence`, `accuracy` and count `total` [bins].
 
     Confidence and accuracy are 0 in an empty bin.
     """
@@ -35,11 +35,11 @@ class Reliability(NamedTuple):
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
     """Accuracy by confidence of `probabilities` [N, K] for `labels` int64 [N], in equal bins (lower, upper] of [0, 1].
 
-    Raises UserError where there is no prediction or a number is not finite.
+    Raises UserError if there are no predictions or if some are not finite.
     """
     probabilities = probabilities.cpu().double()
     if len(probabilities) == 0 or not probabilities.isfinite().all():
-        raise UserError("calibration needs at least one prediction, all of them finite")
+        raise UserError("calibration requires at least one prediction, all finite")
     confidence, predicted = probabilities.max(1)
     correct = (predicted == labels.cpu()).double()
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)

@@ -9,15 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Classification:
-    """What a classifier answered for N images of K classes, on the CPU, in the order of the images.
+    """Predictions of a classifier for N images of K classes, on the CPU, in the order of the images.
 
     Attributes:
-        class_names: The names of the classes.
-        counts: Images by true class and answer, int64 [K, K].
-        scores: Log-probabilities before the temperature, [N, K].
+        class_names: Names of the classes.
+        counts: Confusion matrix, images by true and predicted class, int64 [K, K].
+        scores: Log-probabilities before temperature scaling, [N, K].
         labels: True classes, int64 [N].
-        index: The numbers of the images in their split, int64 [N].
-        temperature: What calibrates the scores.
+        index: Indices of the images in their split, int64 [N].
+        temperature: Temperature that calibrates the scores.
     """
 
     class_names: list[str]
@@ -29,21 +29,21 @@ class Classification:
 
     @property
     def recall(self) -> Tensor:
-        """The share of each class's images that are answered with it, [K]; NaN for a class without images."""
+        """Recall of each class, [K]; NaN for a class without images."""
         return self._correct / self.counts.sum(1)
 
     @property
     def precision(self) -> Tensor:
-        """The share of right ones among the answers with each class, [K]; NaN for a class that is never the answer."""
+        """Precision of each class, [K]; NaN for a class that is never predicted."""
         return self._correct / self.counts.sum(0)
 
     @property
     def f1(self) -> Tensor:
-        """The harmonic mean of precision and recall of each class, [K]; NaN for a class neither there nor answered."""
+        """F1 score of each class, [K]; NaN for a class that has no images and is never predicted."""
         return 2 * self._correct / (self.counts.sum(0) + self.counts.sum(1))
 
     def mistakes(self) -> list[int]:
-        """The places of the wrong answers, the most certain first."""
+        """Positions of the misclassified images, most confident first."""
         certainty, answer = self.probabilities.max(1)
         wrong = (answer != self.labels).nonzero()[:, 0]
         return wrong[certainty[wrong].argsort(descending=True, stable=True)].tolist()

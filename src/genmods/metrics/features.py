@@ -1,7 +1,6 @@
-"""Feature extractors for distances between sets of images: any frozen function images -> [B, D] with a name that pins
-it.
+"""Feature extractors for distances between sets of images: frozen functions images -> [B, D] with an identifying name.
 
-The name holds the hash of the weights, so that two figures are comparable exactly when their feature names are equal.
+The name contains the hash of the weights: two metric values are comparable exactly if their feature names are equal.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def as_float(images: Tensor, levels: int = 256) -> Tensor:
-    """Images [B, C, H, W] as float32 in [-1, 1], from uint8 values 0 ... `levels` - 1, or as they are."""
+    """Images [B, C, H, W] as float32 in [-1, 1]; uint8 images have the values 0 ... `levels` - 1."""
     return to_float(images, levels) if images.dtype == torch.uint8 else images.float()
 
 
@@ -52,9 +51,9 @@ class Features:
         return self._run(self.function, images, levels)
 
     def probabilities(self, images: Tensor, levels: int = 256) -> Tensor:
-        """Class probabilities [N, K]; raises UserError where the extractor does not classify."""
+        """Class probabilities [N, K] of images [N, C, H, W]; raises UserError if the extractor has no classes."""
         if self.classify is None:
-            raise UserError(f"the features '{self.name}' do not classify: the inception score needs a classifier's")
+            raise UserError(f"the inception score requires features of a classifier, got '{self.name}'")
         return self._run(self.classify, images, levels)
 
     @torch.no_grad()
@@ -64,14 +63,14 @@ class Features:
 
 
 def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu") -> Features:
-    """The embedding of a classifier before its head: `classifier.features(x)` for x in [-1, 1].
+    """The embedding of a classifier before its head: `classifier.features(x)` for x [B, C, H, W] in [-1, 1].
 
-    Its class probabilities are those of a model that classifies, and the softmax of the logits of a bare network. The
-    classifier is put into evaluation mode and frozen. Raises UserError where it has no `features`.
+    Class probabilities are those of a classification task, or the softmax of a bare network's logits. The classifier is
+    set to evaluation mode and frozen. Raises UserError if it has no `features`.
     """
     embed = getattr(classifier, "features", None)
     if not callable(embed):
-        raise UserError(f"{type(classifier).__name__} has no features(x): take a classifier as the feature extractor")
+        raise UserError(f"features: expected a classifier, got {type(classifier).__name__}")
     classifier.eval().requires_grad_(False).to(device)
     name = f"classifier-{weights_hash(classifier)}"
     if isinstance(classifier, Classifies):
@@ -86,25 +85,24 @@ def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu
 
 
 def pixel_features() -> Features:
-    """The pixels themselves: no network, for tests and very small images."""
+    """The pixels as features, without a network, for tests and very small images."""
     return Features("pixels", lambda x: x.flatten(1))
 
 
 def inception_features(device: torch.device | str = "cpu") -> Features:
-    """The Inception network of the published FID figures, 2048 features, from a weights file on this machine.
+    """The Inception network used for published FIDs, 2048 features, from a weights file in torch's hub folder.
 
-    Looks for it in torch's hub folder; nothing is downloaded. Raises UserError where the file or the
-    package torch-fidelity, which holds the network, is missing.
+    Nothing is downloaded. Raises UserError if the file or the package torch-fidelity is missing.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if not path.is_file():
-        raise UserError(f"no Inception weights at {path}: put the file there, or take a classifier's run as features")
+        raise UserError(f"no Inception weights at {path}; download them or use the features of a classifier's run")
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
 
         network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).to(device)
     except (ImportError, ModuleNotFoundError) as error:
-        raise UserError("the features 'inception' need the package torch-fidelity") from error
+        raise UserError("the features 'inception' require the package torch-fidelity") from error
 
     def function(x: Tensor) -> Tensor:
         return network(to_uint8(x).expand(-1, 3, -1, -1).to(device))

@@ -18,7 +18,7 @@ def _region(images: Tensor, mask: Tensor | None) -> Tensor:
         return torch.ones_like(images)
     weight = mask.to(images).expand_as(images)
     if not bool((weight.flatten(1).sum(dim=1) > 0).all()):
-        raise ValueError("the region of an image is empty: the mask must mark at least one pixel of each")
+        raise ValueError("the mask must mark at least one pixel of each image")
     return weight
 
 
@@ -33,8 +33,10 @@ def psnr(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def ssim(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
-    """SSIM [B] of images [B, C, H, W] in [-1, 1], the map averaged where `mask` is 1. Raises ValueError for an empty
-    region. Autocast is off: variances are small differences, which bfloat16 loses.
+    """SSIM [B] of images [B, C, H, W] in [-1, 1], averaged over the pixels where `mask` [B or 1, 1 or C, H, W] is 1.
+
+    Computed without autocast, since variances are small differences, which bfloat16 cannot represent. Raises ValueError
+    for an empty region.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 

@@ -1,9 +1,9 @@
-"""Distances between two sets of features: Fréchet (FID) and kernel (KID).
+"""Distances between two sets of features: Fréchet inception distance (FID) and kernel inception distance (KID).
 
-FID = |m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^½): the squared 2-Wasserstein distance of the fitted Gaussians (Heusel et al.
-2017). It is biased upwards: for whitened features of one distribution it is about (d + d(d+1)/4)(1/N1 + 1/N2), so the
-count of samples is part of its name. KID is the unbiased squared MMD with the kernel (x·y/d + 1)³ (Bińkowski et al.
-2018).
+FID = |m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^½), the squared 2-Wasserstein distance of Gaussians fitted to the features
+(Heusel et al. 2017). It is biased upwards: for whitened features of one distribution it is about (d + d(d+1)/4)
+(1/N1 + 1/N2); therefore the sample count is part of its name. KID is the unbiased squared MMD with the kernel
+(x·y/d + 1)³ (Bińkowski et al. 2018).
 """
 
 from __future__ import annotations
@@ -38,13 +38,11 @@ def _kernel_sum(x: Tensor, y: Tensor) -> float:
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared MMD of features [N, D] and [M, D] with the cubic kernel; near 0, also below it, for one
-    distribution.
-    """
+    """Unbiased squared MMD of features [N, D] and [M, D] with the cubic kernel; may be negative."""
     x, y = to_float64(x), to_float64(y)
     n, m, d = len(x), len(y), x.shape[1]
     if min(n, m) < 2:
-        raise ValueError(f"the kernel distance needs at least 2 images on each side, got {n} and {m}")
+        raise ValueError(f"the kernel distance requires at least 2 images per set, got {n} and {m}")
     own_x = float((x.square().sum(1) / d + 1).pow(3).sum())
     own_y = float((y.square().sum(1) / d + 1).pow(3).sum())
     within = (_kernel_sum(x, x) - own_x) / (n * (n - 1)) + (_kernel_sum(y, y) - own_y) / (m * (m - 1))

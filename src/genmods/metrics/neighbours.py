@@ -1,8 +1,8 @@
-"""Nearest neighbours: memorised samples, and how well an embedding sorts the classes.
+"""Nearest neighbours: memorisation of training images, and class separation of embeddings.
 
-A sample is suspected of being a copy when it lies nearer to its nearest training image than almost every unseen test
-image does to its own: `memorised` counts the samples below the 1st percentile of the test images' distances, so an
-honest model scores about 0.01.
+A sample is suspected to be a copy if it is closer to its nearest training image than almost all unseen test images are
+to theirs: `memorised` is the fraction of samples below the 1st percentile of the test images' distances, about 0.01 for
+a model that does not memorise.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricVal
 
 
 def distances(queries: Tensor, points: Tensor) -> Tensor:
-    """Euclidean distances [N, M] of `queries` [N, D] from `points` [M, D]; float32 keeps them as both are centred."""
+    """Euclidean distances [N, M] of `queries` [N, D] and `points` [M, D], centred first for accuracy in float32."""
     centre = points.mean(dim=0)
     return torch.cdist(queries - centre, points - centre)
 
 
 def nearest(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    """Ascending distances [N, k] and indices [N, k] of the nearest of `points` [M, D] for `queries` [N, D]."""
+    """Ascending distances [N, k] and indices [N, k] of the `k` nearest `points` [M, D] for each of `queries` [N, D]."""
     if not 1 <= k <= len(points):
         raise ValueError(f"k must be between 1 and the number of points {len(points)}, got {k}")
     found = [distances(part, points).topk(k, largest=False) for part in queries.split(500)]
@@ -32,9 +32,9 @@ def nearest(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor
 
 @dataclass
 class NearestImages(Metric):
-    """The share of memorised samples by pixel distance, and a picture of the `shown` most suspicious ones.
+    """The fraction of memorised samples by pixel distance, and a picture of the `shown` most suspicious ones.
 
-    The picture holds rows of a sample followed by its `k` nearest training images.
+    Each row of the picture is a sample followed by its `k` nearest training images.
     """
 
     shown: int = 8
@@ -67,9 +67,14 @@ class NearestImages(Metric):
 
 
 def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k: int = 20) -> float:
-    """Accuracy of the majority among the k nearest by cosine similarity; ties go to the lower class.
+    """Accuracy of a k-nearest-neighbour classifier with cosine similarity; ties go to the lower class index.
 
-    Features `train` [N, D] with `labels` int64 [N], and `test` [M, D] with `answers` int64 [M].
+    Args:
+        train: Features of the training images [N, D].
+        labels: Their labels, int64 [N].
+        test: Features of the test images [M, D].
+        answers: Their labels, int64 [M].
+        k: Number of neighbours.
     """
     unit_train, unit_test = (torch.nn.functional.normalize(x.float(), dim=1) for x in (train, test))
     index = nearest(unit_test, unit_train, min(k, len(train)))[1]
@@ -79,7 +84,7 @@ def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k
 
 @dataclass
 class NearestNeighbours(Metric):
-    """Accuracy on the test images of a vote among the `k` nearest training images in feature space."""
+    """Accuracy on the test images of a `k`-nearest-neighbour classifier in feature space."""
 
     k: int = 20
 
@@ -94,7 +99,7 @@ class NearestNeighbours(Metric):
 
 
 def purity(assigned: Tensor, labels: Tensor) -> float:
-    """The share of points whose class, `labels` [N], is the commonest of their cluster, `assigned` [N] (both int64)."""
+    """Fraction of points whose class (`labels`) is the most common in their cluster (`assigned`), both int64 [N]."""
     table = torch.zeros(int(assigned.max()) + 1, int(labels.max()) + 1, dtype=torch.int64)
     table.index_put_((assigned, labels), torch.ones_like(labels), accumulate=True)
     return float(table.max(dim=1).values.sum()) / len(labels)
@@ -102,7 +107,7 @@ def purity(assigned: Tensor, labels: Tensor) -> float:
 
 @dataclass
 class Clustering(Metric):
-    """k-means of the test images' features against their classes: mutual information, adjusted Rand, purity."""
+    """k-means clusters of the test images' features against their classes: NMI, adjusted Rand index, purity."""
 
     clusters: int | None = None
 

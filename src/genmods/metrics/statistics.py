@@ -24,9 +24,9 @@ class GaussianStatistics(NamedTuple):
 
 
 def gaussian_statistics(features: Tensor) -> GaussianStatistics:
-    """Statistics of features [N, D], N >= 2; raises ValueError below that."""
+    """Statistics of features [N, D]; raises ValueError for N < 2."""
     if len(features) < 2:
-        raise ValueError(f"a covariance needs at least 2 images, got {len(features)}")
+        raise ValueError(f"a covariance requires at least 2 images, got {len(features)}")
     features = to_float64(features)
     mean = features.mean(dim=0)
     centred = features - mean
@@ -45,7 +45,7 @@ def half_width(drawn: Tensor) -> float:
 
 
 def data_hash(images: Tensor) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 over images, their shape and type."""
+    """The first 16 hexadecimal digits of the SHA-256 of images [N, C, H, W], their shape and dtype."""
     digest = hashlib.sha256(f"{tuple(images.shape)}{images.dtype}".encode())
     for part in images.split(1000):
         digest.update(part.cpu().contiguous().numpy().tobytes())
@@ -55,7 +55,7 @@ def data_hash(images: Tensor) -> str:
 def cached_statistics(
     folder: Path | None, features_name: str, images: Tensor, features: Callable[[], Tensor]
 ) -> GaussianStatistics:
-    """The statistics of `features()`, which belong to `images`, read from or written to `folder` (None: not kept)."""
+    """The statistics of `features()`, [N, D] for `images` [N, C, H, W], cached in `folder` (None: no cache)."""
     if folder is None:
         return gaussian_statistics(features())
     path = folder / f"{features_name}-{data_hash(images)}.pt"

@@ -21,21 +21,21 @@ from genmods.models.likelihood import Likelihood
 
 @runtime_checkable
 class Generates(Protocol):
-    """Makes new images: `generate`, the metrics of samples, and the pictures of samples while training."""
+    """Generates new images; enables `generate`, metrics of samples, and sample pictures during training."""
 
     def sample(
         self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
     ) -> Tensor:
-        """Make the samples number `first` to `first + n - 1` of a seed.
+        """Generate the samples with indices `first` to `first + n - 1`.
 
-        One that is also `Conditional` takes `condition`, and one that is `UsesSampler` takes `sampler`.
+        A `Conditional` model also takes `condition`, a model that `UsesSampler` also takes `sampler`.
 
         Args:
-            n: The number of images.
-            seed: Sample i depends on it, on i and on its condition alone.
-            batch_size: How many are made together, which changes no sample.
-            first: The number of the first sample.
-            progress: Called with (steps done, all steps).
+            n: Number of images.
+            seed: Random seed; sample i depends only on the seed, i and its condition.
+            batch_size: Number of samples per batch; does not affect the samples.
+            first: Index of the first sample.
+            progress: Called with (steps done, total steps).
 
         Returns:
             Images [n, C, H, W] in [-1, 1].
@@ -45,25 +45,25 @@ class Generates(Protocol):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """Its `sample` takes `condition`, a dict of values by the names of the conditioning: `--label`, `--condition`."""
+    """`sample` takes `condition`, a dictionary of values by the names of the conditioning."""
 
     def conditioned_on(self) -> Conditioning:
-        """What new samples are conditioned on."""
+        """The conditioning of new samples."""
         ...
 
 
 @runtime_checkable
 class UsesSampler(Protocol):
-    """Its `sample` takes `sampler`, in place of its own: `--sampler`, `--steps`."""
+    """`sample` takes `sampler`, which replaces the default one."""
 
     def default_sampler(self) -> Sampler:
-        """The sampler that is used where no other is given."""
+        """The default sampler."""
         ...
 
 
 @runtime_checkable
 class Classifies(Protocol):
-    """Assigns each image to one of `class_names`: `classify`, Grad-CAM, classifier guidance."""
+    """Assigns each image to one of `class_names`; enables `classify`, Grad-CAM, classifier guidance."""
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Class probabilities [B, K], rows summing to 1, of `images` [B, C, H, W] in [-1, 1]."""
@@ -72,47 +72,50 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Denoises(Protocol):
-    """Is a diffusion model: guidance, restoration, and the pictures of noise levels."""
+    """Has a diffusion model; enables guidance, restoration, and pictures of noise levels."""
 
     def diffusion_model(self) -> DiffusionModel:
-        """The model, with its current weights."""
+        """The diffusion model with its current weights."""
         ...
 
 
 @runtime_checkable
 class HasLikelihood(Protocol):
-    """Has a likelihood, for bits per dimension."""
+    """Has a likelihood; enables bits per dimension."""
 
     def likelihood(self) -> Likelihood | None:
-        """The likelihood of images; None where this model has none after all (of latents, for instance)."""
+        """The likelihood of images; None if this particular model has none (for instance a model of latents)."""
         ...
 
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """Has a network that sees images, whose feature maps and filters `look` draws."""
+    """Has a network with images as input; enables `look` (feature maps, filters)."""
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
-        """How the network sees `image` [C, H, W] in [-1, 1].
+        """The network and its inputs for `image` [C, H, W] in [-1, 1].
 
-        `condition` holds requested values by name; a denoiser sees the image with white noise of `sigma` on [-1, 1].
+        `condition` holds requested values by name. For a denoiser, white noise of standard deviation `sigma`, on the
+        scale of [-1, 1], is added to the image.
         """
         ...
 
 
 @runtime_checkable
 class Calibrates(Protocol):
-    """Fits something to the validation data once training is over, such as a temperature."""
+    """Fits parameters such as a temperature to the validation data after training."""
 
     def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The fitted entries of the state dict, from the validation batches; called with the weights of a checkpoint,
-        in which they are then saved."""
+        """Fit to the validation batches, with the weights of a checkpoint.
+
+        Returns the fitted entries of the state dict (tensors of any shape), which are saved in that checkpoint.
+        """
         ...
 
 
 @runtime_checkable
 class ReceivesResults(Protocol):
-    """A callback that takes the result of an evaluation, as `Task.evaluation_result` returns it."""
+    """A callback that receives the results of evaluations, as returned by `Task.evaluation_result`."""
 
     def on_evaluation_result(self, trainer: Any, stage: str, result: object) -> None:
         """Called on every rank at the end of each evaluation; `stage` is "val" or "test"."""

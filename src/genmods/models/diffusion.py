@@ -1,4 +1,4 @@
-"""A diffusion model: a denoiser, what it is conditioned on, the space it works in, and a sampler."""
+"""A diffusion model: a denoiser with its conditioning, latent space and sampler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from genmods.models.likelihood import DiffusionLikelihood
 from genmods.networks.base import Network, dry_run
 
 Guide = Callable[[Condition, Tensor], Denoise]
-"""(condition, numbers of the samples int64 [B]) -> the denoiser of a batch."""
+"""(condition, sample indices int64 [B]) -> the denoiser of a batch."""
 
 
 class DiffusionModel(Model):
@@ -87,14 +87,14 @@ class DiffusionModel(Model):
         if shape is None:
             return
         if shape not in (x.shape, (2, 2 * x.shape[1], *x.shape[2:])):
-            raise ValueError(f"{type(network).__name__} turns {list(x.shape[1:])} into {list(shape[1:])}, not the same")
+            raise ValueError(f"{type(network).__name__} must keep the shape {list(x.shape[1:])}, got {list(shape[1:])}")
         if shape != x.shape and self.process.levels is None:
-            raise ValueError("a learned variance takes a discrete process: give the process a number of steps")
+            raise ValueError("a learned variance requires a discrete process; set the steps of the process")
         self.conditioning.check(network)
         self.sampler.time_grid(self.process)
 
     def _inputs(self, n: int) -> tuple[Any, ...]:
-        """What the network is called with for `n` samples, on the meta device."""
+        """Example arguments of the network for `n` samples, on the meta device."""
         x = torch.empty(n, *self.latent_shape, device="meta")
         return x, torch.zeros(n, device="meta"), self.conditioning.example(n)
 
@@ -122,23 +122,23 @@ class DiffusionModel(Model):
 
     @property
     def latent_shape(self) -> torch.Size:
-        """The shape [C, H, W] of what is diffused."""
+        """The shape [C, H, W] of the diffused images or latents."""
         return self.latents.shape(self.image_shape)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the weights."""
         return self.latents.scale.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the weights."""
+        """The dtype of the weights."""
         return next((p.dtype for p in self.denoiser.network.parameters()), torch.get_default_dtype())
 
     def denoise(self, cond: Condition, guidance: float = 1.0) -> Denoise:
-        """The denoiser under a condition; with `guidance` other than 1, classifier-free guidance of that weight.
+        """The denoiser for a condition, with classifier-free guidance if `guidance` is not 1.
 
-        Raises UserError for a condition that training has not seen.
+        Raises UserError if the model was not trained for such a condition, or without the null condition for guidance.
         """
         self.conditioning.require_trained(cond)
         conditional = self.denoiser.conditioned(cond)
@@ -149,7 +149,7 @@ class DiffusionModel(Model):
         return ClassifierFree(conditional, self.denoiser.conditioned(null), guidance)
 
     def unconditional(self, n: int) -> Denoise:
-        """The denoiser of `n` samples about which nothing is known."""
+        """The denoiser for the null condition of `n` samples."""
         return self.denoise(self.conditioning.null(n, self.device))
 
     def likelihood(self) -> DiffusionLikelihood | None:
@@ -184,26 +184,26 @@ class DiffusionModel(Model):
         first: int = 0,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Make the samples number `first` to `first + n - 1` of a seed.
+        """Generate the samples with indices `first` to `first + n - 1`.
 
         Args:
-            n: The number of images.
-            condition: Values by the names of the conditioning, such as `{"label": 3}`; a list of values is dealt out in
-                turn. None: the conditioning's default, such as all classes in turn.
-            seed: Sample i depends on it, on i and on its condition alone.
-            sampler: In place of the model's own.
-            guidance: The weight of classifier-free guidance; 1 is none.
-            guide: Makes the denoiser of a batch from its condition and the numbers of its samples, in place of
-                classifier-free guidance.
-            batch_size: How many are made together.
-            first: The number of the first sample.
-            progress: Called with (steps done, all steps) after each step of each batch.
+            n: Number of images.
+            condition: Values by the names of the conditioning, such as `{"label": 3}`; samples cycle through a list of
+                values. None: the conditioning's default, such as all classes in turn.
+            seed: Random seed; sample i depends only on the seed, i and its condition.
+            sampler: Replaces the default sampler.
+            guidance: Scale of classifier-free guidance; 1 means no guidance.
+            guide: Returns the denoiser of a batch, given its condition and sample indices; replaces classifier-free
+                guidance.
+            batch_size: Number of samples per batch.
+            first: Index of the first sample.
+            progress: Called with (steps done, total steps) after each step of each batch.
 
         Returns:
             Images [n, C, H, W] in [-1, 1].
 
         Raises:
-            UserError: A name or a value of `condition` is unknown.
+            UserError: If a name or a value of `condition` is unknown.
         """
         sampler = sampler or self.sampler
         indices = torch.arange(first, first + n, device=self.device)

@@ -1,4 +1,4 @@
-"""The likelihood of images in bits per dimension: what any model may have, and that of a diffusion model of pixels."""
+"""Likelihoods of images in bits per dimension: the protocol, and the likelihood of a diffusion model of pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FLOW_STEPS = 32
 
 
 class Likelihood(Protocol):
-    """Bits per dimension [B] of `images` [B, C, H, W] in [-1, 1], numbered `indices` (int64 [B]).
+    """Bits per dimension [B] of `images` [B, C, H, W] in [-1, 1] with indices `indices` (int64 [B]).
 
-    The result is where the model is. Image i has its own noise, whatever batch it is in.
+    The result is on the device of the model. The noise for image i depends on its index, not on the batch.
     """
 
     def bound(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
@@ -27,18 +27,18 @@ class Likelihood(Protocol):
         ...
 
     def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
-        """The exact likelihood of a flow; raises UserError where a model has none."""
+        """The exact likelihood of a flow, [B]; raises UserError if the model has none."""
         ...
 
 
 @dataclass(frozen=True)
 class DiffusionLikelihood:
-    """The `Likelihood` of a diffusion model without its condition.
+    """The unconditional `Likelihood` of a diffusion model.
 
     Args:
-        denoise: From a number of images to an unconditional denoiser of so many.
-        levels: The number of grey levels of the data.
-        device: Where the model is.
+        denoise: Maps a number of images to an unconditional denoiser for a batch of that size.
+        levels: Number of grey levels of the data.
+        device: Device of the model.
     """
 
     denoise: Callable[[int], Denoise]
@@ -54,7 +54,7 @@ class DiffusionLikelihood:
         return self.terms(images, indices).total
 
     def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
-        """Bits per dimension [B] by the probability flow; see `genmods.diffusion.flow_bits_per_dim`."""
+        """Bits per dimension [B] by the probability flow ODE; see `genmods.diffusion.flow_bits_per_dim`."""
         images, indices = self._placed(images, indices)
         return flow_bits_per_dim(self.denoise(len(images)), images, self.levels, steps=FLOW_STEPS, indices=indices)
 

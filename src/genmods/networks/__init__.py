@@ -1,4 +1,4 @@
-"""Networks: plain `nn.Module`s that know nothing of tasks, recipes or Lightning."""
+"""Networks: plain `nn.Module`s, independent of tasks, recipes and Lightning."""
 
 from genmods.networks.base import Condition, Network
 

@@ -1,6 +1,6 @@
-"""A convolutional autoencoder: an image to the mean and log-variance of a smaller latent image, and back.
+"""A convolutional autoencoder that maps an image to the mean and log-variance of a smaller latent image, and back.
 
-It serves a variational autoencoder as its network and a latent diffusion model as its codec.
+It is the network of a variational autoencoder (VAE) and the codec of a latent diffusion model.
 """
 
 from __future__ import annotations
@@ -16,9 +16,19 @@ from genmods.networks.layout import channels_last
 class Autoencoder(Network):
     """Encoder and decoder for images [B, in_channels, image_size, image_size].
 
-    `multipliers`: channels of each level in units of `width`, the finest first; each but the first halves the side.
-    `blocks`: residual blocks a level; `latent_channels`: channels of the latent image, whose side is image_size /
-    2^(levels - 1), rounded up. Raises ValueError for settings out of range and images of another size.
+    The side of the latent image is image_size / 2^(levels - 1), rounded up.
+
+    Args:
+        width: Base number of channels.
+        multipliers: Channels of each level in units of `width`, finest level first; each further level halves the
+            resolution.
+        blocks: Residual blocks per level.
+        latent_channels: Channels of the latent image.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(
@@ -56,9 +66,9 @@ class Autoencoder(Network):
         self.last = nn.Conv2d(channels[0], in_channels, 3, padding=1)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, each [B, latent_channels, h, w], of images [B, C, image_size, image_size]."""
+        """Mean and log-variance, each [B, latent_channels, h, w], for images [B, C, image_size, image_size]."""
         if x.shape[2:] != (self.image_size, self.image_size):
-            raise ValueError(f"images are {tuple(x.shape[2:])}: the autoencoder is for side {self.image_size}")
+            raise ValueError(f"images must be {self.image_size} pixels per side, got {tuple(x.shape[2:])}")
         padded = channels_last(F.pad(x, (0, self.margin, 0, self.margin)))
         mean, logvar = self.moments(self.encoder(padded)).to(x.dtype).chunk(2, dim=1)
         return mean, logvar.clamp(-20, 10)
@@ -69,5 +79,5 @@ class Autoencoder(Network):
         return self.last(h)[:, :, : self.image_size, : self.image_size].to(z.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The reconstruction of `x` from the mean of its latent image."""
+        """Reconstruction of `x` [B, C, image_size, image_size] from the mean of its latent image."""
         return self.decode(self.encode(x)[0])

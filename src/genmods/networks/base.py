@@ -1,4 +1,4 @@
-"""The base class of every network, what a network is called with, and the mode in which it is looked at."""
+"""The base class of all networks, their calling convention, and evaluation mode."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ Condition = dict[str, Tensor]
 class Network(nn.Module):
     """A network that a task can train: the registry kind `network`.
 
-    A denoising network is called `network(x, log_snr, cond)`: `x` [B, C, H, W], scaled to about unit variance;
-    `log_snr` [B], within ±`log_snr_limit`; `cond`, a dict with any of `label` (int64 [B], -1 for "no label"), `vector`
-    (float [B, K], NaN for "unknown") and `image` (float [B, K, H, W]). It returns [B, C', H, W].
+    A denoising network is called as `network(x, log_snr, cond)` and returns [B, C', H, W], with `x` [B, C, H, W] scaled
+    to about unit variance, `log_snr` [B] within ±`log_snr_limit`, and `cond`, a dictionary with any of `label` (int64
+    [B], -1 for the null label), `vector` (float [B, K], NaN for unknown) and `image` (float [B, K, H, W]).
 
-    A classifier is called `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; its `features(x)`
+    A classifier is called as `network(x)` with `x` [B, C, H, W] and returns logits [B, num_classes]; `features(x)`
     returns the embedding [B, D] before the head.
     """
 
     log_snr_limit: float = 13.5
-    """The largest size of a log-SNR that a denoising network is called with; `math.inf` for all of them."""
+    """Log-SNRs are clamped to ± this value before a denoising network is called; `math.inf` disables clamping."""
 
     def features(self, x: Tensor) -> Tensor:
-        """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError where a network has none."""
-        raise NotImplementedError(f"{type(self).__name__} has no embedding; a classifier network has one")
+        """The embedding [B, D] of images `x` [B, C, H, W]; raises NotImplementedError unless it is a classifier."""
+        raise NotImplementedError(f"{type(self).__name__} has no embedding; expected a classifier network")
 
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Mean and standard deviation per channel, on [-1, 1], with which the images that go in are normalised; None for
-    those of the data. Pretrained weights have their own, whatever data they meet."""
+    """Mean and standard deviation per channel, on [-1, 1], for the normalisation of input images; None for those of the
+    data. Pretrained weights keep the statistics that they were trained with."""
 
     def normalised(self, images: Tensor) -> Tensor:
-        """`images` [B, C, H, W] in [-1, 1] after the network's own `statistics`; as they are where it has none."""
+        """`images` [B, C, H, W] in [-1, 1], normalised with the network's `statistics`; unchanged if it has none."""
         if self.statistics is None:
             return images
         mean, std = (images.new_tensor(numbers).view(1, -1, 1, 1) for numbers in self.statistics)
         return (images - mean) / std
 
     prepared: bool = False
-    """Whether what `fit_statistics` fits came with the weights of an earlier run."""
+    """Whether the statistics that `fit_statistics` fits were loaded with the weights of an earlier run."""
 
     def fit_statistics(self, images: Tensor) -> None:
-        """Fit what is not trained, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
+        """Fit data statistics, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
 
 
 def outermost_networks(module: nn.Module) -> list[Network]:
@@ -59,7 +59,7 @@ def outermost_networks(module: nn.Module) -> list[Network]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within the block every part of `module` is in eval mode; afterwards each is in its own mode again."""
+    """Context in which all submodules of `module` are in eval mode; their modes are restored on exit."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -1,11 +1,12 @@
-"""Building blocks of the denoising networks: embeddings of noise and label, norm, residual block, attention.
+"""Building blocks of the denoising networks: embeddings of noise level and label, residual block, attention.
 
-Norm. Every norm is a group norm with one group: unlike several groups it stays fast in channels-last memory on a CPU,
-the layout that bfloat16 convolutions want (64 x 32 x 32 x 32, there and back: 1 ms, with 32 groups 29 ms).
+Norm. Every norm is a group norm with a single group. Unlike several groups, it is fast on a CPU in channels-last
+memory, the layout preferred by bfloat16 convolutions (64 x 32 x 32 x 32, forward and backward: 1 ms, with 32 groups 29
+ms).
 
-Conditioning. The log-SNR and the label become one vector [B, E]; each block turns it into a scale and a shift per
-channel (FiLM), and starts as the identity because its last layer starts at zero. Under autocast the vector is still
-made in float32: neighbouring noise levels would be the same number in bfloat16.
+Conditioning. The log-SNR and the label are embedded in one vector [B, E], from which each block computes a scale and a
+shift per channel (FiLM). The last layer of a block is initialised to zero, so that the block starts as the identity.
+The embedding is computed in float32 also under autocast, because bfloat16 cannot distinguish neighbouring noise levels.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def zeroed(module: Module) -> Module:
-    """The same module with every parameter set to zero, so that what it ends adds nothing at first."""
+    """Set all parameters of `module` to zero, so that a residual branch that it ends starts at zero; returns it."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
-    """A context without autocast on this device."""
+    """A context that disables autocast on this device."""
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def noise_features(log_snr: Tensor, size: int) -> Tensor:
-    """Cosines and sines [B, size] of the log-SNR [B], with angular frequencies from 0.1 to 4 a nat; `size` is even."""
+    """Fourier features [B, size] of the log-SNR [B], angular frequencies 0.1 to 4 per nat; `size` must be even."""
     exponents = torch.linspace(math.log(0.1), math.log(4.0), size // 2, device=log_snr.device, dtype=log_snr.dtype)
     angles = log_snr[:, None] * exponents.exp()
     return torch.cat([angles.cos(), angles.sin()], dim=1)
@@ -79,7 +80,7 @@ class Embedding(nn.Module):
         return F.silu(out)
 
     def numbers(self, like: Tensor, cond: Condition | None) -> Tensor:
-        """The vector with 0 for unknown numbers, beside which of them are known, [B, 2 cond_size]."""
+        """The vector, with 0 for unknown entries, concatenated with a mask of the known ones, [B, 2 cond_size]."""
         vector = cond.get("vector") if cond else None
         if vector is None:
             return like.new_zeros(len(like), 2 * self.cond_size)
@@ -97,15 +98,15 @@ class Embedding(nn.Module):
             return self.label(label + 1)
         except IndexError:
             raise ValueError(
-                f"labels run from {int(label.min())} to {int(label.max())}: "
-                f"the network knows -1 (no label) to {self.num_classes - 1}"
+                f"labels must lie in [-1, {self.num_classes - 1}] (-1: no label), "
+                f"got {int(label.min())} to {int(label.max())}"
             ) from None
 
 
 def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
-    """`x` [B, C, H, W] with the condition's `image` [B, cond_channels, H, W] behind its channels.
+    """`x` [B, C, H, W] concatenated with the condition's `image` [B, cond_channels, H, W] along the channels.
 
-    Raises ValueError where the network was built for such an image and none of that shape came.
+    Raises ValueError if `cond_channels` is positive and the image is missing or has another shape.
     """
     if not cond_channels:
         return x
@@ -113,12 +114,12 @@ def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
     expected = (x.shape[0], cond_channels, *x.shape[2:])
     if image is None or image.shape != expected:
         found = "none" if image is None else tuple(image.shape)
-        raise ValueError(f"cond['image'] is {found}: the network's cond_channels={cond_channels} asks for {expected}")
+        raise ValueError(f"cond['image'] must have shape {expected} (cond_channels={cond_channels}), got {found}")
     return torch.cat([x, image.to(x.dtype)], dim=1)
 
 
 class Block(nn.Module):
-    """Residual block, [B, in, H, W] to [B, out, H, W]: twice norm, SiLU, convolution; FiLM behind the second norm."""
+    """Residual block, [B, in, H, W] to [B, out, H, W]: twice norm, SiLU, convolution; FiLM after the second norm."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float = 0.0):
         super().__init__()
@@ -137,7 +138,7 @@ class Block(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Residual block without a condition, [B, channels, H, W] to the same, with norms or without."""
+    """Residual block without conditioning, [B, channels, H, W] to the same shape, with or without norms."""
 
     def __init__(self, channels: int, normalised: bool = True):
         super().__init__()
@@ -153,10 +154,10 @@ class PlainBlock(nn.Module):
 
 
 class Head(nn.Module):
-    """Norm, SiLU and a last convolution that starts at zero, [B, channels, H, W] to [B, out_channels, H, W].
+    """Norm, SiLU and a zero-initialised convolution, [B, channels, H, W] to [B, out_channels, H, W].
 
-    The convolution leaves autocast: bfloat16 would round the output itself, on which sampling and the last bits of a
-    likelihood rest; float32 here costs 2 % of a step.
+    The convolution is computed in float32 also under autocast: rounding the output to bfloat16 would harm sampling and
+    likelihoods. This costs 2 % of a step.
     """
 
     def __init__(self, channels: int, out_channels: int):
@@ -171,12 +172,12 @@ class Head(nn.Module):
 
 
 def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Layer norm of `tokens` [..., C], then times 1 + `scale`, plus `shift`."""
+    """(1 + `scale`) layer_norm(`tokens`) + `shift`, for `tokens` [..., C]."""
     return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)
 
 
 class Attention(nn.Module):
-    """Residual self-attention between the places of an image, [B, C, H, W] to the same."""
+    """Residual self-attention over the pixels of an image, [B, C, H, W] to the same shape."""
 
     def __init__(self, channels: int, heads: int = 1):
         super().__init__()
@@ -194,9 +195,9 @@ class Attention(nn.Module):
 
 
 def attend(qkv: Tensor, heads: int) -> Tensor:
-    """Softmax attention of [B, N, 3 C] (queries, keys and values side by side) to [B, N, C].
+    """Softmax attention: concatenated queries, keys and values [B, N, 3 C] to [B, N, C].
 
-    On the CPU it runs in float32 also under autocast: narrow heads in bfloat16 are several times slower there.
+    On a CPU it runs in float32 also under autocast, because narrow heads are several times slower in bfloat16.
     """
     q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     if qkv.device.type == "cpu":
@@ -219,7 +220,7 @@ def weighted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def position_features(rows: int, columns: int, size: int, device: torch.device) -> Tensor:
-    """Sines and cosines of row and column, [rows * columns, size]: wavelengths 2 pi to 200 pi, 4 divides `size`."""
+    """Sinusoidal position encoding [rows * columns, size]: wavelengths 2 pi to 200 pi; `size` is a multiple of 4."""
     frequencies = torch.logspace(0, -2, size // 4, device=device)
     parts = []
     for count, shape in ((rows, (rows, 1, -1)), (columns, (1, columns, -1))):

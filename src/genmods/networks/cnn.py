@@ -1,10 +1,10 @@
-"""The plain convolutional network: a list of layers, each one readable line, then a linear head.
+"""A plain convolutional network, described by a list of layers, with a linear head.
 
-conv WIDTH [KERNEL [STRIDE]]   convolution, normalisation, activation; the kernel is 3 and the stride 1 unless given
-pool SIZE | avgpool SIZE       maximum or mean over SIZE x SIZE pixels
-avgpool                        mean over all pixels
-dropout P                      zero a share P: of channels before the first `linear`, of units after it
-linear WIDTH                   fully connected, activation; the first one flattens the feature map
+conv WIDTH [KERNEL [STRIDE]]   convolution, normalisation, activation; KERNEL defaults to 3, STRIDE to 1
+pool SIZE | avgpool SIZE       max or average pooling over SIZE x SIZE pixels
+avgpool                        global average pooling
+dropout P                      drop a fraction P of the channels before the first `linear`, of the units after it
+linear WIDTH                   fully connected layer, activation; the first one flattens the feature map
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COUNTS = {"conv": (1, 3), "pool": (1, 1), "avgpool": (0, 1), "dropout": (1, 1),
 
 
 def parse_layer(text: str) -> tuple[str, list[float]]:
-    """The kind and the numbers of a layer, `"conv 32 3"` -> `("conv", [32, 3])`; raises ValueError for another text."""
+    """Parse a layer, `"conv 32 3"` -> `("conv", [32, 3])`; raises ValueError for an invalid one."""
     kind, *words = text.split() or [""]
     fewest, most = _COUNTS.get(kind, (0, -1))
     try:
@@ -45,12 +45,12 @@ def parse_layer(text: str) -> tuple[str, list[float]]:
     fits = fewest <= len(words) <= most
     valid = all(0 <= n < 1 for n in numbers) if kind == "dropout" else all(n >= 1 for n in numbers)
     if not (fits and valid):
-        raise ValueError(f"layers: {text!r} is no layer; write one of {_GRAMMAR}")
+        raise ValueError(f"layers: expected {_GRAMMAR}, got {text!r}")
     return kind, numbers
 
 
 class _Builder:
-    """Turns parsed layers into modules while following the shape [channels, size, size], or [channels] once flat."""
+    """Builds modules from parsed layers and tracks the shape [channels, size, size], or [channels] after flattening."""
 
     def __init__(self, channels: int, size: int, norm: str, activation: str) -> None:
         self.channels, self.size, self.flat = channels, size, False
@@ -59,10 +59,10 @@ class _Builder:
     def build(self, text: str) -> nn.Module:
         kind, numbers = parse_layer(text)
         if self.flat and kind in ("conv", "pool", "avgpool"):
-            raise ValueError(f"layers: {text!r} stands after a linear layer, where there are no pixels left")
+            raise ValueError(f"layers: {text!r} must precede the linear layers")
         layer = getattr(self, kind)(*numbers)
         if self.size < 1:
-            raise ValueError(f"layers: {text!r} leaves no pixels; give fewer pooling layers or larger images")
+            raise ValueError(f"layers: no pixels are left after {text!r}; use fewer pooling layers or larger images")
         return layer
 
     def conv(self, width: int, kernel: int = 3, stride: int = 1) -> nn.Module:
@@ -92,12 +92,21 @@ class _Builder:
 
 
 class CNN(Network):
-    """A plain CNN for images [B, in_channels, image_size, image_size], written as a list of layers.
+    """A plain CNN for images [B, in_channels, image_size, image_size], described by a list of layers.
 
-    `layers`: lines such as `conv 32 3`, `pool 2`, `dropout 0.3`, `linear 128` (None: two blocks of two convolutions, 32
-    and 64 wide, and one fully connected layer of 128); `norm`, `activation`: what follows each convolution. The linear
-    head to `num_classes` comes by itself. Layers are called conv1, conv2, pool1, ... in their order. Raises ValueError
-    for a line that is no layer or leaves no pixels.
+    The modules are called conv1, conv2, pool1, ...; a linear head to `num_classes` logits is appended.
+
+    Args:
+        layers: Lines such as `conv 32 3`, `pool 2`, `dropout 0.3`, `linear 128`. None: two blocks of two convolutions
+            with 32 and 64 channels, and one fully connected layer of 128 units.
+        norm: Normalisation after each convolution.
+        activation: Activation after each convolution and fully connected layer.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: For an invalid layer, or if no pixels are left.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""ConvNeXt: a convolutional network with a transformer's proportions (Liu et al., "A ConvNet for the 2020s", 2022).
+"""ConvNeXt, a convolutional network with transformer-like proportions (Liu et al., "A ConvNet for the 2020s", 2022).
 
-A block is a depthwise convolution, which mixes pixels, and a two-layer perceptron, which mixes channels, with one
-layer norm, one GELU and a shortcut around both. Stages are joined by a layer norm and a strided convolution. The
-patch of the stem is 2 pixels instead of the paper's 4, for small images.
+A block consists of a depthwise convolution, which mixes pixels, and a two-layer perceptron, which mixes channels, with
+one layer norm, one GELU and a residual connection. A layer norm and a strided convolution join the stages. The patch
+size of the stem is 2 instead of the paper's 4, for small images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, norm, perceptron, shortcut: [B, width, H, W] -> the same shape."""
+    """Depthwise convolution, norm, perceptron, residual connection: [B, width, H, W] -> the same shape."""
 
     def __init__(self, width: int, kernel: int, drop_path: float) -> None:
         super().__init__()
@@ -40,12 +40,22 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(Network):
-    """A ConvNeXt for images [B, in_channels, image_size, image_size]; the paper's tiny one has patch 4, blocks 3 3 9 3,
-    widths 96 192 384 768.
+    """ConvNeXt for images [B, in_channels, image_size, image_size].
 
-    `widths` and `blocks`: channels and blocks of each stage, at a half of the resolution of the one before; `patch`:
-    side and stride of the stem; `kernel`: side of the depthwise filters, odd; `drop_path`: stochastic depth of the
-    last block, rising linearly from 0. Raises ValueError where the images are too small for the stages.
+    ConvNeXt-T of the paper has patch 4, blocks 3, 3, 9, 3 and widths 96, 192, 384, 768.
+
+    Args:
+        widths: Channels of each stage; a stage has half the resolution of the previous one.
+        blocks: Blocks of each stage.
+        patch: Side and stride of the stem.
+        kernel: Side of the depthwise filters, odd.
+        drop_path: Stochastic depth rate of the last block, rising linearly from 0.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If the images are too small for the stages.
     """
 
     def __init__(

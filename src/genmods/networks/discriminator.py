@@ -1,4 +1,4 @@
-"""The critic of a generative adversarial network: residual blocks without norms, so that it sees each image alone."""
+"""The discriminator of a GAN: residual blocks without norms, so that its output for an image depends only on it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from genmods.networks.layout import channels_last
 
 
 class Discriminator(Network):
-    """Images [B, in_channels, H, W], H and W divisible by 2^(levels - 1) or not, to logits [B]: above 0 means real.
+    """Images [B, in_channels, H, W] of any size to logits [B], positive for real images.
 
-    `multipliers`: channels of each level in units of `width`, the finest first; `blocks`: residual blocks a level.
-    Twice differentiable, as a gradient penalty asks. Raises ValueError for settings out of range.
+    Twice differentiable, as required by a gradient penalty.
+
+    Args:
+        width: Base number of channels.
+        multipliers: Channels of each level in units of `width`, finest level first.
+        blocks: Residual blocks per level.
+        in_channels: Channels of the images.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(

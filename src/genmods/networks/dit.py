@@ -1,4 +1,4 @@
-"""A transformer over image patches whose norms are steered by noise and label: adaLN-zero (Peebles and Xie 2023)."""
+"""DiT: a transformer over image patches, conditioned by adaLN-zero (Peebles and Xie 2023)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from genmods.networks.blocks import Embedding, attend, modulated, position_featu
 class DiT(Network):
     """Diffusion transformer, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
 
-    `width`: channels of a token, divisible by 4 and by `heads`; `depth`: blocks; `patch`: side of the square that is
-    one token. `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
-    `cond["image"]`; `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
-    Raises ValueError for settings out of range.
+    Args:
+        in_channels: Channels of the images.
+        width: Size of a token, divisible by 4 and by `heads`.
+        depth: Number of blocks.
+        heads: Attention heads.
+        patch: Side of the square patch that forms a token.
+        dropout: Dropout rate.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        cond_channels: Channels of `cond["image"]`.
+        cond_size: Size of `cond["vector"]`.
+        out_channels: Channels of the output, by default `in_channels`.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(
@@ -64,7 +74,7 @@ class DiT(Network):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then a two-layer perceptron, each behind a modulated norm and a gate that starts at zero."""
+    """Attention and a two-layer perceptron, each after a modulated norm, with gates initialised to zero."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -77,7 +87,7 @@ class TransformerBlock(nn.Module):
         )
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """Tokens `h` [B, N, width] under the `embedding` [B, E], the same shape."""
+        """Tokens `h` [B, N, width], conditioned on `embedding` [B, E], to the same shape."""
         scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(embedding)[:, None].chunk(6, dim=2)
         h = torch.addcmul(h, gate1, self.merge(attend(self.qkv(modulated(h, scale1, shift1)), self.heads)))
         return torch.addcmul(h, gate2, self.perceptron(modulated(h, scale2, shift2)))

@@ -1,4 +1,4 @@
-"""The generator of an adversarial network: a learned picture, grown level by level, that z steers in every block."""
+"""The generator of a GAN: a learned constant, upsampled level by level and modulated by z in every block."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from genmods.networks.layout import channels_last
 class Generator(Network):
     """Latent vectors [B, latent] to images [B, in_channels, image_size, image_size] in [-1, 1].
 
-    `multipliers`: channels of each level in units of `width`, the finest first, each level twice as fine as the next;
-    `blocks`: residual blocks a level, each with FiLM on z. Raises ValueError for settings out of range.
+    Args:
+        latent: Size of the latent vectors.
+        width: Base number of channels.
+        multipliers: Channels of each level in units of `width`, finest level first; levels differ by a factor of 2 in
+            resolution.
+        blocks: Residual blocks per level, each with FiLM on z.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(

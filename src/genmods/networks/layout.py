@@ -1,4 +1,4 @@
-"""Which of torch's two memory layouts the filters and images of a convolutional network have."""
+"""The memory format, channels-last or contiguous, of convolutional networks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _LANES = 16
 
 
 def memory_format(network: nn.Module) -> torch.memory_format:
-    """The layout to train `network` in: channels-last, or contiguous where channels-last would corrupt memory.
+    """The memory format for training `network`: channels-last, or contiguous if channels-last would corrupt memory.
 
-    Channels-last is the faster one (1.2 to 1.7 times on a CPU). But on the CPU the weight gradient of a strided 1x1
-    convolution in channels-last, with fewer input channels than a vector has lanes (8 for AVX2, 16 for AVX-512), is
-    written past its workspace: a crash, a hang, or gradients that are wrong without a word
-    (https://github.com/uxlfoundation/oneDNN/issues/6035, in every release of torch up to 2.15). The layouts of
-    neighbouring layers follow each other, so one such layer makes the whole network contiguous. No network of genmods
-    has one unless a `cnn` is written with it; in timm, FastViT does.
+    Channels-last is faster (1.2 to 1.7 times on a CPU). On the CPU, however, the weight gradient of a strided 1x1
+    convolution in channels-last with fewer input channels than vector lanes (8 for AVX2, 16 for AVX-512) is written
+    past its workspace: it crashes, hangs, or returns wrong gradients without an error
+    (https://github.com/uxlfoundation/oneDNN/issues/6035, in all releases of torch up to 2.15). Memory formats propagate
+    between layers, so a single such layer makes the whole network contiguous. Among the networks of genmods only a
+    `cnn` can contain one; in timm, FastViT does.
     """
     overruns = any(isinstance(layer, nn.Conv2d) and _overruns(layer) for layer in network.modules())
     return torch.contiguous_format if overruns else torch.channels_last

@@ -1,4 +1,4 @@
-"""A residual perceptron for points, steered by noise and label: the smallest network that can denoise."""
+"""A residual perceptron conditioned on noise level and label: the smallest denoising network."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from genmods.networks.blocks import Embedding, modulated, zeroed
 
 
 class MLP(Network):
-    """Perceptron for points [B, in_channels], or small images [B, in_channels, image_size, image_size] laid flat.
+    """Perceptron for points [B, in_channels], or small images [B, in_channels, image_size, image_size], flattened.
 
-    `width`: units of a layer, even; `depth`: residual layers. `num_classes`: labels 0 ... num_classes - 1 are
-    conditions; 0 for none. `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
-    Raises ValueError for settings out of range.
+    Args:
+        in_channels: Dimension of the points, or channels of the images.
+        width: Units of a layer, even.
+        depth: Number of residual layers.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        cond_size: Size of `cond["vector"]`.
+        image_size: Side of the images; 1 for points.
+        out_channels: Channels of the output, by default `in_channels`.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(
@@ -49,7 +57,7 @@ class MLP(Network):
 
 
 class Layer(nn.Module):
-    """x + W2 silu(W1 norm(x)), the norm scaled and shifted by the embedding."""
+    """x + W2 silu(W1 norm(x)), with scale and shift of the norm computed from the embedding."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What convolutional classifiers are assembled from: norms and activations by name, blocks, stochastic depth."""
+"""Building blocks of convolutional classifiers: norms and activations by name, blocks, stochastic depth."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _choose(table: dict, what: str, name: str):
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """The normalisation `name` (batch, group, none) over `channels`; raises ValueError for another name."""
+    """The normalisation `name` (batch, group, none) over `channels`; raises ValueError for an unknown name."""
     return _choose(_NORMS, "norm", name)(channels)
 
 
 def make_activation(name: str) -> nn.Module:
-    """The activation `name` (relu, gelu, silu, leaky_relu, tanh); raises ValueError for another name."""
+    """The activation `name` (relu, gelu, silu, leaky_relu, tanh); raises ValueError for an unknown name."""
     return _choose(_ACTIVATIONS, "activation", name)()
 
 
@@ -51,7 +51,7 @@ def conv_block(
 
 
 def init_he(module: nn.Module) -> None:
-    """Initialise every convolution below `module` for rectifiers, fan-out (He et al., 2015, eq. 14)."""
+    """He initialisation (fan-out) of all convolutions in `module` (He et al., 2015, eq. 14)."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -60,7 +60,7 @@ def init_he(module: nn.Module) -> None:
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch [B, ...] of a whole sample with probability `rate` in training (Huang et al., 2016)."""
+    """Stochastic depth: drops the residual branch [B, ...] of a sample with probability `rate` (Huang et al., 2016)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -82,6 +82,6 @@ def drop_rates(rate: float, depth: int) -> list[float]:
 
 
 def require_classes(num_classes: int) -> None:
-    """Raise ValueError unless a head of `num_classes` outputs makes sense."""
+    """Raise ValueError unless `num_classes` is at least 1."""
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, not {num_classes}: a classifier needs labelled data")

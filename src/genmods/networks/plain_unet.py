@@ -1,7 +1,7 @@
-"""A U-Net without normalisation or attention, for restoring images of any size.
+"""A U-Net without normalisation or attention, for the restoration of images of any size.
 
-Every layer is local and the same everywhere, so that an image may be cut into overlapping tiles and put together again
-without a seam: `receptive_field` tells how far a pixel sees.
+All layers are local and translation equivariant, so that an image can be processed in overlapping tiles and reassembled
+without seams; the required overlap is given by `receptive_field`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from genmods.networks.layout import channels_last
 class PlainUNet(Network):
     """U-Net of residual convolution pairs, [B, in_channels, H, W] to [B, out_channels, H, W], after DRUNet.
 
-    No norms: restoration has to keep brightness and contrast, which a norm divides out (Zhang et al., "Plug-and-play
-    image restoration with deep denoiser prior", 2021). The image is folded into `patch`² channels per `patch`×`patch`
-    pixels first, which makes it cheap per pixel; each level adds its input to its result. The last layer starts at
-    zero.
+    It has no norms, because restoration must preserve brightness and contrast, which a norm removes (Zhang et al.,
+    "Plug-and-play image restoration with deep denoiser prior", 2021). First, `patch`×`patch` pixels are folded into
+    channels, which reduces the cost per pixel. Each level adds its input to its output. The last layer is initialised
+    to zero.
 
     Args:
         in_channels: Channels of the image.
         width: Channels of the finest level, even and at least 2.
-        multipliers: Channels of each level in units of `width`, the finest first; each but the first halves the side.
-        blocks: Residual blocks of a level on the way in, and as many on the way out; the coarsest has twice as many.
+        multipliers: Channels of each level in units of `width`, finest level first; each further level halves the side.
+        blocks: Residual blocks per level in the encoder, and in the decoder; the coarsest level has twice as many.
         patch: Side of the square patches that are folded into channels.
-        num_classes: Labels 0 ... num_classes - 1 are conditions; 0 for none.
-        cond_channels: Channels of `cond["image"]`, such as a map of noise levels, beside the image.
-        cond_size: Numbers in `cond["vector"]`; 0 for none.
-        out_channels: By default `in_channels`.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        cond_channels: Channels of `cond["image"]`, such as a map of noise levels.
+        cond_size: Size of `cond["vector"]`; 0 for none.
+        out_channels: Channels of the output, by default `in_channels`.
 
     Raises:
         ValueError: For settings out of range.
@@ -88,7 +88,7 @@ def _levels(channels: list[int], blocks: int, embedding: int) -> PlainLevel:
 
 
 class PlainLevel(nn.Module):
-    """The blocks of one resolution around the coarser level `inner`: [B, channels, H, W] to the same."""
+    """The blocks of one resolution, with the coarser level `inner` in between: [B, channels, H, W] to the same."""
 
     def __init__(self, channels: int, inner: PlainLevel | None, blocks: int, embedding: int):
         super().__init__()

@@ -1,13 +1,13 @@
-"""Residual networks: x + f(x) instead of f(x), so that depth costs no gradient.
+"""Residual networks.
 
-`ResNet` is the post-activation net (He et al., "Deep residual learning", CVPR 2016) with basic or bottleneck blocks,
-whose parameters are named as torchvision names them; `WideResNet` is the pre-activation net (Zagoruyko and Komodakis,
-2016). The stem is a 3x3 convolution at full resolution, for images of 8 to 64 pixels; a large stem (7x7, stride 2,
-pooling) serves more.
+`ResNet` is the post-activation network (He et al., "Deep residual learning", CVPR 2016) with basic or bottleneck blocks
+and torchvision's parameter names; `WideResNet` is the pre-activation network (Zagoruyko and Komodakis, 2016). The small
+stem, a 3x3 convolution at full resolution, is for images of 8 to 64 pixels, the large one (7x7, stride 2, pooling) for
+larger images.
 
 Where the resolution halves, the shortcut averages 2x2 pixels before its 1x1 convolution (ResNet-D: He et al., "Bag of
-tricks for image classification with convolutional neural networks", CVPR 2019). The original's strided 1x1 convolution
-reads one pixel of four, and on few channels the CPU's library cannot train it (see `genmods.networks.layout`).
+tricks for image classification with convolutional neural networks", CVPR 2019). The strided 1x1 convolution of the
+original uses one of four pixels, and oneDNN cannot train it with few channels (see `genmods.networks.layout`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int, kind: ShortcutNa
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
+    """Two 3x3 convolutions and a residual connection: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
 
     expansion = 1
 
@@ -63,7 +63,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution and a shortcut: [B, in, H, W] -> [B, 4 width, H / stride, W / stride]."""
+    """1x1, 3x3, 1x1 convolutions and a residual connection: [B, in, H, W] -> [B, 4 width, H / stride, W / stride]."""
 
     expansion = 4
 
@@ -87,11 +87,19 @@ class Bottleneck(nn.Module):
 class ResNet(Network):
     """A residual network for images [B, in_channels, H, W]; the default is ResNet-18 with a small-image stem.
 
-    `width`: channels of the first stage, doubled in each later one; `blocks`: residual blocks in each stage; `block`:
-    basic or bottleneck (ResNet-50 is `blocks: [3, 4, 6, 3]` with bottlenecks); `stem`: small (3x3) or large (7x7,
-    stride 2, pooling); `shortcut`: pooled (ResNet-D) or strided, as in the networks of torchvision, whose weights
-    `shortcut="strided", stem="large"` takes; `dropout`: before the head; `drop_path`: stochastic depth of the last
-    block, rising linearly from 0.
+    ResNet-50 is `blocks=(3, 4, 6, 3), block="bottleneck"`; `shortcut="strided", stem="large"` is compatible with
+    torchvision's weights.
+
+    Args:
+        width: Channels of the first stage, doubled in each further stage.
+        blocks: Residual blocks of each stage.
+        block: "basic" or "bottleneck".
+        stem: "small" (3x3) or "large" (7x7, stride 2, pooling).
+        shortcut: "pooled" (ResNet-D) or "strided".
+        dropout: Dropout rate before the head.
+        drop_path: Stochastic depth rate of the last block, rising linearly from 0.
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(
@@ -137,7 +145,7 @@ class ResNet(Network):
 
 
 class PreActivationBlock(nn.Module):
-    """Norm, rectifier, 3x3 convolution, twice, and a shortcut: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
+    """Twice norm, ReLU, 3x3 convolution, and a shortcut: [B, in, H, W] -> [B, width, H / stride, W / stride]."""
 
     def __init__(self, in_channels: int, width: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -157,8 +165,12 @@ class PreActivationBlock(nn.Module):
 class WideResNet(Network):
     """A wide residual network, WRN-`depth`-`widen`, for images [B, in_channels, H, W] (Zagoruyko and Komodakis, 2016).
 
-    `depth`: 6 n + 4 layers (10, 16, 22, 28, 40, ...); `widen`: factor on 16, 32 and 64 channels; `dropout`: between the
-    convolutions of a block.
+    Args:
+        depth: Number of layers, 6 n + 4 (10, 16, 22, 28, 40, ...).
+        widen: Factor on 16, 32 and 64 channels.
+        dropout: Dropout rate between the convolutions of a block.
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
-"""A U-Net: a level works at its own resolution around a coarser level, and skips join its way in to its way out.
+"""A U-Net as a recursion of levels: each level contains the next coarser one between its encoder and its decoder.
 
-Any height and width work: an odd size halves upward (7 -> 4), and the way out is stretched to the size of the way in.
+Any height and width are supported: odd sizes are rounded up when halved (7 -> 4), and the decoder resizes to the size
+of the encoder.
 """
 
 from __future__ import annotations
@@ -15,17 +16,24 @@ from genmods.networks.layout import channels_last
 
 
 class UNet(Network):
-    """U-Net for denoising, [B, in_channels, H, W] to [B, out_channels, H, W] (Ho et al. 2020, Dhariwal, Nichol 2021).
+    """Denoising U-Net, [B, in_channels, H, W] to [B, out_channels, H, W] (Ho et al. 2020, Dhariwal and Nichol 2021).
 
-    `multipliers`: channels of each level in units of `width`, the finest first.
-    `blocks`: residual blocks of a level on the way in, and as many on the way out.
-    `attention`: levels with self-attention behind each block: 0 is the finest, -1 the coarsest.
-    `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none.
-    `cond_channels`: channels of `cond["image"]`, which the first layer sees beside `x`.
-    `cond_size`: numbers in `cond["vector"]`; 0 for none.
-    `patch`: side of the square patches that the first layer folds into channels: much cheaper, a little coarser.
-    `out_channels`: as `in_channels` unless given (twice as many for a learned variance).
-    Raises ValueError for settings out of range.
+    Args:
+        in_channels: Channels of the images.
+        width: Base number of channels, even and at least 2.
+        multipliers: Channels of each level in units of `width`, finest level first.
+        blocks: Residual blocks per level in the encoder, and as many in the decoder.
+        attention: Levels with self-attention after each block; 0 is the finest, -1 the coarsest.
+        heads: Attention heads.
+        dropout: Dropout rate.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        cond_channels: Channels of `cond["image"]`, concatenated to the input.
+        cond_size: Size of `cond["vector"]`; 0 for none.
+        patch: Side of the square patches that the first layer folds into channels: much cheaper, slightly coarser.
+        out_channels: Channels of the output, by default `in_channels` (twice as many for a learned variance).
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(
@@ -72,22 +80,22 @@ class UNet(Network):
 
         self.levels = level(0)
         self.head = Head(channels[0], self.out_channels * patch**2)
-        self.to(memory_format=torch.channels_last)  # filters as the images are, or each call would convert them
+        self.to(memory_format=torch.channels_last)  # like the images, to avoid a conversion per call
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
         h = with_image(x, cond, self.cond_channels)
         h = self.stem(F.pad(h, (0, -width % self.patch, 0, -height % self.patch)))
-        # Channels-last: against NCHW, bfloat16 convolutions run 2 to 3 times as fast on a CPU, float32 ones 1.4 times.
+        # Channels-last: on a CPU, 2 to 3 times as fast as NCHW for bfloat16 convolutions, 1.4 times for float32.
         h = self.levels(channels_last(h), self.embedding(log_snr, cond))
         out = F.pixel_shuffle(self.head(h), self.patch)
         return out[:, :, :height, :width].to(x.dtype)
 
 
 class UNetLevel(nn.Module):
-    """The blocks of one resolution around the coarser level `inner`, or, without one, twice as many in a row.
+    """The blocks of one resolution, with the coarser level `inner` in between; the coarsest has no `inner`.
 
-    [B, channels, H, W] to the same, under the embedding [B, E].
+    Maps [B, channels, H, W] to the same shape, conditioned on the embedding [B, E].
     """
 
     def __init__(self, channels: int, inner: UNetLevel | None, blocks: int, embedding: int, dropout: float, heads: int):
@@ -117,7 +125,7 @@ class UNetLevel(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block and, with `heads` above zero, self-attention after it: [B, in, H, W] to [B, out, H, W]."""
+    """A residual block, followed by self-attention if `heads` > 0: [B, in, H, W] to [B, out, H, W]."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float, heads: int):
         super().__init__()

@@ -1,7 +1,8 @@
-"""A U-Net in wiring alone, all of it at full resolution, that sees the finest grey levels: for likelihood.
+"""The network of variational diffusion models (VDM), for likelihoods: a U-Net without down-sampling.
 
-Bits/dim live in the last bits of a pixel, which a convolution on values of order one hardly resolves; so sines and
-cosines of 2^n pi x join the input as channels (Kingma, Salimans, Poole and Ho 2021, appendix C).
+Likelihoods depend on the least significant bits of the pixels, which a convolution on values of order one hardly
+resolves. Therefore sines and cosines of 2^n pi x are concatenated to the input (Fourier features; Kingma, Salimans,
+Poole and Ho 2021, appendix C).
 """
 
 from __future__ import annotations
@@ -20,11 +21,20 @@ from genmods.networks.unet import Stage
 class VDM(Network):
     """Residual network without down-sampling, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
 
-    `width`: channels of every layer; `depth`: residual blocks on the way in, and as many, joined to them by skips, on
-    the way out; `fourier`: the n of the features sin and cos(2^n pi x); `attention`: self-attention between the two.
-    `num_classes`: labels 0 ... num_classes - 1 are conditions; 0 for none. `cond_channels`: channels of
-    `cond["image"]`; `cond_size`: numbers in `cond["vector"]`. `out_channels`: as `in_channels` unless given.
-    Raises ValueError for settings out of range.
+    Args:
+        in_channels: Channels of the images.
+        width: Channels of every layer.
+        depth: Residual blocks of the encoder; the decoder has as many, with skip connections.
+        fourier: The exponents n of the Fourier features sin(2^n pi x) and cos(2^n pi x).
+        attention: Whether there is self-attention between encoder and decoder.
+        dropout: Dropout rate.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        cond_channels: Channels of `cond["image"]`.
+        cond_size: Size of `cond["vector"]`.
+        out_channels: Channels of the output, by default `in_channels`.
+
+    Raises:
+        ValueError: For settings out of range.
     """
 
     def __init__(
@@ -70,6 +80,6 @@ class VDM(Network):
         return self.head(h).to(x.dtype)
 
     def with_fourier(self, x: Tensor) -> Tensor:
-        """`x` and the sine and cosine of 2^n pi x for every n, side by side as channels."""
+        """`x` [B, C, H, W] concatenated with its Fourier features along the channels."""
         angles = [2**n * math.pi * x for n in self.fourier]
         return torch.cat([x, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))], dim=1)

@@ -1,8 +1,4 @@
-"""Parameter groups: decay pulls filters and matrices to zero, and leaves norms, biases and embeddings alone.
-
-Decay is right for a weight that multiplies activations and has a scale of its own to lose: the weight of a
-convolution, a linear layer or attention. A norm's gain, a bias, an embedding or a learned token is no such weight.
-"""
+"""Parameter groups: weight decay for filters and matrices, none for norms, biases, embeddings and learned tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +12,10 @@ _MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAtte
 def parameter_groups(*modules: nn.Module) -> list[dict[str, Any]]:
     """Split the trainable parameters of `modules` into groups for an optimizer.
 
-    Filters and matrices keep the optimizer's `weight_decay`, all else gets 0. The key `matrix` is True for the hidden
-    filters and matrices, which Muon orthogonalises, and False for the output layer of each module (the last one
-    registered that trains) and for all else; other optimizers ignore it. A shared parameter is listed once, frozen
-    ones are left out, and so are empty groups.
+    Filters and matrices keep the optimizer's `weight_decay`; all other parameters have weight decay 0. The key `matrix`
+    is True for hidden filters and matrices, which Muon orthogonalises, and False for the output layer of each module
+    (its last registered trainable layer) and everything else; other optimizers ignore it. Shared parameters are listed
+    once; frozen parameters and empty groups are omitted.
     """
     kinds: dict[nn.Parameter, bool] = {}
     for part in (part for module in modules for part in module.modules()):

@@ -1,8 +1,8 @@
-"""Muon: momentum whose step is orthogonalised, for filters and matrices; AdamW for everything else.
+"""Muon: orthogonalised momentum for filters and matrices, AdamW for all other parameters.
 
-A hidden weight is a linear map, and the steepest step under the spectral norm is U V^T where the momentum is U S V^T
-(Jordan et al., "Muon", 2024; Bernstein and Newhouse, 2024). A filter bank [out, in, kh, kw] is flattened to [out, in
-kh kw]. U V^T comes from a few Newton-Schulz steps of matrix products, for all weights of one shape at once.
+For the momentum U S V^T of a hidden weight, steepest descent in the spectral norm is the step U V^T (Jordan et al.,
+"Muon", 2024; Bernstein and Newhouse, 2024). Filters [out, in, kh, kw] are flattened to [out, in kh kw]. U V^T is
+approximated by a few Newton-Schulz iterations, batched over all weights of the same shape.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: singular values end in
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """U S' V^T [..., m, n] of matrices U S V^T [..., m, n], with every singular value in S' pushed to about 1.
+    """Approximate U V^T [..., m, n] for matrices U S V^T [..., m, n]: all singular values are moved to about 1.
 
-    One step maps each singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5 (Jordan et al., 2024). In bfloat16 on a
-    CUDA device that computes it natively.
+    A Newton-Schulz step maps each singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5 (Jordan et al., 2024). It is
+    computed in bfloat16 on CUDA devices that support it natively.
     """
     a, b, c = _QUINTIC
     reduced = matrices.is_cuda and native_bfloat16(matrices.device)
@@ -42,10 +42,21 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(Optimizer):
     """Muon for parameters with two dimensions or more, AdamW for the rest.
 
-    A group with the key `matrix` False (`parameter_groups` sets it: the output layer, norms, biases, embeddings) goes
-    to AdamW as a whole. `lr` is in units of the spectral norm: a step moves a matrix [m, n] by lr sqrt(max(1, m / n))
-    in every direction; `momentum`, Nesterov's; `steps`, of Newton and Schulz; `weight_decay`, decoupled, for both;
-    `adam_lr`, `betas`, `eps` are AdamW's. Raises ValueError for a rate or momentum out of range.
+    AdamW also handles the groups whose key `matrix` is False (set by `parameter_groups` for output layer, norms, biases
+    and embeddings).
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate in units of the spectral norm: a step changes a matrix [m, n] by lr sqrt(max(1, m / n)).
+        momentum: Nesterov momentum.
+        steps: Newton-Schulz steps.
+        weight_decay: Decoupled weight decay, for both.
+        adam_lr: Learning rate of AdamW.
+        betas: Betas of AdamW.
+        eps: Epsilon of AdamW.
+
+    Raises:
+        ValueError: If a learning rate or the momentum is out of range.
     """
 
     def __init__(
@@ -70,7 +81,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Update every parameter that has a gradient; returns the loss of `closure`, where one is given."""
+        """Update all parameters that have a gradient; returns the loss of `closure`, if given."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -124,7 +135,7 @@ class Muon(Optimizer):
 
 
 def _split(group: dict[str, Any], adam_lr: float) -> list[dict[str, Any]]:
-    """The part of a group that Muon takes and the part that AdamW takes, at `adam_lr` or the rate of the group."""
+    """Split a group into the parameters for Muon and those for AdamW, at `adam_lr` or the group's learning rate."""
     parameters = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
     matrix = group.get("matrix", True)
     filters = [p for p in parameters if matrix and p.ndim >= 2]

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: lr(step) = base lr x warm-up x decay, a closed form of the step, stepped every batch.
+"""Learning-rate schedules in closed form, stepped every batch: linear warm-up, then a decay.
 
-With W warm-up steps of T in all, step s = 0, 1, ... has the factor (s + 1) / W while s < W, and decay(p) after it, with
-progress p = (s - W) / (T - W) held at 1 past the end. Each parameter group keeps its own base rate.
+With W warm-up steps out of T steps, step s = 0, 1, ... has the factor (s + 1) / W while s < W, and decay(p) afterwards,
+with progress p = (s - W) / (T - W), at most 1. The factor multiplies the base learning rate of each parameter group.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ SETTINGS = ("base_lrs", "total_steps", "warmup_steps", "end")
 class Schedule(LRScheduler):
     """Warm-up, then the `decay` of a subclass.
 
-    `warmup` below 1 is a share of `total_steps`, from 1 on a number of steps, at most all (so that a long recipe can be
-    tried for a few steps); `end` is the factor that is left at the end. Raises ValueError for a `total_steps` below 1,
-    a negative `warmup`, or an `end` outside [0, 1].
+    Args:
+        optimizer: The optimizer.
+        total_steps: Number of training steps.
+        warmup: A fraction of `total_steps` if below 1, otherwise a number of steps, limited to `total_steps` (so that a
+            long recipe can be tried for a few steps).
+        end: Final factor.
+
+    Raises:
+        ValueError: If `total_steps` is below 1, `warmup` negative, or `end` outside [0, 1].
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
@@ -37,17 +43,17 @@ class Schedule(LRScheduler):
         super().__init__(optimizer)
 
     def decay(self, progress: float) -> float:
-        """The factor at `progress` in [0, 1] of the steps behind the warm-up."""
+        """The factor at `progress` in [0, 1] of the steps after the warm-up."""
         raise NotImplementedError
 
     def factor(self, step: int) -> float:
-        """What the base rate is multiplied with at `step` = 0, 1, ..."""
+        """The factor of the base learning rate at `step` = 0, 1, ..."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return self.decay(min(1.0, (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training stands, without the settings: a run that goes on for longer follows its new schedule."""
+        """The progress without the settings, so that a run resumed for more steps follows its new schedule."""
         return {key: value for key, value in super().state_dict().items() if key not in SETTINGS}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -60,21 +66,21 @@ class Schedule(LRScheduler):
 
 
 class CosineSchedule(Schedule):
-    """Warm-up, then half a cosine from 1 to `end` (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
+    """Warm-up, then cosine decay from 1 to `end` (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
 
     def decay(self, progress: float) -> float:
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 class LinearSchedule(Schedule):
-    """Warm-up, then a straight line from 1 to `end`: the triangle of short runs with `warmup` 0.2."""
+    """Warm-up, then linear decay from 1 to `end`: the triangular schedule of short runs with `warmup` 0.2."""
 
     def decay(self, progress: float) -> float:
         return 1 + (self.end - 1) * progress
 
 
 class ConstantSchedule(Schedule):
-    """Warm-up, then the base rate."""
+    """Warm-up, then a constant learning rate."""
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> None:
         super().__init__(optimizer, total_steps, warmup)

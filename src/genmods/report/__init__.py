@@ -1,1 +1,1 @@
-"""The run report: what a run folder holds, as one page that needs no network."""
+"""The run report: a self-contained HTML page of a run folder."""

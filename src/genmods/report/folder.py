@@ -1,7 +1,7 @@
-"""What a run folder says: its curves, pictures, tables and settings, read without Lightning or W&B.
+"""Reads a run folder, its curves, pictures, tables and settings, without Lightning or W&B.
 
-Everything but `metrics.csv` or `recipe.yaml` may be missing; a run that is still going, or was killed, reads as well.
-The folder may come from somebody else: see `report.sidecars`.
+All files except one of `metrics.csv` and `recipe.yaml` may be missing; running and killed runs can be read, too. The
+folder is not trusted: see `report.sidecars`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_METRICS_BYTES = 1_000_000_000
 
 @dataclass
 class RunFolder:
-    """One run, as plain data."""
+    """A run as plain data."""
 
     path: Path
     recipe_text: str = ""
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The recipe as flat `section.key: value` pairs; none where it is no recipe."""
+        """The recipe as flat `section.key: value` pairs; empty if it is invalid."""
         try:
             return flatten(text.plain(text.parse(self.recipe_text, "recipe.yaml")))
         except UserError:
@@ -52,12 +52,12 @@ class RunFolder:
 
     @property
     def steps(self) -> int:
-        """How many steps were trained, or the metrics reach where the training goes on."""
+        """The number of training steps, or, during training, the last step in the metrics."""
         trained = (self.files.get("timing") or {}).get("steps", 0)
         return trained or max((points[-1][0] for points in self.series.values()), default=-1) + 1
 
     def figures(self) -> list[dict[str, Any]]:
-        """The main figures: best and last of each validation and test metric, best first by kind."""
+        """The main metrics: best and last value of each validation and test metric, sorted by importance."""
         names = [name for name in self.series if name.split("/")[0] in ("val", "test") and direction(name) != "last"]
         return [self._figure(name) for name in sorted(names, key=_rank)]
 
@@ -75,29 +75,29 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def read_run(path: Path) -> RunFolder:
-    """The run in the folder `path`; raises UserError where it is none, or where its metrics are no table."""
+    """The run in the folder `path`; raises UserError if it is not a run folder or its metrics cannot be read."""
     recipe = read_inside(path, path / "recipe.yaml", text.MAX_BYTES)
     metrics = read_inside(path, path / "metrics.csv", MAX_METRICS_BYTES)
     if metrics is None and recipe is None:
-        raise UserError(f"{path}: this is no run folder, it holds neither metrics.csv nor recipe.yaml")
+        raise UserError(f"{path}: not a run folder, it has neither metrics.csv nor recipe.yaml")
     series = parse_series(metrics or b"", path / "metrics.csv")
     return RunFolder(path, (recipe or b"").decode(errors="replace"), series, read_sidecars(path))
 
 
 def find_runs(root: Path) -> list[RunFolder]:
-    """All runs under `root`, itself included, oldest first by path; one that cannot be read is named on stderr."""
+    """All runs below `root`, including itself, sorted by path, oldest first; unreadable ones are reported on stderr."""
     folders = {path.parent for name in ("metrics.csv", "recipe.yaml") for path in root.rglob(name)}
     found = []
     for folder in sorted(folders):
         try:
             found.append(read_run(folder))
         except UserError as error:
-            say(f"left out: {error}", file=sys.stderr)
+            say(f"skipped: {error}", file=sys.stderr)
     return found
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """A nested recipe as `a.b.0.c: text` pairs."""
+    """Flatten a nested recipe to `a.b.0.c: text` pairs."""
     if isinstance(value, dict):
         items = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
@@ -108,7 +108,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def differences(runs: list[RunFolder]) -> list[tuple[str, list[str]]]:
-    """The settings in which recipes differ, with the value of each run; "–" where a run leaves one open."""
+    """The settings in which recipes differ, with the value of each run; "–" if a run does not set it."""
     settings = [run.settings for run in runs]
     keys = dict.fromkeys(key for flat in settings for key in flat)
     rows = [(key, [flat.get(key, "–") for flat in settings]) for key in keys]
@@ -116,7 +116,7 @@ def differences(runs: list[RunFolder]) -> list[tuple[str, list[str]]]:
 
 
 def thin(points: list[tuple[int, float]], most: int = MAX_POINTS) -> list[tuple[int, float]]:
-    """At most about `most` points that keep the extremes: the lowest and the highest of each stretch."""
+    """Reduce a curve to about `most` points, keeping the minimum and the maximum of each segment."""
     if len(points) <= most:
         return points
     size = -(-len(points) // (most // 2))
@@ -128,7 +128,7 @@ def thin(points: list[tuple[int, float]], most: int = MAX_POINTS) -> list[tuple[
 
 
 def pictures(path: Path) -> list[dict[str, Any]]:
-    """The picture series of a run: name, what it shows, and up to `MAX_PICTURES` steps with their PNG as a data URI."""
+    """The picture series of a run: name, description, and up to `MAX_PICTURES` steps with their PNG as a data URI."""
     series: dict[str, list[tuple[int, Path]]] = {}
     for file in sorted((path / "samples").glob("*.png")):
         if match := re.fullmatch(r"(.+)_([0-9]{1,15})\.png", file.name):
@@ -150,7 +150,7 @@ def pictures(path: Path) -> list[dict[str, Any]]:
 
 
 def _data_uri(folder: Path, path: Path) -> str | None:
-    """A PNG file in the run folder as a data URI; None for another file."""
+    """A PNG file in the run folder as a data URI; None for any other file."""
     content = read_inside(folder, path, MAX_PICTURE_BYTES) or b""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return None

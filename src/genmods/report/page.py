@@ -1,7 +1,7 @@
-"""The report page: the template with the data of one or several runs inside it.
+"""The report page: an HTML template filled with the data of one or several runs.
 
-Text gets into the page by the template alone, which escapes it; the page's policy lets its own script run and no other,
-and fetch nothing.
+Text is inserted only by the template, which escapes it. The page's content-security policy allows only its own script
+and no network requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POLICY = (
 
 
 def run_data(run: RunFolder) -> dict[str, Any]:
-    """What the page shows of one run."""
+    """The data that the page shows of a run."""
     return {
         "name": run.name,
         "steps": run.steps,
@@ -46,7 +46,7 @@ def run_data(run: RunFolder) -> dict[str, Any]:
 
 
 def evaluations(run: RunFolder) -> list[dict[str, Any]]:
-    """The figures of later evaluations: those of `evaluate`, and of Lightning's `test` and `validate`."""
+    """The metrics of later evaluations: those of `evaluate`, and of Lightning's `test` and `validate`."""
     found = list((run.files.get("evaluation") or {}).get("figures", []))
     for stage in ("test", "validate"):
         found += [{"name": name, "value": value} for name, value in (run.files.get(stage) or {}).items()]
@@ -54,7 +54,7 @@ def evaluations(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def render(runs: list[RunFolder]) -> str:
-    """The page as text."""
+    """The page as HTML."""
     data: dict[str, Any] = {"runs": [run_data(run) for run in runs]}
     data["differences"] = differences(runs) if len(runs) > 1 else []
     data["about"] = meanings({name for run in runs for name in run.series})
@@ -64,7 +64,7 @@ def render(runs: list[RunFolder]) -> str:
 
 @cache
 def _template() -> Template:
-    """The template with the page's own script and style, as `render(title=..., data=...)` takes it."""
+    """The template with the page's script and style, for `render(title=..., data=...)`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     script, style = ((files("genmods.report") / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
@@ -82,7 +82,7 @@ def _template() -> Template:
 
 
 def meanings(names: set[str]) -> dict[str, str]:
-    """What a chart shows, by figure, where it means one thing in all the stages that have it."""
+    """The description of each chart by metric, if it is the same in all stages."""
     found: dict[str, set[str]] = {}
     for name in names:
         found.setdefault(name.split("/", 1)[-1], set()).add(METRICS.get(documented(name), "").replace("`", ""))
@@ -92,8 +92,8 @@ def meanings(names: set[str]) -> dict[str, str]:
 def write_report(folders: list[Path], out: Path | None = None) -> Path:
     """Write the report of one run, or the comparison of several, and return its path.
 
-    By default that is `report.html` in the run folder, or `comparison.html` in the first one. Raises UserError where a
-    folder holds no run.
+    By default that is `report.html` in the run folder, or `comparison.html` in the first one. Raises UserError if a
+    folder is not a run folder.
     """
     out = out or folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render([read_run(folder) for folder in folders])

@@ -1,6 +1,7 @@
-"""The files of a run folder, read as somebody else's: nothing outside the folder, nothing that is not of its shape.
+"""Reads the files of an untrusted run folder.
 
-What is missing, damaged, of another shape or reached by a symbolic link out of the folder is as if it were not there.
+Files that are missing, damaged, of an unexpected structure, or reached by a symbolic link out of the folder are
+ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ MAX_BYTES = 50_000_000
 
 
 def read_inside(folder: Path, path: Path, most: int = MAX_BYTES) -> bytes | None:
-    """The bytes of the regular file `path` in `folder`; None where there is none, or more than `most` bytes of it."""
+    """The bytes of the regular file `path` in `folder`; None if it does not exist or is larger than `most` bytes."""
     try:
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             return None
@@ -27,7 +28,7 @@ def read_inside(folder: Path, path: Path, most: int = MAX_BYTES) -> bytes | None
 
 
 def read_sidecars(folder: Path) -> dict[str, Any]:
-    """The JSON files of a run folder by name, those that have the shape that the report takes."""
+    """The JSON files of a run folder by name, restricted to those with the structure that the report expects."""
     found = {}
     for name, fits in _SHAPES.items():
         content = read_inside(folder, folder / f"{name}.json")
@@ -41,7 +42,7 @@ def read_sidecars(folder: Path) -> dict[str, Any]:
 
 
 def _float(text: str) -> float | str:
-    """A figure; one that overflows, like `NaN` and `Infinity`, is the text."""
+    """Parse a number; `NaN`, `Infinity` and numbers that overflow are returned as text."""
     value = float(text)
     return value if math.isfinite(value) else text
 
@@ -121,4 +122,4 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "test": _figures,
     "validate": _figures,
 }
-"""File -> whether a value has the shape that the page reads."""
+"""File -> whether a value has the structure that the page expects."""

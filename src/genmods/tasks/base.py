@@ -1,9 +1,9 @@
-"""The base of every task: an optimizer over parameter groups, a schedule per step, and randomness without a state.
+"""The base of all tasks: an optimizer over parameter groups, a schedule per step, and stateless randomness.
 
-A task trains a model, which is of use without it (`genmods.models`), and has the settings of both.
+A task trains a model that can be used without it (`genmods.models`), and has the settings of both.
 
-Before each batch the generators are seeded from (seed, rank, batches done), so that dropout, times and noise of a batch
-are the same in a run that was interrupted and resumed as in one that was not.
+Before each batch the random number generators are seeded from (seed, rank, number of batches), so that dropout, times
+and noise of a batch do not depend on whether the run was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class FitPlan:
     Args:
         optimizer: Called as `optimizer(groups)`.
         schedule: Called as `schedule(optimizer, total_steps)`; None for a constant learning rate.
-        seed: Of everything random in training and validation.
-        previous_optimizer: `optimizer` of the checkpoint that a run resumes from. Settings that differ from it take
-            the place of the restored ones.
+        seed: Random seed of training and validation.
+        previous_optimizer: `optimizer` of the checkpoint from which a run resumes. Settings that differ from it
+            override the restored ones.
     """
 
     optimizer: Callable[..., Optimizer] = _ADAMW
@@ -49,24 +49,24 @@ class FitPlan:
 
 
 class Task(LightningModule, Model):
-    """What a model is trained for: the registry kind `task`.
+    """How a model is trained and evaluated: the registry kind `task`.
 
-    The parameter `model: MyModel` of its constructor, a subclass of `Model`, is the model; a recipe writes the settings
-    of both in one section. A task without it is its own model.
+    The constructor's parameter `model: MyModel`, with a subclass of `Model`, is the model; a recipe sets the settings of
+    both in one section. A task without this parameter is its own model.
 
-    A batch is a dict with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and `index`
-    (int64 [B]). How it is trained is its `plan`.
+    A batch is a dictionary with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and
+    `index` (int64 [B]). Optimizer, schedule and seed are its `plan`.
     """
 
     plan: FitPlan = FitPlan()
     monitor: Monitor | None = None
-    """The metric that chooses `best.ckpt`; None keeps `last.ckpt` alone."""
+    """The metric that selects `best.ckpt`; with None, only `last.ckpt` is written."""
     trainable: bool = True
-    """Whether there is anything to fit; what is not trained is validated and tested without a checkpoint of its own."""
+    """Whether there is anything to train; otherwise the task is validated and tested without a checkpoint."""
     share: Share | None = None
-    """Which part of the batch of all ranks this rank has, while it has one."""
+    """The part of the global batch that this rank processes; None between batches."""
     reports: tuple[str, ...] = ()
-    """Registered callbacks that each run of the task has, unless its recipe lists them with settings."""
+    """Registered callbacks that are added to each run of the task unless its recipe lists them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Task(LightningModule, Model):
 
     @property
     def double_backward(self) -> tuple[nn.Module, ...]:
-        """Networks whose loss has a gradient in it; `torch.compile` cannot take those."""
+        """Networks that need double backward, which `torch.compile` does not support."""
         return ()
 
     def configure_optimizers(self) -> Any:
@@ -83,9 +83,9 @@ class Task(LightningModule, Model):
             return optimizer
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
-            raise UserError("schedule: needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+            raise UserError("schedule: set trainer.max_steps or trainer.max_epochs, a schedule requires the length of the training")
         if total < 1:
-            raise UserError("schedule: there is no step to train, see max_steps and limit_train_batches of the trainer")
+            raise UserError("schedule: no training steps, check trainer.max_steps and trainer.limit_train_batches")
         schedule = self.plan.schedule(optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -101,7 +101,7 @@ class Task(LightningModule, Model):
                 saved["lr"] = new["lr"]
 
     def groups(self) -> list[dict[str, Any]]:
-        """The parameter groups of the optimizer; each part of the task has an output layer of its own."""
+        """The parameter groups of the optimizer; the output layer is determined per network."""
         return parameter_groups(*self.children(), self)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -123,14 +123,13 @@ class Task(LightningModule, Model):
             model.fit_statistics(batch)
 
     def evaluation_step(self, batch: Batch, stage: str) -> Any:
-        """Evaluate one batch: log figures as `stage/NAME`, where `stage` is "val" or "test".
+        """Evaluate a batch: log metrics as `stage/NAME`, where `stage` is "val" or "test".
 
-        What it returns is passed to the callbacks' `on_validation_batch_end` or `on_test_batch_end`.
+        The return value is passed to the callbacks' `on_validation_batch_end` or `on_test_batch_end`.
         """
 
     def evaluation_result(self, stage: str) -> object | None:
-        """The result of all batches of an evaluation, for the callbacks that are `ReceivesResults`; None for nothing
-        more than what is logged."""
+        """The result of an evaluation for `ReceivesResults` callbacks; None for logged metrics only."""
         return None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:

@@ -20,7 +20,7 @@ from genmods.tracking.monitor import Monitor
 
 
 class CollectedScores(Metric):
-    """The scores of all images of an evaluation, over all ranks, in the order of the images."""
+    """Collects the scores of all images of an evaluation over all ranks, in the order of the images."""
 
     scores: list[Tensor]
     labels: list[Tensor]
@@ -32,7 +32,7 @@ class CollectedScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Adds a batch: scores [B, K], labels [B] and the samples' numbers `index` [B]."""
+        """Add a batch: scores [B, K], labels [B] and the samples' indices [B]."""
         self.scores.append(scores)
         self.labels.append(labels)
         self.index.append(index)
@@ -44,7 +44,7 @@ class CollectedScores(Metric):
         return scores[order], labels[order], index[order]
 
     def all(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores [N, K], labels [N] and index [N] as `compute` has them, of one image too."""
+        """Scores [N, K], labels [N] and index [N] as in `compute`, also for a single image."""
         scores, labels, index = self.compute()
         labels, index = labels.view(-1), index.view(-1)
         return scores.view(len(index), -1), labels, index
@@ -77,7 +77,7 @@ class ClassificationTask(Task):
         self.confusion, self.collected = MulticlassConfusionMatrix(num_classes), CollectedScores()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A run that goes on makes the temperature of its last end stale."""
+        """Resuming training invalidates the fitted temperature."""
         super().on_load_checkpoint(checkpoint)
         for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
             weights["model.temperature"] = torch.ones_like(weights["model.temperature"])

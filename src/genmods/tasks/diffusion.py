@@ -1,4 +1,4 @@
-"""Diffusion models: a denoiser trained at all noise levels, then sampled, with or without a condition and guidance."""
+"""Diffusion models: training of a denoiser at all noise levels, and sampling, with or without conditioning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class DiffusionTask(Task):
         self.loss.check(model.process)
         self.logs_bpd = model.latents.is_pixels and self.loss.weighting.bounds_likelihood
         if self.logs_bpd and not model.conditioning.learns_null:
-            raise ValueError("the likelihood that `elbo` bounds is without a condition: set conditioning.drop above 0")
+            raise ValueError(
+                "conditioning.drop must be above 0 with the weighting `elbo`, which bounds the unconditional likelihood"
+            )
         self.monitor = Monitor("val/bpd", "min") if self.logs_bpd else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -43,7 +45,7 @@ class DiffusionTask(Task):
             self.log_mean(f"{stage}/bpd", bits.total.float().mean(), batch, progress=True)
 
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        """The loss, and for callbacks the error and the log-SNR [B] of each sample."""
+        """The loss, and, for callbacks, error [B] and log-SNR [B] per sample."""
         x0 = self.model.latents.encode(batch[INPUT])
         losses = self.loss(self.model.denoiser, x0, self.model.conditioning(batch), share=self.share)
         loss = losses.per_sample.mean()

@@ -1,8 +1,8 @@
-"""Generative adversarial networks: the non-saturating game with a zero-centred gradient penalty on real images.
+"""Generative adversarial networks: the non-saturating loss with a zero-centred gradient penalty on real images.
 
 The discriminator minimises softplus(-D(x)) + softplus(D(G(z))) + gamma/2 ||grad_x D(x)||^2, the generator
-softplus(-D(G(z))) (Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9). Each is differentiated in
-its own player's weights alone, so their sum is one loss with one optimizer, and both move at once.
+softplus(-D(G(z))) (Goodfellow et al. 2014; R1: Mescheder, Geiger and Nowozin 2018, eq. 9). Each is differentiated only
+with respect to its player's weights, so that their sum is one loss for one optimizer that updates both players.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GANTask(Task):
         self.gamma = gamma
         scores = dry_run(discriminator, torch.empty(2, *model.image_shape, device="meta"))
         if scores not in (None, (2,)):
-            raise ValueError(f"{type(discriminator).__name__} gives {list(scores[1:])} for an image, not one number")
+            raise ValueError(f"{type(discriminator).__name__} must return one number per image, got {list(scores[1:])}")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         fake = self.model.network(torch.randn(len(batch[INPUT]), self.model.latent, device=self.device))
@@ -49,7 +49,7 @@ class GANTask(Task):
         return generator_loss + discriminator_loss
 
     def _generator_loss(self, fake: Tensor) -> Tensor:
-        self.discriminator.requires_grad_(False)  # its gradient is that of its own loss alone
+        self.discriminator.requires_grad_(False)  # only its own loss contributes to its gradient
         loss = F.softplus(-self.discriminator(fake)).mean()
         self.discriminator.requires_grad_(True)
         return loss

@@ -1,4 +1,4 @@
-"""Multi-label classification: an independent yes or no for each class."""
+"""Multi-label classification: an independent binary decision per class."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class MultilabelTask(Task):
         logits, label = self.model(batch[INPUT]).float(), batch[LABEL].float()
         if label.shape != logits.shape:
             raise UserError(
-                f"the network gives {logits.shape[1]} logits and the labels are {list(label.shape)}; multilabel takes "
-                f"[B, {logits.shape[1]}] zeros and ones (for one class an image there is the task classification)"
+                f"labels must be [B, {logits.shape[1]}] zeros and ones for {logits.shape[1]} logits, got "
+                f"{list(label.shape)} (for one class per image use the task classification)"
             )
         loss = F.binary_cross_entropy_with_logits(logits, label)
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)

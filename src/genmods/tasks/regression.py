@@ -1,4 +1,4 @@
-"""Regression from images: squared or Huber error, judged by R^2 and mean absolute error."""
+"""Regression from images with squared or Huber loss; reports R^2 and mean absolute error."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ class RegressionTask(Task):
         predicted = self.model(batch[INPUT]).float()
         if predicted.shape != target.shape:
             raise UserError(
-                f"the network gives {predicted.shape[1]} numbers and the data has {target.shape[1]} targets; "
-                f"set task.network.num_classes to {target.shape[1]}"
+                f"task.network.num_classes must be {target.shape[1]}, the number of targets, got {predicted.shape[1]}"
             )
         error = (
             F.mse_loss(predicted, target) if self.loss == "mse" else F.huber_loss(predicted, target, delta=self.delta)

@@ -1,7 +1,7 @@
-"""What a run's logger can do beyond Lightning's: pictures, tables, and a life in a run folder.
+"""Extensions of Lightning's loggers: pictures, tables and a run folder.
 
-`genmods.runs.loggers` calls `begin` on each logger before anything is logged and `close` at the end; in between a
-callback takes the `logbook` of its trainer, which writes into the run folder and to every logger.
+`genmods.runs.loggers` calls `begin` on each logger before anything is logged and `close` at the end. Callbacks use the
+`logbook` of their trainer, which writes to the run folder and to all loggers.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
 
 
 class RunLogger:
-    """A logger that lives in a run folder. All methods are called on rank 0 only and use no collective."""
+    """A logger with a run folder. All methods are called on rank 0 only and use no collective operations."""
 
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
-        """Start in `folder` with the resolved `config`; a run resumed at `resume_step` writes later rows again."""
+        """Start logging to `folder` with the resolved `config`; a run resumed at `resume_step` repeats later rows."""
         raise NotImplementedError
 
     def log_picture(self, key: str, path: Path, step: int) -> None:
-        """Take a picture that lies in the run folder."""
+        """Log a picture stored in the run folder."""
 
     def log_rows(self, key: str, columns: list[str], rows: list[list[Any]], step: int) -> None:
-        """Take a table; a cell may be a PIL image."""
+        """Log a table; a cell may be a PIL image."""
 
     def log_origin(self, checkpoint: Path, results: list[Path]) -> None:
-        """Note that the files `results` were made with `checkpoint`."""
+        """Record that the files `results` were made with `checkpoint`."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
 
 
 @dataclass
 class Logbook:
-    """A run folder and its loggers at one step; used on rank 0 only, and with no collective."""
+    """A run folder and its loggers at one step; used on rank 0 only, without collective operations."""
 
     folder: Path
     loggers: list[Any]
     step: int
-    """The step at which Lightning writes its own rows: one less than the number of steps taken."""
+    """The step at which Lightning logs: one less than the number of steps taken."""
 
     def metrics(self, figures: dict[str, float]) -> None:
-        """Log figures outside of a module's `log`."""
+        """Log metrics outside of a module's `log`."""
         for logger in self.loggers:
             logger.log_metrics(figures, step=self.step)
 
@@ -67,12 +67,12 @@ class Logbook:
         return path
 
     def rows(self, key: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """Send a table to the loggers that take tables; a cell may be a PIL image."""
+        """Log a table to the loggers that support tables; a cell may be a PIL image."""
         for logger in self._takers():
             logger.log_rows(key, columns, rows, self.step)
 
     def origin(self, checkpoint: Path, results: list[Path]) -> None:
-        """Note that the files `results` were made with `checkpoint`."""
+        """Record that the files `results` were made with `checkpoint`."""
         for logger in self._takers():
             logger.log_origin(checkpoint, results)
 
@@ -86,11 +86,11 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def logbook(trainer: Trainer) -> Logbook:
-    """Where a callback of `trainer` writes now, so that pictures stand beside their metrics."""
+    """The logbook of `trainer` at its current step, so that pictures share the step of their metrics."""
     return Logbook(run_folder(trainer), trainer.loggers, logged_step(trainer))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, and its folder, so that a reader sees the old file or the new one, never half of one."""
+    """Write JSON atomically, so that a reader sees either the old or the new file; creates the folder."""
     with replacing(path) as staged:
         staged.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

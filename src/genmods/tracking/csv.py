@@ -1,8 +1,7 @@
-"""The metrics file: `metrics.csv` in the run folder, always on, one row a step, readable by anything.
+"""The metrics file: `metrics.csv` in the run folder, always written, one row per step.
 
-Each call is written through to the file, so a killed process loses at most the row being written. Figures of one step
-that come in several calls share a row: the last row is written over in place. A new column rewrites the file once,
-atomically.
+Each call is written through to the file, so that a killed process loses at most one row. Metrics of the same step from
+several calls share a row: the last row is overwritten in place. A new column rewrites the file once, atomically.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ from genmods.tracking.series import Row, read_metrics
 
 
 class MetricsFile(Logger, RunLogger):
-    """Writes every metric to `metrics.csv` in the run folder; `folder` is set by `begin`, and is the working one until
-    then.
-    """
+    """Writes all metrics to `metrics.csv` in the run folder, which `begin` sets; before, in the working directory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +34,7 @@ class MetricsFile(Logger, RunLogger):
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The path of the file."""
         return self.folder / "metrics.csv"
 
     @property
@@ -50,7 +47,7 @@ class MetricsFile(Logger, RunLogger):
 
     @rank_zero_only
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
-        """Continue the file in `folder`; rows from `resume_step` on are dropped, for they will be written again."""
+        """Continue the file in `folder`; rows from `resume_step` on are removed, since they will be repeated."""
         self.folder, self._begun = folder, True
         folder.mkdir(parents=True, exist_ok=True)
         rows = read_metrics(self.path)
@@ -61,11 +58,11 @@ class MetricsFile(Logger, RunLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The recipe lies beside the file already."""
+        """No-op: the recipe is stored next to the file."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write figures of one step."""
+        """Write metrics of one step."""
         if not self._begun:
             self.begin(self.folder, {})
         row = {"step": str(0 if step is None else step)} | {k: f"{float(v):.9g}" for k, v in metrics.items()}

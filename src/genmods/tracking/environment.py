@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, git state, hardware, command line."""
+"""The environment of a run: versions, git state, hardware, command line."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit, branch, and whether files were changed since, of the checkout that genmods runs from; None outside of
-    one.
-    """
+    """Commit, branch and uncommitted changes of the git checkout that genmods runs from; None outside of a checkout."""
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return None
@@ -42,7 +40,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result."""
+    """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -70,7 +68,7 @@ def _program() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """All of it, as plain data for a configuration or `environment.json`."""
+    """The whole environment as plain data, for a configuration or `environment.json`."""
     return {
         "packages": package_versions(),
         "git": git_state(),

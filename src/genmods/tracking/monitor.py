@@ -1,4 +1,4 @@
-"""The metric by which the best checkpoint of a run is chosen."""
+"""The metric that selects the best checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mode = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Monitor:
-    """A logged metric and whether less ("min") or more ("max") of it is better."""
+    """A logged metric and whether lower ("min") or higher ("max") is better."""
 
     name: str
     mode: Mode

@@ -1,8 +1,7 @@
-"""Whether a Weights & Biases server would take a run, found out in a bounded time and before `wandb.init` is called.
+"""Checks in bounded time, before `wandb.init`, whether a Weights & Biases server is reachable and accepts the API key.
 
-`wandb.init` against a server that refuses connections takes minutes and then raises; so the question is asked
-beforehand, by one small request in a thread of its own, because a server that trickles its answer outlives any socket
-timeout.
+`wandb.init` takes minutes and then raises if a server refuses connections. The probe is one small request in a separate
+thread, because a server that sends its response slowly can exceed any socket timeout.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _QUERY = b'{"query": "query { viewer { id } }"}'
 
 
 def api_key(base_url: str) -> str | None:
-    """The key for a server: `WANDB_API_KEY`, or the line of the netrc file for its address, or for its name alone."""
+    """The API key for a server: `WANDB_API_KEY`, or the entry of the netrc file for its address or host name."""
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     address = urlparse(base_url)
@@ -42,25 +41,25 @@ def _ask(base_url: str, key: str, timeout: float) -> str | None:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             body = json.loads(answer.read(1_000_000))
     except HTTPError as error:
-        return f"the server answered {error.code}"
+        return f"the server responded with status {error.code}"
     except (URLError, OSError, ValueError) as error:
-        return f"no answer ({getattr(error, 'reason', error)})"
+        return f"no response ({getattr(error, 'reason', error)})"
     try:
-        return None if body["data"]["viewer"]["id"] else "the server does not know the key"
+        return None if body["data"]["viewer"]["id"] else "the server does not accept the API key"
     except (KeyError, TypeError):
-        return "the server does not know the key"
+        return "the server does not accept the API key"
 
 
 def why_unreachable(base_url: str, timeout: float = 2.5) -> str | None:
-    """None where the server at `base_url` takes the key of this machine, else the reason in a few words.
+    """None if the server at `base_url` accepts the API key of this machine, otherwise a short reason.
 
-    Returns after `timeout` seconds and a little at the latest.
+    Returns after little more than `timeout` seconds.
     """
     key = api_key(base_url)
     if not key:
-        return "there is no API key"
+        return "no API key"
     answer: list[str | None] = []
     thread = threading.Thread(target=lambda: answer.append(_ask(base_url, key, timeout)), daemon=True)
     thread.start()
     thread.join(timeout + 0.25)
-    return answer[0] if answer else f"no answer within {timeout:g} s"
+    return answer[0] if answer else f"no response within {timeout:g} s"

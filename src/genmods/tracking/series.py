@@ -1,4 +1,4 @@
-"""Reading the metrics file, with the standard library alone: looking at runs needs neither torch nor Lightning."""
+"""Reads metrics files with the standard library only, so that inspecting runs needs neither torch nor Lightning."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STEP = re.compile("[0-9]{1,15}")
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """The rows of a metrics file as text, in order of steps, those of one step merged; a torn last line is left out.
+    """The rows of a metrics file as text, sorted and merged by step; an incomplete last line is ignored.
 
-    Raises UserError where the file is no table of metrics.
+    Raises UserError if the file is not a table of metrics.
     """
     return parse_metrics(path.read_bytes(), path) if path.is_file() else []
 
@@ -34,14 +34,14 @@ def parse_metrics(content: bytes, path: Path) -> list[Row]:
             if _STEP.fullmatch(row.get("step", "")):
                 merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if k and v})
     except csv.Error as error:
-        raise UserError(f"{path}: is no table of metrics ({error})") from None
+        raise UserError(f"{path}: not a table of metrics ({error})") from None
     return [merged[step] for step in sorted(merged)]
 
 
 def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Each metric of a metrics file as (step, value) pairs; infinite and missing values are left out.
+    """The metrics of a metrics file as (step, value) pairs, without infinite and missing values.
 
-    Raises UserError where the file is no table of metrics.
+    Raises UserError if the file is not a table of metrics.
     """
     return parse_series(path.read_bytes(), path) if path.is_file() else {}
 

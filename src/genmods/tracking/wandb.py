@@ -1,11 +1,11 @@
-"""Weights & Biases: Lightning's logger with its traps closed.
+"""Weights & Biases: a `WandbLogger` hardened against outages.
 
-- It works without an account: where there is no key, or the server gives no answer in time, the run is kept offline.
-- W&B's own step is the trainer's step, and never goes back: no row is dropped, a resumed run continues its axis, and
-  pictures stand in the row of their metrics.
-- The configuration is the whole recipe, nested, with the environment; checkpoints are one artifact with the aliases
-  `last` and `best`, uploaded once at the end; of other versions those stay that were given an alias.
-- A server that fails, whenever it does, costs less than five seconds and nothing of the training.
+- It works without an account: without an API key, or if the server does not respond in time, the run is logged offline.
+- W&B's step is the trainer's step and never decreases: no row is dropped, a resumed run continues its axis, and
+  pictures are in the row of their metrics.
+- The configuration is the whole recipe, nested, with the environment. Checkpoints are one artifact with the aliases
+  `last` and `best`, uploaded once at the end; older versions are deleted unless they have another alias.
+- A failing server delays the training by less than five seconds and never interrupts it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from genmods.tracking.probe import why_unreachable
 
 STEP = "trainer/global_step"
 START_SECONDS = 3.5
-"""What the server has to answer the probe and to take the run."""
+"""Timeout for the probe and the start of the run, in seconds."""
 END_SECONDS = 2.5
-"""What it has at the end for the rows and pictures that are not sent yet."""
+"""Timeout for rows and pictures that are not yet uploaded at the end, in seconds."""
 UPLOAD_SECONDS = 600
-"""What a server that answers has for the checkpoints."""
+"""Timeout for the upload of checkpoints to a responsive server, in seconds."""
 
 
 def new_run_id() -> str:
-    """A fresh run id: eight letters and digits."""
+    """A new run id: eight letters and digits."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
 
 
 class WandbRun(WandbLogger, RunLogger):
     """A W&B run in the run folder.
 
-    `mode` None decides by itself between online and offline; `WANDB_MODE` is heeded. `log_model` uploads the
-    checkpoints at the end. What could not be sent lies on disk, and the command that sends it is printed.
+    With `mode` None, the run is online if the server is reachable, otherwise offline; `WANDB_MODE` is respected.
+    `log_model` uploads the checkpoints at the end. Data that could not be uploaded is stored on disk, and the command
+    that uploads it is printed.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class WandbRun(WandbLogger, RunLogger):
         log_model: bool = True,
         mode: Literal["online", "offline", "disabled"] | None = None,
     ) -> None:
-        self.run_id = os.environ.get("WANDB_RUN_ID") or new_run_id()  # an agent of a sweep gives the id
+        self.run_id = os.environ.get("WANDB_RUN_ID") or new_run_id()  # set by the agent of a sweep
         super().__init__(
             name=name,
             project=project,
@@ -81,16 +82,16 @@ class WandbRun(WandbLogger, RunLogger):
 
     @rank_zero_only
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
-        """Keep the run in `folder`/wandb with `config`. To resume a run, set `run_id` beforehand."""
+        """Store the run in `folder`/wandb with `config`. To resume a run, set `run_id` before."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._save_dir = str(folder.resolve())  # W&B's own process may have another working folder
+        self._save_dir = str(folder.resolve())  # W&B's process may have another working directory
         self._wandb_init |= {"dir": self._save_dir, "config": config}
         self._last_step = resume_step or 0
         self._configured = True
 
     @property
     def experiment(self) -> Any:
-        """The W&B run, started at first use; a dummy on other ranks."""
+        """The W&B run, started at its first use; a dummy on other ranks."""
         if self._experiment is None:
             self._start()
         return super().experiment
@@ -104,12 +105,12 @@ class WandbRun(WandbLogger, RunLogger):
             wandb.run.finish()
         mode, began = self.mode or os.environ.get("WANDB_MODE") or "online", time.monotonic()
         if mode == "online" and (reason := why_unreachable(wandb.setup().settings.base_url)):
-            rank_zero_info(f"wandb: {reason}: this run is kept offline")
+            rank_zero_info(f"wandb: {reason}: logging this run offline")
             mode = "offline"
         try:
             self._experiment = self._init(mode, START_SECONDS - (time.monotonic() - began))
         except wandb.Error as error:
-            rank_zero_info(f"wandb: {str(error).splitlines()[0]}: this run is kept offline")
+            rank_zero_info(f"wandb: {str(error).splitlines()[0]}: logging this run offline")
             wandb.teardown()  # the failed start still holds the run id
             self._experiment = self._init("offline")
         # a killed run may have logged steps after its last checkpoint, and W&B's own step cannot go back
@@ -132,18 +133,18 @@ class WandbRun(WandbLogger, RunLogger):
 
     @property
     def offline(self) -> bool:
-        """Whether the run is kept on this machine only."""
+        """Whether the run is logged on this machine only."""
         return self._wandb_init.get("mode") == "offline"
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        """Take hyper-parameters of a module used without a recipe; a recipe's configuration is complete already."""
+        """Log hyperparameters of a module used without a recipe; the configuration of a recipe is complete."""
         if not self._configured:
             super().log_hyperparams(params)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log figures, or W&B objects, at the trainer's step."""
+        """Log metrics, or W&B objects, at the trainer's step."""
         step = self._last_step if step is None else step
         self._last_step = max(self._last_step, step)
         if self._lost:
@@ -157,12 +158,12 @@ class WandbRun(WandbLogger, RunLogger):
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
-        """Within the block nothing that W&B's own process does, not even its crash, ends the training."""
+        """Context in which no failure of W&B's process, not even a crash, ends the training."""
         try:
             yield
         except Exception as error:
             self._lost = True
-            rank_zero_info(f"wandb: {type(error).__name__}: {error}: logging to W&B ends here, metrics.csv goes on")
+            rank_zero_info(f"wandb: {type(error).__name__}: {error}: logging to W&B stops here, metrics.csv continues")
 
     @rank_zero_only
     def log_picture(self, key: str, path: Path, step: int) -> None:
@@ -190,7 +191,7 @@ class WandbRun(WandbLogger, RunLogger):
 
     @rank_zero_only
     def log_origin(self, checkpoint: Path, results: list[Path]) -> None:
-        """Record that the run made the files `results` with a checkpoint."""
+        """Record that the files `results` were made with a checkpoint."""
         import wandb
 
         self._publish(self._model(checkpoint), ["latest"], used=True)
@@ -200,8 +201,9 @@ class WandbRun(WandbLogger, RunLogger):
         self._publish(artifact, ["latest"])
 
     def _publish(self, artifact: Any, aliases: list[str], used: bool = False) -> None:
-        """Hand an artifact, made or `used` by the run, to W&B's own process, which keeps it in the run file and uploads
-        it. The public `log_artifact` and `use_artifact` wait for the server first, and the second refuses offline.
+        """Pass an artifact, made or `used` by the run, to W&B's process, which stores and uploads it.
+
+        The public `log_artifact` and `use_artifact` wait for the server, and the latter does not work offline.
         """
         run = self.experiment
         if self._lost or run.disabled:
@@ -220,14 +222,12 @@ class WandbRun(WandbLogger, RunLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Note how the fit ended."""
+        """Record the status of the fit."""
         self._ended_well = status == "success"
 
     @rank_zero_only
     def close(self) -> None:
-        """Upload the checkpoints of a fit that ended well, send what is left and end the W&B run; say what lies on
-        disk only.
-        """
+        """Upload the checkpoints of a successful fit, finish the W&B run and print how to upload the remaining data."""
         if self._experiment is None:
             return
         complete, command = not self.offline, self.sync_command
@@ -245,7 +245,7 @@ class WandbRun(WandbLogger, RunLogger):
 
     @property
     def sync_command(self) -> str:
-        """The command line that uploads what lies on disk."""
+        """The command that uploads the run from disk."""
         folder = Path(self.experiment.dir).parent
         return f"wandb sync {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
 
@@ -257,7 +257,9 @@ class WandbRun(WandbLogger, RunLogger):
         if self.offline or run.disabled:
             for alias, path in paths.items():
                 self._publish(self._model(path), ["latest", alias])
-        elif why_unreachable(run.settings.base_url, 1.0) is None:  # one that is gone would hold up the end of the run
+        elif (
+            why_unreachable(run.settings.base_url, 1.0) is None
+        ):  # an unreachable server would delay the end of the run
             logged = [run.log_artifact(self._model(path), aliases=[alias]) for alias, path in paths.items()]
             for artifact in logged:
                 artifact.wait(UPLOAD_SECONDS)
@@ -266,14 +268,14 @@ class WandbRun(WandbLogger, RunLogger):
 
 
 def remove_superseded(versions: Iterable[Any]) -> None:
-    """Delete the versions of a model artifact that have no name any more, neither one of ours nor one of the user's."""
+    """Delete the versions of a model artifact that no longer have an alias, neither ours nor the user's."""
     for version in versions:
         if not version.aliases:
             version.delete()
 
 
 def download_checkpoint(reference: str, folder: Path) -> Path:
-    """Fetch a checkpoint artifact `entity/project/model-ID:alias` into `folder`; raises UserError where it cannot."""
+    """Download a checkpoint artifact `entity/project/model-ID:alias` to `folder`; raises UserError if this fails."""
     import wandb
 
     try:

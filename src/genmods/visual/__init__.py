@@ -1,1 +1,1 @@
-"""Pictures of what a network is and what it sees: matplotlib figures without global state, and SVG text."""
+"""Plots of networks and of their activations: matplotlib figures without global state, and SVG."""

@@ -1,7 +1,7 @@
-"""A network drawn as a row of blocks in SVG: height is resolution, breadth is channels; shapes and counts below.
+"""Architecture diagrams as SVG: a row of blocks whose height is the resolution and whose width is the channels.
 
-The blocks are the network's modules, opened from the outside in until `most` of them stand side by side. A container
-(`Sequential`, `ModuleList`) is opened, and so is a level of a U-Net; a block that computes in its own way stays whole.
+The blocks are the network's modules, expanded from the outside until there are about `most` of them. Containers
+(`Sequential`, `ModuleList`) and the levels of a U-Net are expanded; other modules are drawn as one block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROW, _TALLEST, _PITCH, _MARGIN = 13, 150, 118, 40
 
 @dataclass
 class Block:
-    """One block of a drawing: its name, what it is, its output shape without the batch, and its parameters."""
+    """A block of the diagram: its name, its kind, its output shape without the batch, and its parameter count."""
 
     name: str
     kind: str
@@ -42,10 +42,9 @@ class Block:
 
 
 def blocks(network: nn.Module, *inputs: Any, most: int = 33) -> list[Block]:
-    """The blocks of `network` in the order of computation for example `inputs`, at most about `most`.
+    """The blocks of `network` in order of computation for example `inputs`, about `most` at most.
 
-    Each stands for the modules below it and for the quiet ones behind it (norm, activation, dropout), parameters
-    included.
+    A block includes its submodules and the norm, activation and dropout layers that follow it, with their parameters.
     """
     with torch.no_grad():
         steps = {step.name: step for step in trace(network, *inputs)}
@@ -63,7 +62,7 @@ def blocks(network: nn.Module, *inputs: Any, most: int = 33) -> list[Block]:
 
 
 def _open(network: nn.Module, steps: dict[str, Step], most: int) -> list[Step]:
-    """Called modules that cover the network, containers opened while no more than `most` stand side by side."""
+    """Called modules that cover the network; containers are expanded while there are at most `most` modules."""
     order = {name: i for i, name in enumerate(steps)}
     names = _called(network, "", steps)
     while True:
@@ -80,14 +79,14 @@ def _open(network: nn.Module, steps: dict[str, Step], most: int) -> list[Step]:
 
 
 def _dips(name: str, steps: dict[str, Step]) -> bool:
-    """Whether the layer `name` computes at a lower resolution than it puts out, as the levels of a U-Net do."""
+    """Whether the layer `name` computes at a lower resolution than that of its output, like a level of a U-Net."""
     own = steps[name].output.shape
     inner = (step.output.shape for key, step in steps.items() if key.startswith(f"{name}."))
     return len(own) == 4 and any(len(shape) == 4 and 1 < shape[-2] < own[-2] for shape in inner)
 
 
 def _called(module: nn.Module, prefix: str, steps: dict[str, Step]) -> list[str]:
-    """The parts of `module` that are called, through containers that are not called themselves."""
+    """The submodules of `module` that are called, looking into containers that are not called themselves."""
     names = []
     for child, part in module.named_children():
         name = prefix + child
@@ -99,7 +98,7 @@ def _called(module: nn.Module, prefix: str, steps: dict[str, Step]) -> list[str]
 
 
 def _is_quiet(module: nn.Module) -> bool:
-    """Whether a module is an activation, norm or dropout, which a drawing leaves out."""
+    """Whether a module is an activation, norm or dropout layer, which is not drawn."""
     leaf = not list(module.children())
     return isinstance(module, _QUIET) or (
         leaf and not any(p.ndim > 1 for p in module.state_dict().values()) and not _pools(module)
@@ -111,7 +110,7 @@ def _pools(module: nn.Module) -> bool:
 
 
 def kind_of(module: nn.Module) -> str:
-    """Which of the drawing's colours a module has, by what it holds."""
+    """The kind of a module, which determines its colour."""
     parts = list(module.modules())
     name = type(module).__name__.lower()
     if "attention" in name or "transformer" in name or isinstance(module, nn.MultiheadAttention):
@@ -128,7 +127,7 @@ def _has_filters(module: nn.Module) -> bool:
 
 
 def _label(module: nn.Module) -> str:
-    """What a block is, in a word or two: its first convolution's size, or its class."""
+    """A short label of a block: the size of its first convolution, or its class."""
     if isinstance(module, nn.Sequential) or not list(module.children()):
         for part in module.modules():
             if isinstance(part, nn.Conv2d):
@@ -150,7 +149,7 @@ def count_text(n: int) -> str:
 
 
 def short_name(name: str, most: int = 15) -> str:
-    """A dotted name without its first parts, as far as it is too long: levels.inner.down.0 -> …inner.down.0."""
+    """A dotted name shortened at the front to `most` characters: levels.inner.down.0 -> …inner.down.0."""
     parts = name.split(".")
     while len(parts) > 1 and len(".".join(parts)) > most:
         parts.pop(0)
@@ -159,9 +158,16 @@ def short_name(name: str, most: int = 15) -> str:
 
 
 def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 33) -> str:
-    """The network as SVG text, drawn for example `inputs` (images [B, C, H, W], and for a denoiser the noise [B]).
+    """Draw a network as SVG.
 
-    `name` stands in the title. The network may be on the meta device. Further inputs may be anything that it takes.
+    Args:
+        network: The network, which may be on the meta device.
+        inputs: Example inputs: images [B, C, H, W], for a denoiser also the log-SNR [B], and any further arguments.
+        name: Name in the title.
+        most: Approximate maximum number of blocks.
+
+    Returns:
+        The SVG document.
     """
     found = blocks(network, *inputs, most=most)
     total = sum(p.numel() for p in network.parameters())
@@ -192,7 +198,7 @@ def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 3
 
 
 def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
-    """One row of boxes and the arrows between them; a row that is not the `last` ends in an arrow."""
+    """A row of boxes with arrows between them; all rows but the `last` end with an arrow."""
     body, middle = [], top + _TALLEST / 2 + 10
     for i, block in enumerate(row):
         x = _MARGIN + (i + 0.5) * _PITCH
@@ -210,7 +216,7 @@ def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
 
 
 def _size(block: Block, largest: int) -> tuple[float, float]:
-    """Breadth and height of a box in pixels: channels and resolution, both on a logarithmic scale."""
+    """Width and height of a box in pixels: channels and resolution on a logarithmic scale."""
     channels = block.shape[0] if len(block.shape) != 2 else block.shape[1]
     breadth = 6 + 4.2 * math.log2(max(channels, 1) + 1)
     if len(block.shape) == 3:
@@ -223,7 +229,7 @@ def _slant(breadth: float) -> float:
 
 
 def _box(x: float, y: float, breadth: float, tall: float, color: str, flat: bool) -> str:
-    """A box seen from the side, its top and right face shaded; `flat`: a rounded bar for a vector."""
+    """A box in oblique projection with shaded top and right faces, or, if `flat`, a rounded bar for a vector."""
     left, right, top, bottom = x - breadth / 2, x + breadth / 2, y - tall / 2, y + tall / 2
     if flat:
         return f'<rect x="{left:.1f}" y="{top:.1f}" width="{breadth:.1f}" height="{tall:.1f}" rx="5" fill="{color}"/>'
@@ -252,7 +258,7 @@ def _text(x: float, y: float, text: str, size: int, color: str, anchor: str = "m
 
 
 def _legend(kinds: Sequence[str], y: float) -> list[str]:
-    """A key to the colours that occur."""
+    """A legend of the colours."""
     body, x = [], float(_MARGIN)
     for kind, color in _KINDS.items():
         if kind in kinds:

@@ -1,4 +1,4 @@
-"""What a classifier gets right and wrong: confusion matrix, worst mistakes, reliability."""
+"""Plots of classifier performance: confusion matrix, worst mistakes, reliability diagram."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Indexed(Protocol):
 
 
 def confusion_matrix(counts: Tensor, class_names: Sequence[str] | None = None) -> Figure:
-    """The confusion `counts` [K, K], rows the true class, columns the predicted one, in percent of each row.
+    """Plot confusion `counts` [K, K] (rows: true class, columns: predicted class) in percent of each row.
 
-    Numbers stand in the cells up to 25 classes. A class without images has an empty row.
+    Cells are annotated for up to 25 classes. A class without images has an empty row.
     """
     counts = counts.cpu().double()
     classes = len(counts)
@@ -75,15 +75,15 @@ def worst_mistakes(
     names: Sequence[str] | None = None,
     most: int = 24,
 ) -> Figure:
-    """The wrongly classified `images` with the most certain wrong answer, the worst first.
+    """Plot the misclassified `images` with the most confident wrong predictions, worst first.
 
     Args:
-        images: `images[i]` is [C, H, W] in [-1, 1], of a tensor or of anything else.
-        labels: The true classes, int64 [N].
-        probabilities: The answers, [N, K].
-        class_names: The names of the K classes.
-        names: The name of each image, such as its file, written below it.
-        most: How many are shown at most.
+        images: Images by index, `images[i]` [C, H, W] in [-1, 1].
+        labels: True classes, int64 [N].
+        probabilities: Predicted probabilities [N, K].
+        class_names: Names of the K classes.
+        names: Name of each image, such as its file, shown below it.
+        most: Maximum number of images.
     """
     certainty, predicted = probabilities.float().cpu().max(1)
     wrong = (predicted != labels.cpu()).nonzero()[:, 0]
@@ -102,15 +102,15 @@ def worst_mistakes(
 
 
 def _short(name: str, length: int = 24) -> str:
-    """The end of a name, which is where a path says most."""
+    """The last characters of a name, the most informative part of a path."""
     return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def reliability_diagram(tables: dict[str, Reliability]) -> Figure:
-    """Accuracy against confidence, a panel for each of `tables` by title, e.g. before and after temperature scaling.
+    """Reliability diagram: accuracy against confidence, one panel per entry of `tables` (title -> table).
 
-    Bars are the accuracy of a bin, the orange part is its gap to the diagonal; below stands how many predictions it
-    holds.
+    Bars show the accuracy per bin, the orange part the gap to the diagonal; the histogram below shows the share of
+    predictions per bin.
     """
     figure = new_figure(4.1 * len(tables), 4.9)
     axes = figure.subplots(2, len(tables), squeeze=False, height_ratios=[3.2, 1], sharex=True)

@@ -1,7 +1,7 @@
-"""Grad-CAM: where in the image a class finds its evidence (Selvaraju et al., ICCV 2017).
+"""Grad-CAM: heat maps of the regions that support a class (Selvaraju et al., ICCV 2017).
 
-With the feature maps A_k of a layer and the logit y_c of a class, the weight of a map is the mean of its gradient,
-alpha_k = mean_ij dy_c / dA_k,ij, and the evidence is L = relu(sum_k alpha_k A_k).
+For feature maps A_k of a layer and the logit y_c of a class, the weight of a map is its mean gradient, alpha_k =
+mean_ij dy_c / dA_k,ij, and the heat map is L = relu(sum_k alpha_k A_k).
 """
 
 from __future__ import annotations
@@ -18,10 +18,19 @@ from genmods.visual.trace import find_layer, stages, trace
 
 
 def evidence(network: nn.Module, images: Tensor, classes: Tensor, layer: str | None = None) -> Tensor:
-    """Grad-CAM maps [B, h, w] >= 0 of `images` [B, C, H, W] for the logits of `classes` int64 [B].
+    """Grad-CAM heat maps.
 
-    `layer`: whose feature maps to weigh; None takes the deepest that has more than one pixel. Raises ValueError where
-    the layer puts out no feature map.
+    Args:
+        network: The classifier.
+        images: Images [B, C, H, W].
+        classes: The class of each image whose logit is explained, int64 [B].
+        layer: The layer whose feature maps are used; None: the deepest one with more than one pixel.
+
+    Returns:
+        Non-negative heat maps [B, h, w].
+
+    Raises:
+        ValueError: If the output of the layer is not a feature map.
     """
     with torch.enable_grad():
         inputs = images.detach().clone().requires_grad_()
@@ -37,7 +46,7 @@ def evidence(network: nn.Module, images: Tensor, classes: Tensor, layer: str | N
             name = find_layer(network, layer)
             maps = next((step.output for step in reversed(steps) if step.name == name and step.output.ndim == 4), None)
         if maps is None:
-            raise ValueError(f"Grad-CAM needs a layer with feature maps, and {layer or 'the network'!r} has none")
+            raise ValueError(f"Grad-CAM requires feature maps, which {layer or 'the network'!r} does not have")
         chosen = logits[0].gather(1, classes[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, maps)
     weights = gradient.mean((2, 3), keepdim=True)
@@ -51,10 +60,10 @@ def grad_cam(
     layer: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Figure:
-    """For each of `images` [B, C, H, W] in [-1, 1] the evidence for two classes, one column an image, a row for one.
+    """Plot Grad-CAM heat maps of two classes for each of `images` [B, C, H, W] in [-1, 1], one column per image.
 
-    These are the two likeliest ones; of an image whose label (`labels` int64 [B]) is neither, the label is the second.
-    With labels the classes are coloured: blue where they are right, orange where they are wrong.
+    The classes are the two most likely ones; if the label (`labels`, int64 [B]) is not among them, it replaces the
+    second. With labels, class names are blue if correct and orange otherwise.
     """
     with torch.no_grad():
         probabilities = torch.cat([network(image[None]) for image in images]).float().softmax(1)
@@ -81,7 +90,7 @@ def grad_cam(
 
 
 def _overlay(axes, image: Tensor, heat: Tensor) -> None:
-    """The image in pale grey under its evidence."""
+    """Show the image in pale grey under its heat map."""
     size = image.shape[1:]
     heat = F.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0].clamp_min(0).cpu()
     heat = heat / heat.max().clamp_min(1e-12)

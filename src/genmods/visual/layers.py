@@ -1,4 +1,4 @@
-"""What a network sees: its feature maps for an image, and the filters of its first layer."""
+"""Plots of feature maps for an image, and of the filters of the first layer."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from genmods.visual.trace import Step, find_layer, stages, trace
 
 @torch.no_grad()
 def activations(network: nn.Module, layer: str, *inputs: Any) -> Tensor:
-    """The output [C, h, w] of the layer called `layer` for `inputs`, of one image; ValueError where it is no map."""
+    """The feature maps [C, h, w] of `layer` for one image; raises ValueError if its output is not a feature map."""
     name = find_layer(network, layer)
     outputs = [step.output for step in trace(network, *inputs) if step.name == name]
     if not outputs or outputs[-1].ndim != 4:
-        raise ValueError(f"layer {layer!r} puts out no feature map")
+        raise ValueError(f"the output of layer {layer!r} is not a feature map")
     return outputs[-1][0]
 
 
 def strongest(maps: Tensor, n: int) -> list[int]:
-    """The `n` channels of `maps` [C, h, w] that vary most over the image, in their order of strength."""
+    """The `n` channels of `maps` [C, h, w] with the highest variance over the image, in descending order."""
     return maps.float().flatten(1).std(1, correction=0).argsort(descending=True)[:n].tolist()
 
 
 def feature_maps(network: nn.Module, layer: str, image: Tensor, most: int = 64, inputs: tuple | None = None) -> Figure:
-    """The feature maps of a layer for `image` [C, H, W] in [-1, 1], at most the `most` strongest, each on its scale.
+    """Plot the `most` strongest feature maps of a layer for `image` [C, H, W] in [-1, 1], each on its own scale.
 
-    `inputs`: what the network is called with for it, where that is not the image itself.
+    `inputs` are the arguments of the network, by default the image.
     """
     maps = activations(network, layer, *(inputs or (image[None],)))
     chosen = sorted(strongest(maps, most))
@@ -59,9 +59,10 @@ def feature_overview(
     columns: int = 8,
     inputs: tuple | None = None,
 ) -> Figure:
-    """How an image [C, H, W] in [-1, 1] goes through the network: a row of the strongest maps for each of `layers`.
+    """Plot the strongest feature maps of several layers for an image [C, H, W] in [-1, 1], one row per layer.
 
-    None takes the last layer of each resolution; `inputs` as in `feature_maps`. ValueError where there are no maps.
+    `layers` defaults to the last layer of each resolution; `inputs` as in `feature_maps`. Raises ValueError if the
+    network has no feature maps.
     """
     steps = trace(network, *(inputs or (image[None],)))
     chosen: list[Step] = stages(steps)
@@ -86,15 +87,15 @@ def feature_overview(
 
 
 def first_filters(network: nn.Module) -> tuple[str, Tensor]:
-    """Name and weights [out, in, h, w] of the first layer with filters larger than a pixel; ValueError without one."""
+    """Name and weights [out, in, h, w] of the first convolution larger than 1x1; raises ValueError if there is none."""
     for name, tensor in network.state_dict().items():
         if tensor.ndim == 4 and max(tensor.shape[2:]) > 1:
             return name.removesuffix(".weight"), tensor
-    raise ValueError(f"{type(network).__name__} has no convolution larger than a pixel")
+    raise ValueError(f"{type(network).__name__} has no convolution larger than 1x1")
 
 
 def filters(network: nn.Module, most: int = 64) -> Figure:
-    """The filters of the first layer: in colour where it sees three channels, else blue to red about zero."""
+    """Plot the filters of the first layer: in colour for three input channels, otherwise from blue to red."""
     name, weights = first_filters(network)
     weights = weights[:most].detach().float().cpu()
     columns = math.ceil(math.sqrt(1.8 * len(weights)))

@@ -1,4 +1,4 @@
-"""Many images as one picture."""
+"""Image grids."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def to_picture(images: Tensor, columns: int, scale: int | None = None, gap: int = 1) -> Image.Image:
-    """A grid of images [N, C, H, W] in [-1, 1], row by row, enlarged by a whole number to stay readable.
+    """A grid of images [N, C, H, W] in [-1, 1], row by row, enlarged by an integer factor.
 
-    C is 1 or 3; of other counts the first channel is shown.
+    C is 1 or 3; otherwise only the first channel is shown.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""One look for all figures: fonts, colours, image panels; figures are built without pyplot and its global state."""
+"""The common style of all figures: fonts, colours, image panels. Figures are built without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def split(figure: Figure, widths: Sequence[float]) -> list[SubFigure]:
-    """Parts of a figure side by side, as wide as `widths` to each other."""
+    """Split a figure into subfigures side by side with width ratios `widths`."""
     parts = figure.subfigures(1, len(widths), squeeze=False, width_ratios=list(widths))
     return list(np.asarray(parts).flat)
 
@@ -40,13 +40,13 @@ def panels(figure: Figure | SubFigure, rows: int, columns: int) -> list[Axes]:
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 160) -> None:
-    """Write a figure as the format that the end of `path` names (png, svg, pdf); makes the folder."""
+    """Write a figure in the format given by the suffix of `path` (png, svg, pdf); creates the folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
 
 
 def as_image(figure: Figure, dpi: int = 100) -> Tensor:
-    """A figure as pixels, uint8 [3, H, W], as a logger takes it."""
+    """A figure as pixels, uint8 [3, H, W], for a logger."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -54,12 +54,12 @@ def as_image(figure: Figure, dpi: int = 100) -> Tensor:
 
 
 def title(axes: Axes, text: str, size: float = 9, color: str = INK) -> None:
-    """A title above a panel."""
+    """Set the title of a panel."""
     axes.set_title(text, fontsize=size, color=color, pad=4)
 
 
 def bare(axes: Axes) -> None:
-    """Take ticks and frame from a panel."""
+    """Remove ticks and frame of a panel."""
     axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
@@ -68,7 +68,7 @@ def bare(axes: Axes) -> None:
 
 
 def show_image(axes: Axes, image: Tensor) -> None:
-    """Show an image [C, H, W] in [-1, 1]: colour for three channels, else the first channel in grey."""
+    """Show an image [C, H, W] in [-1, 1]: in colour for three channels, otherwise the first channel in grey."""
     pixels = ((image.detach().float().cpu() + 1) / 2).clamp(0, 1)
     if len(pixels) == 3:
         axes.imshow(pixels.permute(1, 2, 0).numpy())
@@ -89,7 +89,7 @@ def show_map(axes: Axes, values: Tensor, cmap: str = "viridis", symmetric: bool 
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as it is written in captions: 64 × 14 × 14."""
+    """A shape for captions: 64 × 14 × 14."""
     return " × ".join(str(size) for size in shape)
 
 
@@ -101,7 +101,7 @@ def percent(probability: float) -> str:
 
 
 def class_name(class_names: Sequence[str] | None, index: int) -> str:
-    """The name of a class as a figure shows it, or its number where there are no names."""
+    """The name of a class for figures, or its index if there are no names."""
     if class_names is None:
         return str(index)
     name = printable(class_names[index])

@@ -1,4 +1,4 @@
-"""What every layer of a network puts out for an input, by dotted name, in the order of computation."""
+"""The outputs of all layers of a network for an input, by dotted name, in order of computation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Flatten, nn.M
 
 @dataclass
 class Step:
-    """One call of the layer `module`, called `name`: its first tensor input's shape and its `output`."""
+    """A call of the layer `name`: its `module`, the shape of its first tensor input, and its `output`."""
 
     name: str
     module: nn.Module
@@ -24,9 +24,9 @@ class Step:
 
 
 def trace(network: nn.Module, *inputs: Any) -> list[Step]:
-    """Every call of a layer below `network` that returns a tensor, inner ones first, in eval mode.
+    """All calls of submodules of `network` that return a tensor, inner ones first, in eval mode.
 
-    Gradients flow where they are enabled. A layer that is called twice is listed twice.
+    Gradients are not disabled. A layer that is called twice is listed twice.
     """
     steps: list[Step] = []
 
@@ -49,24 +49,24 @@ def trace(network: nn.Module, *inputs: Any) -> list[Step]:
 
 
 def find_layer(network: nn.Module, layer: str) -> str:
-    """The full name of the layer `layer`: its dotted name, or the end of one that is unique, such as `conv2`.
+    """The dotted name of a layer, given by that name or by a unique ending of it, such as `conv2`.
 
-    Raises ValueError with the names that exist where there is none, or more than one.
+    Raises ValueError, with the existing names, if there is no or more than one such layer.
     """
     names = [name for name, _ in network.named_modules() if name]
     ends = [name for name in names if name == layer] or [name for name in names if name.endswith(f".{layer}")]
     if len(ends) != 1:
         found = f"more than one layer is called {layer!r}: {', '.join(ends)}"
         layers = ", ".join(name for name in names if name.count(".") < 2)
-        raise ValueError(found if ends else f"no layer is called {layer!r}; there are {layers}")
+        raise ValueError(found if ends else f"no layer is called {layer!r}; choose from {layers}")
     return ends[0]
 
 
 def stages(steps: list[Step]) -> list[Step]:
-    """The last feature map [B, C, H, W] of each resolution, largest first: what one wants to see of a network.
+    """The last feature map [B, C, H, W] of each resolution, largest first.
 
-    Outer layers go before their parts, and a container that spans resolutions is none of them; nor is the image that
-    a denoiser puts out.
+    Outer layers take precedence over their submodules. Containers that span several resolutions and the output image of
+    a denoiser are excluded.
     """
     maps = [step for step in steps if step.output.ndim == 4 and not isinstance(step.module, _SILENT)]
     if maps and maps[-1] is steps[-1] and maps[-1].output.shape[2:] in [step.output.shape[2:] for step in maps[:-1]]:

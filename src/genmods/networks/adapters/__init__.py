@@ -1,1 +1,1 @@
-"""Networks of other libraries behind our own interface; each library is imported when its network is built."""
+"""Adapters of networks of other libraries; each library is imported when its network is built."""

@@ -1,4 +1,4 @@
-"""What classifiers of other libraries share behind our interface: input statistics and size, frozen layers."""
+"""Shared by the classifiers of other libraries: input statistics and size, frozen layers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def loads_weights(pretrained: bool) -> bool:
-    """Whether pretrained weights must be read now: not on the meta device, nor where others will replace them."""
+    """Whether to load pretrained weights: not on the meta device, nor if a checkpoint will replace them."""
     return pretrained and not is_restoring() and torch.get_default_device().type != "meta"
 
 
 def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int) -> Statistics:
-    """Mean and standard deviation on [-1, 1] that normalise images as `mean` and `std` do on [0, 1].
+    """Convert the per-channel statistics `mean` and `std` of images on [0, 1] to images on [-1, 1].
 
-    These have one number per channel; where the data have another number of `channels`, each gets their averages.
+    If the data has another number of `channels`, all of them get the averages.
     """
     if len(mean) != channels:
         mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
@@ -29,16 +29,16 @@ def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int)
 
 
 def output_layer(model: nn.Module) -> nn.Module:
-    """The last linear or convolutional layer that is registered in `model`."""
+    """The last registered linear or convolutional layer of `model`."""
     return [part for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
 
 
 class ForeignClassifier(Network):
-    """A classifier `model` of another library, called with images [B, C, H, W].
+    """A classifier `model` of another library for images [B, C, H, W].
 
-    `resize` interpolates images to that many pixels a side first; `statistics` are those that pretrained weights
-    expect images to be normalised with. `freeze` names layers (prefixes of their dotted names, or `backbone`: all but
-    the output layer) that do not train and whose norms stay in eval mode.
+    `resize` interpolates images to this side length first; `statistics` are the normalisation of the pretrained
+    weights. `freeze` lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted
+    names, or `backbone` for all but the output layer.
     """
 
     def __init__(
@@ -65,7 +65,9 @@ class ForeignClassifier(Network):
             ]
             if not chosen:
                 layers = ", ".join(name for name, _ in self.model.named_children())
-                raise ValueError(f"freeze: no layer is called {prefix!r}; there are backbone, {layers} and their parts")
+                raise ValueError(
+                    f"freeze: no layer is called {prefix!r}; choose from backbone, {layers}, or their submodules"
+                )
             frozen += chosen
         for part in frozen:
             for parameter in part.parameters(recurse=False):
@@ -79,7 +81,7 @@ class ForeignClassifier(Network):
         return self
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """Images at the size that the model expects."""
+        """Resize images [B, C, H, W] to the size that the model expects."""
         return x if self.resize is None else F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """A U-Net of the diffusers library as a genmods network.
 
-A diffusers network gets the noise level as a step of its variance-preserving schedule, alpha^2 + sigma^2 = 1, and
-x_t = alpha x0 + sigma eps unscaled. Networks here get x_t over its root mean square and the log-SNR. So the step is the
-position of the log-SNR in the schedule's table, interpolated, and x_t is recovered by the factor sqrt(alpha^2
-sigma_data^2 + sigma^2), with alpha^2 = sigmoid(log-SNR). Samples of any other noise process fit as well: divided by
-their root mean square they are the same.
+A diffusers network takes the noise level as a step of its variance-preserving schedule, alpha^2 + sigma^2 = 1, and
+x_t = alpha x0 + sigma eps unscaled. Networks of genmods take x_t divided by its root mean square, and the log-SNR. The
+adapter interpolates the step of the log-SNR in the schedule's table and multiplies the input by sqrt(alpha^2
+sigma_data^2 + sigma^2), with alpha^2 = sigmoid(log-SNR). Other noise processes work as well, since their x_t agrees
+after division by its root mean square.
 """
 
 from __future__ import annotations
@@ -24,21 +24,32 @@ Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 
 
 def log_snr_table(alphas_cumprod: Tensor) -> Tensor:
-    """The log-SNR of each step [T], falling and finite: a last step without signal continues the fall before it."""
+    """The log-SNR of each step [T], decreasing and finite: a last step without signal is extrapolated."""
     table = torch.logit(alphas_cumprod.double())
     last = torch.where(table[-1:].isinf(), 2 * table[-2:-1] - table[-3:-2], table[-1:])
     return torch.cat([table[:-1], last]).float()
 
 
 class DiffusersUNet(Network):
-    """`diffusers.UNet2DModel`, [B, in_channels, image_size, image_size] to the same; most are trained to say eps.
+    """`diffusers.UNet2DModel`, [B, in_channels, image_size, image_size] to the same shape; most models predict eps.
 
-    `path`: a folder with a saved pipeline (`unet/` and `scheduler/`), whose settings then replace all others but
-    `sigma_data`; it is needed for as long as the trained network is used. None: a new network. `channels`: of each
-    level, the finest first, divisible by 8; `blocks`: residual blocks a level; `attention`: levels with self-attention,
-    -1 the coarsest; `betas`: the schedule of 1,000 steps. `sigma_data`: root mean square of the images, as the denoiser
-    was told. With classes, the last row of the label table is the null label.
-    Raises UserError without diffusers, ValueError for settings out of range or a folder that holds no such pipeline.
+    With classes, the last row of the label table is the null label.
+
+    Args:
+        path: A folder with a saved pipeline (`unet/` and `scheduler/`), whose settings replace all others except
+            `sigma_data`; it must exist as long as the network is used. None: a new network.
+        channels: Channels of each level, finest level first, multiples of 8.
+        blocks: Residual blocks per level.
+        attention: Levels with self-attention; -1 is the coarsest.
+        betas: The noise schedule of 1,000 steps.
+        in_channels: Channels of the images.
+        image_size: Side of the images in pixels.
+        num_classes: Number of class labels; 0 for no class conditioning.
+        sigma_data: Root mean square of the images, as in the denoiser.
+
+    Raises:
+        UserError: If diffusers is not installed.
+        ValueError: For settings out of range, or if the folder does not contain such a pipeline.
     """
 
     log_snr_limit = math.inf
@@ -78,8 +89,7 @@ class DiffusersUNet(Network):
         return self.model(x_t, self.step(log_snr).to(x.dtype), class_labels=labels).sample.to(x.dtype)
 
     def step(self, log_snr: Tensor) -> Tensor:
-        """The real-valued step [B] in [0, T - 1] at which the schedule is closest to this log-SNR [B]; T - 1 for
-        -inf."""
+        """The real-valued step [B] in [0, T - 1] of the schedule for this log-SNR [B]; T - 1 for -inf."""
         table = self.log_snrs.flip(0)  # ascending
         value = log_snr.to(table.dtype).clamp(table[0], table[-1])
         right = torch.searchsorted(table, value).clamp(1, len(table) - 1)
@@ -88,11 +98,13 @@ class DiffusersUNet(Network):
 
 
 def library() -> ModuleType:
-    """The diffusers library; raises UserError where it is not installed."""
+    """The diffusers library; raises UserError if it is not installed."""
     try:
         import diffusers
     except ImportError as error:
-        raise UserError("the network 'diffusers' needs that package: pip install 'genmods[diffusers]'") from error
+        raise UserError(
+            "the network 'diffusers' requires the package diffusers: pip install 'genmods[diffusers]'"
+        ) from error
     return diffusers
 
 
@@ -105,7 +117,7 @@ def new_unet(
     attention: tuple[int, ...],
     num_classes: int,
 ) -> Any:
-    """A new UNet2DModel; with classes its label table has one row more, the null label."""
+    """A new UNet2DModel; with classes, its label table has an additional row for the null label."""
     levels = len(channels)
     if not levels or any(c < 8 or c % 8 for c in channels):
         raise ValueError(f"channels is {tuple(channels)}: each must be a multiple of 8")
@@ -130,10 +142,8 @@ def new_unet(
 
 
 def saved_pipeline(diffusers: ModuleType, path: Path) -> tuple[Any, Any]:
-    """Network and noise schedule of a pipeline saved in the folder `path`; safetensors files alone are read."""
+    """Network and noise schedule of a pipeline saved in the folder `path`; only safetensors files are read."""
     if not (path / "unet").is_dir() or not (path / "scheduler").is_dir():
-        raise ValueError(
-            f"path is {path}: a folder with unet/ and scheduler/, as a diffusers pipeline saves, is needed"
-        )
+        raise ValueError(f"path must be a saved diffusers pipeline with unet/ and scheduler/, got {path}")
     unet = diffusers.UNet2DModel.from_pretrained(path, subfolder="unet", use_safetensors=True)
     return unet, diffusers.DDPMScheduler.from_pretrained(path, subfolder="scheduler")

@@ -1,4 +1,4 @@
-"""timm's classifiers as networks, with the channels and classes of the data, from scratch or pretrained."""
+"""Classifiers of timm, adapted to the channels and classes of the data, from scratch or pretrained."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from genmods.networks.parts import require_classes
 
 
 class TimmNetwork(ForeignClassifier):
-    """A classifier of timm by name; needs the package timm.
+    """A classifier of timm, by name; requires the package timm.
 
-    `architecture`: resnet18, convnext_atto, efficientnet_b0, vit_tiny_patch16_224, ...; `pretrained`: start from
-    timm's default weights (downloaded once), a new head where the classes differ; `freeze`: layers that do not train,
-    by name (`backbone`: all but the output layer); `dropout`: before the head; `resize`: interpolate the images to
-    this size first (224 for most vision transformers). Pretrained weights take images normalised with `statistics`.
+    Args:
+        architecture: resnet18, convnext_atto, efficientnet_b0, vit_tiny_patch16_224, ...
+        pretrained: Whether to load timm's default weights (downloaded once), with a new head if the classes differ.
+            Images are then normalised with the `statistics` of these weights.
+        freeze: Layers that are not trained, by name; `backbone` for all but the output layer.
+        dropout: Dropout rate before the head.
+        resize: Side length to which images are interpolated first (224 for most vision transformers).
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(
@@ -33,7 +38,7 @@ class TimmNetwork(ForeignClassifier):
         try:
             import timm
         except ImportError as error:
-            raise UserError("the network 'timm' needs the package timm: pip install 'genmods[timm]'") from error
+            raise UserError("the network 'timm' requires the package timm: pip install 'genmods[timm]'") from error
         require_classes(num_classes)
         if not timm.is_model(architecture):
             raise ValueError(f"timm has no classifier {architecture!r}{nearest(architecture, timm.list_models())}")

@@ -1,4 +1,4 @@
-"""torchvision's classifiers as networks, with the channels and classes of the data, from scratch or pretrained."""
+"""Classifiers of torchvision, adapted to the channels and classes of the data, from scratch or pretrained."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ _AUXILIARY = ("googlenet", "inception_v3")
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
-    """RGB filters [out, 3, h, w] as filters [out, channels, h, w] that give the same output for grey images."""
+    """Convert RGB filters [out, 3, h, w] to [out, channels, h, w], with the same output for grey images."""
     return weight if channels == 3 else weight.mean(1, keepdim=True).repeat(1, channels, 1, 1) * (3 / channels)
 
 
 class TorchvisionNetwork(ForeignClassifier):
-    """A classifier of torchvision by name.
+    """A classifier of torchvision, by name.
 
-    `architecture`: resnet18, mobilenet_v3_small, efficientnet_b0, convnext_tiny, vit_b_16, ...; `pretrained`: start
-    from torchvision's ImageNet weights (downloaded once), a new head where the classes differ; `freeze`: layers that
-    do not train, by name (`backbone`: all but the output layer); `resize`: interpolate the images to this size first
-    (224 for vision transformers). Pretrained weights take images normalised with `statistics`.
+    Args:
+        architecture: resnet18, mobilenet_v3_small, efficientnet_b0, convnext_tiny, vit_b_16, ...
+        pretrained: Whether to load torchvision's ImageNet weights (downloaded once), with a new head if the classes
+            differ. Images are then normalised with the `statistics` of these weights.
+        freeze: Layers that are not trained, by name; `backbone` for all but the output layer.
+        resize: Side length to which images are interpolated first (224 for vision transformers).
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ def _shape(conv: nn.Conv2d) -> dict[str, Any]:
 
 
 def _set_channels(model: nn.Module, channels: int) -> None:
-    """Replace the first convolution of `model`, where it takes another number of channels."""
+    """Replace the first convolution of `model` if it has another number of input channels."""
     name, conv = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
     if conv.in_channels != channels:
         new = nn.Conv2d(channels, conv.out_channels, **_shape(conv))
