@@ -162,7 +162,7 @@ def test_a_continued_run_has_the_averages_of_an_uninterrupted_one(tmp_path):
 def test_other_decays_in_a_continued_run_are_refused(tmp_path):
     trainer, _ = fit(tmp_path, [EMA((0.5,))], steps=2)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match=r"the checkpoint has \[0.5\], this recipe has \[0.5, 0.9\]"):
+    with pytest.raises(UserError, match=r"must be those of the checkpoint, \[0.5\], got \[0.5, 0.9\]"):
         fit(tmp_path, [EMA((0.5, 0.9))], steps=4, ckpt_path=tmp_path / "last.ckpt")
 
 

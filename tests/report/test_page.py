@@ -78,7 +78,7 @@ def test_a_comparison_tells_the_difference(tmp_path):
 def test_a_bare_run_and_no_run(tmp_path):
     (tmp_path / "recipe.yaml").write_text("seed: 1\n")
     assert write_report([tmp_path]).is_file()
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         read_run(tmp_path / "none")
 
 

@@ -132,7 +132,7 @@ def test_a_whole_task_is_taken_to_other_data(digits):
     [
         ({"network": {"from": "runs/nowhere"}}, "task.network.from: runs/nowhere: there is no such checkpoint"),
         ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: that run has no process"),
-        ({"codec": {"from": "runs/digits"}}, "CNN has no encode and decode"),
+        ({"codec": {"from": "runs/digits"}}, "codec must be an autoencoder with encode and decode, got CNN"),
         ({"network": {"from": "runs/digits"}}, "CNN does not fit this task"),
         ({"network": {"from": "runs/digits", "width": 3}}, "takes no other setting"),
     ],

@@ -149,13 +149,13 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
     ("network", "settings", "line"),
     [
         (CNN(layers=("conv 4", "avgpool")), {}, "CNN does not fit this task: "),
-        (Told(out_channels=3), {}, r"Told turns \[1, 6, 6\] into \[3, 6, 6\], not the same"),
+        (Told(out_channels=3), {}, r"Told must keep the shape \[1, 6, 6\], got \[3, 6, 6\]"),
         (Told(cond_channels=1), {}, "Told does not fit this task: "),
         (UNet(width=4, multipliers=(1,), cond_channels=2), {}, r"cond\['image'\] is none"),
-        (Told(), {"codec": CNN(layers=("conv 4", "avgpool"))}, "CNN has no encode and decode"),
+        (Told(), {"codec": CNN(layers=("conv 4", "avgpool"))}, "codec must be an autoencoder with encode and decode, got CNN"),
         (Told(), {"codec": Autoencoder(image_size=SIDE, width=4)}, "Told does not fit this task: "),
         (Told(), {"codec": Autoencoder(image_size=SIDE, width=4), "latent_scale": 0.0}, "latent_scale must be above 0"),
-        (Told(out_channels=2), {}, "a learned variance takes a discrete process"),
+        (Told(out_channels=2), {}, "a learned variance requires a discrete process"),
         (Told(num_classes=2), {}, "Told knows 2 classes and the data have 3: "),
         (
             Told(),

@@ -140,7 +140,7 @@ def test_a_sample_depends_on_its_seed_and_number_alone():
 
 
 @pytest.mark.parametrize(
-    ("settings", "line"), [({"latent": 7}, "Generate does not fit"), ({"image_size": 9}, "Generate gives")]
+    ("settings", "line"), [({"latent": 7}, "Generate does not fit"), ({"image_size": 9}, "Generate must return images")]
 )
 def test_players_that_do_not_fit_are_refused(settings, line):
     with pytest.raises(ValueError, match=line):

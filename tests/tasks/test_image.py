@@ -68,7 +68,7 @@ def test_it_generates_nothing_and_says_so(kind):
 
 
 def test_logits_are_one_a_class_and_targets_are_any_number():
-    with pytest.raises(ValueError, match=r"Airbench gives \[3\] for an image, not 4 logits"):
+    with pytest.raises(ValueError, match=r"Airbench must return 4 logits per image, got \[3\]"):
         make(MultilabelClassifier, num_classes=4)
 
     class Maps(Airbench):

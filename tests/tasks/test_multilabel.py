@@ -66,7 +66,7 @@ def test_loss_and_figures_agree_with_a_calculation_by_hand():
 
 
 def test_one_class_an_image_is_one_clear_line():
-    with pytest.raises(UserError, match="the labels are \\[3\\]; multilabel takes \\[B, 2\\] zeros and ones"):
+    with pytest.raises(UserError, match="labels must be \\[B, 2\\] zeros and ones for 2 logits, got \\[3\\]"):
         MultilabelTask(MultilabelClassifier(Corner(), num_classes=2)).training_step(
             {"image": torch.rand(3, 1, 4, 4), "label": torch.arange(3)}, 0
         )

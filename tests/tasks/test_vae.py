@@ -95,5 +95,5 @@ def test_settings_out_of_range(settings, line):
 
 
 def test_a_network_that_is_no_autoencoder_is_refused():
-    with pytest.raises(ValueError, match="CNN has no encode and decode"):
+    with pytest.raises(ValueError, match="requires an autoencoder with encode and decode, got CNN"):
         VAE(CNN(layers=("conv 4", "avgpool")))

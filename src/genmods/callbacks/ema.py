@@ -1,9 +1,10 @@
-"""Exponential moving averages of the weights, used wherever the model is judged.
+"""Exponential moving averages (EMA) of the weights, used in every evaluation.
 
-The shadow weights follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n,
-so that early averages are not mostly the random start. They stand in for the raw weights while validating and testing,
-and are saved beside them under `ema`; several decays can be followed at once, the first is the one that is used. They
-are float32 also for weights in bfloat16, in which most of an update would be lost: it is (1 - d) times a difference.
+The averages follow w_ema <- d w_ema + (1 - d) w with the warm-up d = min(decay, (1 + n) / (10 + n)) at update n, which
+reduces the influence of the random initialisation. They replace the raw weights during validation and testing and are
+saved under `ema` in addition to them. Several decays can be tracked; evaluations use the first. The averages are
+float32 also for bfloat16 weights, because the update, (1 - d) times a difference, would mostly be rounded away in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class EMA(Callback):
         self.decays = tuple(decays)
         self.updates = 0
         self.shadows: list[dict[str, Tensor]] = []
-        self.raw: dict[str, Tensor] = {}  # the weights for which the averages stand in
+        self.raw: dict[str, Tensor] = {}  # the raw weights while they are replaced by averages
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         live = averaged_tensors(pl_module)
@@ -61,7 +62,7 @@ class EMA(Callback):
 
     @property
     def swapped(self) -> bool:
-        """Whether the averages stand in for the weights."""
+        """Whether the averages currently replace the weights."""
         return bool(self.raw)
 
     def _swap(self, module: nn.Module) -> None:

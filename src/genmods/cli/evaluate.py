@@ -134,7 +134,7 @@ def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, pr
 
 
 def sampler(model: Model, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
-    """The model's samples, on the CPU as they are made; None for a model that makes none."""
+    """A function that returns n samples [n, C, H, W] of the model on the CPU; None if it is not generative."""
     import torch
 
     from genmods.core.progress import part_of

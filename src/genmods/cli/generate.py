@@ -71,14 +71,14 @@ def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:
 
     request = model_options.request(options)
     if request and not isinstance(model, Conditional):
-        raise UserError(f"--{'label' if options.label else 'condition'}: a {type(model).__name__} takes no condition")
+        raise UserError(f"--{'label' if options.label else 'condition'}: a {type(model).__name__} is unconditional")
     if options.classifier and request and "label" not in model.conditioned_on().names:
         del request["label"]  # only for the classifier
     return request
 
 
 def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `sample` that the options change; UserError for what the model does not have."""
+    """The settings of `sample` given by the options; raises UserError for those that the model does not support."""
     from genmods.models import Denoises, UsesSampler
 
     settings: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]
 
 
 def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps: int | None) -> Sampler:
-    """A model's own sampler, or another one, with the number of steps that was asked for; raises UserError."""
+    """The model's sampler, or the one called `name`, with `steps` steps; raises UserError if that is not possible."""
     from dataclasses import replace
 
     from genmods.config.build import create

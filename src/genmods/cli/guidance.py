@@ -35,9 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def guide(source: Any, options: argparse.Namespace) -> Guide:
-    """The guidance of a diffusion model that the options ask for; UserError for options that do not go together.
+    """The guidance given by the options; raises UserError for incompatible options.
 
-    Without --guidance the weight is 1, or 2 for autoguidance; classifier-free guidance of weight 1 is none.
+    The default scale is 1, or 2 for autoguidance; classifier-free guidance with scale 1 means no guidance.
     """
     model = source.diffusion_model()
     _refuse(model, options)

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def placed(model: Any, options: argparse.Namespace) -> Any:
-    """`model` on the default device, each of its networks under autocast where `--precision` comes to bfloat16."""
+    """`model` on the default device, its networks under autocast if `--precision` resolves to bfloat16."""
     import torch
 
     from genmods.core.devices import default_device
@@ -80,7 +80,7 @@ def class_number(class_names: list[str], label: str) -> int:
 
 
 def find_features(choice: str | None, model: Model) -> Features | None:
-    """The feature extractor `choice`; by default the embedding of `task` if it is a classifier, otherwise None."""
+    """The feature extractor `choice`; by default the embedding of `model` if it is a classifier, otherwise None."""
     from genmods.core.devices import default_device
     from genmods.metrics.features import classifier_features, inception_features, pixel_features
     from genmods.models import Classifies
@@ -94,9 +94,9 @@ def find_features(choice: str | None, model: Model) -> Features | None:
     if choice == "inception":
         return inception_features(device=place)
     classifier = folders.load(choice)
-    judged, shown = classifier.image_shape, model.image_shape
-    if judged and shown and judged[0] != shown[0]:
-        raise UserError(f"--features {choice}: it sees images of {judged[0]} channels, and these have {shown[0]}")
+    expected, shape = classifier.image_shape, model.image_shape
+    if expected and shape and expected[0] != shape[0]:
+        raise UserError(f"--features {choice}: images must have {expected[0]} channels, got {shape[0]}")
     features = classifier_features(classifier, device=place)
     say(f"features {features.name} of {choice}", file=sys.stderr)
     return features

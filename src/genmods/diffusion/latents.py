@@ -25,7 +25,7 @@ class LatentSpace(nn.Module):
     def __init__(self, codec: nn.Module | None = None, scale: float | None = None) -> None:
         super().__init__()
         if codec is not None and not (hasattr(codec, "encode") and hasattr(codec, "decode")):
-            raise ValueError(f"{type(codec).__name__} has no encode and decode; a codec is an autoencoder")
+            raise ValueError(f"codec must be an autoencoder with encode and decode, got {type(codec).__name__}")
         if scale is not None and scale <= 0:
             raise ValueError(f"latent_scale must be above 0, got {scale}")
         self.codec: Any = codec.requires_grad_(False) if codec is not None else None

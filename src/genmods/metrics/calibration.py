@@ -1,7 +1,7 @@
-"""Calibration: whether what a classifier calls 90 % sure is right in 90 % of cases, and how to make it so.
+"""Calibration of classifiers: reliability and expected calibration error.
 
-Predictions are binned by their confidence, the largest probability. The expected calibration error is the mean
-distance between confidence and accuracy, sum_b n_b / N |acc_b - conf_b| (Naeini et al., 2015).
+Predictions are binned by their confidence, the largest probability. The expected calibration error (ECE) is the mean
+difference between confidence and accuracy, sum_b n_b / N |acc_b - conf_b| (Naeini et al., 2015).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genmods.core.errors import UserError
 
 
 class Reliability(NamedTuple):
-    """Predictions by confidence: `edges` [bins + 1], and per bin mean `confidence`, `accuracy` and count `total` [bins].
+    """Predictions by confidence: `edges` [bins + 1]; per bin mean `confidence`, `accuracy` and count `total` [bins].
 
     Confidence and accuracy are 0 in an empty bin.
     """

@@ -1,8 +1,8 @@
-"""PSNR and SSIM of a restored image, on all of it or on a region.
+"""PSNR and SSIM of restored images, over the whole image or a region.
 
-Images lie in [-1, 1], so the peak-to-peak range is 2 and PSNR = 10 log10(4 / MSE). SSIM (Wang et al. 2004) is averaged
-over the region's pixels of its map, each of which has a window of 11 pixels, mirrored at the border of the image.
-Papers and scikit-image leave out the 5 pixels there: small images then score higher, of 28 x 28 by 0.02 to 0.07.
+Images are on [-1, 1], so the data range is 2 and PSNR = 10 log10(4 / MSE). SSIM (Wang et al. 2004) with a window of 11
+pixels, mirrored at the border of the image, is averaged over the pixels of the region. Papers and scikit-image exclude
+the 5 pixels at the border, where small images score higher: by 0.02 to 0.07 for 28 x 28 pixels.
 """
 
 from __future__ import annotations

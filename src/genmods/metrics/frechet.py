@@ -24,8 +24,10 @@ def _root(covariance: Tensor) -> Tensor:
 
 
 def frechet_distance(first: GaussianStatistics, second: GaussianStatistics) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians, at least 0; Tr (C1 C2)^½ is the sum of singular values of
-    C1^½ C2^½."""
+    """Squared 2-Wasserstein distance of two Gaussians, at least 0.
+
+    Tr (C1 C2)^½ is the sum of the singular values of C1^½ C2^½.
+    """
     cross = torch.linalg.svdvals(_root(first.covariance) @ _root(second.covariance)).sum()
     shift = (first.mean - second.mean).square().sum()
     return max(0.0, float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross))
@@ -55,11 +57,12 @@ def _resampled(features: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass
 class FrechetDistance(Metric):
-    """FID of the samples against all training images, with the test images' own distance as the floor.
+    """FID of the samples against all training images; `floor` is the FID of the test images.
 
-    The interval is one of 95 % for FID_n, the expected figure of n samples of the model, and not for its limit at
-    infinitely many, above which it lies (see the floor): the value ± Student's quantile times the standard deviation
-    over `bootstrap` resamplings of the samples, of which a resampled FID's own bias is no part; 0 leaves it out.
+    The interval is a 95 % confidence interval for FID_n, the expected FID of n samples of the model, not for the limit
+    of infinitely many samples, which is lower (see `floor`). It is the value ± Student's quantile times the standard
+    deviation over `bootstrap` resamplings of the samples, which does not include the bias of a resampled FID; 0
+    disables it.
     """
 
     bootstrap: int = 10
@@ -88,10 +91,10 @@ class FrechetDistance(Metric):
 
 @dataclass
 class KernelDistance(Metric):
-    """KID of the samples against at most `references` training images; unbiased, so their number shifts nothing.
+    """KID of the samples against at most `references` training images; unbiased for any number of images.
 
-    The interval is one of 95 % for the expected KID of the model's samples to these references: the value ± Student's
-    quantile times the standard error over `blocks` parts of the samples; 1 leaves it out.
+    The interval is a 95 % confidence interval for the expected KID of the model's samples against these references: the
+    value ± Student's quantile times the standard error over `blocks` parts of the samples; 1 disables it.
     """
 
     references: int = 10000

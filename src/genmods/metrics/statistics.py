@@ -1,5 +1,4 @@
-"""Mean and covariance of features in float64, kept on disk by the hash of the images and the name of the features; and
-the 95 % interval of a mean."""
+"""Mean and covariance of features in float64, cached on disk by image hash and feature name; confidence intervals."""
 
 from __future__ import annotations
 
@@ -34,10 +33,10 @@ def gaussian_statistics(features: Tensor) -> GaussianStatistics:
 
 
 def half_width(drawn: Tensor) -> float:
-    """Half the width of Student's 95 % interval around a normal variable whose standard deviation is estimated.
+    """Half the width of Student's 95 % interval of a normal variable with estimated standard deviation.
 
     Args:
-        drawn: Independent draws [N] of the variable, N >= 2; the mean of them has the half-width over √N.
+        drawn: Independent samples [N] of the variable, N >= 2; for their mean, divide the half-width by √N.
     """
     from scipy.stats import t
 

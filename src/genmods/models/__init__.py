@@ -1,4 +1,4 @@
-"""Models apart from their training, and what a model can do."""
+"""Models independent of training, and protocols of their abilities."""
 
 from genmods.models.abilities import (
     Calibrates,

@@ -1,7 +1,7 @@
-"""What a model can do, as protocols with one method each.
+"""Abilities of models as protocols with one method each.
 
-Commands, callbacks and metrics ask for one of these and never for a class. A model, of whatever package, has an ability
-by having the method.
+Commands, callbacks and metrics check for a protocol, never for a class. A model of any package has an ability if it has
+the method.
 """
 
 from __future__ import annotations

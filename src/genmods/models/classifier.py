@@ -1,7 +1,7 @@
 """Classifiers: class probabilities of images, averaged over views and calibrated.
 
 A prediction averages probabilities over the views v of test-time augmentation, s = ln(mean_v softmax(logits_v)), and is
-calibrated by a temperature, softmax(s / T), which changes no decision. T is fitted once training is over.
+calibrated by a temperature, softmax(s / T), which does not change the predicted class. T is fitted after training.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from genmods.networks.base import Network
 class Classifier(ImageModel):
     """Assigns each image to one of `num_classes` classes.
 
-    `augment_test` averages the probabilities over flipped, or flipped and shifted, copies of an image.
-    Raises ValueError where the network does not give one logit per class.
+    `augment_test` averages the probabilities over flipped, or flipped and translated, copies of an image. Raises
+    ValueError if the network does not return one logit per class.
     """
 
     temperature: Tensor
@@ -52,12 +52,12 @@ class Classifier(ImageModel):
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
-        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1] before the temperature, the mean over views."""
+        """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], averaged over views, uncalibrated."""
         scores = torch.stack([self(view).float().log_softmax(-1) for view in views(images, self.augment_test)])
         return scores.logsumexp(0) - math.log(len(scores))
 
     def calibrated(self, scores: Tensor) -> Tensor:
-        """Probabilities [B, K] of `scores` [B, K]."""
+        """Calibrated probabilities [B, K] for `scores` [B, K]."""
         return (scores / self.temperature.to(scores)).softmax(-1)
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Classifier(ImageModel):
         return self.calibrated(self.scores(images))
 
     def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The temperature; 1 for a classifier without a mistake on these images, which then determine none."""
+        """Fit the temperature, a scalar; it stays 1 for a classifier without mistakes on these images."""
         pairs = [(self.scores(batch[INPUT]).cpu(), batch[LABEL].cpu()) for batch in batches]
         scores, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         temperature = fit_temperature(scores, labels) if (scores.argmax(1) != labels).any() else 1.0
@@ -73,7 +73,7 @@ class Classifier(ImageModel):
 
 
 def views(images: Tensor, augment: str) -> list[Tensor]:
-    """The copies of `images` [B, C, H, W] that test-time augmentation averages over, the images themselves first."""
+    """The views [B, C, H, W] of `images` for test-time augmentation, the unchanged images first."""
     if augment == "none":
         return [images]
     copies = [images, images.flip(-1)]

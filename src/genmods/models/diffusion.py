@@ -29,22 +29,22 @@ Guide = Callable[[Condition, Tensor], Denoise]
 
 
 class DiffusionModel(Model):
-    """A denoiser of images of the data's shape, or of their latents, under a condition, and a sampler.
+    """A conditional denoiser of images of the data's shape, or of their latents, and a sampler.
 
     Args:
-        network: Makes the `prediction` for images noised by `process`.
-        process: The noise process.
-        prediction: What the network makes.
-        sampler: Makes new samples; None: UniPC with 16 steps.
-        conditioning: What the network is conditioned on; None: class labels where the data have classes, else nothing.
-        codec: An autoencoder whose latents are diffused in place of pixels.
-        latent_scale: The factor that brings latents to a root mean square of 1, which replaces `sigma_data`; None:
-            measured on the training images.
-        in_channels, image_size, num_classes, sigma_data, levels, class_names: Of the data.
+        network: The network, whose output is the `prediction`.
+        process: The forward noising process.
+        prediction: Parameterisation of the network output, such as v-prediction.
+        sampler: The default sampler; None: UniPC with 16 steps.
+        conditioning: None: class labels if the data has classes, otherwise unconditional.
+        codec: An autoencoder whose latents are diffused instead of pixels (latent diffusion).
+        latent_scale: Factor that scales the root mean square of the latents to 1, which replaces `sigma_data`; None:
+            measured on training images.
+        in_channels, image_size, num_classes, sigma_data, levels, class_names: Facts of the data.
 
     Raises:
-        ValueError: The network does not return what the prediction needs for such images, or cannot take the condition;
-            or the sampler cannot step on the process.
+        ValueError: If the network's output does not fit the prediction, the network does not support the condition, or
+            the sampler does not support the process.
     """
 
     image_shape: tuple[int, int, int]
@@ -77,7 +77,7 @@ class DiffusionModel(Model):
 
     @classmethod
     def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """With a codec, what is diffused are latents of unit size."""
+        """With a codec, the diffused latents have unit variance."""
         return facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
 
     def _check(self) -> None:
@@ -106,7 +106,7 @@ class DiffusionModel(Model):
         self.conditioning.fit(batch)
 
     def diffusion_model(self) -> DiffusionModel:
-        """This model itself, for those that take any model that has one."""
+        """This model, for code that accepts any model with this ability."""
         return self
 
     def conditioned_on(self) -> Conditioning:
@@ -153,7 +153,7 @@ class DiffusionModel(Model):
         return self.denoise(self.conditioning.null(n, self.device))
 
     def likelihood(self) -> DiffusionLikelihood | None:
-        """The likelihood of images of the data's grey levels; None for a model of latents."""
+        """The likelihood of images with the data's number of grey levels; None for a model of latents."""
         if not self.latents.is_pixels:
             return None
         return DiffusionLikelihood(self.unconditional, self.levels, self.device)

@@ -1,4 +1,4 @@
-"""Models that decode latent numbers into images: the decoder of a variational autoencoder, and a GAN's generator."""
+"""Models that decode latents into images: the decoder of a variational autoencoder, the generator of a GAN."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmods.networks.base import Network, dry_run
 
 
 class LatentModel(Model):
-    """Makes an image of each draw of z ~ N(0, I)."""
+    """Decodes samples of z ~ N(0, I) into images."""
 
     image_shape: tuple[int, int, int]
 
@@ -30,7 +30,7 @@ class LatentModel(Model):
     def sample(
         self, n: int, *, seed: int = 0, batch_size: int = 256, first: int = 0, progress: Progress | None = None
     ) -> Tensor:
-        """Images number `first` to `first + n - 1` [n, C, H, W] in [-1, 1]; i depends on `seed` and i alone."""
+        """Images `first` to `first + n - 1`, [n, C, H, W] in [-1, 1]; image i depends only on `seed` and i."""
         shape = self.latent_shape()
 
         def decoded(indices: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class LatentModel(Model):
 class VAE(LatentModel):
     """An autoencoder with `encode(x) -> (mean, logvar)` and `decode(z) -> x`, Gaussian in both directions.
 
-    Raises ValueError where the network has no `encode` and `decode`.
+    Raises ValueError if the network has no `encode` and `decode`.
     """
 
     network: Any
@@ -50,7 +50,9 @@ class VAE(LatentModel):
     def __init__(self, network: Network, in_channels: int = 1, image_size: int = 28) -> None:
         super().__init__()
         if not (hasattr(network, "encode") and hasattr(network, "decode")):
-            raise ValueError(f"{type(network).__name__} has no encode and decode; the vae task wants an autoencoder")
+            raise ValueError(
+                f"the task vae requires an autoencoder with encode and decode, got {type(network).__name__}"
+            )
         self.network = network
         self.image_shape = (in_channels, image_size, image_size)
 
@@ -62,9 +64,9 @@ class VAE(LatentModel):
 
 
 class GAN(LatentModel):
-    """A generator of images from `latent` numbers.
+    """A generator that maps `latent` numbers to an image.
 
-    Raises ValueError where the network makes no image of the data's shape of them.
+    Raises ValueError if the network does not return images of the data's shape.
     """
 
     def __init__(self, network: Network, latent: int = 64, in_channels: int = 1, image_size: int = 28) -> None:
@@ -75,7 +77,9 @@ class GAN(LatentModel):
         self.image_shape = (in_channels, image_size, image_size)
         fake = dry_run(network, torch.empty(2, latent, device="meta"))
         if fake not in (None, (2, *self.image_shape)):
-            raise ValueError(f"{type(network).__name__} gives {list(fake[1:])}, not images {list(self.image_shape)}")
+            raise ValueError(
+                f"{type(network).__name__} must return images {list(self.image_shape)}, got {list(fake[1:])}"
+            )
 
     def latent_shape(self) -> torch.Size:
         return torch.Size([self.latent])

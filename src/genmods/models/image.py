@@ -1,6 +1,4 @@
-"""Models around one network that makes numbers of an image: it sees images normalised with the statistics that its
-weights expect, or the data's.
-"""
+"""Models with one network that maps a normalised image to numbers."""
 
 from __future__ import annotations
 
@@ -18,10 +16,10 @@ from genmods.networks.layout import memory_format
 
 
 class ImageModel(Model):
-    """A network for images [B, C, H, W] in [-1, 1], normalised per channel with its own `statistics`, else with `mean`
-    and `std`.
+    """A network for images [B, C, H, W] in [-1, 1], normalised per channel.
 
-    Raises ValueError where the network does not give `outputs` numbers for such an image (None: any number of them).
+    The normalisation uses the network's `statistics`, if it has any, otherwise `mean` and `std` of the data. Raises
+    ValueError if the network does not return `outputs` numbers per image (None: any number).
     """
 
     uses_classes = True
@@ -47,15 +45,15 @@ class ImageModel(Model):
             self.register_buffer(name, numbers, persistent=False)
         shape = dry_run(network, torch.empty(2, *self.image_shape, device="meta"))
         if shape is not None and (len(shape) != 2 or shape[0] != 2 or outputs not in (None, shape[1])):
-            wanted = "a row of numbers" if outputs is None else f"{outputs} logits"
-            raise ValueError(f"{type(network).__name__} gives {list(shape[1:])} for an image, not {wanted}")
+            wanted = "a vector" if outputs is None else f"{outputs} logits"
+            raise ValueError(f"{type(network).__name__} must return {wanted} per image, got {list(shape[1:])}")
 
     def normalised(self, images: Tensor) -> Tensor:
-        """`images` [B, C, H, W] in [-1, 1] as the network sees them."""
+        """`images` [B, C, H, W] in [-1, 1], normalised as the network's input."""
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The network's numbers [B, K] for `images` [B, C, H, W] in [-1, 1]."""
+        """The network's output [B, K] for `images` [B, C, H, W] in [-1, 1]."""
         return self.network(self.normalised(images))
 
     def features(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models with independent outputs: targets of a regression, and classes that exclude nothing."""
+"""Models with independent outputs: regression targets, and the classes of multi-label classification."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Regressor(ImageModel):
 
 
 class MultilabelClassifier(ImageModel):
-    """Says of each class independently how probable it is.
+    """Predicts an independent probability for each class.
 
-    Raises ValueError where the network does not give one logit per class.
+    Raises ValueError if the network does not return one logit per class.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Temperature scaling: all logits divided by one T > 0, which leaves every decision as it is, with T the minimum of the
+"""Temperature scaling: logits are divided by T > 0, which does not change the predicted classes; T minimises the
 validation loss (Guo et al., 2017).
 """
 
@@ -16,11 +16,11 @@ from genmods.core.errors import UserError
 def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 100) -> float:
     """The temperature T > 0 that minimises the cross-entropy of `logits / T` [N, K] for `labels` int64 [N].
 
-    The loss is convex in 1 / T; L-BFGS runs on ln T, in float64. Where the logits separate all labels there is no
-    minimum, so T stays within [0.05, 20]. Raises UserError without a logit, and if one is not finite.
+    The loss is convex in 1 / T; it is minimised over ln T by L-BFGS in float64. T is limited to [0.05, 20], since there
+    is no minimum if the logits separate all labels. Raises UserError if there are no logits or if some are not finite.
     """
     if len(logits) == 0 or not logits.isfinite().all():
-        raise UserError("a temperature needs the logits of at least one image, all of them finite")
+        raise UserError("fitting a temperature requires the logits of at least one image, all finite")
     logits, labels = logits.detach().cpu().double(), labels.cpu()
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     bound = math.log(20)

@@ -74,8 +74,8 @@ _restoring: ContextVar[bool] = ContextVar("restoring", default=False)
 
 @contextmanager
 def restoring() -> Iterator[None]:
-    """Within the block networks are built for the weights of a checkpoint: no pretrained weights are read, and there is
-    no dry run, which they passed before they were trained."""
+    """Context in which networks are built for the weights of a checkpoint: without loading pretrained weights and
+    without the dry run, which they passed before training."""
     token = _restoring.set(True)
     try:
         yield
@@ -91,7 +91,7 @@ def is_restoring() -> bool:
 def dry_run(network: nn.Module, *inputs: Any) -> torch.Size | None:
     """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
 
-    None within `restoring`. Raises ValueError in one line where the network cannot be called like that.
+    None within `restoring`. Raises ValueError, with a one-line message, if the call fails.
     """
     if is_restoring():
         return None

@@ -47,11 +47,11 @@ def noise_features(log_snr: Tensor, size: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """Log-SNR [B] and the condition's label and vector, as one vector [B, size].
+    """Embeds the log-SNR [B] and the condition's label and vector in one vector [B, size].
 
-    A label is an int64 [B] from -1 to num_classes - 1; -1, or no label at all, is the null condition. With
-    `num_classes` zero labels are ignored. A vector is float [B, cond_size] of about unit variance; NaN, or no vector,
-    is an unknown number. Raises ValueError for a vector of another size, and on the CPU for a label out of range.
+    Labels are int64 [B] from -1 to num_classes - 1; -1, or a missing label, is the null condition. With `num_classes`
+    0 labels are ignored. The vector is float [B, cond_size] of about unit variance; NaN, or a missing vector, means
+    unknown. The call raises ValueError for a vector of another size, and, on the CPU, for a label out of range.
     """
 
     def __init__(self, size: int, num_classes: int = 0, cond_size: int = 0):
@@ -210,8 +210,11 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
 
 
 def weighted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention of queries, keys and values [B, heads, N, C], in torch's fastest kernel that has the
-    derivative being taken: the fused ones have none in forward mode (`torch.func.jvp`)."""
+    """Scaled dot-product attention of queries, keys and values [B, heads, N, C].
+
+    Uses a fused kernel unless a forward-mode derivative is taken (`torch.func.jvp`), which the fused ones do not
+    support.
+    """
     try:
         return F.scaled_dot_product_attention(q, k, v)
     except NotImplementedError:

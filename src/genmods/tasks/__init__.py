@@ -1,1 +1,1 @@
-"""Tasks: LightningModules, one for each way to train a model."""
+"""Tasks: LightningModules, one per way to train a model."""

@@ -51,10 +51,10 @@ class CollectedScores(Metric):
 
 
 class ClassificationTask(Task):
-    """Trains a classifier by cross-entropy and reports accuracy, in all and by class, and calibration.
+    """Trains a classifier with cross-entropy and reports accuracy, overall and per class, and calibration.
 
-    `class_weights` has one positive number per class. `loss` and `ece` of an evaluation are those before the
-    temperature, `ece_calibrated` is after it, once training is over.
+    `class_weights` has one positive number per class. `loss` and `ece` of an evaluation are computed before temperature
+    scaling, `ece_calibrated`, after training, with it.
     """
 
     monitor = Monitor("val/acc", "max")

@@ -12,9 +12,9 @@ from genmods.tracking.monitor import Monitor
 
 
 class DiffusionTask(Task):
-    """Trains a diffusion model at all noise levels: `density` draws the times, `weighting` weighs their errors.
+    """Trains a diffusion model at all noise levels: `density` is the distribution of times, `weighting` of the loss.
 
-    A model of pixels whose weighting makes the loss a bound on the likelihood (`elbo`) logs `val/bpd`, which chooses
+    A model of pixels whose weighting makes the loss a bound on the likelihood (`elbo`) logs `val/bpd`, which selects
     `best.ckpt`.
     """
 

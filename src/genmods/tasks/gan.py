@@ -24,8 +24,8 @@ from genmods.tasks.base import Task
 class GANTask(Task):
     """Trains a generator (`z` [B, latent] to images) against a discriminator (images to logits [B]).
 
-    `gamma` weighs the R1 penalty. A step updates each network once.
-    Raises ValueError where the discriminator does not give one number per image.
+    `gamma` is the weight of the R1 penalty. A step updates each network once. Raises ValueError if the discriminator
+    does not return one number per image.
     """
 
     model: GAN

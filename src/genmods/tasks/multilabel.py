@@ -14,7 +14,7 @@ from genmods.tracking.monitor import Monitor
 
 
 class MultilabelTask(Task):
-    """Trains by binary cross-entropy on `label` float [B, K] of zeros and ones; judged by mean average precision."""
+    """Trains with binary cross-entropy on `label`, float [B, K] of zeros and ones; reports mean average precision."""
 
     monitor = Monitor("val/map", "max")
     model: MultilabelClassifier

@@ -16,10 +16,10 @@ from genmods.tracking.monitor import Monitor
 
 
 class RegressionTask(Task):
-    """Trains a network with one output a target: `label` is float [B, K], or [B] for a single target.
+    """Trains a network with one output per target: `label` is float [B, K], or [B] for a single target.
 
-    `loss` is "mse" or "huber" (quadratic below `delta`, in the targets' units). The network's `num_classes` is K. R^2
-    is the mean over the targets, the absolute error too.
+    `loss` is "mse" or "huber" (quadratic below `delta`, in the units of the targets). The network's `num_classes` is K.
+    R^2 and the mean absolute error are averaged over the targets.
     """
 
     monitor = Monitor("val/loss", "min")

@@ -1,4 +1,4 @@
-"""Restoration of a whole test set by a trained diffusion model, through Lightning: nothing is trained."""
+"""Evaluation of image restoration by a trained diffusion model on a test set, through Lightning, without training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from genmods.tasks.base import Task
 
 
 class RestorationTask(Task):
-    """Degrades test images by `operator` and white noise of `sigma` (on 0 to 255), restores them and scores the result.
+    """Degrades test images with `operator` and white noise, restores them and reports PSNR and SSIM.
 
-    `model` is a diffusion run, `{from: RUN}`. The identity operator is denoising by one call of the network, the least
-    mean squared error; every other one draws `samples` images by `method` and scores their mean. Where the method is
-    None, one is chosen and takes `steps` (20) calls a draw. With a mask, PSNR (dB) is that of the hole alone.
-    `use_label` tells the model each image's class.
+    The identity operator means denoising with one network call, the MMSE estimate. For other operators, `samples`
+    posterior samples are drawn and their mean is scored. With a mask, PSNR (dB) is computed in the hole only.
+
+    Args:
+        model: A diffusion run, `{from: RUN}`.
+        operator: The degradation.
+        sigma: Standard deviation of the noise on the scale of 0 to 255.
+        method: The posterior sampler; None: chosen for the operator.
+        samples: Number of posterior samples per image.
+        steps: Network calls per sample if `method` is None, by default 20.
+        use_label: Whether the model is conditioned on the class of each image.
     """
 
     trainable = False
@@ -40,24 +47,24 @@ class RestorationTask(Task):
     ) -> None:
         super().__init__()
         if method is not None and steps is not None:
-            raise ValueError(f"steps={steps}: a given method has steps of its own; set them there")
+            raise ValueError(f"steps={steps} and method are mutually exclusive; set the steps of the method")
         steps = 20 if steps is None else steps
         if sigma < 0 or samples < 1 or steps < 1:
             raise ValueError(f"sigma={sigma}, samples={samples}, steps={steps}: sigma >= 0, the others at least 1")
         if isinstance(operator, Identity) and sigma == 0:
-            raise ValueError("the identity operator without noise leaves nothing to restore: set sigma")
+            raise ValueError("sigma must be above 0 with the identity operator, got 0")
         self.model = model_of(model).requires_grad_(False)
         self.operator, self.sigma, self.method = operator, 2 * sigma / 255, method
         self.samples, self.steps, self.use_label = samples, steps, use_label
 
     def degrade(self, images: Tensor, index: Tensor) -> Tensor:
-        """What is measured of `images` [B, C, H, W] numbered `index` (int64 [B])."""
+        """The noisy measurements [B, ...] of `images` [B, C, H, W] with indices `index` (int64 [B])."""
         y = self.operator(images)
         noise = random.normal(random.fold(self.plan.seed, index), y[0].numel()).view(y.shape)
         return y + self.sigma * noise.to(y)
 
     def restored(self, y: Tensor, index: Tensor, label: Tensor | None) -> Tensor:
-        """The restored images [B, C, H, W] in [-1, 1]."""
+        """The restored images [B, C, H, W] in [-1, 1] for measurements `y` [B, ...]."""
         if isinstance(self.operator, Identity) and self.method is None:
             return denoise(y, self.model, self.sigma, label)
         method, numbers = self.method or "auto", index.cpu()
@@ -66,7 +73,7 @@ class RestorationTask(Task):
         ).mean(0)
 
     def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        """Log the scores; the images, what was measured of them and what was restored go to the callbacks."""
+        """Log the scores; returns clean, measured and restored images for callbacks."""
         images, index = batch[INPUT], batch[INDEX]
         with torch.no_grad():
             measured = self.degrade(images, index)

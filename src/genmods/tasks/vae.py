@@ -17,8 +17,8 @@ from genmods.tracking.monitor import Monitor
 class VAETask(Task):
     """Trains an autoencoder with `encode(x) -> (mean, logvar)` and `decode(z) -> x`, Gaussian in both directions.
 
-    The loss is -ln N(x; x_hat, sigma^2 I) + beta KL in nats per image, which bounds -ln p(x) where `beta` is 1. `sigma`
-    is on the [-1, 1] scale.
+    The loss is -ln N(x; x_hat, sigma^2 I) + beta KL in nats per image, an upper bound of -ln p(x) for `beta` 1. `sigma`
+    is on the scale of [-1, 1].
     """
 
     monitor = Monitor("val/loss", "min")
@@ -32,7 +32,7 @@ class VAETask(Task):
         self.beta, self.sigma = beta, sigma
 
     def terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """-ln p(x | z) and the KL divergence, in nats per image [B] each, at one draw of z."""
+        """-ln p(x | z) and the KL divergence in nats per image, [B] each, for one sample of z."""
         mean, logvar = self.model.network.encode(images)
         z = mean + (logvar / 2).exp() * torch.randn_like(mean)
         error = at_least_float32(images - self.model.network.decode(z)).square().flatten(1)
