@@ -13,11 +13,11 @@ from genmods.core.devices import float64_device, has_float64, to_float64
 from genmods.data.augmentation.mix import symmetric_beta
 from genmods.diffusion import Denoiser, DiffusionLoss, likelihood, noise_stream
 from genmods.diffusion.guidance import ClassifierGuidance, Interval, Threshold
-from genmods.metrics.calibration import fit_temperature
 from genmods.metrics.frechet import frechet_distance, kernel_distance
 from genmods.metrics.neighbours import knn_accuracy
 from genmods.metrics.scores import coverage, inception_score
 from genmods.metrics.statistics import gaussian_statistics
+from genmods.models.temperature import fit_temperature
 from genmods.networks.airbench import whitening
 from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
 from genmods.restoration.restore import restore
