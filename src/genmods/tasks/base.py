@@ -51,8 +51,8 @@ class FitPlan:
 class Task(LightningModule, Model):
     """How a model is trained and evaluated: the registry kind `task`.
 
-    The constructor's parameter `model: MyModel`, with a subclass of `Model`, is the model; a recipe sets the settings of
-    both in one section. A task without this parameter is its own model.
+    The constructor's parameter `model: MyModel`, with a subclass of `Model`, is the model; a recipe sets the settings
+    of both in one section. A task without this parameter is its own model.
 
     A batch is a dictionary with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and
     `index` (int64 [B]). Optimizer, schedule and seed are its `plan`.
@@ -83,7 +83,7 @@ class Task(LightningModule, Model):
             return optimizer
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
-            raise UserError("schedule: set trainer.max_steps or trainer.max_epochs, a schedule requires the length of the training")
+            raise UserError("schedule: requires trainer.max_steps or trainer.max_epochs")
         if total < 1:
             raise UserError("schedule: no training steps, check trainer.max_steps and trainer.limit_train_batches")
         schedule = self.plan.schedule(optimizer, int(total))
