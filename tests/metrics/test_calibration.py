@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from genmods.core.errors import UserError
-from genmods.metrics.calibration import expected_calibration_error, fit_temperature, reliability
+from genmods.metrics.calibration import expected_calibration_error, reliability
+from genmods.models.temperature import fit_temperature
 
 
 def predictions(n=4000, k=5, sharpness=2.0):

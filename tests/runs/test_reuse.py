@@ -42,7 +42,7 @@ def finetuned(digits):
 
 
 def test_the_averaged_weights_are_taken(digits):
-    network = built(classifier({"from": str(digits)})).network
+    network = built(classifier({"from": str(digits)})).model.network
     assert same(network.state_dict(), folders.load(digits).network.state_dict())
     assert not same(network.state_dict(), folders.load(digits, raw=True).network.state_dict())
 
@@ -56,7 +56,8 @@ def test_an_override_replaces_whatever_stood_there(digits, network):
 
 def test_a_name_replaces_an_earlier_run():
     assert (
-        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.given["network"].entry.name == "cnn"
+        classifier({"from": "runs/nowhere"}, overrides=["--task.network=cnn"]).task.model.given["network"].entry.name
+        == "cnn"
     )
 
 
@@ -65,15 +66,15 @@ def test_a_folder_of_runs_means_its_newest(digits):
     older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
     assert folders.find_checkpoint("runs/digits") == folders.find_checkpoint(digits)
     assert folders.find_checkpoint("last") == folders.find_checkpoint(digits)
-    assert built(older).network is not None
-    newest = built(classifier({"from": "runs/digits"})).network
+    assert built(older).model.network is not None
+    newest = built(classifier({"from": "runs/digits"})).model.network
     assert same(newest.state_dict(), folders.load(digits).network.state_dict())
 
 
 def test_a_head_for_other_classes_is_new_and_a_line_says_so(digits, capsys):
     old, new = (
         folders.load(digits).network.state_dict(),
-        built(classifier({"from": str(digits)}, SHAPES)).network.state_dict(),
+        built(classifier({"from": str(digits)}, SHAPES)).model.network.state_dict(),
     )
     changed = [name for name in new if new[name].shape != old[name].shape]
     assert changed and all(new[name].shape[0] == 3 for name in changed)
