@@ -7,7 +7,8 @@ import pytest
 from support.reading import FILES, imported, imported_from_genmods, package, place
 
 FLOORS = (
-    ("__init__", "core"),
+    ("core",),
+    ("__init__",),
     ("config", "data", "diffusion", "networks", "optim", "tracking"),
     ("models",),
     ("metrics", "report", "restoration"),

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import io
 from pathlib import Path
-from types import GenericAlias
+from types import GenericAlias, ModuleType
 
 from sphinx.application import Sphinx
 
@@ -36,8 +36,9 @@ def pages() -> dict[str, str]:
 
 
 def public(package: str) -> list[str]:
-    """The names that a package exports."""
-    return sorted(getattr(importlib.import_module(package), "__all__", []))
+    """The names that a package exports, without its packages."""
+    module = importlib.import_module(package)
+    return sorted(name for name in getattr(module, "__all__", []) if not isinstance(getattr(module, name), ModuleType))
 
 
 def api_page(package: str) -> str:

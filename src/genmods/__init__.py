@@ -1,18 +1,31 @@
 """genmods: modular image classifiers and diffusion models on Lightning, composed by recipes.
 
-Public here, imported when first used: `load` (a trained run), `create` and `register` (parts by kind and name). The
-packages `genmods.diffusion`, `networks`, `data`, `metrics` and `restoration` work without a trainer or a recipe.
+`fit` trains a recipe, `load` returns the model of a run, `create` and `register` are for parts by kind and name. The
+packages work without a recipe; `diffusion`, `networks`, `models`, `metrics` and `restoration` without a trainer too.
 """
 
+from typing import TYPE_CHECKING
+
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods import (
+        callbacks as callbacks,
+        data as data,
+        diffusion as diffusion,
+        metrics as metrics,
+        models as models,
+        networks as networks,
+        optim as optim,
+        restoration as restoration,
+        tasks as tasks,
+        visual as visual,
+    )
+    from genmods.config.build import create as create
+    from genmods.config.registry import register as register
+    from genmods.core.errors import UserError as UserError
+    from genmods.runs.folders import load as load
+    from genmods.runs.run import Run as Run, fit as fit
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "create", "load", "register"]
-
-_PUBLIC = {"create": "genmods.config.build", "load": "genmods.runs.folders", "register": "genmods.config.registry"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'genmods' has no attribute '{name}'")
-    from importlib import import_module
-
-    return getattr(import_module(_PUBLIC[name]), name)
+__all__, __getattr__, __dir__ = lazy(__name__)

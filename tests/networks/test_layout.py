@@ -11,6 +11,7 @@ from torch import nn
 
 from genmods.config.builtins import BUILTINS
 from genmods.models import Classifier
+from genmods.networks.base import Network
 from genmods.networks.layout import memory_format
 from support import layouts
 
@@ -45,7 +46,7 @@ def test_one_such_layer_makes_a_network_contiguous(layer, safe):
     assert (memory_format(network) is torch.channels_last) == safe
 
 
-class PlugIn(nn.Module):
+class PlugIn(Network):
     """A classifier as another package might bring it, laid out channels-last by its author."""
 
     def __init__(self):

@@ -7,8 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from genmods.callbacks.precision import SamePrecision
-from genmods.core import checkpoint as files
-from genmods.core import precision
+from genmods.core import checkpoint as files, precision
 from genmods.runs.evaluate import evaluate
 from genmods.runs.fit import fit
 from genmods.tracking.csv import MetricsFile

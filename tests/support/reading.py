@@ -37,8 +37,14 @@ def place(module: str, line: int) -> str:
 
 
 def imported(module: str) -> Iterator[tuple[int, str]]:
-    """Line and absolute name of every module that a module imports, at the top or inside a function."""
-    for node in ast.walk(tree(module)):
+    """Line and absolute name of every module that a module imports, at the top or inside a function.
+
+    Not those that a package imports `if TYPE_CHECKING`: its public names, which are imported when they are used.
+    """
+    body = tree(module).body
+    if FILES[module].name == "__init__.py":
+        body = [node for node in body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    for node in (inner for outer in body for inner in ast.walk(outer)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

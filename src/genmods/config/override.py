@@ -1,4 +1,5 @@
-"""Overrides on the command line: `--task.network.width=64` or `--trainer.max_steps 10`, values in YAML syntax.
+"""Overrides of a recipe: `--task.network.width=64` or `--trainer.max_steps 10` on the command line, with values in YAML
+syntax, and nested settings in Python.
 
 Order does not matter: blocks are replaced before their settings are changed. A block whose name changes starts afresh,
 and so does one that is taken `--...from=RUN`.
@@ -6,11 +7,14 @@ and so does one that is taken `--...from=RUN`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from genmods.config.text import Node, RecipeError, marked, parse
+from genmods.config.text import Node, RecipeError, marked, parse, plain
 
 WHERE = "command line"
+Change = tuple[str, Node]
+"""The key path of a setting, and its new value with the place where it is given."""
 
 
 def split(arguments: list[str]) -> list[tuple[str, str]]:
@@ -31,42 +35,46 @@ def split(arguments: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def apply(root: Node, arguments: list[str], kept: Iterable[str] = ()) -> None:
-    """Change the tree in place; `kept` names the keys of `data` that survive a change of its name."""
-    changes = []
+def of_arguments(arguments: list[str]) -> Iterator[Change]:
+    """The changes that `--key=value` and `--key value` arguments ask for; raises RecipeError."""
     for key, text in split(arguments):
-        value = parse(text, f"{WHERE}: {key}", marks=False)
+        yield key, marked(plain(parse(text, f"{WHERE}: {key}", marks=False)), WHERE)
+
+
+def of_settings(settings: Mapping[str, Any], where: str, path: str = "") -> Iterator[Change]:
+    """The changes that nested settings ask for; a list is one value."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from of_settings(value, where, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", marked(value, where)
+
+
+def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> None:
+    """Change the tree in place; `kept` names the keys of `data` that survive a change of its name."""
+    blocks = []
+    for key, value in changes:
         keys = key.split(".")
         if len(keys) > 1 and keys[-1] == "name":
             keys.pop()
             if not isinstance(value.value, str):
-                raise RecipeError(WHERE, key, f"expected a name, got '{text}'")
+                raise RecipeError(value.where, key, f"expected a name, got '{value.value}'")
         elif len(keys) > 1 and keys[-1] == "from":
             keys.pop()
-            value = Node({"from": value}, WHERE)
-        changes.append((keys, marked_as(value)))
-    for keys, value in sorted(changes, key=lambda change: len(change[0])):
+            value = Node({"from": value}, value.where)
+        blocks.append((keys, value))
+    for keys, value in sorted(blocks, key=lambda block: len(block[0])):
         _set(root, keys, value, kept if keys == ["data"] else ())
-
-
-def marked_as(node: Node) -> Node:
-    """The tree of a value given on the command line."""
-    node.where = WHERE
-    for item in (
-        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
-    ):
-        marked_as(item)
-    return node
 
 
 def _set(root: Node, keys: list[str], value: Node, kept: Iterable[str]) -> None:
     block = root
     for depth, key in enumerate(keys[:-1]):
-        block = _step(block, key, keys[:depth])
+        block = _step(block, key, keys[:depth], value.where)
     last = keys[-1]
-    container = _container(block, keys[:-1])
+    container = _container(block, keys[:-1], value.where)
     if isinstance(container, list):
-        container[_index(container, last, keys)] = value
+        container[_index(container, last, keys, value.where)] = value
         return
     old = container.get(last)
     if old is not None and isinstance(old.value, dict) and isinstance(value.value, str) and len(old.value):
@@ -77,25 +85,25 @@ def _set(root: Node, keys: list[str], value: Node, kept: Iterable[str]) -> None:
         container[last] = value
 
 
-def _container(block: Node, keys: list[str]) -> dict[str, Node] | list[Node]:
+def _container(block: Node, keys: list[str], where: str) -> dict[str, Node] | list[Node]:
     """The mapping or list inside a node; a name becomes the block `{name: ...}`, null an empty block."""
     if isinstance(block.value, str):
         block.value = {"name": Node(block.value, block.where)}
     elif block.value is None:
         block.value = {}
     if not isinstance(block.value, dict | list):
-        raise RecipeError(WHERE, ".".join(keys), f"is the value {block.value!r}, not a block of settings")
+        raise RecipeError(where, ".".join(keys), f"is the value {block.value!r}, not a block of settings")
     return block.value
 
 
-def _step(block: Node, key: str, keys: list[str]) -> Node:
-    container = _container(block, keys)
+def _step(block: Node, key: str, keys: list[str], where: str) -> Node:
+    container = _container(block, keys, where)
     if isinstance(container, list):
-        return container[_index(container, key, [*keys, key])]
-    return container.setdefault(key, marked({}, WHERE))
+        return container[_index(container, key, [*keys, key], where)]
+    return container.setdefault(key, marked({}, where))
 
 
-def _index(items: list[Node], key: str, keys: list[str]) -> int:
+def _index(items: list[Node], key: str, keys: list[str], where: str) -> int:
     if not key.isdigit() or int(key) >= len(items):
-        raise RecipeError(WHERE, ".".join(keys), f"expected an index below {len(items)}, got '{key}'")
+        raise RecipeError(where, ".".join(keys), f"expected an index below {len(items)}, got '{key}'")
     return int(key)

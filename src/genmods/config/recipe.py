@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -204,22 +204,29 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
     return result
 
 
-def load(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The checked recipe of a file, or of a shipped recipe's bare name, changed by `--key=value` overrides.
+def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
+    """The checked recipe of a file, or of a shipped recipe's bare name.
 
+    It is changed by `--key=value` overrides, and by nested `settings` of its sections, such as `{"trainer": {...}}`.
     Raises RecipeError: one line with file, line and key path.
     """
     from genmods.config.shipped import locate
 
     path, name = locate(source)
-    return _recipe(read(path), str(path), name, overrides)
+    return _recipe(read(path), str(path), name, overrides, settings)
 
 
-def from_plain(data: dict[str, Any], overrides: Iterable[str] = (), source: str = "checkpoint") -> Recipe:
-    """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; raises RecipeError."""
-    return _recipe(marked(data, source), source, source, overrides)
+def from_plain(
+    data: Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    source: str = "checkpoint",
+    settings: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; otherwise as `load`."""
+    return _recipe(marked(dict(data), source), source, source, overrides, settings)
 
 
-def _recipe(root: Node, source: str, name: str, overrides: Iterable[str]) -> Recipe:
-    override.apply(root, list(overrides), kept=allowed(MODULE))
+def _recipe(root: Node, source: str, name: str, overrides: Iterable[str], settings: Mapping[str, Any] | None) -> Recipe:
+    changes = [*override.of_arguments(list(overrides)), *override.of_settings(settings or {}, "settings")]
+    override.apply(root, changes, kept=allowed(MODULE))
     return Recipe(root, source, name)

@@ -17,6 +17,7 @@ from genmods.models.diffusion import DiffusionModel, Guide
 from genmods.models.generative import GAN, VAE
 from genmods.models.likelihood import DiffusionLikelihood, Likelihood
 from genmods.models.regressor import MultilabelClassifier, Regressor
+from genmods.models.temperature import fit_temperature
 
 __all__ = [
     "GAN",
@@ -39,5 +40,6 @@ __all__ = [
     "ReceivesResults",
     "Regressor",
     "UsesSampler",
+    "fit_temperature",
     "model_of",
 ]

@@ -1,0 +1,31 @@
+"""The public names of a package, imported when they are first used.
+
+A package lists them once, as imports for type checkers and editors, `if TYPE_CHECKING`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def lazy(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """`__all__`, `__getattr__` and `__dir__` of a package, from its imports `if TYPE_CHECKING`."""
+    spec: Any = sys.modules[package].__spec__
+    block = next(node for node in ast.parse(spec.loader.get_source(package)).body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    modules = {alias.name: str(node.module) for node in imports for alias in node.names}
+    names = sorted(modules)
+
+    def load(name: str) -> Any:
+        module = modules.get(name)
+        if module is None:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        value = import_module(f"{package}.{name}") if module == package else getattr(import_module(module), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return names, load, lambda: names
