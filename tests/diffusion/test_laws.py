@@ -43,7 +43,7 @@ MEANS = {2: 0.7, 5: 0.4, 20: 0.12}
 """The mean's deviation that is allowed: at few steps the first one decides for most starts, to the likelier point."""
 
 
-@each_sampler
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - laws.CONSISTENT))
 @each_process
 def test_two_points(process, sampler):
     """The law as allowed; and at 20 steps, without fresh noise, that of scipy's solution of the probability flow."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from genmods.config.builtins import BUILTINS
 from genmods.diffusion import (
+    ConsistencySampler,
     CosineProcess,
     DDIMSampler,
     DDPMSampler,
@@ -30,7 +31,7 @@ SAMPLERS = {
 }
 GRIDS = {name: built_in("grid", name) for name in BUILTINS["grid"]}
 PAIRS = [(p, q) for p in PROCESSES for q in BUILTINS["prediction"] if (p, q) != ("rectified", "eps")]
-STOCHASTIC = {"ddpm", "dpmpp_2m_sde"}
+STOCHASTIC = {"consistency", "ddpm", "dpmpp_2m_sde"}
 NONE = noise_stream(0, torch.arange(1), (1,))
 STRAIGHT = {"rectified", "edm"}
 
@@ -256,7 +257,9 @@ def test_churn_where_no_signal_is_left(make):
 
 
 def test_every_random_sampler_is_tested():
-    assert {type(SAMPLERS[name]()) for name in STOCHASTIC} == {DDPMSampler, DPMpp2MSDESampler}
+    """The consistency sampler is no sampler of a denoiser's posterior; its law is in test_laws.py."""
+    tested = {DDPMSampler, DPMpp2MSDESampler, ConsistencySampler}
+    assert {type(SAMPLERS[name]()) for name in STOCHASTIC} == tested
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

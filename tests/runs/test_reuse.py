@@ -8,7 +8,7 @@ import torch
 from genmods.cli import dispatch
 from genmods.config.build import build
 from genmods.config.check import From
-from genmods.config.text import write
+from genmods.config.text import RecipeError, write
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.data.images import to_float
@@ -201,3 +201,41 @@ def test_latents_of_an_earlier_autoencoder_have_unit_size(workplace):
     fixed = built(recipe({**task, "codec": network, "latent_scale": 2.0}))
     fixed.fit_statistics({"image": images})
     assert float(fixed.model.latents.scale) == 2
+
+
+def test_a_task_takes_the_whole_model_of_a_run(monkeypatch):
+    """`{name: consistency, from: RUN}`: its settings and averaged weights, another sampler; the run may go."""
+    ema = {"callbacks": [{"name": "ema", "decays": [0.5]}]}
+    first = fit(recipe({**DIFFUSION, "sampler": "unipc"}, name="first", **ema), quiet=True)
+    tuned = recipe({"name": "consistency", "from": str(first), "stages": 3}, name="tuned")
+    assert tuned.plain()["task"]["from"] == str(first)
+    task = built(tuned)
+    averages = files.load(first / "checkpoints" / "last.ckpt")["ema"]["weights"][0]
+    weights = task.model.denoiser.network.state_dict()
+    assert weights and all(
+        torch.equal(value, averages[f"model.denoiser.network.{key}"]) for key, value in weights.items()
+    )
+    assert type(task.model.sampler).__name__ == "ConsistencySampler" and task.loss.stages == 3
+    run = fit(tuned, quiet=True)
+    shutil.rmtree(first)
+    model = folders.load(run)
+    assert model.sample(2).shape == (2, 1, 8, 8)
+    with pytest.raises(UserError, match="no denoiser: take the diffusion model"):
+        model.diffusion_model()
+    fit(
+        recipe(
+            {"name": "consistency", "from": str(first), "stages": 3}, name="tuned", trainer=TRAINER | {"max_steps": 3}
+        ),
+        ckpt_path=str(run),
+        quiet=True,
+    )
+
+
+def test_a_model_that_another_task_cannot_take(digits):
+    wrong = recipe({"name": "consistency", "from": str(digits)}, name="wrong")
+    with pytest.raises(RecipeError, match=r"task.from: .*that run has no model of which a Consistency"):
+        resolve(wrong)
+    moved = recipe({"name": "consistency", "from": "runs/nowhere"}, overrides=[f"--task.from={digits}"], name="moved")
+    assert moved.task.given["model"].run == str(digits)
+    with pytest.raises(RecipeError, match=r"task.networks: the task 'consistency' has no setting"):
+        recipe({"name": "consistency", "from": str(digits), "networks": "unet"}, name="typo")

@@ -9,12 +9,12 @@ SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1}
 LAYERS = ["conv 4", "pool 2"]
 
 
-def diffusion(process="cosine", conditioning="class_labels", classes=3, **settings):
+def diffusion(process="cosine", conditioning="class_labels", classes=3, task="diffusion", **settings):
     network = create("network", "unet", **SMALL, num_classes=classes, cond_channels=2 * (not classes))
     parts = {"process": create("process", process), "prediction": create("prediction", "v")}
     parts["conditioning"] = create("conditioning", conditioning, **({"num_classes": classes} if classes else FACTS))
     settings = {"sampler": create("sampler", "unipc", steps=2)} | settings | FACTS
-    return create("task", "diffusion", network=network, **parts, **settings)
+    return create("task", task, network=network, **parts, **settings)
 
 
 def latent():
@@ -44,6 +44,7 @@ def restoration():
 
 TASKS = {
     "classification": lambda: of_images("classification", num_classes=3, augment_test="flip_shift"),
+    "consistency": lambda: diffusion(task="consistency", sampler=create("sampler", "consistency")),
     "diffusion": diffusion,
     "diffusion of latents": latent,
     "diffusion with masks": lambda: diffusion(conditioning="masked_image", classes=0),

@@ -38,7 +38,7 @@ def main() -> int:
             seen.setdefault((type(sampler).__name__, sampler.steps), []).append(found.std / laws.STD)
             return found
 
-        for sampler in laws.samplers():
+        for sampler in sorted(set(laws.samplers()) - laws.CONSISTENT):
             faults += [f"{prediction}: {fault}" for fault in laws.faults(sampler, name, process, grid, law)]
     print(f"{'sampler':18s}" + "".join(f"{f'N={steps}':>16s}" for steps in laws.STEPS))
     for sampler in dict.fromkeys(sampler for sampler, _ in seen):

@@ -36,6 +36,7 @@ KINDS: dict[str, str] = {
 BUILTINS: dict[str, dict[str, str]] = {
     "task": {
         "classification": "genmods.tasks.classification:ClassificationTask",
+        "consistency": "genmods.tasks.consistency:ConsistencyTask",
         "diffusion": "genmods.tasks.diffusion:DiffusionTask",
         "gan": "genmods.tasks.gan:GANTask",
         "multilabel": "genmods.tasks.multilabel:MultilabelTask",
@@ -98,6 +99,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "uniform": "genmods.diffusion.grids:UniformGrid",
     },
     "sampler": {
+        "consistency": "genmods.diffusion.samplers.consistency:ConsistencySampler",
         "ddim": "genmods.diffusion.samplers.ddim:DDIMSampler",
         "ddpm": "genmods.diffusion.samplers.ddpm:DDPMSampler",
         "dpmpp_2m": "genmods.diffusion.samplers.dpmpp:DPMpp2MSampler",

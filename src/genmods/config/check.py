@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -53,12 +53,18 @@ UNKNOWN = _Unknown()
 
 @dataclass(slots=True)
 class From:
-    """`{from: RUN}`: the part of this kind that an earlier run trained."""
+    """`{from: RUN}`: the part of this kind that an earlier run trained.
+
+    In `{name: TASK, from: RUN}` it is the model of that task, of the class that `entry` names, with the settings
+    `given` in place of those of the run.
+    """
 
     kind: str
     run: str
     where: str
     path: str
+    entry: Entry | None = None
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -151,7 +157,7 @@ def _default_part(setting: Setting) -> Any:
 
 def part(kind: str, node: Node, path: str, standard: Node | None = None) -> Part | From:
     """The checked part that a node describes; `standard` is the part that stands there by default."""
-    if isinstance(node.value, dict) and "from" in node.value:
+    if isinstance(node.value, dict) and "from" in node.value and not (kind == "task" and "name" in node.value):
         return _from(kind, node, path)
     entry, given = named(kind, node, path, standard)
     return fill(entry, given, node.where, path)
@@ -194,18 +200,24 @@ def _from(kind: str, node: Node, path: str) -> From:
     run = given.pop("from")
     for key, extra in given.items():
         raise RecipeError(extra.where, f"{path}.{key}", "a part taken `from` a run takes no other setting")
-    if not isinstance(run.value, str):
-        raise RecipeError(run.where, f"{path}.from", f"expected a run folder, got {hints.told(run.value)}")
-    return From(kind, run.value, node.where, path)
+    return From(kind, _run(run, path), node.where, path)
+
+
+def _run(node: Node, path: str) -> str:
+    if not isinstance(node.value, str):
+        raise RecipeError(node.where, f"{path}.from", f"expected a run folder, got {hints.told(node.value)}")
+    return node.value
 
 
 def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
     """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
     result = Part(entry, where, path, {})
-    refuse_unknown(entry, given, path, allowed(entry))
-    if model := model_entry(entry):
-        theirs = allowed(model)
-        result.given["model"] = fill(model, {key: node for key, node in given.items() if key in theirs}, where, path)
+    model = model_entry(entry)
+    refuse_unknown(entry, given, path, [*allowed(entry), *(["from"] if model else [])])
+    if model:
+        theirs = {key: node for key, node in given.items() if key in allowed(model)}
+        taken = given.get("from")
+        result.given["model"] = _taken(model, taken, theirs, path) if taken else fill(model, theirs, where, path)
     for name, setting in result.settings().items():
         below = f"{path}.{name}"
         left = is_fact(entry.kind, name)
@@ -221,6 +233,13 @@ def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
             raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
     _try_guards(result, given)
     return result
+
+
+def _taken(model: Entry, run: Node, given: dict[str, Node], path: str) -> From:
+    """The model of an earlier run, with checked settings in place of its own."""
+    known = Part(model, run.where, path, {}).settings()
+    values = {name: _value(known[name], node, f"{path}.{name}", None) for name, node in given.items()}
+    return From("model", _run(run, path), run.where, path, model, values)
 
 
 def _try_guards(part: Part, given: dict[str, Node]) -> None:

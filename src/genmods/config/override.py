@@ -59,12 +59,18 @@ def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> No
             keys.pop()
             if not isinstance(value.value, str):
                 raise RecipeError(value.where, key, f"expected a name, got '{value.value}'")
-        elif len(keys) > 1 and keys[-1] == "from":
+        elif len(keys) > 1 and keys[-1] == "from" and not _taken_whole(root, keys):
             keys.pop()
             value = Node({"from": value}, value.where)
         blocks.append((keys, value))
     for keys, value in sorted(blocks, key=lambda block: len(block[0])):
         _set(root, keys, value, kept if keys == ["data"] else ())
+
+
+def _taken_whole(root: Node, keys: list[str]) -> bool:
+    """Whether these are the keys of `from` in a task that has a name beside it."""
+    task = root.value.get("task") if keys == ["task", "from"] else None
+    return task is not None and isinstance(task.value, dict) and {"name", "from"} <= task.value.keys()
 
 
 def _set(root: Node, keys: list[str], value: Node, kept: Iterable[str]) -> None:

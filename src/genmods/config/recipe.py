@@ -191,8 +191,11 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
         return value
     result = {"name": value.entry.name} if value.kind in KINDS else {}
     facts = value.facts or facts
+    model = value.given.get("model")
     if value.model:
         result |= _shown(value.model, facts)
+    elif isinstance(model, From) and model.entry:
+        result |= {"from": model.run, **_shown(model.given, facts)}
     left = value.open()
     for name, setting in value.settings().items():
         if name in value.given:

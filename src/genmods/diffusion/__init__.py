@@ -1,6 +1,7 @@
 """Diffusion models: processes, predictions, samplers, guidance and likelihood. Needs torch alone."""
 
 from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
+from genmods.diffusion.consistency import ConsistencyLoss
 from genmods.diffusion.denoiser import Condition, ConditionedDenoiser, Denoise, Denoiser, DenoiserWrapper
 from genmods.diffusion.densities import LogNormalDensity, LowDiscrepancyDensity, TimeDensity, UniformDensity
 from genmods.diffusion.grids import AngleGrid, Grid, KarrasGrid, LambdaGrid, QuadraticGrid, UniformGrid, time_grid
@@ -38,6 +39,7 @@ from genmods.diffusion.processes import (
     VariancePreservingProcess,
 )
 from genmods.diffusion.samplers import (
+    ConsistencySampler,
     DDIMSampler,
     DDPMSampler,
     DPMpp2MSampler,
@@ -72,6 +74,8 @@ __all__ = [
     "Condition",
     "ConditionedDenoiser",
     "Conditioning",
+    "ConsistencyLoss",
+    "ConsistencySampler",
     "CosineProcess",
     "DDIMSampler",
     "DDPMSampler",

@@ -13,6 +13,7 @@ from genmods.models.abilities import (
 )
 from genmods.models.base import Inspection, Model, model_of
 from genmods.models.classifier import Classifier
+from genmods.models.consistency import ConsistencyModel
 from genmods.models.diffusion import DiffusionModel, Guide
 from genmods.models.generative import GAN, VAE
 from genmods.models.likelihood import DiffusionLikelihood, Likelihood
@@ -26,6 +27,7 @@ __all__ = [
     "Classifier",
     "Classifies",
     "Conditional",
+    "ConsistencyModel",
     "Denoises",
     "DiffusionLikelihood",
     "DiffusionModel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class Model(nn.Module):
     """Whether the model predicts classes or is conditioned on them."""
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the input or output images; None for other data."""
+
+    not_taken: ClassVar[tuple[str, ...]] = ()
+    """Settings that a task taken `from` an earlier run has of its own."""
 
     @classmethod
     def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class DiffusionModel(Model):
     """
 
     image_shape: tuple[int, int, int]
+    own_sampler: ClassVar[Sampler] = UniPCSampler(steps=16)
+    """The sampler where none is given."""
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class DiffusionModel(Model):
         self.conditioning = conditioning or _default_conditioning(num_classes, class_names)
         self.latents = LatentSpace(codec, latent_scale)
         self.denoiser = Denoiser(network, process, prediction, sigma_data if self.latents.is_pixels else 1.0)
-        self.sampler = sampler or UniPCSampler(steps=16)
+        self.sampler = sampler or self.own_sampler
         self.image_shape, self.levels = (in_channels, image_size, image_size), levels
         self.uses_classes = "label" in self.conditioning.names
         self.class_names = class_names or [str(k) for k in range(num_classes)]

@@ -18,12 +18,15 @@ from typing import Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
+from genmods.config import registry
 from genmods.config.builtins import KINDS, imported
 from genmods.config.check import From, Part
 from genmods.config.recipe import Recipe
+from genmods.config.registry import Entry
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.printable import say
+from genmods.models import model_of
 from genmods.networks.base import outermost_networks
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import find_checkpoint
@@ -65,6 +68,8 @@ class EarlierRun:
 
     def part(self, slot: From) -> Part:
         """The part of the run's task that has the kind of `slot` and, where there is one, its name."""
+        if slot.entry:
+            return self._model(slot, slot.entry)
         alike = [(part.path, part) for part in parts(self.checkpoint.parsed().task) if part.kind == slot.kind]
         if not alike:
             raise UserError(f"{self.name}: that run has no {slot.kind}")
@@ -72,6 +77,17 @@ class EarlierRun:
         whole = slot.kind == "task" and slot.path != "task"
         facts = self.checkpoint.data_info.settings() if whole else None
         return replace(found, where=slot.where, path=slot.path, load=self._weights(slot), facts=facts)
+
+    def _model(self, slot: From, entry: Entry) -> Part:
+        """The run's model as one of the class that `entry` names, with the settings of both."""
+        task, cls = self.checkpoint.parsed().task, registry.resolve(entry)
+        theirs = task.model.given if isinstance(task, Part) and task.model else None
+        if theirs is None or not set(theirs) <= set(Part(entry, "", "", {}).settings()):
+            raise UserError(f"{self.name}: that run has no model of which a {cls.__name__} could be made")
+        own = getattr(cls, "not_taken", ())
+        given = {name: value for name, value in theirs.items() if name not in own} | slot.given
+        load = EarlierWeights(self.name, model_of(self._task).state_dict())
+        return Part(entry, slot.where, slot.path, given, load)
 
     def _weights(self, slot: From) -> EarlierWeights | None:
         base = imported(KINDS[slot.kind])

@@ -1,6 +1,7 @@
 """Samplers, one file each: a step from a grid point to the next."""
 
 from genmods.diffusion.samplers.base import Sampler, SamplerState
+from genmods.diffusion.samplers.consistency import ConsistencySampler
 from genmods.diffusion.samplers.ddim import DDIMSampler
 from genmods.diffusion.samplers.ddpm import DDPMSampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSampler, DPMpp2MSDESampler, DPMpp3MSampler
@@ -9,6 +10,7 @@ from genmods.diffusion.samplers.heun import EulerSampler, HeunSampler
 from genmods.diffusion.samplers.unipc import UniPCSampler
 
 __all__ = [
+    "ConsistencySampler",
     "DDIMSampler",
     "DDPMSampler",
     "DPMpp2MSDESampler",

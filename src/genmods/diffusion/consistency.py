@@ -1,0 +1,101 @@
+"""Consistency tuning (Geng et al. 2024, "Consistency Models Made Easy"): f(x_t, t) becomes the end of the probability
+flow that passes through x_t, so that one call makes a sample. f is the denoiser's x0.
+
+With s = σ/α a pair of noise levels s > r has the same noise ε, and f at s is drawn to f at r, without a gradient there:
+
+    L = (√(mean of (f(x_s) - f(x_r))² over pixels + c²) - c)/(s - r),
+    r = s (1 - n(s)/q^(k+1)),    n(s) = 1 + 8 S(-s),    S logistic, q = 2, in stage k = 0, 1, ...
+
+r is 0, and f(x_r) then x0, wherever that is below the process' least noise. At first r is 0 or s/2 and f close to the
+mean of the data given x_t, which the model was trained for; each stage halves the gaps. `c` of the pseudo-Huber norm is
+that of Song and Dhariwal (2023). Everything depends on s alone, so that any process and prediction will do.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from genmods.core.batch import Share
+from genmods.diffusion.denoiser import Condition, Denoiser
+from genmods.diffusion.densities import LogNormalDensity, TimeDensity
+from genmods.diffusion.loss import Loss
+from genmods.diffusion.process import per_sample
+
+FALL, WIDENING, HUBER = 2.0, 8.0, 0.00054
+"""q, the factor in n(s), and c."""
+
+
+class ConsistencyLoss(nn.Module):
+    """The loss of consistency tuning.
+
+    Args:
+        density: The distribution of the noisier time of a pair; by default ln(σ/α) ~ N(-1.1, 2²).
+        stages: Number of stages, at least 1; in the last one a pair is 2^-stages apart, relative to s, or up to five
+            times that close to the data.
+    """
+
+    def __init__(self, density: TimeDensity | None = None, stages: int = 8):
+        super().__init__()
+        if stages < 1:
+            raise ValueError(f"stages must be at least 1, got {stages}")
+        self.density, self.stages = density or LogNormalDensity(-1.1, 2.0), stages
+
+    def less_noise(self, s: Tensor, progress: float) -> Tensor:
+        """r [B] for the noise levels `s` = σ/α [B], at a `progress` of training in [0, 1]."""
+        stage = min(int(progress * self.stages), self.stages - 1)
+        gap = (1 + WIDENING * torch.sigmoid(-s)) / FALL ** (stage + 1)
+        return s * (1 - gap).clamp_min(0)
+
+    def forward(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        cond: Condition | None = None,
+        progress: float = 1.0,
+        u: Tensor | None = None,
+        eps: Tensor | None = None,
+        share: Share | None = None,
+    ) -> Loss:
+        """The loss of a batch.
+
+        Args:
+            denoiser: The model.
+            x0: Data [B, ...].
+            cond: The condition of the batch.
+            progress: The share of training that is done, in [0, 1], which chooses the stage.
+            u: Uniform numbers [B] in [0, 1) that select the times; drawn if not given.
+            eps: Standard normal noise [B, ...]; drawn if not given.
+            share: Which part of a batch `x0` is, where several processes compute it.
+
+        Returns:
+            The loss per sample; its error is the mean square over pixels of f(x_s) - f(x_r).
+        """
+        process = denoiser.process
+        u = self.density.numbers(len(x0), x0.device, share) if u is None else u
+        eps = torch.randn_like(x0) if eps is None else eps
+        t = self.density(process, u).detach()
+        log_snr, least = process.log_snr(t).detach(), torch.exp(-process.log_snr_ends(x0.device)[1] / 2)
+        s = torch.exp(-log_snr / 2)
+        r = self.less_noise(s, progress)
+        r = torch.where(r < least, 0.0, r)
+        with torch.no_grad(), same_draws(denoiser):
+            t_r = process.time(-2 * r.clamp_min(least).log())
+            target = denoiser(process.diffuse(x0, eps, t_r), t_r, cond).x0
+            target = torch.where(per_sample(r, x0) > 0, target, x0)
+        error = (denoiser(process.diffuse(x0, eps, t), t, cond).x0 - target).square().flatten(1).mean(1)
+        norm = torch.sqrt(error + HUBER**2) - HUBER
+        return Loss(norm / (s - r).to(norm), error.detach(), log_snr.to(error), t)
+
+
+def same_draws(module: nn.Module) -> AbstractContextManager:
+    """A context after which the random numbers of torch go on as before it, where `module` has dropout: what is called
+    after it has the same mask."""
+    if not any(isinstance(part, nn.Dropout) and part.p > 0 and part.training for part in module.modules()):
+        return nullcontext()
+    device = next(module.parameters()).device
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)

@@ -1,0 +1,32 @@
+"""Multistep consistency sampling (Song et al. 2023, algorithm 1): x0 = f(x_t, t), then fresh noise at the next time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from genmods.diffusion.grids import AngleGrid, Grid
+from genmods.diffusion.samplers.base import Sampler, SamplerState
+
+
+@dataclass
+class ConsistencySampler(Sampler):
+    """Consistency sampling, for a model of the task `consistency`: α_s f(x_t) + σ_s z.
+
+    With another diffusion model, whose x0 is the mean of the data, samples are blurred.
+
+    Args:
+        steps: Number of steps; 1 to 4 are of use.
+        grid: The times of the steps; `angle` by default, whose second step of two is at σ/α = 0.8.
+    """
+
+    own_grid: ClassVar[Grid | None] = AngleGrid()
+    steps: int = 2
+
+    def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
+        estimate = state.estimate(x, i)
+        if state.sigma[i + 1] == 0:
+            return state.combine(estimate, i + 1)
+        return state.advance(estimate, i, state.sigma[i + 1], state.noise(i))

@@ -1,0 +1,30 @@
+"""A consistency model: a diffusion model whose x0 is the end of the probability flow, a sample in one call."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from genmods.core.errors import UserError
+from genmods.diffusion.samplers.base import Sampler
+from genmods.diffusion.samplers.consistency import ConsistencySampler
+from genmods.models.diffusion import DiffusionModel
+from genmods.models.likelihood import DiffusionLikelihood
+
+
+class ConsistencyModel(DiffusionModel):
+    """A consistency model of images or latents, which samples in one to four steps; its default sampler is
+    `consistency` with 2 steps, also where it is tuned from a run.
+
+    It is no denoiser: its x0 is a sample and not the mean. So it has no likelihood and restores nothing.
+    """
+
+    not_taken: ClassVar[tuple[str, ...]] = ("sampler",)
+    own_sampler: ClassVar[Sampler] = ConsistencySampler(steps=2)
+
+    def diffusion_model(self) -> DiffusionModel:
+        """Raises UserError: its x0 is a sample, not the mean."""
+        raise UserError("a consistency model is no denoiser: take the diffusion model that it was tuned from")
+
+    def likelihood(self) -> DiffusionLikelihood | None:
+        """None: a consistency model has no likelihood."""
+        return None
