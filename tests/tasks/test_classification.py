@@ -13,12 +13,12 @@ from genmods.data.augmentation.mix import MixUp
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 from genmods.metrics.calibration import expected_calibration_error
+from genmods.metrics.collected import Collected
 from genmods.models.classifier import Classifier, views
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.runs.evaluate import LastResult
 from genmods.tasks.base import FitPlan
-from genmods.tasks.classification import CollectedScores
 from support.fitting import trainer
 
 
@@ -98,7 +98,7 @@ def test_the_temperature_is_that_of_the_mean_and_changes_no_decision():
 
 
 def test_answers_come_in_the_order_of_the_images():
-    answers, order = CollectedScores(), torch.tensor([3, 0, 2, 1])
+    answers, order = Collected(), torch.tensor([3, 0, 2, 1])
     for part in order.split(3):
         answers.update(part[:, None] / 10, part % 2, part)
     scores, labels, index = answers.compute()
@@ -182,7 +182,8 @@ def test_an_assertion_of_the_network_is_one_line():
 
 
 def test_an_evaluation_of_one_image_has_the_shapes_of_many():
-    collected = CollectedScores()
-    collected.update(torch.tensor([[-0.1, -2.4]]), torch.tensor([1]), torch.tensor([7]))
-    scores, labels, index = collected.all()
-    assert scores.shape == (1, 2) and labels.tolist() == [1] and index.tolist() == [7]
+    for labels in (torch.tensor([1]), torch.tensor([[0.5]])):
+        collected = Collected()
+        collected.update(torch.tensor([[-0.1, -2.4]]), labels, torch.tensor([7]))
+        scores, taken, index = collected.take()
+        assert scores.shape == (1, 2) and torch.equal(taken, labels) and index.tolist() == [7]

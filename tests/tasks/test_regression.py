@@ -81,7 +81,7 @@ def test_a_network_learns_the_place_of_a_shape():
     (after,) = trainer().test(task, images, verbose=False)
     assert after["test/mae"] < before["test/mae"] / 3 and after["test/r2"] > 0.6 > before["test/r2"]
     (batch, *_) = trainer().predict(task, images)
-    torch.testing.assert_close(batch["targets"], task.model.eval()(to_float(images, batch["index"])))
+    torch.testing.assert_close(batch["predictions"], task.model.eval()(to_float(images, batch["index"])))
 
 
 def to_float(images, index):

@@ -128,6 +128,8 @@ class RunCheckpoint(Checkpoint):
         if self.monitor is None:
             return
         if self.monitor.name not in trainer.callback_metrics:
+            if self.monitor.name in getattr(pl_module, "left_out", ()):
+                return
             names = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; choose from {names}")
         score = Score(float(trainer.callback_metrics[self.monitor.name]), values.get("val/loss"))

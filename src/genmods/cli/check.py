@@ -15,7 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from genmods.config.labels import check_labels
     from genmods.config.recipe import load
 
     recipe = load(options.recipe, options.overrides)
+    check_labels(recipe)
     say(f"{recipe.source}: OK")

@@ -29,11 +29,11 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.cli.tables import predictions
     from genmods.data.walk import find_images
-    from genmods.models import Classifies
+    from genmods.models import Predicts
     from genmods.runs import folders
 
     model: Any = folders.load(options.ckpt_path)
-    if not isinstance(model, Classifies):
+    if not isinstance(model, Predicts):
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(model).__name__}")
     model = model_options.placed(model, options)
     paths = find_images(options.input)
@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> None:
     for start in range(0, len(paths), options.batch_size):
         names, images = readable(paths[start : start + options.batch_size], model.image_shape, broken)
         if names:
-            rows += zip(names, model.probabilities(torch.stack(images).to(model.device)).tolist(), strict=True)
+            rows += zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True)
     if options.out is None:
-        predictions(rows, sys.stdout, model.class_names)
+        predictions(rows, sys.stdout, model)
     else:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with options.out.open("w", encoding="utf-8", newline="") as file:
-            predictions(rows, file, model.class_names)
+            predictions(rows, file, model)
         say(f"{len(rows)} images classified in {options.out}")
     if broken:
         raise UserError(*broken)

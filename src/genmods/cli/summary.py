@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,15 +14,17 @@ from torch import Tensor
 
 from genmods.cli.tables import predictions
 from genmods.config import registry
-from genmods.core.printable import cell, printable, say
+from genmods.core.printable import printable, say
 from genmods.metrics.classification import Classification
-from genmods.models import Classifies, Generates, Model
+from genmods.metrics.regression import Regression
+from genmods.metrics.several import SeveralLabels
+from genmods.models import Generates, Model, Predicts
 from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
 
 _NEXT = (
     (Generates, "generate --ckpt_path {run} --n 64 --out samples"),
-    (Classifies, "classify --ckpt_path {run} --input IMAGES --out classes.csv"),
+    (Predicts, "classify --ckpt_path {run} --input IMAGES --out classes.csv"),
     (object, "test --config {run}/recipe.yaml --ckpt_path {run}"),
 )
 """The next command suggested for a trained task, by the first ability that it has."""
@@ -69,16 +70,43 @@ def stopped(run: Path | None, step: int, why: str = "stopped") -> None:
 
 @rank_zero_only
 def figures(values: dict[str, float], result: object | None = None) -> None:
-    """Print the metrics of an evaluation, and for a classifier a table by class, on stdout."""
+    """Print the metrics of an evaluation, and a table by class, label or target, on stdout."""
     for name, value in values.items():
         say(f"{name:<24}{value:.6g}")
     if isinstance(result, Classification):
-        counts, shares = result.counts, torch.stack([result.recall, result.precision, result.f1], dim=1)
-        say("", f"{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
-        for k, (name, row) in enumerate(zip(result.class_names, shares.tolist(), strict=True)):
-            recall, precision, f1 = (f"{share:.4f}" if share == share else "-" for share in row)
-            images, correct = int(counts[k].sum()), int(counts[k, k])
-            say(f"{printable(name):<20}{images:>8}{correct:>9}{recall:>10}{precision:>11}{f1:>8}")
+        _by_class(result)
+    elif isinstance(result, SeveralLabels):
+        _by_label(result)
+    elif isinstance(result, Regression):
+        _by_target(result)
+
+
+def _by_class(result: Classification) -> None:
+    counts, shares = result.counts, torch.stack([result.recall, result.precision, result.f1], dim=1)
+    say("", f"{'class':<20}{'images':>8}{'correct':>9}{'recall':>10}{'precision':>11}{'F1':>8}")
+    for k, (name, row) in enumerate(zip(result.class_names, shares.tolist(), strict=True)):
+        recall, precision, f1 = map(_share, row)
+        images, correct = int(counts[k].sum()), int(counts[k, k])
+        say(f"{printable(name):<20}{images:>8}{correct:>9}{recall:>10}{precision:>11}{f1:>8}")
+
+
+def _by_label(result: SeveralLabels) -> None:
+    shares = torch.stack([result.average_precision.double(), *result.shares()], dim=1)
+    say("", f"{'label':<20}{'images':>8}{'AP':>8}{'recall':>10}{'precision':>11}{'F1':>8}   (probability 0.5)")
+    counts = result.labels.sum(0).int().tolist()
+    for name, count, row in zip(result.class_names, counts, shares.tolist(), strict=True):
+        ap, recall, precision, f1 = map(_share, row)
+        say(f"{printable(name):<20}{count:>8}{ap:>8}{recall:>10}{precision:>11}{f1:>8}")
+
+
+def _by_target(result: Regression) -> None:
+    say("", f"{'target':<20}{'images':>8}{'MAE':>12}{'R2':>9}")
+    for name, error, r2 in zip(result.class_names, result.mae.tolist(), result.r2.tolist(), strict=False):
+        say(f"{printable(name):<20}{len(result.index):>8}{error:>12.5g}{_share(r2):>9}")
+
+
+def _share(value: float) -> str:
+    return f"{value:.4f}" if value == value else "-"
 
 
 def predicted(model: Model, batches: list[dict[str, Tensor]], names: Sequence[str], file: IO[str]) -> None:
@@ -87,9 +115,4 @@ def predicted(model: Model, batches: list[dict[str, Tensor]], names: Sequence[st
     for batch in batches:
         (values,) = (value for name, value in batch.items() if name != "index")
         rows += zip((names[i] for i in batch["index"].tolist()), values.tolist(), strict=True)
-    if isinstance(model, Classifies):
-        predictions(rows, file, model.class_names)
-        return
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", *map(cell, model.class_names or map(str, range(len(rows[0][1]))))])
-    writer.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
+    predictions(rows, file, model)

@@ -1,19 +1,34 @@
-"""Tables of figures as CSV."""
+"""Tables of predictions as CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import IO
 
 from genmods.core.printable import cell
+from genmods.models import Model
 
 
-def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], class_names: list[str]) -> None:
-    """Named class probabilities as CSV: image, most likely class, its probability, and one column per class."""
+def predictions(rows: Sequence[tuple[str, list[float]]], file: IO[str], model: Model) -> None:
+    """What a model predicts for named images, as CSV, in the columns of the table that it was trained on.
+
+    Of one class: the image, its most likely class, that probability, and the probability of each class. Of several
+    labels: the image, those of at least 0.5 where the table has them in one column, and the probability of each label.
+    Of numbers: the image and each number.
+    """
+    kind = model.predicts
+    image, column = model.columns
+    names = [cell(name) for name in model.class_names or map(str, range(len(rows[0][1]) if rows else 0))]
+    best = {"class": [column, "probability"], "several": [column] if column else []}.get(kind, [])
     writer = csv.writer(file, lineterminator="\n")
-    class_names = [cell(name) for name in class_names]
-    writer.writerow(["image", "class", "probability", *class_names])
+    writer.writerow(map(cell, [image, *best, *names]))
     for name, row in rows:
-        best = max(range(len(row)), key=row.__getitem__)
-        writer.writerow([cell(name), class_names[best], *(f"{p:.6f}" for p in (row[best], *row))])
+        numbers = [f"{value:.6g}" if kind == "numbers" else f"{value:.6f}" for value in row]
+        first: list[str] = []
+        if kind == "class":
+            k = max(range(len(row)), key=row.__getitem__)
+            first = [names[k], numbers[k]]
+        elif best:
+            first = ["|".join(label for label, p in zip(names, row, strict=True) if p >= 0.5)]
+        writer.writerow([cell(name), *first, *numbers])

@@ -135,9 +135,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         "random_erasing": "genmods.data.augmentation.boxes:RandomErasing",
         "flip": "genmods.data.augmentation.flips:Flip",
         "mixup": "genmods.data.augmentation.mix:MixUp",
+        "rand_augment": "genmods.data.augmentation.policies:RandAugment",
         "rotate": "genmods.data.augmentation.geometry:Rotate",
         "translate": "genmods.data.augmentation.geometry:Translate",
         "torchvision": "genmods.data.augmentation.adapter:TorchVision",
+        "trivial_augment": "genmods.data.augmentation.policies:TrivialAugment",
     },
     "operator": {
         "average": "genmods.restoration.operators.downsample:Average",

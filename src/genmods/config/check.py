@@ -19,7 +19,10 @@ from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, plain
 from genmods.core.errors import UserError, nearest
 
-FACTS = ("shape", "in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names")
+FACTS = (
+    *("shape", "in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names"),
+    *("label_kind", "class_counts", "target_mean", "target_std"),
+)
 """What the data module knows: fills a setting of that name that the recipe leaves open."""
 OPEN = "from data"
 """How a setting that is left to the data is written in a resolved recipe."""

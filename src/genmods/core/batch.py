@@ -15,7 +15,7 @@ LABEL = "label"
 INDEX = "index"
 """The number of each sample in its split, int64 [B]."""
 EPOCH = "epoch"
-"""The epoch, int64 [B]."""
+"""How many times each sample has been drawn before, int64 [B]: the epoch, unless some are drawn more often."""
 UNIFORMS = "uniforms"
 """Random numbers for augmentation, float32 [B, size]."""
 

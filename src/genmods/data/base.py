@@ -79,6 +79,17 @@ class DataModule(LightningDataModule):
         batch = self.splits[split].batch(torch.arange(len(self.splits[split])))
         return batch[INPUT], batch.get(LABEL)
 
+    def has_labels(self, split: str) -> bool:
+        """Whether the samples of a split have the labels that the training data has."""
+        return True
+
+    def summary(self) -> list[str]:
+        """What there is to train on, in a few lines."""
+        return [", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())]
+
+    def __str__(self) -> str:
+        return "\n".join([type(self).__name__, *(f"  {line}" for line in self.summary())])
+
     @cached_property
     def hash(self) -> str:
         """A hash of all rows, 16 hexadecimal digits."""
@@ -97,7 +108,7 @@ class DataModule(LightningDataModule):
         return self.prepare(rows.batch(shuffled(len(rows), self.seed, 0)[:count]))
 
     def train_dataloader(self) -> Loader:
-        plan = Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
+        plan = self._plan()
         trainer: Any = self.trainer
         if trainer is None:
             return self._loader("train", plan, uniforms=self._uniforms())
@@ -139,6 +150,10 @@ class DataModule(LightningDataModule):
 
     def _order(self, ranks: int) -> dict[str, Any]:
         return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
+
+    def _plan(self) -> Plan:
+        """The order of training."""
+        return Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
 
     def _uniforms(self) -> Uniforms | None:
         """The random numbers that augmentation takes."""

@@ -7,11 +7,13 @@ and p comes back exactly by rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
+from genmods.core.label_kinds import LabelKind
 from genmods.data.allocation import allocate
 
 
@@ -63,6 +65,9 @@ class Source:
     Of float labels [N, K] these are the names of the K targets.
     """
 
+    kind_of_labels_from: ClassVar[str] = ""
+    """`module:function` that says it of the settings, as a dict, without torch, for `check`; "" where none does."""
+
     def read(self) -> dict[str, Images]:
         """The splits that the data set has: "train", and "val" and "test" where it brings them."""
         raise NotImplementedError
@@ -74,6 +79,26 @@ class Source:
     @property
     def class_names(self) -> list[str]:
         """Names of the classes, in the order of the labels; empty without labels."""
+        return []
+
+    @property
+    def kind_of_labels(self) -> LabelKind | None:
+        """What the labels are; None: "class" for integers, "several" for zeros and ones, else "numbers"."""
+        return None
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """What tables of predictions call the image, and its class (or its labels; "" where each has a column)."""
+        return "image", "class" if self.kind_of_labels in (None, "class") else ""
+
+    @property
+    def origin(self) -> str:
+        """Where the labels come from, in words; "" where there is nothing to say."""
+        return ""
+
+    @property
+    def empty_classes(self) -> list[str]:
+        """Classes without an image, which are not among `class_names`."""
         return []
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
+from genmods.core.label_kinds import LabelKind
 from genmods.core.sizes import Size, per_channel, size_of
 
 
@@ -19,7 +20,12 @@ class DataInfo:
         mean: Mean of the training pixels of each channel on [-1, 1]; one number stands for all channels.
         std: Standard deviation of the training pixels of each channel on [-1, 1], likewise.
         levels: Number of grey levels per channel.
-        class_names: Names of the classes in the order of their labels.
+        class_names: Names of the classes in the order of their labels; of several labels or numbers, their names.
+        label_kind: What the labels are; by default "class" where there are classes.
+        class_counts: Training images with each class or label.
+        target_mean: Mean of each number over the training images.
+        target_std: Standard deviation of each number over the training images.
+        columns: What tables of predictions call the image and its class, or its labels in one column.
     """
 
     shape: tuple[int, ...]
@@ -28,9 +34,17 @@ class DataInfo:
     std: tuple[float, ...]
     levels: int
     class_names: list[str]
+    label_kind: LabelKind | None = None
+    class_counts: list[int] = field(default_factory=list)
+    target_mean: list[float] = field(default_factory=list)
+    target_std: list[float] = field(default_factory=list)
+    columns: tuple[str, str] = ("image", "class")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if self.label_kind is None:
+            object.__setattr__(self, "label_kind", "class" if self.num_classes else "none")
         for name in ("mean", "std"):
             object.__setattr__(self, name, per_channel(getattr(self, name), self.in_channels))
 

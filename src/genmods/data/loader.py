@@ -39,6 +39,10 @@ class Plan(Protocol):
 
     def __call__(self, epoch: int, batch: int) -> Tensor: ...
 
+    def passes(self, epoch: int, batch: int) -> int | Tensor:
+        """How many times the samples of a batch, all of them or each (int64 [B]), have been drawn before."""
+        ...
+
 
 @dataclass(frozen=True)
 class Shuffled:
@@ -63,6 +67,10 @@ class Shuffled:
         together = _order(self.samples, self.seed, epoch)[batch * width : (batch + 1) * width]
         return together.tensor_split(self.world)[self.rank]
 
+    def passes(self, epoch: int, batch: int) -> int:
+        """The epoch."""
+        return epoch
+
 
 @dataclass(frozen=True)
 class Complete:
@@ -82,20 +90,28 @@ class Complete:
         part = batch * self.world + self.rank
         return torch.arange(part * self.samples // parts, (part + 1) * self.samples // parts)
 
+    def passes(self, epoch: int, batch: int) -> int:
+        """The epoch."""
+        return epoch
+
 
 @dataclass(frozen=True)
 class Uniforms:
     """`size` random numbers in [0, 1) for each of `samples`, [B, size], a pure function of (seed, epoch, index).
 
-    An epoch's are drawn together: a batch's alone would cost more than what augmentation does with them.
+    An epoch's are drawn together where a batch is of one: a batch's alone would cost more than what augmentation does
+    with them.
     """
 
     samples: int
     size: int
     seed: int
 
-    def __call__(self, epoch: int, index: Tensor) -> Tensor:
-        return _drawn(self, epoch)[index]
+    def __call__(self, epoch: int | Tensor, index: Tensor) -> Tensor:
+        """The numbers of the samples `index` (int64 [B]) in one epoch, or each in its own (int64 [B])."""
+        if isinstance(epoch, int):
+            return _drawn(self, epoch)[index]
+        return uniform(fold(self.seed, epoch, index), self.size)
 
 
 @lru_cache(maxsize=2)
@@ -114,10 +130,10 @@ class _Batches(Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, batch = divmod(number, len(self.plan))
-        index = self.plan(epoch, batch)
-        data = {**self.rows.batch(index), INDEX: index, EPOCH: torch.full_like(index, epoch)}
+        index, passes = self.plan(epoch, batch), self.plan.passes(epoch, batch)
+        data = {**self.rows.batch(index), INDEX: index, EPOCH: torch.zeros_like(index) + passes}
         if self.uniforms is not None:
-            data[UNIFORMS] = self.uniforms(epoch, index)
+            data[UNIFORMS] = self.uniforms(passes, index)
         return data
 
 

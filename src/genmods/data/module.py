@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,14 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.data.augmentation.base import Augmentation
+from genmods.data.balance import Balanced
 from genmods.data.base import DataModule
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.loader import Uniforms
+from genmods.data.labelling import kind_of, label_statistics, summary
+from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 
@@ -31,7 +35,8 @@ class ImageData(DataModule):
     A val or test split that the source does not bring is taken from its training images: `val_fraction` and
     `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
     `seed` sets the order and the augmentation; it is that of a recipe.
-    `limit` keeps so many images of each split, for quick tries.
+    `limit` keeps so many images of each split, for quick tries. `sampling: balanced` draws every class equally often.
+    A test split without labels, beside labelled training images, is left out of `test`; `predict` takes it.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class ImageData(DataModule):
         seed: int = 0,
         split_seed: int = 0,
         limit: int | None = None,
+        sampling: Literal["shuffled", "balanced"] = "shuffled",
     ):
         super().__init__(batch_size, num_workers, seed)
         for name, value in (("batch_size", batch_size), ("image_size", image_size), ("limit", limit)):
@@ -64,6 +70,8 @@ class ImageData(DataModule):
         self.fractions = {"test": test_fraction, "val": val_fraction}
         self.split_seed = split_seed
         self.limit = limit
+        self.sampling = sampling
+        self._absent: dict[str, str] = {}
 
     @cached_property
     def splits(self) -> dict[str, Images]:
@@ -104,7 +112,20 @@ class ImageData(DataModule):
             std=std,
             levels=self.source.levels,
             class_names=self.class_names,
+            columns=self.source.columns,
+            label_kind=self.label_kind,
+            **label_statistics(images.labels, self.label_kind, len(self.class_names)),
         )
+
+    @cached_property
+    def label_kind(self) -> LabelKind:
+        """What the labels of the training images are."""
+        labels = self.splits["train"].labels
+        return "none" if labels is None else self.source.kind_of_labels or kind_of(labels)
+
+    def summary(self) -> list[str]:
+        """What was found, by split and by class."""
+        return summary(self.splits, self._absent, self.class_names, self.label_kind, self.source)
 
     def setup(self, stage: str) -> None:
         labels = self.splits["train"].labels  # read before training starts
@@ -123,6 +144,26 @@ class ImageData(DataModule):
         images = self.splits.get(split)
         return None if images is None else (images.pixels, images.labels)
 
+    def _plan(self) -> Plan:
+        if self.sampling == "shuffled":
+            return super()._plan()
+        if self.label_kind != "class":
+            raise UserError(
+                f"data.sampling: balanced takes {WORDS['class']}, and this data has {WORDS[self.label_kind]}"
+            )
+        labels = self.splits["train"].labels
+        assert labels is not None
+        return Balanced(labels, self.batch_size, self.seed, *self._rank())
+
+    def _order(self, ranks: int) -> dict[str, Any]:
+        return super()._order(ranks) | {"sampling": self.sampling}
+
+    def test_dataloader(self) -> Loader | list:
+        return super().test_dataloader() if self.has_labels("test") else []
+
+    def has_labels(self, split: str) -> bool:
+        return split not in self.splits or self.label_kind == "none" or self.splits[split].labels is not None
+
     def _uniforms(self) -> Uniforms | None:
         if not self.augment:
             return None
@@ -138,11 +179,15 @@ class ImageData(DataModule):
         if not splits.get("train"):
             raise UserError(f"{type(self.source).__name__}: there are no training images")
         total = len(splits["train"])
+        self._absent = {name: "empty folder" for name, images in splits.items() if not len(images)}
         for name, fraction in self.fractions.items():
             if name not in splits and fraction > 0:
                 train = splits["train"]
                 kept, held = hold_out(train.labels, len(train), fraction * total / len(train), self.split_seed)
                 splits |= {"train": train.select(kept), name: train.select(held)}
+                if not len(held):
+                    self._absent[name] = f"{fraction:g} of {total} images"
+        splits = {name: images for name, images in splits.items() if name not in self._absent}
         if self.limit is not None:
             for name, images in splits.items():
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])

@@ -8,6 +8,7 @@ from genmods.models.abilities import (
     Generates,
     HasLikelihood,
     Inspectable,
+    Predicts,
     ReceivesResults,
     UsesSampler,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Likelihood",
     "Model",
     "MultilabelClassifier",
+    "Predicts",
     "ReceivesResults",
     "Regressor",
     "UsesSampler",

@@ -71,6 +71,15 @@ class Classifies(Protocol):
 
 
 @runtime_checkable
+class Predicts(Protocol):
+    """Predicts a number of an image for each of `class_names`, of the kind `predicts`: `classify`, `predict`."""
+
+    def predictions(self, images: Tensor) -> Tensor:
+        """The numbers [B, K] of `images` [B, C, H, W] in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
 class Denoises(Protocol):
     """Has a diffusion model; enables guidance, restoration, and pictures of noise levels."""
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import Batch
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.core.progress import Progress
 
 
@@ -29,6 +30,10 @@ class Model(nn.Module):
     """
 
     class_names: list[str] = []
+    columns: tuple[str, str] = ("image", "class")
+    """What tables of predictions call the image and its class, as the training data does."""
+    predicts: LabelKind = "none"
+    """What a model that `Predicts` gives: "class" probabilities, independent ones of "several" labels, or "numbers"."""
     uses_classes: bool = False
     """Whether the model predicts classes or is conditioned on them."""
     image_shape: tuple[int, int, int] | None = None

@@ -28,6 +28,7 @@ class Classifier(ImageModel):
     ValueError if the network does not return one logit per class.
     """
 
+    predicts = "class"
     temperature: Tensor
 
     def __init__(
@@ -63,6 +64,9 @@ class Classifier(ImageModel):
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
         return self.calibrated(self.scores(images))
+
+    def predictions(self, images: Tensor) -> Tensor:
+        return self.probabilities(images)
 
     def calibrate(self, batches: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Fit the temperature, a scalar; it stays 1 for a classifier without mistakes on these images."""

@@ -79,8 +79,9 @@ class DiffusionModel(Model):
 
     @classmethod
     def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """With a codec, the diffused latents have unit variance."""
-        return facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
+        """With a codec, the diffused latents have unit variance; several labels or numbers are no classes."""
+        facts = facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
+        return facts if facts.get("label_kind", "class") == "class" else facts | {"num_classes": 0}
 
     def _check(self) -> None:
         network = self.denoiser.network

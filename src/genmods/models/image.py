@@ -64,5 +64,9 @@ class ImageModel(Model):
         if not self.network.prepared:
             self.network.fit_statistics(self.normalised(batch[INPUT]))
 
+    def predictions(self, images: Tensor) -> Tensor:
+        """What is predicted for `images` [B, C, H, W] in [-1, 1]: numbers [B, K], one per name of `class_names`."""
+        raise NotImplementedError
+
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
         return Inspection(self.network, (self.normalised(image[None]),), image)

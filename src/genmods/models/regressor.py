@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from genmods.core.sizes import PerChannel, Size
@@ -10,7 +11,15 @@ from genmods.networks.base import Network
 
 
 class Regressor(ImageModel):
-    """Predicts one number per target from an image; `class_names` are the names of the targets."""
+    """Predicts one number per target from an image; `class_names` are the names of the targets.
+
+    The network gives the targets less `target_mean`, in units of `target_std`. Raises ValueError for a target that is
+    the same for all training images.
+    """
+
+    predicts = "numbers"
+    target_mean: Tensor
+    target_std: Tensor
 
     def __init__(
         self,
@@ -20,9 +29,27 @@ class Regressor(ImageModel):
         mean: PerChannel = 0.0,
         std: PerChannel = 1.0,
         class_names: list[str] | None = None,
+        target_mean: list[float] | None = None,
+        target_std: list[float] | None = None,
     ) -> None:
         super().__init__(network, None, in_channels, image_size, mean, std)
         self.class_names = class_names or []
+        for name, spread in zip(self.class_names, target_std or [], strict=False):
+            if spread == 0:
+                raise ValueError(f"target_std must be above 0, got 0: {name} is the same for all training images")
+        self.register_buffer("target_mean", torch.tensor(target_mean or [0.0]))
+        self.register_buffer("target_std", torch.tensor(target_std or [1.0]))
+
+    def predictions(self, images: Tensor) -> Tensor:
+        return self.in_units(self(images).float())
+
+    def in_units(self, outputs: Tensor) -> Tensor:
+        """The targets [B, K] in their own units of the network's `outputs` [B, K]."""
+        return outputs * self.target_std + self.target_mean
+
+    def standardized(self, targets: Tensor) -> Tensor:
+        """What the network should give for `targets` [B, K], the inverse of `in_units`."""
+        return (targets - self.target_mean) / self.target_std
 
 
 class MultilabelClassifier(ImageModel):
@@ -30,6 +57,8 @@ class MultilabelClassifier(ImageModel):
 
     Raises ValueError if the network does not return one logit per class.
     """
+
+    predicts = "several"
 
     def __init__(
         self,
@@ -47,3 +76,6 @@ class MultilabelClassifier(ImageModel):
     def marginals(self, images: Tensor) -> Tensor:
         """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""
         return self(images).float().sigmoid()
+
+    def predictions(self, images: Tensor) -> Tensor:
+        return self.marginals(images)

@@ -143,6 +143,7 @@ class Checkpoint:
         return self._built(self._part, "", raw)
 
     def _built(self, part: Part, prefix: str, raw: bool) -> Any:
+        from genmods.models import model_of
         from genmods.networks.base import restoring
 
         weights = self.weights(raw)
@@ -156,4 +157,5 @@ class Checkpoint:
             built.load_state_dict(own)
         except UserError as error:
             raise UserError(f"{self.source}: {error}") from None
+        model_of(built).columns = self.data_info.columns
         return built.eval()

@@ -17,7 +17,7 @@ from genmods.core.lightning_internals import set_logged_step
 from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
-from genmods.models import Model, model_of
+from genmods.models import Model, Predicts, model_of
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, is_trained
 from genmods.runs.folders import place
@@ -65,10 +65,12 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             task = before.task()
             task.plan = replace(task.plan, seed=recipe.seed)
             _tell_what_is_ignored(recipe, before)
-            check_data(model_of(task), before.data_info, data.info)
+            check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
         else:
             task = build_task(resolve(recipe), data.info)
-        if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]):
+        if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]) and not (
+            stage == "predict" and isinstance(model_of(task), Predicts)
+        ):
             raise UserError(f"{stage}: a {type(task).__name__} has no {_STEPS[stage]}")
         loggers = [] if stage == "predict" else reopened_loggers(recipe, before)
         trainer = make_trainer(at.folder, task, settings, [last], loggers)
@@ -87,13 +89,24 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
                 if found:
                     rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
     if not found:
-        raise UserError(f"{stage}: the data has no {'val' if stage == 'validate' else 'test'} images, nothing was done")
+        raise UserError(_nothing(stage, data))
     return Evaluated(task, data, found, last.result)
 
 
-def check_data(model: Model, before: DataInfo, now: DataInfo) -> None:
+def _nothing(stage: str, data: DataModule) -> str:
+    """Why an evaluation found nothing to do."""
+    split = "val" if stage == "validate" else "test"
+    if split in data.splits and not data.has_labels(split):
+        return f"{stage}: the {split} images have no labels; predict takes them"
+    return f"{stage}: the data has no {split} images, nothing was done"
+
+
+def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:
     """Raises UserError where a model trained on the data `before` cannot be evaluated on the data `now`."""
-    for name in ("in_channels", "class_names") if model.uses_classes else ("in_channels",):
+    if model.uses_classes and needs_labels and before.label_kind != "none" and now.label_kind == "none":
+        raise UserError("the images have no labels; predict and classify take them")
+    labels = ("label_kind", "class_names") if model.uses_classes and needs_labels else ()
+    for name in ("in_channels", *labels):
         was, has = getattr(before, name), getattr(now, name)
         if was and has != was:
             raise UserError(f"the model was trained on data with {name} {was}; this data has {has}")

@@ -19,7 +19,8 @@ from genmods.callbacks.precision import settle
 from genmods.callbacks.stopping import Stopped, StopSignals, out_of_time
 from genmods.config import registry
 from genmods.config.build import build
-from genmods.config.check import From
+from genmods.config.check import From, Part
+from genmods.config.labels import refuse
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
@@ -61,6 +62,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
 def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSignals, quiet: bool) -> None:
     resolved = resolve(recipe, before)
     data = build_data(resolved)
+    _look_at(data, resolved)
     task = build_task(resolved, data.info, before)
     callbacks = [build(part, data.info.settings()) for part in resolved.callbacks]
     loggers = build_loggers(recipe, before)
@@ -111,6 +113,13 @@ def tell_of_no_step(trainer: Trainer, start: int) -> None:
     if step == start:
         why = f"trainer.max_steps is {end}" if step == end else "its end was reached before"
         say(f"nothing was trained: the run is at step {step}, {why}", file=sys.stderr)
+
+
+def _look_at(data: DataModule, recipe: Recipe) -> None:
+    """Say what there is to train on. Raises RecipeError where the task does not take its labels."""
+    if isinstance(recipe.task, Part):
+        refuse(recipe.task, registry.resolve(recipe.task.entry).label_kinds, data.info.label_kind)  # type: ignore[attr-defined]
+    rank_zero_only(say)(*data.summary(), file=sys.stderr)
 
 
 def is_trained(recipe: Recipe) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import WORDS as KINDS
 from genmods.core.printable import printable
 
 SECTIONS = ("name", "seed", "task", "data")
@@ -113,4 +114,12 @@ _INFO: dict[str, tuple[Fits, str]] = {
     "std": (_channels, "a number for each channel"),
     "levels": (_count, "a number of grey levels"),
     "class_names": (_names, "a list of names"),
+    "label_kind": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
+    "class_counts": (lambda value: isinstance(value, list) and all(map(_count, value)), "a list of counts"),
+    "target_mean": (lambda value: value == [] or _channels(value), "a list of numbers"),
+    "target_std": (lambda value: value == [] or _channels(value), "a list of numbers"),
+    "columns": (
+        lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_text, value)),
+        "2 names",
+    ),
 }

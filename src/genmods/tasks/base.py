@@ -8,6 +8,7 @@ and noise of a batch do not depend on whether the run was interrupted and resume
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +21,15 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genmods.core import random
-from genmods.core.batch import INPUT, Batch, Share
+from genmods.core.batch import INDEX, INPUT, Batch, Share
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.core.lightning_internals import batches_done
-from genmods.models import Model, ReceivesResults, model_of
+from genmods.models import Model, Predicts, ReceivesResults, model_of
 from genmods.optim.groups import parameter_groups
 from genmods.tracking.monitor import Monitor
 
+_log = logging.getLogger(__name__)
 _ADAMW = partial(AdamW, lr=1e-3)
 
 
@@ -61,6 +64,10 @@ class Task(LightningModule, Model):
     plan: FitPlan = FitPlan()
     monitor: Monitor | None = None
     """The metric that selects `best.ckpt`; with None, only `last.ckpt` is written."""
+    label_kinds: tuple[LabelKind, ...] = ()
+    """The kinds of labels that the task trains on; () for any, and none."""
+    left_out: frozenset[str] = frozenset()
+    """Metrics that could not be computed in an evaluation so far."""
     trainable: bool = True
     """Whether there is anything to train; otherwise the task is validated and tested without a checkpoint."""
     share: Share | None = None
@@ -149,6 +156,22 @@ class Task(LightningModule, Model):
         for callback in self.trainer.callbacks if result is not None else ():  # type: ignore[attr-defined]
             if isinstance(callback, ReceivesResults):
                 callback.on_evaluation_result(self.trainer, stage, result)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The numbers of the samples and what the model predicts for them; UserError for one that predicts nothing."""
+        model = model_of(self)
+        if not isinstance(model, Predicts):
+            raise UserError(f"predict: a {type(model).__name__} predicts no labels")
+        return {INDEX: batch[INDEX], "predictions": model.predictions(batch[INPUT])}
+
+    def log_known(self, name: str, value: Tensor, needs: str = "", progress: bool = False) -> None:
+        """Log a figure of a whole evaluation; one that is not finite is left out, with one line on what it `needs`."""
+        if torch.isfinite(value):
+            self.log(name, value.float(), prog_bar=progress)
+            return
+        if name not in self.left_out and self.trainer.is_global_zero:
+            _log.warning("%s is left out: %s", name, needs or "it is not finite")
+        self.left_out = self.left_out | {name}
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
         """Log the mean over an evaluation, weighted by batch size and over all ranks, or that of a step's batches."""

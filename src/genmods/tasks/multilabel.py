@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.classification import MultilabelAveragePrecision
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
+from genmods.metrics.collected import Collected
+from genmods.metrics.several import SeveralLabels
 from genmods.models import MultilabelClassifier
 from genmods.tasks.base import Task
+from genmods.tasks.losses import several_loss
 from genmods.tracking.monitor import Monitor
 
 
 class MultilabelTask(Task):
-    """Trains with binary cross-entropy on `label`, float [B, K] of zeros and ones; reports mean average precision."""
+    """Trains with binary cross-entropy on `label`, float [B, K] of zeros and ones; reports mean average precision.
 
+    The mean is over the labels that some image of an evaluation has. `focal_gamma` is the exponent of the focal loss, 0
+    for cross-entropy.
+    """
+
+    label_kinds = ("several",)
     monitor = Monitor("val/map", "max")
     model: MultilabelClassifier
 
-    def __init__(self, model: MultilabelClassifier) -> None:
+    def __init__(self, model: MultilabelClassifier, focal_gamma: float = 0.0) -> None:
+        if focal_gamma < 0:
+            raise ValueError(f"focal_gamma must be at least 0, got {focal_gamma}")
         super().__init__()
-        self.model = model
-        self.precision = MultilabelAveragePrecision(len(model.class_names))
+        self.model, self.focal_gamma = model, focal_gamma
+        self.collected = Collected()
 
     def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
         logits, label = self.model(batch[INPUT]).float(), batch[LABEL].float()
@@ -31,7 +39,7 @@ class MultilabelTask(Task):
                 f"labels must be [B, {logits.shape[1]}] zeros and ones for {logits.shape[1]} logits, got "
                 f"{list(label.shape)} (for one class per image use the task classification)"
             )
-        loss = F.binary_cross_entropy_with_logits(logits, label)
+        loss = several_loss(logits, label, self.focal_gamma)
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return loss, logits
 
@@ -40,8 +48,9 @@ class MultilabelTask(Task):
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
         _, logits = self._loss(batch, stage)
-        self.precision.update(logits.sigmoid(), batch[LABEL].long())
-        self.log(f"{stage}/map", self.precision, on_epoch=True, prog_bar=True)
+        self.collected.update(logits.sigmoid(), batch[LABEL], batch[INDEX])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch[INDEX], "marginals": self.model.marginals(batch[INPUT])}
+    def evaluation_result(self, stage: str) -> SeveralLabels:
+        result = SeveralLabels(self.model.class_names, *self.collected.take())
+        self.log_known(f"{stage}/map", result.average_precision.nanmean(), "no image has a label", progress=True)
+        return result

@@ -6,10 +6,11 @@ from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, R2Score
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
+from genmods.metrics.collected import Collected
+from genmods.metrics.regression import Regression
 from genmods.models import Regressor
 from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
@@ -18,10 +19,12 @@ from genmods.tracking.monitor import Monitor
 class RegressionTask(Task):
     """Trains a network with one output per target: `label` is float [B, K], or [B] for a single target.
 
-    `loss` is "mse" or "huber" (quadratic below `delta`, in the units of the targets). The network's `num_classes` is K.
-    R^2 and the mean absolute error are averaged over the targets.
+    The loss is that of standardized targets: "mse", or "huber", which is quadratic below `delta` standard deviations.
+    Predictions and metrics are in the targets' own units. The network's `num_classes` is K. R^2 and the mean absolute
+    error are averaged over the targets.
     """
 
+    label_kinds = ("numbers",)
     monitor = Monitor("val/loss", "min")
     model: Regressor
 
@@ -29,30 +32,30 @@ class RegressionTask(Task):
         super().__init__()
         self.model = model
         self.loss, self.delta = loss, delta
-        self.r2, self.mae = R2Score(multioutput="uniform_average"), MeanAbsoluteError()
+        self.collected = Collected()
 
-    def _error(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss; predictions and targets [B, K] in their own units."""
         target = batch[LABEL].float().view(len(batch[INPUT]), -1)
-        predicted = self.model(batch[INPUT]).float()
-        if predicted.shape != target.shape:
+        output = self.model(batch[INPUT]).float()
+        if output.shape != target.shape:
             raise UserError(
-                f"task.network.num_classes must be {target.shape[1]}, the number of targets, got {predicted.shape[1]}"
+                f"task.network.num_classes must be {target.shape[1]}, the number of targets, got {output.shape[1]}"
             )
-        error = (
-            F.mse_loss(predicted, target) if self.loss == "mse" else F.huber_loss(predicted, target, delta=self.delta)
-        )
+        wanted = self.model.standardized(target)
+        error = F.mse_loss(output, wanted) if self.loss == "mse" else F.huber_loss(output, wanted, delta=self.delta)
         self.log_mean(f"{stage}/loss", error, batch, progress=True)
-        return error, predicted, target
+        return error, self.model.in_units(output), target
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._error(batch, "train")[0]
+        return self._loss(batch, "train")[0]
 
     def evaluation_step(self, batch: Batch, stage: str) -> None:
-        _, predicted, target = self._error(batch, stage)
-        self.r2.update(predicted.squeeze(1), target.squeeze(1))
-        self.mae.update(predicted, target)
-        self.log(f"{stage}/r2", self.r2, on_epoch=True)
-        self.log(f"{stage}/mae", self.mae, on_epoch=True)
+        _, predicted, target = self._loss(batch, stage)
+        self.collected.update(predicted, target, batch[INDEX])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"index": batch[INDEX], "targets": self.model(batch[INPUT]).float()}
+    def evaluation_result(self, stage: str) -> Regression:
+        result = Regression(self.model.class_names, *self.collected.take())
+        self.log_known(f"{stage}/r2", result.r2.nanmean(), "it needs 2 images with different targets")
+        self.log_known(f"{stage}/mae", result.mae.mean())
+        return result

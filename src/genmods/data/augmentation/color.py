@@ -36,14 +36,14 @@ class ColorJitter(Augmentation):
         brightness, contrast, saturation = (1 + s * (2 * v - 1) for s, v in zip(spreads, u.unbind(1), strict=True))
         images = (batch[INPUT] + 1) / 2
         images = (images * broadcast(brightness)).clamp_(0, 1)
-        mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
+        mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
         images = torch.lerp(mean, images, broadcast(contrast)).clamp_(0, 1)
         if images.shape[1] == 3:
-            images = torch.lerp(_grey(images), images, broadcast(saturation)).clamp_(0, 1)
+            images = torch.lerp(grey(images), images, broadcast(saturation)).clamp_(0, 1)
         return batch | {INPUT: images * 2 - 1}
 
 
-def _grey(images: Tensor) -> Tensor:
+def grey(images: Tensor) -> Tensor:
     """Luma [B, 1, H, W] of RGB images, the plain mean over channels of others."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)

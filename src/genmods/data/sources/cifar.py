@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.data.images import Images, Source
 from genmods.data.locations import candidates, fetch
 
@@ -29,6 +30,10 @@ class CIFAR10(Source):
         if self._folder() is None and self.download:
             fetch(type(self).__name__, self.root)
         return {split: _images(self._open(split == "train")) for split in ("train", "test")}
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return "class"
 
     @property
     def class_names(self) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from genmods.core.label_kinds import LabelKind
 from genmods.data.images import Images, Source
 
 
@@ -19,6 +20,10 @@ class Digits(Source):
         data = load_digits()
         pixels = torch.from_numpy(data.images).to(torch.uint8)[:, None]
         return {"train": Images(pixels, torch.from_numpy(data.target).long())}
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return "class"
 
     @property
     def class_names(self) -> list[str]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.data.images import Images, Source
 from genmods.data.locations import candidates
 
@@ -82,6 +83,10 @@ class Emoji(Source):
             name: everything.select(torch.from_numpy((splits == name).nonzero()[0]))
             for name in ("train", "val", "test")
         }
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return "class"
 
     @property
     def class_names(self) -> list[str]:

@@ -1,41 +1,57 @@
-"""A folder of a user's own images, as people have them: any sizes, modes and formats, class folders or none."""
+"""A folder of a user's own images, as people have them: any sizes, modes and formats; labels in folders or a table."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.core.printable import printable
 from genmods.data.decoding import decode_files
+from genmods.data.folder.layout import Layout, Reading
+from genmods.data.folder.reading import read_layout
 from genmods.data.images import Images, Source
-from genmods.data.walk import walk
 
 _log = logging.getLogger(__name__)
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-Files = dict[str, list[tuple[Path, int]]]
+_TOLD = 10
 
 
 @dataclass
 class ImageFolder(Source):
     """The images below `root`, brought to ImageData's `image_size` where that is set (shorter side, centre crop).
 
-    Subfolders are classes, named by folder and with images at any depth below; without subfolders, or with
-    `labels: false`, there are no labels. Subfolders called train, val (or valid, validation) and test are splits.
+    Subfolders called train, val (or valid, validation, dev) and test are splits. Labels are in a table beside the
+    images or beside those of a split, `metadata.csv`, `.jsonl` or `.parquet`, or in another one that `labels` names
+    (`.tsv` too); else subfolders are classes, named by folder and with images at any depth below; else, or with
+    `labels: false`, there are none. A test split without labels is for `predict`.
+
+    A table has a column `file_name` (or `file`, `image`, `id`, ...; `file_column`), a column `split` where it has one
+    (`split_column`), and the labels in all others, or in those that `targets` names: a text is a class; columns of 0
+    and 1, or texts such as `red|round` (`separator`), are several labels; numbers are numbers. `label_kind` says it
+    where the columns leave it open, such as classes called 0, 1, 2.
+
     Hidden names and files not named like images are left out. `channels` is 1 (grey), 3 (RGB) or, left open, 1 where
     all images are grey. Transparent pixels show `background`; 16-bit values are rounded to 8 bits; of an animation the
-    first frame counts. `on_error` says what happens when files are broken or have more than `max_pixels`: "stop" names
-    each and raises UserError, "skip" trains on the rest, and names and counts them; `broken` lists them.
+    first frame counts. `on_error` says what happens when files are broken or have more than `max_pixels`, and when rows
+    of a table have no image, no label or contradict each other: "stop" names each and raises UserError, "skip" trains
+    on the rest, and names and counts them; `broken` lists them.
     """
 
+    kind_of_labels_from: ClassVar[str] = "genmods.data.folder.reading:kind_of_labels"
+
     root: str = "images"
-    labels: bool = True
+    labels: bool | str = True
+    targets: str | list[str] = field(default_factory=list)
+    label_kind: Literal["class", "several", "numbers"] | None = None
+    separator: str | None = None
+    file_column: str | None = None
+    split_column: str | None = None
     channels: int | None = None
     background: Literal["white", "black"] = "white"
     on_error: Literal["stop", "skip"] = "stop"
@@ -53,45 +69,58 @@ class ImageFolder(Source):
 
     @property
     def class_names(self) -> list[str]:
-        return self._layout[1]
+        return self.layout.names
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return self.layout.kind
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        return self.layout.columns
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The files by split and their labels; what is odd about them is told."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        found = read_layout(Path(self.root).expanduser(), Reading.of(settings))
+        if found.problems:
+            if self.on_error == "stop":
+                raise UserError(found.refusal())
+            _log.warning("left out %d rows:\n  %s", len(found.problems), "\n  ".join(found.problems))
+        for line in found.told[:_TOLD]:
+            _log.warning("%s", line)
+        if len(found.told) > _TOLD:
+            _log.warning("and %d lines like these", len(found.told) - _TOLD)
+        return found
+
+    @property
+    def origin(self) -> str:
+        return self.layout.origin
+
+    @property
+    def empty_classes(self) -> list[str]:
+        return self.layout.empty
 
     def read(self) -> dict[str, Images]:
         return self.read_at(None)
 
     def read_at(self, image_size: int | None) -> dict[str, Images]:
-        files, names = self._layout
-        paths = [path for members in files.values() for path, _ in members]
+        found = self.layout
+        paths = [path for files in found.paths.values() for path in files]
         pixels, good, self.broken = decode_files(paths, image_size, self.channels, self.background, self.max_pixels)
         self._tell_broken(len(paths))
-        labels = torch.tensor([label for members in files.values() for _, label in members])
-        everything = Images(pixels, labels if names else None, self._relative(paths))
-        places = torch.arange(len(paths)).split([len(members) for members in files.values()])
-        splits = {name: everything.select(part[good[part]]) for name, part in zip(files, places, strict=True)}
-        _tell_balance(splits["train"], names)
+        everything = Images(pixels, names=self._relative(paths))
+        places = torch.arange(len(paths)).split([len(files) for files in found.paths.values()])
+        splits = {}
+        for split, part in zip(found.paths, places, strict=True):
+            splits[split] = everything.select(part[good[part]])
+            if split in found.labels:
+                dtype = torch.int64 if found.kind == "class" else torch.float32
+                splits[split].labels = torch.tensor(found.labels[split], dtype=dtype)[good[part]]
+        if found.kind == "class":
+            _tell_balance(splits["train"], found.names)
         return splits
-
-    @cached_property
-    def _layout(self) -> tuple[Files, list[str]]:
-        """(path, label) of each file by split, label -1 where there are none; the names of the classes."""
-        root = Path(self.root).expanduser()
-        if not root.is_dir():
-            raise UserError(f"data.root: there is no folder {root}")
-        named = {_SPLITS[p.name.lower()]: p for p in sorted(root.iterdir()) if p.name.lower() in _SPLITS and p.is_dir()}
-        folders = named if "train" in named else {"train": root}
-        parts = {split: [(path, path.relative_to(top).parts) for path in walk(top)] for split, top in folders.items()}
-        if not parts["train"]:
-            raise UserError(f"data.root: there are no images in {folders['train']}")
-        everything = [member for members in parts.values() for member in members]
-        loose = [path for path, below in everything if len(below) == 1]
-        if not self.labels or len(loose) == len(everything):
-            return {split: [(path, -1) for path, _ in members] for split, members in parts.items()}, []
-        if loose:
-            raise UserError(f"{loose[0]}: lies beside class folders; labels: false takes all without labels")
-        names = sorted({below[0] for _, below in parts["train"]})
-        for path, below in everything:
-            if below[0] not in names:
-                raise UserError(f"{path}: there is no class {below[0]!r} among the training images")
-        return {split: [(path, names.index(below[0])) for path, below in m] for split, m in parts.items()}, names
 
     def _relative(self, paths: list[Path]) -> list[str]:
         root = Path(self.root).expanduser()
@@ -110,10 +139,11 @@ class ImageFolder(Source):
 
 
 def _tell_balance(images: Images, names: list[str]) -> None:
-    """Warn of classes without images, and of a largest class of more than three times the smallest."""
+    """Warn of a largest class of more than three times the smallest."""
     if images.labels is None:
         return
     counts = images.labels.bincount(minlength=len(names)).tolist()
     if max(counts) > 3 * min(counts):
         listed = ", ".join(f"{printable(name)} {count:,}" for name, count in zip(names, counts, strict=True))
-        _log.warning("the classes are unbalanced: %s", listed)
+        remedy = "task.class_weights: balanced or data.sampling: balanced gives each class the same weight"
+        _log.warning("the classes are unbalanced: %s; %s", listed, remedy)

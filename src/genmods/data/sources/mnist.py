@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
 from genmods.data.idx import read_idx
 from genmods.data.images import Images, Source
 from genmods.data.locations import candidates, fetch
@@ -35,6 +36,10 @@ class MNIST(Source):
             places = ", ".join(str(f) for f in self._folders())
             raise UserError(f"no {name} idx files in {places}: set root, GENMODS_DATA or download: true")
         return {split: _split(folder, split) for split in _PREFIX}
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return "class"
 
     @property
     def class_names(self) -> list[str]:

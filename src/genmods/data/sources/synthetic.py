@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from genmods.core.label_kinds import LabelKind
 from genmods.core.random import fold, normal, uniform
 from genmods.data.images import Images, Source, to_uint8
+from genmods.data.sources.shapes import kind_of_labels
 
 
 @dataclass
@@ -20,6 +22,8 @@ class Synthetic(Source):
     `targets`: the label is the class; or float [N, 3], the `place`: height and width of the centre, and the radius, as
     shares of the side; or float [N, classes], which of `several` shapes an image has, each one in half of the images.
     """
+
+    kind_of_labels_from: ClassVar[str] = "genmods.data.sources.shapes:kind_of_labels"
 
     train_images: int = 512
     test_images: int = 128
@@ -46,6 +50,10 @@ class Synthetic(Source):
     def read(self) -> dict[str, Images]:
         sizes = {"train": self.train_images, "test": self.test_images}
         return {name: self._draw(split, n) for split, (name, n) in enumerate(sizes.items()) if n}
+
+    @property
+    def kind_of_labels(self) -> LabelKind:
+        return kind_of_labels({"targets": self.targets})
 
     @property
     def class_names(self) -> list[str]:

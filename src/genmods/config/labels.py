@@ -1,0 +1,76 @@
+"""Whether the labels of a recipe's data are those that its task takes, judged without importing either.
+
+A task states the kinds in its class variable `label_kinds`. A source states its own in the property `kind_of_labels`,
+where that returns a constant, or names a function of its settings in `kind_of_labels_from`. What says neither, such as
+a data module of another package, is judged when a run begins.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from typing import Any
+
+from genmods.config.check import Part, default
+from genmods.config.recipe import Recipe
+from genmods.config.reflect import Found, bases, find_class
+from genmods.config.text import RecipeError
+from genmods.core.errors import UserError
+from genmods.core.label_kinds import refusal
+
+
+def check_labels(recipe: Recipe) -> None:
+    """Raises RecipeError where the task cannot be trained on the labels of the data."""
+    source = recipe.data.given.get("source")
+    if not isinstance(source, Part):
+        return
+    try:
+        kind = _of_source(source)
+    except UserError as error:
+        raise RecipeError(source.where, "data", str(error)) from None
+    if kind is not None and isinstance(recipe.task, Part):
+        kinds = _constant(find_class(recipe.task.entry.target), "label_kinds") or ()
+        refuse(recipe.task, kinds, kind)
+
+
+def refuse(task: Part, kinds: tuple[Any, ...], kind: Any) -> None:
+    """Raises RecipeError where a task that takes labels of `kinds` has data with labels of `kind`."""
+    if reason := refusal(kinds, kind):
+        raise RecipeError(task.where, "task", f"{task.entry} {reason}")
+
+
+def _of_source(source: Part) -> Any:
+    found = find_class(source.entry.target)
+    if target := _constant(found, "kind_of_labels_from"):
+        module, _, name = target.partition(":")
+        given = {name: default(setting) for name, setting in source.settings().items() if setting.default is not None}
+        return getattr(import_module(module), name)({**given, **source.given})
+    return _constant(found, "kind_of_labels")
+
+
+def _constant(found: Found | None, name: str) -> Any:
+    """The literal that a class, or the nearest of its bases, assigns to `name` or returns from it; else None."""
+    if found is None or not isinstance(found.value, ast.ClassDef):
+        return None
+    for statement in found.value.body:
+        if name in _named(statement):
+            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else _returned(statement)
+            try:
+                return ast.literal_eval(value) if value is not None else None
+            except ValueError:
+                return None
+    return next((value for base in bases(found) if (value := _constant(base, name)) is not None), None)
+
+
+def _named(statement: ast.stmt) -> list[str]:
+    """What a statement of a class body gives a value to."""
+    if isinstance(statement, ast.FunctionDef):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _returned(statement: ast.stmt) -> ast.expr | None:
+    """What a function returns, where that is all that it does."""
+    last = statement.body[-1] if isinstance(statement, ast.FunctionDef) else None
+    return last.value if isinstance(last, ast.Return) else None

@@ -1,0 +1,70 @@
+"""Which file a table means: by its path, a part of its path, or its name without the suffix."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from genmods.core.errors import UserError, nearest
+
+_WHOLE = re.compile(r"/|~|[A-Za-z]:/|//")
+
+
+class Files:
+    """The image files below `base`, found by what tables write.
+
+    A name is a path relative to `base` or to a folder above it, the end of such a path, or a whole path of another
+    machine; slashes are of either kind, the suffix may be absent, and the case differ where only one file is meant.
+    """
+
+    def __init__(self, paths: Iterable[Path], base: Path) -> None:
+        self.base, self.above = base, base.resolve().as_posix().casefold()
+        self.by_path = {path.relative_to(base).as_posix(): path for path in paths}
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        for relative in self.by_path:
+            name = relative.rpartition("/")[2]
+            for key in dict.fromkeys((name, _stem(name))):
+                self.by_name[key.casefold()].append(relative)
+
+    def has(self, text: str) -> bool:
+        """Whether `text` names an image."""
+        try:
+            self.find(text)
+        except UserError:
+            return False
+        return True
+
+    def find(self, text: str) -> Path:
+        """The file that `text` names. Raises UserError where there is none, or more than one."""
+        wanted = text.replace("\\", "/").removeprefix("./")
+        if wanted in self.by_path:
+            return self.by_path[wanted]
+        candidates = self.by_name.get(wanted.rpartition("/")[2].casefold(), [])
+        for same in (str, str.casefold):
+            fitting = [path for path in candidates if self._means(same(wanted), same(path))]
+            if len(fitting) == 1:
+                return self.by_path[fitting[0]]
+            if fitting:
+                raise UserError(f"'{text}' may be {' or '.join(fitting[:3])}")
+        raise UserError(f"there is no image '{text}' in {self.base}{self._near(wanted)}")
+
+    def _means(self, wanted: str, path: str) -> bool:
+        """Whether `wanted` names the file at `path`, in whole parts."""
+        folder, _, name = path.rpartition("/")
+        for form in (path, f"{folder}/{_stem(name)}".lstrip("/")):
+            if f"/{form}".endswith(f"/{wanted}"):
+                return True
+            if wanted.endswith(f"/{form}"):
+                above = wanted.removesuffix(f"/{form}")
+                return bool(_WHOLE.match(wanted)) or self.above.endswith(f"/{above}".casefold())
+        return False
+
+    def _near(self, wanted: str) -> str:
+        hint = nearest(wanted, self.by_path) if len(self.by_path) < 10_000 else ""
+        return hint if "mean" in hint else ""
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name

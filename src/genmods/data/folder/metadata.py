@@ -1,0 +1,201 @@
+"""A table beside images, as text editors, spreadsheets and programs write it: rows of cells, each with its line.
+
+`.csv` and `.tsv` (commas, semicolons or tabs, with or without a header, UTF-8 with or without a byte order mark),
+`.jsonl` and `.parquet`. Nothing heavy is imported; Parquet needs pyarrow.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genmods.core.errors import UserError, nearest
+
+SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
+FILE_COLUMNS = (
+    "file_name",
+    "filename",
+    "file",
+    "image",
+    "image_path",
+    "path",
+    "filepath",
+    "image_name",
+    "image_id",
+    "id",
+)
+"""Columns that name the image, the first of these that a table has (`file_name` is Hugging Face's convention)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its file, the line on which it begins, and its cells by column, None where there is nothing."""
+
+    path: Path
+    line: int
+    cells: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Its place, as an error line begins."""
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A table: its file, its columns in their order, its rows, and the column that names the images."""
+
+    path: Path
+    columns: list[str]
+    rows: list[Row]
+    file_column: str
+
+
+def read_metadata(path: Path, file_column: str | None, is_image: Callable[[str], bool]) -> Metadata:
+    """The table in a file.
+
+    Args:
+        path: A `.csv`, `.tsv`, `.jsonl` or `.parquet` file.
+        file_column: The column that names the images; None: found by its name, or by what is in it.
+        is_image: Whether a text names an image, by which a table without a header is told from one with a header.
+
+    Raises:
+        UserError: The file is no such table, or no column names images.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{path}: a table is a file named {', '.join(SUFFIXES)}")
+    if suffix == ".parquet":
+        columns, rows = _parquet(path)
+    elif suffix == ".jsonl":
+        columns, rows = _json_lines(path)
+    else:
+        columns, rows = _delimited(path, is_image)
+    if not rows:
+        raise UserError(f"{path}: has no rows")
+    return Metadata(path, columns, rows, _file_column(path, columns, rows, file_column, is_image))
+
+
+def _file_column(
+    path: Path, columns: list[str], rows: list[Row], wanted: str | None, is_image: Callable[[str], bool]
+) -> str:
+    if wanted is not None:
+        if wanted not in columns:
+            raise UserError(f"{path}: there is no column '{wanted}'{nearest(wanted, columns)}")
+        return wanted
+    by_name = {column.lower(): column for column in reversed(columns)}
+    for name in FILE_COLUMNS:
+        if name in by_name:
+            return by_name[name]
+    for column in columns:
+        if any(is_image(str(row.cells[column])) for row in rows[:100] if row.cells[column] is not None):
+            return column
+    raise UserError(f"{path}: no column names the images; data.file_column says which one ({', '.join(columns)})")
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: is not UTF-8 text; save the table as UTF-8") from None
+
+
+def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], list[Row]]:
+    text = _text(path)
+    lines = list(_cells(path, text, _delimiter(path, text)))
+    if not lines:
+        raise UserError(f"{path}: is empty")
+    (_, first), body = lines[0], lines[1:]
+    known = {cell.lower() for cell in first} & set(FILE_COLUMNS)
+    if not known and any(map(is_image, first)):
+        header, body = _positional(first, is_image), lines
+    else:
+        header = first
+    for line, cells in body:
+        if len(cells) != len(header):
+            raise UserError(f"{path}:{line}: has {len(cells)} cells, expected {len(header)}: {', '.join(header)}")
+    for place, column in enumerate(header):
+        if column and header.count(column) > 1:
+            raise UserError(f"{path}:{lines[0][0]}: two columns are called '{column}'")
+        if not column and not all(cells[place].isdigit() or not cells[place] for _, cells in body):
+            raise UserError(f"{path}:{lines[0][0]}: column {place + 1} has no name")
+    columns = [column for column in header if column]  # without a name: the numbers that pandas writes in front
+    return columns, [
+        Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=True) if c}) for line, cells in body
+    ]
+
+
+def _positional(first: list[str], is_image: Callable[[str], bool]) -> list[str]:
+    """Names for the columns of a table without a header: `file_name`, and `label` where there is one other."""
+    place = next(i for i, cell in enumerate(first) if is_image(cell))
+    others = ["label"] if len(first) == 2 else [f"column_{i + 1}" for i in range(len(first)) if i != place]
+    return [*others[:place], "file_name", *others[place:]]
+
+
+def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line on which it begins, cells without surrounding blanks) of each row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    begin = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield begin, [cell.strip() for cell in cells]
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}:{begin}: {error}") from None
+
+
+def _delimiter(path: Path, text: str) -> str:
+    """The one of comma, semicolon, tab that the first row has most of, outside of quotes."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    outside = "".join(first.split('"')[::2])
+    return max(",;\t", key=outside.count)
+
+
+def _json_lines(path: Path) -> tuple[list[str], list[Row]]:
+    rows: list[Row] = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}:{number}: is not JSON: {error.msg}") from None
+        if not isinstance(cells, dict):
+            raise UserError(f"{path}:{number}: expected an object with columns as its keys")
+        rows.append(Row(path, number, cells))
+    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
+    return columns, [Row(path, row.line, {c: _present(row.cells.get(c)) for c in columns}) for row in rows]
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Row]]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(f"{path}: reading Parquet needs pyarrow: pip install 'genmods[parquet]'") from None
+    try:
+        table = parquet.read_table(path)
+    except Exception as error:  # pyarrow raises errors of many kinds
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+    cells = enumerate(table.to_pylist(), start=1)
+    return list(table.column_names), [Row(path, i, {k: _present(v) for k, v in row.items()}) for i, row in cells]
+
+
+def _present(cell: Any) -> Any:
+    """A cell, None where it holds nothing."""
+    if isinstance(cell, str):
+        return cell.strip() or None
+    return None if isinstance(cell, float) and math.isnan(cell) else cell

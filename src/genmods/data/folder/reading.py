@@ -1,0 +1,99 @@
+"""From a folder to its layout: a table that is there or named, else class folders, else no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from genmods.core.errors import UserError
+from genmods.core.label_kinds import LabelKind
+from genmods.data.folder.labels import Label
+from genmods.data.folder.layout import SPLITS, Layout, Reading
+from genmods.data.folder.metadata import SUFFIXES
+from genmods.data.folder.tabled import by_tables
+from genmods.data.walk import walk
+
+
+def read_layout(root: Path, how: Reading) -> Layout:
+    """The images below `root` by split, with their labels.
+
+    Raises:
+        UserError: There is no such folder, it has no images, or its labels contradict themselves.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root: there is no folder {root}")
+    named = {SPLITS[p.name.lower()]: p for p in sorted(root.iterdir()) if p.name.lower() in SPLITS and p.is_dir()}
+    folders = named if "train" in named else {"train": root}
+    paths = {split: walk(folder) for split, folder in folders.items()}
+    if not paths["train"]:
+        raise UserError(f"data.root: there are no images in {folders['train']}")
+    if how.labels is False:
+        return Layout(paths, origin="no labels")
+    places = list(dict.fromkeys([root, *folders.values()]))
+    if tables := _tables(root, places, how.labels):
+        return by_tables(root, folders, paths, tables, how)
+    if given := [each.name for each in fields(how) if each.name != "labels" and getattr(how, each.name)]:
+        raise UserError(f"data.{given[0]}: there is no metadata.csv in {root}; data.labels names another table")
+    found = _by_folders(folders, paths)
+    beside = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
+    found.told += [
+        f"{path}: is not read ({found.origin}); data.labels: {path.relative_to(root)} takes the labels from it"
+        for path in beside
+    ]
+    return found
+
+
+def _tables(root: Path, places: list[Path], labels: bool | str) -> list[Path]:
+    """The table that is named, or those in `places` that are called metadata."""
+    if isinstance(labels, str):
+        candidates = [root / Path(labels).expanduser(), Path(labels).expanduser()]
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            raise UserError(f"data.labels: there is no file {candidates[0]}")
+        return [found]
+    tables: list[Path] = []
+    for place in places:
+        here = [path for suffix in SUFFIXES if (path := place / f"metadata{suffix}").is_file()]
+        if len(here) > 1 or (here and root in (table.parent for table in tables)):
+            raise UserError(f"{here[-1]}: there is also {[*tables, *here][0]}; data.labels names the one to use")
+        tables += here
+    return tables
+
+
+def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layout:
+    """Labels by the names of subfolders; none where images are in no subfolder."""
+    below = {split: [path.relative_to(folders[split]).parts for path in files] for split, files in paths.items()}
+    subfolders = sorted(p.name for p in folders["train"].iterdir() if p.is_dir() and not p.name.startswith("."))
+    if all(len(parts) == 1 for part in below.values() for parts in part):
+        return Layout(paths, origin="no class folders")
+    labelled = [split for split, part in below.items() if split != "test" or any(len(parts) > 1 for parts in part)]
+    for split in labelled:
+        for path, parts in zip(paths[split], below[split], strict=True):
+            if len(parts) == 1:
+                raise UserError(f"{path}: lies beside class folders; labels: false takes all without labels")
+    names = sorted({parts[0] for parts in below["train"]})
+    place = {name: k for k, name in enumerate(names)}
+    for split in labelled:
+        for path, parts in zip(paths[split], below[split], strict=True):
+            if parts[0] not in place:
+                raise UserError(f"{path}: there is no class {parts[0]!r} among the training images")
+    labels: dict[str, list[Label]] = {split: [place[parts[0]] for parts in below[split]] for split in labelled}
+    empty = [name for name in subfolders if name not in place and folders["train"] / name not in folders.values()]
+    return Layout(paths, labels, "class", names, empty=empty, origin="class folders")
+
+
+def kind_of_labels(settings: Mapping[str, Any]) -> LabelKind | None:
+    """What the labels of `image_folder` with `settings` are; None where its folder is not there.
+
+    Raises:
+        UserError: The folder has no images, or its labels contradict each other.
+    """
+    root = Path(settings["root"]).expanduser()
+    if not root.is_dir():
+        return None
+    found = read_layout(root, Reading.of(settings))
+    if found.problems and settings["on_error"] == "stop":
+        raise UserError(found.refusal())
+    return found.kind

@@ -1,0 +1,112 @@
+"""Labels from tables: each row is matched with its file, and each file that has one gets its split and its label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genmods.core.errors import UserError, nearest
+from genmods.data.folder.labels import Reader, columns_of
+from genmods.data.folder.layout import SPLITS, Layout, Reading
+from genmods.data.folder.matching import Files
+from genmods.data.folder.metadata import Metadata, Row, read_metadata
+
+_SHOWN = 3
+
+
+def by_tables(
+    root: Path, folders: dict[str, Path], paths: dict[str, list[Path]], tables: list[Path], how: Reading
+) -> Layout:
+    """The layout of the files `paths`, which are in the `folders` of splits, by the labels in `tables`.
+
+    Raises:
+        UserError: A table cannot be read, or its columns are not what is asked for.
+    """
+    rows = _Rows(root, folders, paths, how)
+    read = [rows.take(path) for path in tables]
+    training = [row for path, row in sorted(rows.of.items()) if rows.split[path] == "train"]
+    if not training:
+        raise UserError("\n  ".join([f"{tables[0]}: has no row of a training image", *rows.problems[:_SHOWN]]))
+    table = next(table for table in read if table.path == training[0].path)
+    targets = how.targets or tuple(c for c in table.columns if c not in (table.file_column, rows.split_column(table)))
+    if not targets:
+        raise UserError(f"{table.path}: has no column of labels; labels: false takes the images without")
+    for name in targets:
+        for each in {row.path for row in training}:
+            known = next(other.columns for other in read if other.path == each)
+            if name not in known:
+                raise UserError(f"{each}: there is no column '{name}'{nearest(name, known)}")
+    columns = columns_of(training, targets, how.label_kind, how.separator)
+    reader = Reader(columns, training)
+    result = Layout({}, kind=columns.kind, names=reader.names, problems=rows.problems, told=rows.told)
+    result.columns = (table.file_column, targets[0] if len(targets) == 1 else "")
+    where = ", ".join(str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in tables)
+    result.origin = f"{where}, {columns}"
+    for split in dict.fromkeys([*paths, *rows.split.values()]):
+        _label(split, [path for path, name in rows.split.items() if name == split], rows.of, reader, result)
+    return result
+
+
+def _label(split: str, files: list[Path], rows: dict[Path, Row], reader: Reader, result: Layout) -> None:
+    """Put the files of a split into `result`, with their labels; those without one are told."""
+    known = [path for path in files if path in rows]
+    if split == "test" and all(reader.is_blank(rows[path]) for path in known):
+        result.paths[split] = files
+        return
+    result.paths[split], result.labels[split] = [], []
+    for path in known:
+        try:
+            result.labels[split].append(reader.read(rows[path]))
+            result.paths[split].append(path)
+        except UserError as error:
+            result.problems.append(str(error))
+    unknown = [str(path) for path in files if path not in rows]
+    if unknown:
+        more = ", ..." if len(unknown) > _SHOWN else ""
+        result.told.append(f"left out {len(unknown):,} images without a row: {', '.join(unknown[:_SHOWN])}{more}")
+
+
+class _Rows:
+    """The rows of tables by their files: `of`; `split` of each file, by folder or by a column of the table."""
+
+    def __init__(self, root: Path, folders: dict[str, Path], paths: dict[str, list[Path]], how: Reading) -> None:
+        self.root, self.folders, self.how = root, folders, how
+        self.split = {path: split for split, files in paths.items() for path in files}
+        self.of: dict[Path, Row] = {}
+        self.problems: list[str] = []
+        self.told: list[str] = []
+
+    def take(self, path: Path) -> Metadata:
+        """Read a table and match its rows."""
+        base = path.parent if path.parent in (self.root, *self.folders.values()) else self.root
+        files = Files([file for file in self.split if file.is_relative_to(base)], base)
+        table = read_metadata(path, self.how.file_column, files.has)
+        for row in table.rows:
+            try:
+                self._match(table, row, files)
+            except UserError as error:
+                self.problems.append(f"{row}: {error}")
+        return table
+
+    def _match(self, table: Metadata, row: Row, files: Files) -> None:
+        name = row.cells[table.file_column]
+        if name is None:
+            raise UserError(f"has no {table.file_column}")
+        path = files.find(str(name))
+        if before := self.of.get(path):
+            if before.cells != row.cells:
+                raise UserError(f"'{name}' is also in line {before.line}, with other values")
+            self.told.append(f"{row}: repeats line {before.line}, and is left out")
+            return
+        if column := self.split_column(table):
+            split = SPLITS.get(str(row.cells[column]).lower())
+            if split is None:
+                raise UserError(f"{column} must be train, val or test, got '{row.cells[column] or ''}'")
+            self.split[path] = split
+        self.of[path] = row
+
+    def split_column(self, table: Metadata) -> str | None:
+        """The column that says the split, where there is one."""
+        wanted = self.how.split_column
+        if wanted is not None and wanted not in table.columns:
+            raise UserError(f"{table.path}: there is no column '{wanted}'{nearest(wanted, table.columns)}")
+        return wanted or next((column for column in table.columns if column.lower() == "split"), None)

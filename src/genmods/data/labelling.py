@@ -1,0 +1,82 @@
+"""The labels of a data set looked at as a whole: of which kind they are, how many there are of each, what to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from genmods.core.label_kinds import LabelKind
+from genmods.data.images import Images, Source
+
+_NAMED = 20  # more classes are counted, not listed
+
+
+def kind_of(labels: Tensor) -> LabelKind:
+    """What `labels` are: classes int64 [N], zeros and ones float [N, K], or numbers float [N, K] or [N]."""
+    if not labels.is_floating_point():
+        return "class"
+    return "several" if bool(((labels == 0) | (labels == 1)).all()) else "numbers"
+
+
+def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> dict[str, Any]:
+    """The settings of `DataInfo` about training labels: images per class, or mean and standard deviation of numbers.
+
+    Args:
+        labels: int64 [N], or float [N, K] or [N].
+        kind: What they are.
+        classes: The number of classes.
+    """
+    if labels is None or kind == "none":
+        return {}
+    if kind == "class":
+        return {"class_counts": labels.bincount(minlength=classes).tolist()}
+    columns = labels.double().view(len(labels), -1)
+    if kind == "several":
+        return {"class_counts": columns.sum(0).long().tolist()}
+    return {"target_mean": columns.mean(0).tolist(), "target_std": columns.std(0, correction=0).tolist()}
+
+
+def summary(
+    splits: Mapping[str, Images], absent: Mapping[str, str], names: list[str], kind: LabelKind, source: Source
+) -> list[str]:
+    """What there is by split and by class, in two or three lines.
+
+    Args:
+        splits: The images of each split that has any.
+        absent: Why each other split has none.
+        names: The classes, labels or numbers.
+        kind: What the labels are.
+        source: Where they are from.
+    """
+    parts = {split: f"{len(images):,}" for split, images in splits.items()}
+    for split, images in splits.items():
+        if kind != "none" and images.labels is None:
+            parts[split] += " without labels, for predict"
+    parts |= {split: f"0 ({reason})" for split, reason in absent.items()}
+    counted = [f"{split} {parts[split]}" for split in ("train", "val", "test") if split in parts]
+    word = {"none": "", "class": "classes", "several": "labels", "numbers": "numbers"}[kind]
+    counted += [f"{len(names)} {word}"] if word else []
+    empty = f"; empty: {', '.join(source.empty_classes)}" if source.empty_classes else ""
+    lines = [", ".join(counted) + empty, *_by_class(splits, names, kind)]
+    return [*lines, f"labels: {source.origin}"] if source.origin else lines
+
+
+def _by_class(splits: Mapping[str, Images], names: list[str], kind: LabelKind) -> list[str]:
+    labels = splits["train"].labels
+    if labels is None or kind == "none" or len(names) > _NAMED:
+        return []
+    if kind == "numbers":
+        columns = labels.double().view(len(labels), -1).unbind(1)
+        told = [
+            f"{name} {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}"
+            for name, column in zip(names, columns, strict=True)
+        ]
+        return [f"train: {'; '.join(told)}"]
+    lines = []
+    for split, images in splits.items():
+        if images.labels is not None:
+            counts = label_statistics(images.labels, kind, len(names))["class_counts"]
+            lines.append(f"{split}: " + ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True)))
+    return lines

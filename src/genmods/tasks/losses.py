@@ -1,0 +1,53 @@
+"""Losses of classifiers: cross-entropy and its focal variant, and the weights that give every class the same say.
+
+The focal loss multiplies the term of a class by (1 - p)^gamma, p being its probability, so that an answer that is
+certain and right counts little (Lin et al. 2017); gamma = 0 is cross-entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weights N / (K n_k) of K classes with n_k images, N in all; 1 for a class without images."""
+    total = sum(counts)
+    return [total / (len(counts) * count) if count else 1.0 for count in counts]
+
+
+def classification_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0
+) -> Tensor:
+    """The mean loss of `logits` [B, K] for `labels`, as `torch.nn.functional.cross_entropy` weighs and smooths it.
+
+    Args:
+        logits: [B, K].
+        labels: Classes int64 [B], or probabilities float [B, K].
+        weights: Of the classes, [K].
+        smoothing: The share of each label that is spread over all classes, in [0, 1).
+        gamma: The exponent of the focal factor, at least 0.
+    """
+    if gamma == 0:
+        return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
+    classes, hard = logits.shape[1], not labels.is_floating_point()
+    target = F.one_hot(labels, classes).to(logits) if hard else labels
+    target = (1 - smoothing) * target + smoothing / classes
+    log_p = logits.log_softmax(-1)
+    terms = target * (1 - log_p.exp()).clamp_min(0) ** gamma * -log_p
+    if weights is None:
+        return terms.sum(-1).mean()
+    total = weights[labels].sum() if hard else terms.new_tensor(len(terms))
+    return (terms * weights).sum() / total
+
+
+def several_loss(logits: Tensor, labels: Tensor, gamma: float = 0.0) -> Tensor:
+    """The mean binary loss of `logits` [B, K] for `labels` [B, K] in [0, 1], focal with exponent `gamma`."""
+    terms = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    if gamma == 0:
+        return terms.mean()
+    p = logits.sigmoid()
+    wrong = p * (1 - labels) + (1 - p) * labels
+    return (terms * wrong**gamma).mean()

@@ -1,0 +1,180 @@
+"""Labels from tables through every command: figures from files are those in memory, and what does not fit is told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from genmods.cli import dispatch
+from genmods.config.build import create
+from genmods.data.files import Picture, write_image
+from genmods.data.images import to_float
+
+SHAPES = {"side": 8, "train_images": 48, "test_images": 16}
+NETWORK = '{name: cnn, layers: ["conv 4", "pool 2", "linear 8"]}'
+MEMORY = "{name: synthetic, side: 8, train_images: 48, test_images: 16, batch_size: 16, targets: %s}"
+FILES = "{name: image_folder, root: %s, batch_size: 16}"
+EACH = pytest.mark.parametrize(
+    ("targets", "joined"), [("place", False), ("several", False), ("several", True), ("class", False)]
+)
+TASKS = {"place": "regression", "several": "multilabel", "class": "classification"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def export(targets: str, folder: Path, joined: bool = False) -> None:
+    """The images of `synthetic` as PNG files, and its labels in a table beside them."""
+    source = create("data", "synthetic", targets=targets, **SHAPES)
+    rows = []
+    for split, images in source.read().items():
+        for i, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+            path = folder / split / f"{i:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, Picture(to_float(pixels)))
+            cells = [source.class_names[label]] if targets == "class" else label.tolist()
+            if joined:
+                cells = ["|".join(name for name, has in zip(source.class_names, cells, strict=True) if has)]
+            rows.append([f"{split}/{i:03}.png", *cells])
+    columns = ["shape"] if joined or targets == "class" else source.class_names
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["file_name", *columns], *rows])
+
+
+def recipe(name: str, task: str, data: str, **settings) -> str:
+    trainer = "{max_steps: 4, val_check_interval: 2, accelerator: cpu, precision: 32}"
+    extra = "".join(f", {key}: {value}" for key, value in settings.items())
+    path = f"{name}.yaml"
+    Path(path).write_text(
+        f"seed: 3\ntask: {{name: {task}, network: {NETWORK}{extra}}}\ndata: {data}\ntrainer: {trainer}\n"
+        "optimizer: {name: adamw, lr: 1e-2}\n"
+    )
+    return path
+
+
+def run(*arguments: str, status: int = 0) -> None:
+    assert dispatch(list(arguments)) == status
+
+
+def figures(name: str) -> dict:
+    (path,) = Path("runs", name).glob("*/test.json")
+    return json.loads(path.read_text())
+
+
+@EACH
+def test_figures_from_files_are_those_in_memory(targets, joined, capsys):
+    export(targets, Path("images"), joined)
+    for name, data in (("memory", MEMORY % targets), ("files", FILES % "images")):
+        path = recipe(name, TASKS[targets], data)
+        run("fit", "--config", path, "--quiet")
+        run("test", "--config", path, "--quiet")
+    found, expected = figures("files"), figures("memory")
+    main = {"place": "test/r2", "several": "test/map", "class": "test/acc"}[targets]
+    assert found.keys() == expected.keys() and main in found
+    if targets == "place" or (targets == "several" and not joined):
+        assert found == expected  # bit for bit
+
+
+@EACH
+def test_classify_and_predict_write_the_columns_of_the_table(targets, joined, capsys):
+    export(targets, Path("images"), joined)
+    path = recipe("own", TASKS[targets], FILES % "images")
+    run("fit", "--config", path, "--quiet")
+    capsys.readouterr()
+    tables = []
+    for command in (
+        ["predict", "--config", path, "--quiet"],
+        ["classify", "--ckpt_path", "last", "--input", "images/test"],
+    ):
+        run(*command)
+        tables.append(list(csv.DictReader(io.StringIO(capsys.readouterr().out))))
+    predicted, classified = tables
+    with Path("images/metadata.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert set(table[0]) <= set(predicted[0]) and predicted[0].keys() == classified[0].keys()
+    assert [row["file_name"] for row in predicted] == [row["file_name"] for row in table if row["file_name"] < "tr"]
+    assert [row["file_name"] for row in classified] == [f"images/{row['file_name']}" for row in predicted]
+    for ours, theirs in zip(predicted, classified, strict=True):
+        for column in list(ours)[1:]:
+            same = ours[column] == theirs[column]
+            assert same or float(ours[column]) == pytest.approx(float(theirs[column]), rel=1e-4, abs=2e-6)
+
+
+def test_numbers_come_back_in_their_own_units(capsys):
+    """Targets a thousand times as large, and shifted: the same predictions in those units, the same R2."""
+    export("place", Path("images"))
+    export("place", Path("large"))
+    with Path("large/metadata.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    with Path("large/metadata.csv").open("w", newline="") as file:
+        scaled = [[name, *(1000 * float(value) + 5000 for value in values)] for name, *values in rows]
+        csv.writer(file).writerows([header, *scaled])
+    answers = {}
+    for name in ("images", "large"):
+        path = recipe(name, "regression", FILES % name)
+        run("fit", "--config", path, "--quiet")
+        run("test", "--config", path, "--quiet")
+        capsys.readouterr()
+        run("predict", "--config", path, "--quiet")
+        answers[name] = [
+            list(map(float, row[1:])) for row in list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
+        ]
+    for small, large in zip(answers["images"], answers["large"], strict=True):
+        assert large == pytest.approx([1000 * value + 5000 for value in small], rel=1e-3)
+    small, large = figures("images"), figures("large")
+    assert large["test/mae"] == pytest.approx(1000 * small["test/mae"], rel=1e-3)
+    assert large["test/r2"] == pytest.approx(small["test/r2"], abs=1e-3)
+
+
+@pytest.mark.parametrize("targets", TASKS)
+@pytest.mark.parametrize("data", ["memory", "files"])
+def test_a_task_is_refused_labels_that_it_does_not_take(targets, data, capsys, monkeypatch):
+    export(targets, Path("images"))
+    section = MEMORY % targets if data == "memory" else FILES % "images"
+    for kind, task in TASKS.items():
+        path = recipe("r", task, section)
+        for command in (["check", path], ["fit", "--config", path, "--quiet"]):
+            if kind == targets:
+                continue
+            run(*command, status=2)
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1 and error.startswith("r.yaml:2: task: ")
+            assert f"; the task for them is {TASKS[targets]}" in error
+    run("check", recipe("r", TASKS[targets], section))
+    assert not Path("runs").exists()
+
+
+def test_class_folders_and_built_in_sources_are_no_regression(capsys):
+    for name in ("a", "b"):
+        Path("images", name).mkdir(parents=True)
+        write_image(
+            Path("images", name, "0.png"),
+            Picture(to_float(create("data", "synthetic", **SHAPES).read()["train"].pixels[0])),
+        )
+    for data in (FILES % "images", "digits", "mnist", "cifar10"):
+        run("check", recipe("r", "regression", data), status=2)
+        expected = "takes data with numbers, and this data has one class per image; the task for them is classification"
+        assert expected in capsys.readouterr().err
+    run("check", recipe("r", "classification", FILES % "nowhere"))
+    Path("images/metadata.csv").write_text("file_name,breed\na/0.png,x\nc/0.png,y\n")
+    run("check", recipe("r", "classification", FILES % "images"), status=2)
+    assert "images/metadata.csv:3: there is no image 'c/0.png' in images" in capsys.readouterr().err
+
+
+def test_a_test_split_without_labels_is_for_predict(capsys):
+    export("class", Path("images"))
+    table = Path("images/metadata.csv").read_text().splitlines()
+    Path("images/metadata.csv").write_text("\n".join(line for line in table if not line.startswith("test/")))
+    path = recipe("own", "classification", FILES % "images")
+    run("fit", "--config", path)
+    assert "test 16 without labels, for predict" in capsys.readouterr().err
+    run("test", "--config", path, "--quiet", status=2)
+    assert capsys.readouterr().err.splitlines()[-1] == "test: the test images have no labels; predict takes them"
+    run("predict", "--config", path, "--quiet")
+    assert len(capsys.readouterr().out.splitlines()) == 17
