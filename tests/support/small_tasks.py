@@ -42,6 +42,12 @@ def restoration():
     return create("task", "restoration", model=diffusion(), operator=operator, sigma=10.0, steps=2)
 
 
+def restoration_network(loss):
+    network = create("network", "plain_unet", in_channels=1, **SMALL)
+    parts = {"corruption": create("corruption", "gaussian"), "loss": create("restoration_loss", loss)}
+    return create("task", "restoration_network", network=network, **parts, **FACTS)
+
+
 TASKS = {
     "classification": lambda: of_images("classification", num_classes=3, augment_test="flip_shift"),
     "consistency": lambda: diffusion(task="consistency", sampler=create("sampler", "consistency")),
@@ -54,6 +60,8 @@ TASKS = {
     "multilabel": lambda: of_images("multilabel", num_classes=3),
     "regression": lambda: of_images("regression"),
     "restoration": restoration,
+    "restoration network": lambda: restoration_network("supervised"),
+    "restoration network without clean images": lambda: restoration_network("sure"),
     "vae": vae,
 }
 
@@ -62,7 +70,8 @@ def batch(name, device):
     labels = {"multilabel": torch.zeros(4, 3, device=device), "regression": torch.zeros(4, 3, device=device)}
     label = torch.zeros(4, dtype=torch.int64, device=device)
     images = torch.zeros(4, 1, 8, 8, device=device)
-    return {"image": images, "label": labels.get(name, label), "index": torch.arange(4, device=device)}
+    index = torch.arange(4, device=device)
+    return {"image": images, "label": labels.get(name, label), "index": index, "epoch": torch.zeros_like(index)}
 
 
 def made(name):

@@ -42,6 +42,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "multilabel": "genmods.tasks.multilabel:MultilabelTask",
         "regression": "genmods.tasks.regression:RegressionTask",
         "restoration": "genmods.tasks.restoration:RestorationTask",
+        "restoration_network": "genmods.tasks.restoration_network:RestorationNetworkTask",
         "vae": "genmods.tasks.vae:VAETask",
     },
     "network": {

@@ -10,6 +10,7 @@ from genmods.models.abilities import (
     Inspectable,
     Predicts,
     ReceivesResults,
+    Restores,
     UsesSampler,
 )
 from genmods.models.base import Inspection, Model, model_of
@@ -43,6 +44,7 @@ __all__ = [
     "Predicts",
     "ReceivesResults",
     "Regressor",
+    "Restores",
     "UsesSampler",
     "fit_temperature",
     "model_of",

@@ -89,6 +89,18 @@ class Denoises(Protocol):
 
 
 @runtime_checkable
+class Restores(Protocol):
+    """Was trained to restore images: `denoise` and `restore` call it once."""
+
+    def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
+        """The estimates [B, C, H, W] in [-1, 1] of the images that `y` [B, ...] measures.
+
+        `std` is the standard deviation of the noise at each pixel, broadcast to `y`; a blind model ignores it.
+        """
+        ...
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Has a likelihood; enables bits per dimension."""
 

@@ -1,7 +1,7 @@
 """A U-Net without normalisation or attention, for the restoration of images of any size.
 
 All layers are local and translation equivariant, so that an image can be processed in overlapping tiles and reassembled
-without seams; the required overlap is given by `receptive_field`.
+without seams; the required overlap is given by `margin`.
 """
 
 from __future__ import annotations
@@ -61,12 +61,16 @@ class PlainUNet(Network):
         self.patch = patch
         self.out_channels = in_channels if out_channels is None else out_channels
         self.multiple = patch * 2 ** (len(multipliers) - 1)
+        """The side of the squares that the coarsest level sees as one pixel."""
         channels = [width * m for m in multipliers]
         embedding = 2 * width
         self.embedding = Embedding(embedding, num_classes, cond_size)
         self.stem = nn.Conv2d((in_channels + cond_channels) * patch**2, width * multipliers[0], 3, padding=1)
         self.levels = _levels(channels, blocks, embedding)
         self.last = zeroed(nn.Conv2d(channels[0], self.out_channels * patch**2, 3, padding=1))
+        convolutions = 2 + sum(4 * blocks * 2**level for level in range(len(multipliers)))
+        self.margin = (-(-patch * convolutions // self.multiple) + 1) * self.multiple
+        """How far a pixel sees, rounded up to a multiple of `multiple`."""
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:

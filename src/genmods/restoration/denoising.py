@@ -22,6 +22,7 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
+from genmods.models import Restores
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Diagonal, Identity, Mask
@@ -73,6 +74,8 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     Returns:
         Standard deviations [B], on the scale of [-1, 1].
     """
+    if isinstance(model, Restores):
+        return estimate_sigma(y)
     prior = Prior.of(model)
     y = prior.typed(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
@@ -95,7 +98,10 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
     Raises:
         UserError: If the images or noise levels are invalid.
     """
-    levels, prior = _checked(y, sigma), Prior.of(model)
+    levels = _checked(y, sigma)
+    if isinstance(model, Restores):
+        return model.restored(y, per_sample(levels, y).to(y))
+    prior = Prior.of(model)
     return _mean(prior.typed(y), prior, levels, label)
 
 

@@ -1,0 +1,143 @@
+"""A network that restores images in one call, and the diffusion denoiser that it also is where it knows the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genmods.core.sizes import Size, sides
+from genmods.diffusion.prediction import Estimate, consistent
+from genmods.diffusion.process import NoiseProcess
+from genmods.models.base import Model
+from genmods.networks.base import Network, dry_run
+from genmods.restoration.corruption import Corruption
+from genmods.restoration.local import by_tiles
+from genmods.restoration.mixtures import corrupt
+from genmods.restoration.operators import Identity, Operator
+
+Level = Literal["blind", "known", "map"]
+
+LARGE = 1_000_000
+"""Images of more pixels are restored by tiles."""
+TILE = 512
+"""The side of a tile in pixels."""
+
+
+class RestorationNetwork(Model):
+    """Estimates the clean image of a measurement y = A x, corrupted: the network's result is added to A⁺ y.
+
+    Args:
+        network: Called as `network(x, log_snr, cond)`, as a denoising network is.
+        operator: A; None for the identity.
+        corruption: What happens to A x; None where the data of training are corrupted already.
+        level: What the network is told of the noise: "blind" nothing, "known" its root mean square σ per image as the
+            log-SNR −2 ln σ, "map" its standard deviation at each pixel as `cond["image"]`.
+        in_channels, image_size: Of the images of training; other sizes work where the network takes them.
+
+    Raises:
+        ValueError: If the network does not make an image of such an image.
+    """
+
+    image_shape: tuple[int, int, int]
+
+    def __init__(
+        self,
+        network: Network,
+        operator: Operator | None = None,
+        corruption: Corruption | None = None,
+        level: Level = "blind",
+        in_channels: int = 3,
+        image_size: Size = 64,
+    ) -> None:
+        super().__init__()
+        self.network, self.operator, self.corruption = network, operator or Identity(), corruption
+        self.level = level
+        self.image_shape = (in_channels, *sides(image_size))
+        shape = dry_run(network, *self._inputs(2))
+        if shape is not None and shape != (2, *self.image_shape):
+            name = type(network).__name__
+            raise ValueError(f"{name} turns {list(self.image_shape)} into {list(shape[1:])}, not the same")
+
+    def _inputs(self, n: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        x = torch.empty(n, *self.image_shape, device="meta")
+        return x, torch.zeros(n, device="meta"), {"image": x} if self.level == "map" else {}
+
+    def example_inputs(self, name: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        return self._inputs(1)
+
+    def degrade(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Measures clean images.
+
+        Args:
+            x: Images [B, C, H, W] on [-1, 1].
+            keys: One key per image, int64 [B].
+
+        Returns:
+            The measurements [B, ...] and the standard deviation of their noise at each pixel; None without
+            a corruption.
+        """
+        y = self.operator(x)
+        return (y, None) if self.corruption is None else corrupt(self.corruption, y, keys)
+
+    def forward(self, y: Tensor, std: Tensor | None = None) -> Tensor:
+        """The estimates [B, C, H, W] of the images that `y` [B, ...] measures.
+
+        Args:
+            y: Measurements of images on [-1, 1].
+            std: The standard deviation of their noise, broadcast to `y`; needed unless the level is "blind".
+
+        Raises:
+            ValueError: If the noise has to be known and is not given.
+        """
+        x = self.operator.pinv(y)
+        log_snr, cond = x.new_zeros(len(x)), {}
+        if self.level != "blind":
+            if std is None:
+                raise ValueError("this network has to be given the standard deviation of the noise")
+            std = std.expand_as(y)
+            if self.level == "known":
+                log_snr = -std.square().flatten(1).mean(1).clamp_min(1e-8).log()
+            else:
+                cond = {"image": std.expand_as(x)}
+        return x + self.network(x, log_snr, cond)
+
+    @torch.no_grad()
+    def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
+        """As `forward`, within [-1, 1] and without a gradient; large images by tiles where the network is local.
+
+        The network of each image sees its own noise level, that of the whole image.
+        """
+        margin = getattr(self.network, "margin", None)
+        if margin is None or y.shape[2] * y.shape[3] <= LARGE or not isinstance(self.operator, Identity):
+            return self(y, std).clamp(-1, 1)
+        if std is not None and self.level == "known":
+            std = std.expand_as(y).square().mean((1, 2, 3), keepdim=True).sqrt()
+        tile = TILE // self.network.multiple * self.network.multiple
+        return by_tiles(self, y, torch.zeros_like(y) if std is None else std.expand_as(y), tile, margin).clamp(-1, 1)
+
+    def denoiser(self, process: NoiseProcess) -> NetworkDenoiser:
+        """The network as a diffusion denoiser of `process`, at the noise levels that it was trained for.
+
+        Raises:
+            ValueError: If the network does not know the noise level, or undoes an operator.
+        """
+        if self.level != "known" or not isinstance(self.operator, Identity):
+            raise ValueError('a diffusion denoiser requires level "known" and no operator')
+        return NetworkDenoiser(self, process)
+
+
+@dataclass(frozen=True)
+class NetworkDenoiser:
+    """A `RestorationNetwork` as a `Denoise`: x_t/α is an image with white noise of σ/α."""
+
+    model: RestorationNetwork
+    process: NoiseProcess
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """The estimate at `x_t` [B, ...] and `t` [B]."""
+        ones = [1] * (x_t.ndim - 1)
+        alpha, sigma = (value.to(x_t).view(-1, *ones) for value in (self.process.alpha(t), self.process.sigma(t)))
+        return consistent(self.process, x_t, self.model(x_t / alpha, sigma / alpha), t)

@@ -1,0 +1,88 @@
+"""Training of networks that restore images in one call, from clean images or from corrupted ones alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genmods.core import random
+from genmods.core.batch import EPOCH, INDEX, INPUT, Batch
+from genmods.metrics.fidelity import psnr, ssim
+from genmods.restoration.losses import Example, RestorationLoss, Supervised
+from genmods.restoration.network import RestorationNetwork
+from genmods.restoration.noise import estimate_sigma
+from genmods.tasks.base import Task
+from genmods.tracking.monitor import Monitor
+
+_AGAIN, _LOSS = 1, 2
+
+
+class RestorationNetworkTask(Task):
+    """Trains a `RestorationNetwork` by a loss.
+
+    With a corruption the data are clean images; it makes new measurements of them in each epoch, and `val/psnr` of
+    the same ones in each validation chooses `best.ckpt`. Without one the data are noisy images, of which nothing else
+    is known; `sigma` (0 to 255) is then the level of their noise, for losses that need it, by default estimated per
+    image, and `val/loss` chooses `best.ckpt`.
+
+    Raises:
+        ValueError: If the loss needs clean images or a second measurement, and the data are noisy ones.
+    """
+
+    reports = ("restoration_report",)
+    model: RestorationNetwork
+
+    def __init__(
+        self, model: RestorationNetwork, loss: RestorationLoss | None = None, sigma: float | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.sigma = model, loss or Supervised(), sigma
+        self.simulates = model.corruption is not None
+        if not self.simulates and set(self.loss.needs) & {"clean", "again"}:
+            name = type(self.loss).__name__.lower()
+            raise ValueError(f"loss {name} needs clean images: give the task a corruption, or use sure or noise2void")
+        self.monitor = Monitor("val/psnr", "max") if self.simulates else Monitor("val/loss", "min")
+
+    def example(self, batch: Batch, epoch: Tensor | int) -> Example:
+        """What is learned from a batch; its noise is a function of the seed, `epoch` and the images' numbers."""
+        keys, images = random.fold(self.plan.seed, epoch, batch[INDEX]), batch[INPUT]
+        if not self.simulates:
+            return Example(images, random.fold(keys, _LOSS), std=self._estimated(images))
+        with torch.no_grad():
+            y, std = self.model.degrade(images, keys)
+            again = self.model.degrade(images, random.fold(keys, _AGAIN))[0] if "again" in self.loss.needs else None
+        return Example(y, random.fold(keys, _LOSS), images, again, std)
+
+    def _estimated(self, images: Tensor) -> Tensor:
+        """The standard deviation [B, C, H, W] of the noise that is in the data."""
+        if self.sigma is None:
+            return estimate_sigma(images).view(-1, 1, 1, 1).expand_as(images)
+        return torch.full_like(images, 2 * self.sigma / 255)
+
+    def _losses(self, example: Example) -> Tensor:
+        """The loss [B]; SURE calls the network with two images for each, which share its noise level."""
+
+        def restore(y: Tensor) -> Tensor:
+            copies = len(y) // len(example.measured)
+            std = None if example.std is None else example.std.repeat(copies, 1, 1, 1)
+            return self.model(y, std).float()
+
+        return self.loss(restore, example)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self._losses(self.example(batch, batch[EPOCH])).mean()
+        self.log_mean("train/loss", loss, batch, progress=True)
+        return loss
+
+    def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
+        """Log the scores; the images, what was measured of them and what was restored go to the callbacks."""
+        example = self.example(batch, -1)
+        restored = self.model.restored(example.measured, example.std)
+        self.log_mean(f"{stage}/loss", self._losses(example).mean(), batch)
+        shown = {"index": batch[INDEX], "measured": self.model.operator.pinv(example.measured), "restored": restored}
+        if example.clean is None:
+            return shown
+        fidelity = psnr(restored, example.clean)
+        self.log_mean(f"{stage}/psnr", fidelity.mean(), batch, progress=True)
+        self.log_mean(f"{stage}/ssim", ssim(restored, example.clean).mean(), batch)
+        return shown | {"clean": example.clean, "psnr": fidelity}

@@ -1,0 +1,127 @@
+"""Networks that restore in one call: what they are given, tiles, and the diffusion denoiser that they are."""
+
+import pytest
+import torch
+from torch import nn
+
+from genmods.diffusion import CosineProcess, EDMProcess
+from genmods.networks.base import Network
+from genmods.networks.plain_unet import PlainUNet
+from genmods.restoration.corruption import GaussianNoise
+from genmods.restoration.denoising import denoise, noise_level
+from genmods.restoration.local import regions
+from genmods.restoration.network import RestorationNetwork
+from genmods.restoration.operators import Average
+
+S = 0.4
+
+
+class Wiener(Network):
+    """The exact estimate of white Gaussian data of standard deviation S, as what is added to a noisy image."""
+
+    def forward(self, x, log_snr, cond=None):
+        variance = cond["image"].square() if cond else (-log_snr).exp().view(-1, 1, 1, 1)
+        return -x * variance / (S**2 + variance)
+
+
+def live(network):
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return network.eval()
+
+
+def images(n=4, side=24):
+    return S * torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("level", ["known", "map"])
+def test_a_network_that_knows_the_noise_is_the_exact_estimate(level):
+    model = RestorationNetwork(Wiener(), level=level)
+    y = images()
+    std = torch.tensor([0.1, 0.2, 0.4, 0.8]).view(4, 1, 1, 1)
+    torch.testing.assert_close(model(y, std), y * S**2 / (S**2 + std**2))
+
+
+def test_a_map_holds_noise_that_differs_by_pixel():
+    std = torch.linspace(0.1, 0.5, 24).expand(4, 3, 24, 24)
+    y = images()
+    torch.testing.assert_close(RestorationNetwork(Wiener(), level="map")(y, std), y * S**2 / (S**2 + std.square()))
+
+
+def test_the_noise_has_to_be_given_unless_the_network_is_blind():
+    with pytest.raises(ValueError, match="standard deviation of the noise"):
+        RestorationNetwork(Wiener(), level="known")(images())
+    assert RestorationNetwork(Wiener(), level="blind")(images()).shape == (4, 3, 24, 24)
+
+
+def test_an_operator_is_undone_first():
+    class Nothing(Network):
+        def forward(self, x, log_snr, cond=None):
+            return torch.zeros_like(x)
+
+    x = images()
+    y, std = RestorationNetwork(Nothing(), Average(2)).degrade(x, torch.arange(4))
+    assert y.shape == (4, 3, 12, 12) and std is None
+    torch.testing.assert_close(RestorationNetwork(Nothing(), Average(2))(y), Average(2).pinv(y))
+
+
+@pytest.mark.parametrize("process", [EDMProcess(), CosineProcess()])
+def test_it_is_the_exact_diffusion_denoiser_of_any_process(process):
+    denoiser = RestorationNetwork(Wiener(), level="known").denoiser(process)
+    times = torch.linspace(0.2, 0.9, 4, dtype=torch.float64) * process.t_max
+    x_t = images().double()
+    alpha, sigma = (value.view(-1, 1, 1, 1) for value in (process.alpha(times), process.sigma(times)))
+    estimate = denoiser(x_t, times)
+    torch.testing.assert_close(estimate.x0, alpha * S**2 * x_t / (alpha**2 * S**2 + sigma**2))
+    torch.testing.assert_close(alpha * estimate.x0 + sigma * estimate.eps, x_t)
+
+
+def test_what_is_no_diffusion_denoiser_is_refused():
+    for model in (RestorationNetwork(Wiener()), RestorationNetwork(Wiener(), Average(2), level="known")):
+        with pytest.raises(ValueError, match="requires level"):
+            model.denoiser(EDMProcess())
+
+
+def test_denoising_calls_it_once_with_the_level_given():
+    model = RestorationNetwork(Wiener(), level="known")
+    y = images() * 0.5
+    torch.testing.assert_close(denoise(y, model, 0.2), (y * S**2 / (S**2 + 0.04)).clamp(-1, 1))
+    noisy = torch.zeros(1, 3, 64, 64) + 0.1 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    assert abs(noise_level(noisy, model) - 0.1) < 0.01
+
+
+@pytest.mark.parametrize("level", ["blind", "known", "map"])
+@pytest.mark.parametrize("size", [(150, 333), (97, 64)])
+def test_tiles_are_exactly_the_whole_image(monkeypatch, level, size):
+    network = PlainUNet(3, 8, (1, 2), 1, 2, cond_channels=3 * (level == "map"))
+    model = RestorationNetwork(live(network), level=level).double()
+    y = torch.rand(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    std = torch.linspace(0.1, 0.3, 2 * size[1], dtype=torch.float64).view(2, 1, 1, -1)
+    whole = model.restored(y, std)
+    monkeypatch.setattr("genmods.restoration.network.LARGE", 1000)
+    monkeypatch.setattr("genmods.restoration.network.TILE", 48)
+    torch.testing.assert_close(model.restored(y, std), whole, atol=1e-12, rtol=0)
+    assert (whole - y).abs().max() > 1e-3
+
+
+def test_a_pixel_sees_no_further_than_the_margin():
+    network = live(PlainUNet(1, 8, (1, 2), 1, 2)).double()
+    x = torch.zeros(1, 1, 128, 128, dtype=torch.float64, requires_grad=True)
+    network(x, torch.zeros(1))[0, 0, 64, 64].backward()
+    rows, columns = x.grad[0, 0].nonzero().T
+    reach = max((rows - 64).abs().max(), (columns - 64).abs().max())
+    assert network.margin // 2 < reach <= network.margin
+
+
+def test_regions_cover_every_pixel_once():
+    count = torch.zeros(70, 51)
+    for _, _, place in regions(70, 51, 16, 8):
+        count[place] += 1
+    assert (count == 1).all()
+
+
+def test_a_corruption_tells_its_strength():
+    x = images()
+    y, std = RestorationNetwork(Wiener(), corruption=GaussianNoise(51)).degrade(x, torch.arange(4))
+    assert torch.equal(std, torch.full_like(x, 0.4)) and abs((y - x).std() - 0.4) < 0.02

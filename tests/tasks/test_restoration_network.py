@@ -1,0 +1,84 @@
+"""Training networks to restore: the noise of each epoch, losses without clean images, and what they lead to."""
+
+import pytest
+import torch
+from torch import nn
+
+from genmods.core.batch import EPOCH, INDEX, INPUT
+from genmods.networks.base import Network
+from genmods.restoration.corruption import GaussianNoise
+from genmods.restoration.losses import SURE, Noise2Noise, Noise2Void, Recorrupted, Supervised
+from genmods.restoration.network import RestorationNetwork
+from genmods.tasks.restoration_network import RestorationNetworkTask
+
+S, SIGMA = 0.5, 51.0  # 51 of 255 is 0.4 on [-1, 1]
+
+
+class Gain(Network):
+    """Adds a learned multiple of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(-0.1))
+
+    def forward(self, x, log_snr, cond=None):
+        return self.gain * x
+
+
+def task_of(loss, corruption=None, sigma=None):
+    model = RestorationNetwork(Gain(), corruption=corruption, in_channels=1, image_size=16)
+    return RestorationNetworkTask(model, loss, sigma)
+
+
+def batch(images, epoch=0):
+    n = len(images)
+    return {INPUT: images, INDEX: torch.arange(n), EPOCH: torch.full((n,), epoch)}
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return S * torch.randn(500, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def learned(task, images, steps=60):
+    optimizer = torch.optim.SGD(task.parameters(), lr=1.0)
+    task.log_mean = lambda *_, **__: None
+    for epoch in range(steps):
+        optimizer.zero_grad()
+        task.training_step(batch(images, epoch), 0).backward()
+        optimizer.step()
+    return 1 + task.model.network.gain.item()
+
+
+@pytest.mark.parametrize("loss", [Supervised("l2"), Noise2Noise(), SURE()])
+def test_each_loss_leads_to_the_wiener_gain(loss, clean):
+    assert abs(learned(task_of(loss, GaussianNoise(SIGMA)), clean) - S**2 / (S**2 + 0.16)) < 0.02
+
+
+@pytest.mark.parametrize(("loss", "variance"), [(SURE(), 0.16), (Recorrupted(0.5), 1.25 * 0.16)])
+@pytest.mark.parametrize("sigma", [SIGMA, None])
+def test_noisy_images_alone_are_enough(loss, variance, sigma, clean):
+    noisy = clean * 0.02 + 0.4 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))
+    flat = (0.02 * S) ** 2
+    assert abs(learned(task_of(loss, sigma=sigma), noisy) - flat / (flat + variance)) < 0.02
+
+
+def test_the_noise_is_new_in_each_epoch_and_the_same_in_each_validation(clean):
+    task = task_of(Supervised(), GaussianNoise(SIGMA))
+    first, second = (task.example(batch(clean[:4], epoch), torch.full((4,), epoch)).measured for epoch in (0, 1))
+    assert not torch.equal(first, second)
+    again = task.example(batch(clean[:4]), -1).measured
+    assert torch.equal(again, task.example(batch(clean[:4], 7), -1).measured)
+    alone = task.example({key: value[2:3] for key, value in batch(clean[:4]).items()}, -1).measured
+    assert torch.equal(alone, again[2:3])
+
+
+@pytest.mark.parametrize("loss", [Supervised(), Noise2Noise()])
+def test_losses_that_need_more_than_noisy_images_are_refused(loss):
+    with pytest.raises(ValueError, match="needs clean images: give the task a corruption"):
+        task_of(loss)
+
+
+def test_the_monitor_is_psnr_where_the_truth_is_known():
+    assert task_of(Supervised(), GaussianNoise()).monitor.name == "val/psnr"
+    assert task_of(Noise2Void()).monitor.name == "val/loss"
