@@ -60,8 +60,8 @@ TASKS = {
     "multilabel": lambda: of_images("multilabel", num_classes=3),
     "regression": lambda: of_images("regression"),
     "restoration": restoration,
-    "restoration network": lambda: restoration_network("supervised"),
-    "restoration network without clean images": lambda: restoration_network("sure"),
+    "restoration_network": lambda: restoration_network("supervised"),
+    "restoration_network without clean images": lambda: restoration_network("sure"),
     "vae": vae,
 }
 

@@ -125,6 +125,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "fashion_mnist": "genmods.data.sources.mnist:FashionMNIST",
         "image_folder": "genmods.data.sources.image_folder:ImageFolder",
         "mnist": "genmods.data.sources.mnist:MNIST",
+        "photo_patches": "genmods.data.sources.photo_patches:PhotoPatches",
         "synthetic": "genmods.data.sources.synthetic:Synthetic",
     },
     "data_module": {},

@@ -47,6 +47,6 @@ def by_tiles(apply: Callable[[Tensor, Tensor], Tensor], y: Tensor, std: Tensor, 
         margin: How far a pixel sees.
     """
     result = torch.empty_like(y)
-    for seen, kept, place in regions(*y.shape[2:], tile, margin):
+    for seen, kept, place in regions(y.shape[2], y.shape[3], tile, margin):
         result[..., *place] = apply(y[..., *seen], std[..., *seen])[..., *kept]
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class RestorationNetwork(Model):
         ValueError: If the network does not make an image of such an image.
     """
 
+    network: Any
     image_shape: tuple[int, int, int]
 
     def __init__(

@@ -1,0 +1,117 @@
+"""Patches of photographs of any size, for training networks that restore them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmods.core import random
+from genmods.core.errors import UserError
+from genmods.core.sizes import Size, sides
+from genmods.data.files import read_image
+from genmods.data.images import Images, Source, to_uint8
+from genmods.data.walk import walk
+
+_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
+_SPLIT = 31  # stream
+
+
+@dataclass
+class PhotoPatches(Source):
+    """Square patches at random places of the photographs below `root`, `image_size` of the data on a side.
+
+    Folders train, val (or validation) and test are splits; without them a tenth of the photographs each is held out for
+    validation and test. No photograph is in two splits. Transparency is dropped; smaller photographs are mirrored at
+    their border.
+
+    Args:
+        root: The folder.
+        per_image: Patches per photograph of the training split; the others have one, in the middle.
+        scale: Photographs are resized by this factor first, in (0, 1]: 0.5 removes most of JPEG's blocks.
+        channels: 3 for colour or 1 for grey.
+        seed: Of the places, and of which photographs are held out.
+    """
+
+    root: str = "photos"
+    per_image: int = 8
+    scale: float = 0.5
+    channels: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.per_image < 1:
+            raise ValueError(f"per_image must be at least 1, got {self.per_image}")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must be in (0, 1], got {self.scale}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {self.channels}")
+
+    def read(self) -> dict[str, Images]:
+        return self.read_at(64)
+
+    def read_at(self, image_size: Size | None) -> dict[str, Images]:
+        size = sides(image_size or 64)
+        return {name: self._patches(paths, name == "train", size) for name, paths in self._splits().items() if paths}
+
+    def _splits(self) -> dict[str, list[Path]]:
+        root = Path(self.root).expanduser()
+        if not root.is_dir():
+            raise UserError(f"data.root: there is no folder {root}")
+        folders = {p.name.lower(): p for p in root.iterdir() if p.is_dir()}
+        named = {split: next((folders[n] for n in names if n in folders), None) for split, names in _FOLDERS.items()}
+        if named["train"]:
+            found = {split: walk(folder) if folder else [] for split, folder in named.items()}
+        else:
+            found = self._held_out(walk(root))
+        if not found["train"]:
+            raise UserError(f"data.root: there are no images in {named['train'] or root}")
+        return found
+
+    def _held_out(self, paths: list[Path]) -> dict[str, list[Path]]:
+        u = random.uniform(random.fold(self.seed, torch.arange(len(paths))), 1, _SPLIT)[:, 0].tolist()
+        ranks = {path: rank / len(paths) for rank, (_, path) in enumerate(sorted(zip(u, paths, strict=True)))}
+        return {
+            "train": [path for path in paths if ranks[path] < 0.8],
+            "val": [path for path in paths if 0.8 <= ranks[path] < 0.9],
+            "test": [path for path in paths if ranks[path] >= 0.9],
+        }
+
+    def _patches(self, paths: list[Path], many: bool, size: tuple[int, int]) -> Images:
+        def cut(place: int) -> Tensor:
+            photo = self._photo(paths[place], size)
+            free = torch.tensor([photo.shape[1] - size[0], photo.shape[2] - size[1]])
+            u = torch.full((1, 2), 0.5)
+            if many:
+                u = random.uniform(random.fold(self.seed, torch.arange(self.per_image) + place * self.per_image), 2)
+            corners = (u * (free + 1)).long()
+            return torch.stack([photo[:, t : t + size[0], k : k + size[1]] for t, k in corners.tolist()])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            patches = torch.cat(list(pool.map(cut, range(len(paths)))))
+        repeats = self.per_image if many else 1
+        root = Path(self.root).expanduser()
+        names = [path.relative_to(root).as_posix() for path in paths for _ in range(repeats)]
+        return Images(patches, None, names)
+
+    def _photo(self, path: Path, size: tuple[int, int]) -> Tensor:
+        """A photograph as uint8 [C, H, W], scaled, at least as large as a patch."""
+        image = read_image(path).image
+        image = image.expand(3, -1, -1) if self.channels == 3 else image.mean(0, keepdim=True)
+        if self.scale < 1:
+            scaled = [max(1, round(side * self.scale)) for side in image.shape[1:]]
+            image = F.interpolate(image[None], scaled, mode="bicubic", antialias=True, align_corners=False)[0]
+        rows, columns = (_mirrored(max(s, w), s) for s, w in zip(image.shape[1:], size, strict=True))
+        return to_uint8(image[:, rows][:, :, columns])
+
+
+def _mirrored(wanted: int, size: int) -> Tensor:
+    """Indices [wanted] into `size` pixels, mirrored at the ends as often as it takes."""
+    period = max(1, 2 * (size - 1))
+    index = torch.arange(wanted) % period
+    return torch.minimum(index, period - index).clamp_max(size - 1)
