@@ -4,22 +4,24 @@ import pytest
 import torch
 
 from genmods.restoration.corruption import GaussianNoise, Jpeg, SaltAndPepper, SensorNoise
-from genmods.restoration.mixtures import Between, InTurn, OneOf, corrupt
+from genmods.restoration.mixtures import Between, InTurn, OneOf
 
 GREY = torch.zeros(2000, 1, 4, 4)
 KEYS = torch.arange(2000)
 
 
 def test_strengths_are_uniform_between_two_and_known_per_image():
-    _, std = corrupt(Between(GaussianNoise(10), GaussianNoise(50)), GREY, KEYS)
+    std = Between(GaussianNoise(10), GaussianNoise(50)).noise_std(GREY, KEYS)
     sigma = std[:, 0, 0, 0] * 255 / 2
     assert 10 <= sigma.min() < 10.2 and 49.8 < sigma.max() <= 50
     assert abs(sigma.mean() - 30) < 1 and abs(sigma.std() - 40 / 12**0.5) < 0.5
 
 
 def test_the_noise_has_the_strength_that_is_told():
-    y, std = corrupt(Between(GaussianNoise(5), GaussianNoise(50)), GREY.expand(-1, -1, 4, 4), KEYS)
-    assert abs((y / std).std() - 1) < 0.02
+    mixture = OneOf(
+        [Between(GaussianNoise(5), GaussianNoise(50)), InTurn([Between(GaussianNoise(3), GaussianNoise(9))])]
+    )
+    assert abs((mixture(GREY, KEYS) / mixture.noise_std(GREY, KEYS)).std() - 1) < 0.02
 
 
 def test_whole_numbers_reach_both_ends_equally_often_and_lists_are_drawn_by_entry():

@@ -34,6 +34,10 @@ class Corruption(ABC):
     def std(self, x: Tensor) -> Tensor:
         """The standard deviation of the noise at each pixel of clean images `x`, on the scale of [-1, 1]."""
 
+    def noise_std(self, x: Tensor, keys: Tensor) -> Tensor:
+        """As `std`, for what `keys` (int64 [B]) draw where the corruption differs from image to image."""
+        return self.std(x)
+
 
 @dataclass
 class GaussianNoise(Corruption):

@@ -5,7 +5,7 @@ What is drawn is a function of the image's key, as all randomness here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -27,30 +27,18 @@ class Drawn(Corruption):
         raise NotImplementedError
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
-        return corrupt(self, x, keys)[0]
+        return self._by_image(lambda corruption, image, key: corruption(image, key), x, keys)
+
+    def noise_std(self, x: Tensor, keys: Tensor) -> Tensor:
+        return self._by_image(lambda corruption, image, key: corruption.noise_std(image, key), x, keys)
+
+    def _by_image(self, make: Callable[[Corruption, Tensor, Tensor], Tensor], x: Tensor, keys: Tensor) -> Tensor:
+        inner = random.fold(keys, _INNER)
+        return torch.cat([make(self.draw(keys[i]), x[i : i + 1], inner[i : i + 1]) for i in range(len(x))])
 
     def std(self, x: Tensor) -> Tensor:
-        """Raises ValueError: the noise depends on what is drawn, see `corrupt`."""
+        """Raises ValueError: the noise depends on what is drawn, see `noise_std`."""
         raise ValueError(f"the standard deviation of {type(self).__name__.lower()} differs from image to image")
-
-
-def corrupt(corruption: Corruption, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Corrupts images, and says how strongly.
-
-    Args:
-        corruption: Any corruption, also a drawn one.
-        x: Clean images [B, C, H, W] on [-1, 1].
-        keys: One key per image, int64 [B].
-
-    Returns:
-        The corrupted images, and the standard deviation of their noise at each pixel, both [B, C, H, W].
-    """
-    if not isinstance(corruption, Drawn):
-        return corruption(x, keys), corruption.std(x)
-    inner = random.fold(keys, _INNER)
-    rows = [corrupt(corruption.draw(keys[i]), x[i : i + 1], inner[i : i + 1]) for i in range(len(x))]
-    images, stds = zip(*rows, strict=True)
-    return torch.cat(images), torch.cat(stds)
 
 
 @dataclass
@@ -123,4 +111,11 @@ class InTurn(Corruption):
 
     def std(self, x: Tensor) -> Tensor:
         """The root of the sum of variances, as if each were at work on the clean image."""
-        return torch.stack([corruption.std(x).square() for corruption in self.corruptions]).sum(0).sqrt()
+        return _root_sum_square([corruption.std(x) for corruption in self.corruptions])
+
+    def noise_std(self, x: Tensor, keys: Tensor) -> Tensor:
+        return _root_sum_square([c.noise_std(x, random.fold(keys, place)) for place, c in enumerate(self.corruptions)])
+
+
+def _root_sum_square(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).square().sum(0).sqrt()

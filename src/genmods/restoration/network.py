@@ -15,7 +15,6 @@ from genmods.models.base import Model
 from genmods.networks.base import Network, dry_run
 from genmods.restoration.corruption import Corruption
 from genmods.restoration.local import by_tiles
-from genmods.restoration.mixtures import corrupt
 from genmods.restoration.operators import Identity, Operator
 
 Level = Literal["blind", "known", "map"]
@@ -69,19 +68,19 @@ class RestorationNetwork(Model):
     def example_inputs(self, name: str) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         return self._inputs(1)
 
-    def degrade(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Measures clean images.
+    def degrade(self, x: Tensor, keys: Tensor) -> Tensor:
+        """The measurements [B, ...] of clean images.
 
         Args:
             x: Images [B, C, H, W] on [-1, 1].
             keys: One key per image, int64 [B].
-
-        Returns:
-            The measurements [B, ...] and the standard deviation of their noise at each pixel; None without
-            a corruption.
         """
         y = self.operator(x)
-        return (y, None) if self.corruption is None else corrupt(self.corruption, y, keys)
+        return y if self.corruption is None else self.corruption(y, keys)
+
+    def noise_std(self, x: Tensor, keys: Tensor) -> Tensor | None:
+        """The standard deviation of the noise at each pixel of `degrade(x, keys)`; None without a corruption."""
+        return None if self.corruption is None else self.corruption.noise_std(self.operator(x), keys)
 
     def forward(self, y: Tensor, std: Tensor | None = None) -> Tensor:
         """The estimates [B, C, H, W] of the images that `y` [B, ...] measures.

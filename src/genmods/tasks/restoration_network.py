@@ -49,8 +49,10 @@ class RestorationNetworkTask(Task):
         if not self.simulates:
             return Example(images, random.fold(keys, _LOSS), std=self._estimated(images))
         with torch.no_grad():
-            y, std = self.model.degrade(images, keys)
-            again = self.model.degrade(images, random.fold(keys, _AGAIN))[0] if "again" in self.loss.needs else None
+            y = self.model.degrade(images, keys)
+            again = self.model.degrade(images, random.fold(keys, _AGAIN)) if "again" in self.loss.needs else None
+            needed = self.model.level != "blind" or "std" in self.loss.needs
+            std = self.model.noise_std(images, keys) if needed else None
         return Example(y, random.fold(keys, _LOSS), images, again, std)
 
     def _estimated(self, images: Tensor) -> Tensor:
