@@ -5,7 +5,6 @@ import os
 import pickle
 import resource
 import struct
-import time
 import warnings
 import zipfile
 from collections import Counter, OrderedDict
@@ -64,12 +63,11 @@ def written(path, content, **more):
 
 
 def refused(read, path):
-    """The line of the refusal; it names the file, and came within 2 seconds and 200 MiB."""
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    """The line of the refusal; it names the file, and took at most 200 MiB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=str(path)) as caught, warnings.catch_warnings():
         warnings.simplefilter("error")
         read(path)
-    assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def class_number(class_names: list[str], label: str) -> int:
     """The index of a class given by index or name; raises UserError for an unknown one."""
     if label in class_names:
         return class_names.index(label)
-    if label.isdigit() and int(label) < len(class_names):
+    if re.fullmatch("[0-9]{1,9}", label) and int(label) < len(class_names):
         return int(label)
     raise UserError(f"--label {label}: unknown class; choose from {', '.join(class_names) or 'none'}")
 

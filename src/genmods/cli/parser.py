@@ -7,6 +7,7 @@ import re
 from importlib import import_module
 from typing import NoReturn
 
+from genmods.config import registry
 from genmods.config.builtins import SECTIONS
 from genmods.core.errors import UserError, nearest
 
@@ -30,6 +31,7 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         metavar="FILE.py",
         help="a file of your parts",
     )
+    parser.add_argument("--no-plugins", action="store_true", help="leave out the parts of other distributions")
     module.arguments(parser)
     overrides: tuple[str, ...] = getattr(module, "OVERRIDES", ())
     if overrides:
@@ -38,12 +40,13 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
     if extra:
         check_overrides(parser, extra, overrides)
     options.command, options.overrides = command, extra
+    registry.guard_entry_points()
+    if options.no_plugins:
+        registry.without_plugins()
     if options.imports:
-        from genmods.config.registry import import_file
-
         for path in options.imports:
             try:
-                import_file(path)
+                registry.import_file(path)
             except UserError as error:
                 raise UserError(f"--import: {error}") from error
     module.run(options)

@@ -35,14 +35,23 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         built = partial(cls, **values) if part.kind in LATE else cls(**values)
     except RecipeError:
         raise
-    except (ValueError, ArithmeticError, RuntimeError, ImportError, OSError) as error:
-        raise RecipeError(part.where, part.path, " ".join(str(error).split())) from error
+    except (Exception, SystemExit) as error:
+        raise RecipeError(part.where, part.path, _told(part, error)) from error
     if part.load is not None:
         try:
             part.load(built)
         except UserError as error:
             raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
     return built
+
+
+def _told(part: Part, error: BaseException) -> str:
+    """A refusal of a class as it tells it; what it did not mean to raise with its name and that of the class."""
+    told = " ".join(str(error).split())
+    meant = isinstance(error, ValueError | ArithmeticError | RuntimeError | ImportError | OSError)
+    if told and meant and not isinstance(error, RecursionError):
+        return told
+    return f"{part.entry} cannot be built ({type(error).__name__}{': ' if told else ''}{told})"
 
 
 def _resolved(part: Part) -> Any:

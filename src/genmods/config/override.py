@@ -7,6 +7,7 @@ and so does one that is taken `--...from=RUN`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -110,6 +111,6 @@ def _step(block: Node, key: str, keys: list[str], where: str) -> Node:
 
 
 def _index(items: list[Node], key: str, keys: list[str], where: str) -> int:
-    if not key.isdigit() or int(key) >= len(items):
+    if not re.fullmatch("[0-9]{1,9}", key) or int(key) >= len(items):
         raise RecipeError(where, ".".join(keys), f"expected an index below {len(items)}, got '{key}'")
     return int(key)

@@ -2,7 +2,7 @@
 
 Three origins, searched in this order: the built-ins of `genmods.config.builtins`, parts that `@register` names in this
 process, and entry points of installed distributions in the groups `genmods.<kind>`. A built-in's name cannot be taken;
-a faulty entry point is reported with its distribution's name and left out.
+a faulty entry point, and a distribution that cannot be read, is reported by name and left out.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from genmods.config.builtins import BUILTINS, KINDS, imported
 from genmods.core.errors import UserError, nearest
 from genmods.core.printable import say
+from genmods.core.tamper import functions_by_place, replaced_by
 
 T = TypeVar("T", bound=type)
 
@@ -47,11 +48,22 @@ def report(message: str) -> None:
     say(f"genmods: {message}", file=sys.stderr)
 
 
+_CALLBACKS = "lightning.pytorch.callbacks_factory"
+_plugins_are_used = True
+
+
+def without_plugins() -> None:
+    """Leave out the parts of other distributions for the rest of this process."""
+    global _plugins_are_used
+    _plugins_are_used = False
+    _plugins.cache_clear()
+
+
 @cache
 def _plugins() -> dict[tuple[str, str], Entry]:
     """The entry points `genmods.<kind>` of installed distributions; the faulty ones are reported once and left out."""
     found: dict[tuple[str, str], Entry] = {}
-    for entry in _entry_points():
+    for entry in _entry_points() if _plugins_are_used else ():
         if fault := _fault(entry, found.get((entry.kind, entry.name))):
             report(f"the {entry.kind} '{entry.name}' of the distribution '{entry.origin}' is left out: {fault}")
         else:
@@ -59,20 +71,83 @@ def _plugins() -> dict[tuple[str, str], Entry]:
     return found
 
 
-def _entry_points() -> Iterator[Entry]:
+class _Point(NamedTuple):
+    """An entry point: its group, name and target, and the distribution that has it."""
+
+    group: str
+    name: str
+    target: str
+    origin: str
+
+
+@cache
+def _points() -> list[_Point]:
+    """The entry points that matter here; a distribution that cannot be read is reported once and left out.
+
+    For the rest of the process it has no entry points: torch and others read those of all distributions unguarded when
+    they are imported.
+    """
     from importlib.metadata import distributions
 
-    seen = set()
+    found, seen = [], set()
     for distribution in distributions():
-        if "[genmods." not in (distribution.read_text("entry_points.txt") or ""):
-            continue  # the name of a distribution is costly to read
-        origin = distribution.name
-        if origin in seen:  # shadowed by an earlier one on the path
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if "[genmods." not in text and f"[{_CALLBACKS}]" not in text:
+                continue  # the name of a distribution is costly to read
+            origin = str(distribution.name)
+            points = [_Point(point.group, point.name, point.value, origin) for point in distribution.entry_points]
+        except Exception as error:  # metadata of any bytes, or gone since it was listed
+            folder = getattr(distribution, "_path", None)
+            name = getattr(folder, "name", "?").removesuffix(".dist-info")
+            report(f"the distribution '{name}' is left out, its metadata cannot be read ({_told(error)})")
+            _hide(str(folder))
             continue
+        if origin not in seen:  # else shadowed by an earlier one on the path
+            found += points
         seen.add(origin)
-        for point in distribution.entry_points:
-            if point.group.startswith("genmods."):
-                yield Entry(point.group.removeprefix("genmods."), point.name, point.value.split("[")[0].strip(), origin)
+    return found
+
+
+def _entry_points() -> Iterator[Entry]:
+    for group, name, target, origin in _points():
+        if group.startswith("genmods."):
+            yield Entry(group.removeprefix("genmods."), name, target.split("[")[0].strip(), origin)
+
+
+@cache
+def report_external_callbacks() -> None:
+    """Name the distributions that would add callbacks to each of Lightning's Trainers."""
+    for origin in dict.fromkeys(point.origin for point in _points() if point.group == _CALLBACKS):
+        report(f"the callbacks of the distribution '{origin}' are left out, a run has those of its recipe")
+
+
+_hidden: set[str] = set()
+
+
+def _hide(folder: str) -> None:
+    """Make the distribution whose metadata is in `folder` one without entry points in this process."""
+    from importlib.metadata import PathDistribution
+
+    read: Any = PathDistribution.read_text
+    if not _hidden:
+
+        def guarded(self: Any, filename: str) -> str | None:
+            hidden = filename == "entry_points.txt" and str(self._path) in _hidden
+            return None if hidden else read(self, filename)
+
+        PathDistribution.read_text = guarded  # type: ignore[method-assign,assignment]
+    _hidden.add(folder)
+
+
+def guard_entry_points() -> None:
+    """Read the entry points of all distributions, so that those of a broken one are hidden before torch is imported."""
+    _points()
+
+
+def _told(error: BaseException) -> str:
+    """An exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _fault(entry: Entry, other: Entry | None) -> str:
@@ -94,6 +169,8 @@ def _fault(entry: Entry, other: Entry | None) -> str:
         return "" if find_class(entry.target) else f"the module '{module}' has no class '{name}'"
     except SyntaxError as error:
         return f"the module '{module}' is not valid Python (line {error.lineno}: {error.msg})"
+    except Exception as error:  # whatever its text, or a parent's import hook, makes of being read
+        return f"the module '{module}' cannot be read ({_told(error)})"
 
 
 def entries(kind: str) -> dict[str, Entry]:
@@ -124,14 +201,17 @@ def find(kind: str, name: str) -> Entry:
 
 def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
+    package = entry.target.partition(":")[0].partition(".")[0]
+    before = functions_by_place() if package != "genmods" else {}
     try:
         cls = imported(entry.target)
         base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} needs the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{entry} cannot be imported ({reason})") from error
+        raise UserError(f"{entry} cannot be imported ({_told(error)})") from error
+    if place := replaced_by(package, before):
+        raise UserError(f"{entry} is refused, its import replaces {place}")
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
     return cls
@@ -161,8 +241,9 @@ _imported: dict[str, None] = {}
 
 
 def imports() -> list[str]:
-    """The options `--import FILE` of the files imported so far, for a command that goes on with their parts."""
-    return [word for path in _imported for word in ("--import", path)]
+    """The options that give a later command the same parts: `--import FILE` of each imported file, `--no-plugins`."""
+    plugins = [] if _plugins_are_used else ["--no-plugins"]
+    return [*plugins, *(word for path in _imported for word in ("--import", path))]
 
 
 def import_file(path: str | Path) -> None:
@@ -183,6 +264,6 @@ def import_file(path: str | Path) -> None:
         spec.loader.exec_module(sys.modules[name])
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{path.name}: {' '.join(reason.split())}") from error
+        reason = str(error) if isinstance(error, UserError) else _told(error)
+        raise UserError(f"{path.name}: {reason}") from error
     _imported[given] = None

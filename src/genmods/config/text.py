@@ -20,6 +20,9 @@ from genmods.core.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_VALUES = 10_000
+MAX_NUMBER = 400
+"""The most characters of a number; a longer one stays text."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DIGITS = r"(0|[1-9][0-9]*(_[0-9]+)*)"
 _INT = re.compile(rf"[-+]?{_DIGITS}")
@@ -68,6 +71,8 @@ def scalar(text: str) -> Any:
     """The value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]
+    if len(text) > MAX_NUMBER:
+        return text
     if _INT.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
@@ -111,6 +116,7 @@ class _Reader:
     def __init__(self, text: str, source: str, marks: bool):
         self.events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
         self.source, self.marks = source, marks
+        self.values = 0
 
     def where(self, mark: Any) -> str:
         return f"{self.source}:{mark.line + 1}" if self.marks else self.source
@@ -133,6 +139,9 @@ class _Reader:
             raise RecipeError(where, path, "anchors and aliases (& and *) are not allowed")
         if event.tag and event.tag != "!":
             raise RecipeError(where, path, f"the tag {event.tag} is not allowed; only registered names make objects")
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise RecipeError(where, path, f"holds more than {MAX_VALUES:,} values; that is no recipe")
         if depth > MAX_DEPTH:
             raise RecipeError(where, path[:40], f"is nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.MappingStartEvent):

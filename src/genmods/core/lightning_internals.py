@@ -5,6 +5,9 @@ Nothing here imports Lightning; `trainer` is a `lightning.pytorch.Trainer`.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -50,3 +53,15 @@ def batches_left(trainer: Any, batches: int) -> int:
 def is_trial(trainer: Any) -> bool:
     """Whether this is a quick try, `fast_dev_run` or `overfit_batches`, whose model is of no use."""
     return bool(trainer.fast_dev_run or trainer.overfit_batches)
+
+
+@contextmanager
+def without_external_callbacks() -> Iterator[None]:
+    """Within the block a Trainer takes no callbacks from the entry points of other distributions."""
+    connector: Any = sys.modules["lightning.pytorch.trainer.connectors.callback_connector"]
+    load = connector._load_external_callbacks
+    connector._load_external_callbacks = lambda group: []
+    try:
+        yield
+    finally:
+        connector._load_external_callbacks = load

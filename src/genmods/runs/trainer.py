@@ -28,6 +28,7 @@ from genmods.callbacks.stopping import StopOnRequest, StopSignals
 from genmods.callbacks.throughput import Throughput
 from genmods.config import registry
 from genmods.core.errors import UserError
+from genmods.core.lightning_internals import without_external_callbacks
 from genmods.runs.step_loop import StepLoop
 from genmods.tasks.base import Task
 
@@ -54,7 +55,8 @@ def make_trainer(
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
     averages = [callback for callback in callbacks if isinstance(callback, EMA)]
     others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
-    with refusals_in_one_line():
+    registry.report_external_callbacks()
+    with refusals_in_one_line(), without_external_callbacks():
         seconds = Timer(settings.get("max_time")).time_remaining()
         stop = StopOnRequest(signals or StopSignals(), checkpoint, seconds)
         replaced = {"max_time": None, "precision": unsettled(settings["precision"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ class ClassLabels(Conditioning):
         if label in self.class_names:
             return self.class_names.index(label)
         text = str(label)
-        if text.removeprefix("-").isdigit() and -1 <= int(text) < self.num_classes:
+        if re.fullmatch("-?[0-9]{1,9}", text) and -1 <= int(text) < self.num_classes:
             return int(text)
         raise ValueError(f"label={label}: the classes are {', '.join(self.class_names)}")
 

@@ -1,0 +1,46 @@
+"""Whether functions of genmods were replaced, as an import of somebody else's module can."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+Place = tuple[str, str]
+
+
+def functions_by_place() -> dict[Place, int]:
+    """The functions, methods and classes of the imported modules of genmods, as identities by module and name."""
+    return {place: id(value) for place, value in _functions()}
+
+
+def replaced_by(package: str, before: dict[Place, int]) -> str:
+    """What the import of `package` replaced, such as "genmods.core.checkpoint.load"; empty for nothing.
+
+    That is a function that is another one than `before`, or that is one of the package.
+    """
+    now = dict(_functions()) if before else {}
+    for place, value in now.items():
+        if before.get(place, id(value)) != id(value) or _origin(value).partition(".")[0] == package:
+            return ".".join(place)
+    return next((".".join(place) for place in before if place not in now), "")
+
+
+def _functions() -> Iterator[tuple[Place, Any]]:
+    for module_name, module in list(sys.modules.items()):
+        if not module_name.startswith("genmods."):
+            continue
+        for name, value in list(vars(module).items()):
+            if isinstance(value, FunctionType | type):
+                yield (module_name, name), value
+            if isinstance(value, type) and value.__module__ == module_name:
+                for method, inner in vars(value).items():
+                    if isinstance(inner, FunctionType | classmethod | staticmethod | property):
+                        yield (module_name, f"{name}.{method}"), inner
+
+
+def _origin(value: Any) -> str:
+    """The module in which a function or a class was made."""
+    function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+    return function.__globals__.get("__name__", "") if isinstance(function, FunctionType) else value.__module__
