@@ -1,4 +1,4 @@
-"""`python -m genmods`: one call. A file of the current folder never stands in for a module of Python or of genmods."""
+"""`python -m genmods`. Files in the working directory never shadow modules of Python or genmods."""
 
 import os
 import sys

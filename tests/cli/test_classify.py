@@ -114,8 +114,8 @@ def test_a_batch_changes_nothing(model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--input", "nowhere.png"], "nowhere.png: there is no such file or folder"),
-        (["--input", "."], "there are no images in this folder"),
+        (["--input", "nowhere.png"], "nowhere.png: no such file or folder"),
+        (["--input", "."], "no images in this folder"),
         (["--input", "a.png", "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
         ([], "--input"),
     ],

@@ -72,7 +72,7 @@ FAULTS = {
         "4: task.network.multipliers[1]: expected an int, got the text 'b'",
     ),
     "missing part": ("  process: cosine\n", "", "2: task: the task 'diffusion' needs `process`: a process"),
-    "missing name": ("name: unet, ", "", "4: task.network: needs a `name`; there is "),
+    "missing name": ("name: unet, ", "", "4: task.network: needs a `name`; choose from "),
     "missing section": ("data:", "name: x #", "data: the section is missing"),
     "a sampler for a network": (
         "unet",

@@ -284,4 +284,4 @@ def test_a_model_that_makes_no_images(tmp_path, served, capsys):
 
 def test_no_such_run(tmp_path, capsys):
     assert dispatch(["generate", "--ckpt_path", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.strip() == f"{tmp_path / 'none'}: there is no such checkpoint or run folder"
+    assert capsys.readouterr().err.strip() == f"{tmp_path / 'none'}: no such checkpoint or run folder"

@@ -77,4 +77,4 @@ def test_a_task_that_predicts_nothing_says_so(tmp_path, monkeypatch, capsys):
     )
     assert dispatch(["fit", "--config", "g.yaml", "--quiet"]) == 0
     assert dispatch(["predict", "--config", "g.yaml", "--quiet"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "predict: a GANTask has no predict_step"
+    assert capsys.readouterr().err.splitlines()[-1] == "predict: requires a task with predict_step, got GANTask"

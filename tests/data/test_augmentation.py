@@ -244,5 +244,5 @@ def test_images_without_labels_are_not_blended():
 
     data = ImageData(Unlabelled(), augment=[Flip(), MixUp(), CutMix()])
     data.setup("predict")
-    with pytest.raises(UserError, match=r"data.augment: MixUp, CutMix blends labels, and these images have none"):
+    with pytest.raises(UserError, match=r"data.augment: MixUp, CutMix requires labels, which these images do not have"):
         data.setup("fit")

@@ -90,7 +90,7 @@ def test_a_model_does_not_judge_other_data(digits, name):
 def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits, capsys):
     given = recipe({"name": "classification", "network": CNN, "augment_test": "flip_shift"}, name="digits")
     evaluate(given, "test", str(digits), quiet=True)
-    assert "the model is that of the checkpoint; task.augment_test of" in capsys.readouterr().err
+    assert "model settings come from the checkpoint; ignoring task.augment_test of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_set_of_one_colour_is_refused_in_one_line(tmp_path, capsys, monkeypatc
             Image.new("RGB", (8, 8), (value, value, value)).save(tmp_path / "x" / name / f"{i}.png")
     assert dispatch(["fit", "--config", "folder/classify", "--data.root=x", "--data.image_size=8", "--quiet"]) == 2
     told = capsys.readouterr().err.strip().splitlines()
-    assert told[-1].endswith("all training images are one and the same colour") and not (tmp_path / "runs").exists()
+    assert told[-1].endswith("all training images have the same single colour") and not (tmp_path / "runs").exists()
 
 
 def test_a_whole_model_keeps_the_scale_of_its_own_data(workplace, tmp_path):

@@ -102,7 +102,7 @@ def test_the_new_run_needs_the_earlier_one_no_more(finetuned):
 
 def test_a_run_is_continued_without_the_earlier_one(finetuned, capsys):
     assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), "--quiet"]) == 2
-    assert "runs/gone: there is no such checkpoint" in capsys.readouterr().err
+    assert "runs/gone: no such checkpoint" in capsys.readouterr().err
     before = files.load(folders.find_checkpoint(finetuned, "last"))
     overrides = ["--ckpt_path", "last", "--trainer.max_steps=4", "--quiet"]
     assert dispatch(["fit", "--config", str(finetuned / "recipe.yaml"), *overrides]) == 0
@@ -131,8 +131,8 @@ def test_a_whole_task_is_taken_to_other_data(digits):
 @pytest.mark.parametrize(
     ("slot", "line"),
     [
-        ({"network": {"from": "runs/nowhere"}}, "task.network.from: runs/nowhere: there is no such checkpoint"),
-        ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: that run has no process"),
+        ({"network": {"from": "runs/nowhere"}}, "task.network.from: runs/nowhere: no such checkpoint"),
+        ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: this run has no process"),
         ({"codec": {"from": "runs/digits"}}, "codec must be an autoencoder with encode and decode, got CNN"),
         ({"network": {"from": "runs/digits"}}, "CNN does not fit this task"),
         ({"network": {"from": "runs/digits", "width": 3}}, "takes no other setting"),
@@ -149,7 +149,7 @@ def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
 
 def test_weights_of_no_shape_in_common_are_refused(workplace):
     run = fit(classifier({"name": "cnn", "layers": ["avgpool"]}, name="linear"), quiet=True)
-    with pytest.raises(UserError, match="none of its weights fit a CNN for this data"):
+    with pytest.raises(UserError, match="no weights fit a CNN for this data"):
         built(classifier({"from": str(run)}, SHAPES))
 
 

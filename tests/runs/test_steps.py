@@ -135,7 +135,7 @@ def test_the_loss_of_a_step_is_the_mean_over_its_batches(workplace):
 
 
 def test_batch_normalisation_with_accumulation_is_one_line(workplace, capsys):
-    line = "trainer.accumulate_grad_batches 2: batch normalisation sees batches of 100 images, not of 200"
+    line = "trainer.accumulate_grad_batches 2: batch normalisation uses batches of 100 images, not of 200"
     for network, told in ((CNN, [line]), (PLAIN, [])):
         trainer = {"max_steps": 1, "accumulate_grad_batches": 2}
         fit(classifier(network, name="norms", trainer=trainer), quiet=True)

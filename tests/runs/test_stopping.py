@@ -88,9 +88,7 @@ def test_a_missing_run_to_continue_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("exploding", "cnn"))
     assert dispatch(["fit", "--config", "recipe.yaml", "--ckpt_path", "last"]) == 2
-    assert capsys.readouterr().err.strip().splitlines() == [
-        "there is no run of 'recipe' with a checkpoint under runs/recipe"
-    ]
+    assert capsys.readouterr().err.strip().splitlines() == ["no run of 'recipe' with a checkpoint below runs/recipe"]
 
 
 def test_predictions_and_figures_of_a_run(tmp_path, monkeypatch, capsys):

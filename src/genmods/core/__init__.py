@@ -1,1 +1,1 @@
-"""What every package uses: errors, counter-based random numbers, atomic files, checkpoint files."""
+"""Used by all packages: errors, counter-based random numbers, atomic files, checkpoint files."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folder for what can be made again."""
+"""Atomically written files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The place beside `path` where its new content is written; at the end of the block it takes the name `path`.
+    """Context that yields a temporary path for the new content of `path`, which replaces `path` at the end.
 
-    A reader sees the old file or the new one, never half of one. Where the block fails nothing is left of it.
+    Readers see either the old or the new file. If the block fails, the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Give the content of `source` the name `target` too, without a second copy of it where the file system can."""
+    """Copy `source` to `target`, as a hard link if the file system supports it."""
     with replacing(target) as staged:
         try:
             os.link(source, staged)
@@ -34,6 +34,6 @@ def copy(source: Path, target: Path) -> None:
 
 
 def cache(*parts: str) -> Path:
-    """A folder under $GENMODS_CACHE, or under genmods in $XDG_CACHE_HOME or ~/.cache; it need not be there."""
+    """A folder in $GENMODS_CACHE, or in genmods of $XDG_CACHE_HOME or ~/.cache; it need not exist."""
     standard = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "genmods"
     return Path(os.environ.get("GENMODS_CACHE") or standard, *parts).expanduser()

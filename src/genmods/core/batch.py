@@ -1,4 +1,4 @@
-"""The keys of a batch, a dict of tensors with one row per sample."""
+"""The keys of a batch, a dictionary of tensors with one row per sample."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 
 INPUT = "image"
-"""What is learned: images float [B, C, H, W] in [-1, 1], or what the data module has in their place."""
+"""The samples: images float [B, C, H, W] in [-1, 1], or other samples of the data module."""
 LABEL = "label"
 """Classes int64 [B], or numbers float [B, K]."""
 INDEX = "index"
-"""The number of each sample in its split, int64 [B]."""
+"""The index of each sample in its split, int64 [B]."""
 EPOCH = "epoch"
 """How many times each sample has been drawn before, int64 [B]: the epoch, unless some are drawn more often."""
 UNIFORMS = "uniforms"
@@ -24,7 +24,7 @@ class Share(NamedTuple):
     """The part of a batch that one of several processes computes.
 
     Args:
-        key: A key of `genmods.core.random`, the same in all processes and another one for each batch.
+        key: A key of `genmods.core.random`, the same in all processes and different for each batch.
         rank: The number of this process, from 0.
         world: The number of processes.
     """

@@ -1,8 +1,8 @@
-"""Checkpoint files: plain data, a checksum inside, and never a half-written file under a final name.
+"""Checkpoint files: plain data with a checksum, written atomically.
 
-A file is written beside its destination, synced to the disk and renamed over it; the checksum covers every key, number
-and tensor, so that one flipped byte is found when the file is read. What is read is judged before it is used: the file
-is as large as what it holds, its content plain, and every floating-point number in it finite.
+A file is written next to its destination, synced to disk and renamed. The checksum covers every key, number and tensor,
+so that a single corrupted byte is detected. Content is validated before use: its size must match that of the file, it
+must be plain data, and all floating-point numbers must be finite.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 
 FORMAT = 2
-"""The version of what a checkpoint or an exported model holds; another one is refused."""
+"""The format version of checkpoints and exported models; other versions are refused."""
 _CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
 
 
@@ -45,7 +45,7 @@ def _chunks(value: Any) -> Iterator[bytes]:
 
 
 def digest(value: Any) -> str:
-    """The BLAKE2b hash, 32 hexadecimal digits, of a tree of dicts, lists, numbers, text and tensors."""
+    """The BLAKE2b hash, 32 hexadecimal digits, of a tree of dictionaries, lists, numbers, strings and tensors [...]."""
     hasher = hashlib.blake2b(digest_size=16)
     for chunk in _chunks(value):
         hasher.update(chunk)
@@ -53,9 +53,9 @@ def digest(value: Any) -> str:
 
 
 def save(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write `checkpoint` to `path` with its checksum; a crash leaves the old file or the new one, never a part.
+    """Write `checkpoint` atomically to `path` with its checksum.
 
-    Raises UserError where it holds anything but dicts, lists, numbers, text and tensors of any shape.
+    Raises UserError if it contains anything but dictionaries, lists, numbers, strings and tensors of any shape.
     """
     path, content = Path(path), {**checkpoint, _FORMAT: FORMAT}
     if fault := plain.fault(content):
@@ -75,8 +75,7 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, as plain data only, and verify its checksum.
 
-    Raises UserError where the file is missing, is not a genmods checkpoint, is one of another format, or has been
-    damaged.
+    Raises UserError if the file is missing, damaged, not a checkpoint of genmods, or of another format version.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint")
@@ -100,8 +99,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def check_format(path: str | Path, found: Any) -> None:
-    """Raise UserError where the file `path` is of the format `found`, None for one before there were numbers, which
-    this version of genmods does not read."""
+    """Raise UserError if the format version `found` of the file `path` is not supported; None is the oldest."""
     if type(found) is int and found > FORMAT:
         raise UserError(f"{path}: written by a newer version of genmods (format {found}, this one reads {FORMAT})")
     if found != FORMAT:

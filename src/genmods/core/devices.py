@@ -1,7 +1,7 @@
-"""Which device computes, and where its float64 numbers are.
+"""The default device, and the device for float64.
 
-Noise schedules and sums are float64. Apple's GPUs and some of Intel's compute no float64: there these numbers stay on
-the CPU, and meet the data as float32.
+Noise schedules and sums are computed in float64. Apple's and some of Intel's GPUs do not support float64; for them
+these numbers are computed on the CPU and converted to float32.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def default_device() -> torch.device:
-    """The accelerator that torch finds, in the order cuda, mps, xpu; the CPU where it finds none."""
+    """The first available accelerator of cuda, mps, xpu; otherwise the CPU."""
     accelerators = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
     found = (name for name, module in accelerators.items() if module.is_available())
     return torch.device(next(found, "cpu"))
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether `device` computes float64."""
+    """Whether `device` supports float64."""
     return device.type in ("cpu", "cuda", "meta") or _tried(device)
 
 
@@ -36,7 +36,7 @@ def _tried(device: torch.device) -> bool:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where the float64 numbers of data on `device` are: there, or on the CPU where it has no float64."""
+    """The device for float64 computations of data on `device`: itself, or the CPU if it does not support float64."""
     return device if has_float64(device) else torch.device("cpu")
 
 
@@ -46,5 +46,5 @@ def to_float64(x: Tensor) -> Tensor:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """`x`, of any shape, in float32, or as it is where that is wider."""
+    """`x`, of any shape, in float32, or unchanged if its dtype is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""The one exception that reaches a user as a single line instead of a traceback, and what such a line suggests."""
+"""The exception that is shown to users as one line without a traceback, and suggestions of valid names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LONGEST_NAME = 60
 
 
 class UserError(ValueError):
-    """A mistake in a recipe, a command, a file or the data, told in one line that says what is allowed.
+    """An error in a recipe, a command, a file or the data, with a one-line message that states what is allowed.
 
     Args:
-        message: The line. What a terminal would obey in it is shown as an escape.
-        details: Further lines, one for each of several files that are at fault.
+        message: The line; control characters are escaped.
+        details: Further lines, one for each of several affected files.
     """
 
     def __init__(self, message: str, *details: str):
@@ -22,7 +22,7 @@ class UserError(ValueError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """The end of an error line: `; did you mean 'unet'?`, or the choices where none is near and they are few."""
+    """The end of an error message: `; did you mean 'unet'?`, or all choices if none is similar and there are few."""
     from difflib import get_close_matches
 
     known = sorted(choices)
@@ -30,4 +30,4 @@ def nearest(name: str, choices: Iterable[str]) -> str:
         close := get_close_matches(name, known, 1, 0.6) or get_close_matches(name.lower(), known, 1, 0.6)
     ):
         return f"; did you mean '{close[0]}'?"
-    return f"; there is {', '.join(known)}" if 0 < len(known) < 100 else ""
+    return f"; choose from {', '.join(known)}" if 0 < len(known) < 100 else ""

@@ -1,6 +1,6 @@
-"""What is read from, or written to, attributes of Lightning that it does not document (Lightning 2.6).
+"""Access to undocumented attributes of Lightning (2.6).
 
-Nothing here imports Lightning; `trainer` is a `lightning.pytorch.Trainer`.
+This module does not import Lightning; `trainer` is a `lightning.pytorch.Trainer`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Any
 
 
 def batches_done(trainer: Any) -> int:
-    """Training batches processed since the run began, those of earlier processes included."""
+    """Training batches processed since the start of the run, including earlier processes."""
     return trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
 def logged_step(trainer: Any) -> int:
-    """The step at which Lightning writes a row of metrics now: one less than the number of steps taken."""
+    """The step at which Lightning logs now: one less than the number of steps taken."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
 def set_logged_step(trainer: Any, step: int, epoch: int) -> None:
-    """Make `trainer` write its rows of metrics at `step` and `epoch`."""
+    """Make `trainer` log at `step` and `epoch`."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = step
     trainer.fit_loop.epoch_progress.current.completed = epoch
 
 
 def is_accumulating(trainer: Any) -> bool:
-    """Whether gradients are kept for a later step of the optimizer."""
+    """Whether gradients are being accumulated for a later optimizer step."""
     return trainer.fit_loop._should_accumulate()
 
 
 def is_last_step(trainer: Any) -> bool:
-    """Whether the training ends with the step of the optimizer that the present batch belongs to."""
+    """Whether the training ends with the optimizer step of the current batch."""
     if trainer.max_steps != -1 and logged_step(trainer) + 1 >= trainer.max_steps:
         return True
     epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
@@ -43,7 +43,7 @@ def is_last_step(trainer: Any) -> bool:
 
 
 def batches_left(trainer: Any, batches: int) -> int:
-    """How many of so many training batches `limit_train_batches` or `overfit_batches` leaves, 1 at least of a share."""
+    """The number of training batches left by `limit_train_batches` or `overfit_batches`, at least 1 for a fraction."""
     limit = trainer.overfit_batches or trainer.limit_train_batches
     if isinstance(limit, int):
         return min(batches, limit)
@@ -51,7 +51,7 @@ def batches_left(trainer: Any, batches: int) -> int:
 
 
 def is_trial(trainer: Any) -> bool:
-    """Whether this is a quick try, `fast_dev_run` or `overfit_batches`, whose model is of no use."""
+    """Whether this is a trial run, `fast_dev_run` or `overfit_batches`, whose model is not used."""
     return bool(trainer.fast_dev_run or trainer.overfit_batches)
 
 

@@ -1,7 +1,7 @@
-"""Plain data of a file: judged before it is used, so that nothing in it costs more than the file's own size.
+"""Validation of plain data from an untrusted file, which must not use more memory than the size of the file.
 
-A checkpoint is a zip archive of stored (not compressed) storages and one pickle. The pickle may name nothing but
-dictionaries, tensors and their storages; the tree may not be larger than the pickle, nor a tensor than its storage.
+A checkpoint is a zip archive of uncompressed storages and one pickle. The pickle may only refer to dictionaries,
+tensors and their storages; the tree must not be larger than the pickle, and a tensor not larger than its storage.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _DEEPEST, _TIED = 40, 4
 
 
 def nodes_of(path: Path) -> int:
-    """The most values that the checkpoint file `path` can hold: as many as its pickle has bytes.
+    """The maximum number of values in the checkpoint file `path`: the size of its pickle in bytes.
 
-    Raises ValueError where the file is no archive of plain data.
+    Raises ValueError if the file is not an archive of plain data.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -55,12 +55,12 @@ def nodes_of(path: Path) -> int:
 
 
 def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
-    """What is wrong with plain data, such as "state_dict.a is a sparse tensor"; empty where nothing is.
+    """The first fault of plain data, such as "state_dict.a is a sparse tensor"; empty if there is none.
 
     Args:
-        tree: Dicts, lists, tuples, numbers, text and tensors of any shape.
-        most: How many values there may be.
-        size: How many bytes the tensors may have together, up to tied weights.
+        tree: Dictionaries, lists, tuples, numbers, strings and tensors of any shape.
+        most: Maximum number of values.
+        size: Maximum total size of the tensors in bytes, without tied weights.
     """
     storages, total = {}, 0
     for count, (path, value) in enumerate(_walk(tree)):
@@ -80,16 +80,16 @@ def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
 
 
 def not_finite(tree: Any) -> Iterator[tuple[str, Tensor]]:
-    """The floating-point tensors of any shape in plain data that hold a number that is not finite, with their path."""
+    """The floating-point tensors of any shape in plain data that contain non-finite numbers, with their paths."""
     for path, value in _walk(tree):
         if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
             yield _shown(path), value
 
 
 def check_finite(fresh: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Raise UserError where `weights` [...] by name hold a number that is not finite.
+    """Raise UserError if `weights` [...] by name contain non-finite numbers.
 
-    Entries of a buffer that are not finite in the freshly built module `fresh` either are let be.
+    Entries of buffers that are not finite in the newly built module `fresh` either are accepted.
     """
     for name, value in not_finite(weights):
         if not is_born_so(value, dict(fresh.named_buffers()).get(name)):
@@ -97,7 +97,7 @@ def check_finite(fresh: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def is_born_so(value: Tensor, fresh: Tensor | None) -> bool:
-    """Whether all entries of `value` [...] that are not finite are none in the buffer `fresh` [...] either."""
+    """Whether all non-finite entries of `value` [...] are also non-finite in the buffer `fresh` [...]."""
     if fresh is None or fresh.shape != value.shape:
         return False
     return bool((torch.isfinite(value) | ~torch.isfinite(fresh.to(value.device))).all())
@@ -126,7 +126,7 @@ def _value_fault(value: Any, depth: int) -> str:
     if isinstance(value, dict):
         if type(value) not in (dict, OrderedDict):
             return f"is a {type(value).__name__}, not plain data"
-        return "" if all(type(key) in (str, int) for key in value) else "has keys that are no text"
+        return "" if all(type(key) in (str, int) for key in value) else "has keys that are not text"
     if isinstance(value, list | tuple):
         return ""
     if type(value) not in _SCALARS:

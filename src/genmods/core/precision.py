@@ -1,7 +1,7 @@
-"""The precision of a run: bfloat16 where the device computes it natively and faster than float32, else float32.
+"""The precision of a run: bfloat16 if the device computes it natively and faster than float32, otherwise float32.
 
-Weights, their averages and images are float32 in every precision; "mixed" is autocast around the networks. A run
-resolves `auto` once, when it begins. Its checkpoints hold the result, which later commands take without a measurement.
+Weights, their averages and images are float32 in all precisions; "mixed" means autocast of the networks. A run resolves
+`auto` once, at its start. The result is stored in checkpoints and used by later commands without a measurement.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch.nn.functional as F
 
 FULL, BFLOAT16, HALF = "32-true", "bf16-mixed", "16-mixed"
 NAMES = {"32": FULL, "16": HALF, "bf16": BFLOAT16}
-"""Short name -> the name in checkpoints and of Lightning."""
+"""Short name -> name in checkpoints and in Lightning."""
 
 GAIN = 1.2
-"""bfloat16 is taken where it is at least this many times as fast as float32."""
+"""bfloat16 is used if it is at least this many times as fast as float32."""
 
 SHAPES = {"cpu": ((64, 32, 8), (16, 64, 16))}
 LARGE = ((64, 128, 32),)
-"""Batch size, channels and side of the measured convolutions; those of a CPU are too small to fill a GPU."""
+"""Batch size, channels and side of the measured convolutions; the sizes for a CPU would not utilise a GPU."""
 
 ROUNDS, WARM_UP = 5, 2
 
@@ -43,15 +43,15 @@ class Choice(NamedTuple):
 
 
 def resolve(asked: str, device: torch.device, kept: str | None = None) -> Choice:
-    """The precision on `device` of a run that asks for `asked`: `auto`, or a name that decides.
+    """Resolve the precision of a run.
 
     Args:
-        asked: `auto`, `32`, `16` or `bf16`, or a name of `NAMES`' values.
-        device: Where the run computes.
-        kept: The precision of the checkpoint that the run starts from. `auto` keeps it where the device computes it.
+        asked: The requested precision: `auto`, `32`, `16` or `bf16`, or a value of `NAMES`.
+        device: The device of the run.
+        kept: Precision of the checkpoint that the run starts from; `auto` keeps it if the device supports it.
 
     Returns:
-        The precision and the reason; nothing is measured unless `asked` is `auto` and `kept` is None.
+        The precision and the reason. It is measured only if `asked` is `auto` and `kept` is None.
     """
     if asked != "auto":
         value = NAMES.get(asked, asked)
@@ -64,7 +64,7 @@ def resolve(asked: str, device: torch.device, kept: str | None = None) -> Choice
 
 
 def measured(device: torch.device) -> Choice:
-    """bfloat16 where `device` computes it natively and at least `GAIN` times as fast as float32, else float32."""
+    """bfloat16 if `device` computes it natively and at least `GAIN` times as fast as float32, otherwise float32."""
     if not computes(BFLOAT16, device):
         return Choice(FULL, f"{device.type} does not compute bfloat16 natively")
     gain = bfloat16_gain(device)
@@ -82,9 +82,9 @@ def computes(precision: str, device: torch.device) -> bool:
 
 @lru_cache
 def native_bfloat16(device: torch.device) -> bool:
-    """Whether `device` has units for bfloat16, and torch's libraries use them; emulation does not count.
+    """Whether `device` has bfloat16 units that torch's libraries use; emulation does not count.
 
-    Metal does not say whether a GPU has them or emulates: with the type, `bfloat16_gain` decides there.
+    Metal does not report whether a GPU emulates bfloat16; there `bfloat16_gain` decides.
     """
     if device.type == "cpu":
         return _cpu_bfloat16()
@@ -98,17 +98,17 @@ def native_bfloat16(device: torch.device) -> bool:
 
 
 def _cpu_bfloat16() -> bool:
-    """oneDNN tells what it may use (ONEDNN_MAX_CPU_ISA limits it), on x86 with an emulation that AVX-512 makes."""
+    """Whether oneDNN may use bfloat16 units (limited by ONEDNN_MAX_CPU_ISA), not counting emulation by AVX-512."""
     if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     return platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_avx512_bf16_supported()
 
 
 def bfloat16_gain(device: torch.device) -> float | None:
-    """How many times as fast a convolution, forward and backward, is in bfloat16 as in float32; None where it fails.
+    """Speed-up of a convolution, forward and backward, in bfloat16 over float32; None if it fails.
 
-    Both types take turns, and medians are compared. On a CPU they are seconds of one thread's processor time, which
-    other work on the machine hardly changes.
+    Both types are measured alternately and medians compared. On a CPU this is the processor time of one thread, which
+    is hardly affected by other load on the machine.
     """
     try:
         with _one_thread():
@@ -129,7 +129,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _convolution(device: torch.device, batch: int, channels: int, side: int) -> Callable[[bool], None]:
-    """A training pass of a 3 x 3 convolution, in bfloat16 where its argument says so; it draws no random number."""
+    """Forward and backward pass of a 3 x 3 convolution, in bfloat16 if its argument is true."""
     x = torch.ones(batch, channels, side, side, dtype=torch.float32, device=device)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
     weight = torch.full((channels, channels, 3, 3), 0.01, dtype=torch.float32, device=device, requires_grad=True)
@@ -143,7 +143,7 @@ def _convolution(device: torch.device, batch: int, channels: int, side: int) -> 
 
 
 def _medians(run: Callable[[bool], None], device: torch.device) -> tuple[float, float]:
-    """Median seconds of `run(False)` and `run(True)`, called in turns."""
+    """Median seconds of `run(False)` and `run(True)`, called alternately."""
     clock = time.thread_time if device.type == "cpu" and os.name == "posix" else time.perf_counter  # else too coarse
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(WARM_UP + ROUNDS):

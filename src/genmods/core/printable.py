@@ -1,4 +1,4 @@
-"""Text that comes from outside (names of files, classes and settings), made fit for a terminal and for a table."""
+"""Escapes untrusted text (names of files, classes and settings) for terminals and tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def printable(text: object) -> str:
-    """`text` in one line that a terminal shows as it is.
+    """`text` as one line that is safe to print on a terminal.
 
-    Control characters, line feeds, marks of direction and bytes that are no UTF-8 become escapes such as `\\x1b`; of a
-    very long text the middle is left out.
+    Control characters, line feeds, bidirectional marks and invalid UTF-8 are escaped, such as `\\x1b`; very long text
+    is shortened in the middle.
     """
     shown = str(text)
     if len(shown) > _HEAD + _TAIL:
@@ -23,14 +23,14 @@ def printable(text: object) -> str:
 
 
 def say(*lines: object, file: IO[str] | None = None) -> None:
-    """Print `lines` to `file`, by default standard output, each as `printable` shows it."""
+    """Print `lines`, each escaped by `printable`, to `file`, by default standard output."""
     print("\n".join(map(printable, lines)), file=file, flush=True)
 
 
 def cell(text: str) -> str:
-    """`text` as a cell of a CSV table that a spreadsheet takes for text and never for a formula.
+    """`text` as a cell of a CSV table that a spreadsheet does not interpret as a formula.
 
-    What begins like a formula gets an apostrophe in front; a number stays as it is.
+    Text that begins like a formula is prefixed with an apostrophe; numbers are unchanged.
     """
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return f"'{shown}" if text.startswith(_FORMULA) and not _is_number(text) else shown

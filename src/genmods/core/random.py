@@ -1,8 +1,8 @@
-"""Counter-based random numbers: pure functions of a key, so that nothing random has a state to save.
+"""Counter-based random numbers: pure functions of a key, without a state to save.
 
-Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) on int64 tensors: row i of a
-result depends on `keys[i]` and `stream` alone, not on the batch it stands in or the number of workers; nor on the
-device, up to the last bits of a logarithm and a cosine.
+Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) on int64 tensors. Row i of a
+result depends only on `keys[i]` and `stream`, not on the batch, the number of workers or, up to rounding of logarithm
+and cosine, the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 
 @lru_cache
 def _constants(device: torch.device, ndim: int) -> tuple[Tensor, Tensor]:
-    """The multipliers [2, ...] and what is added to the key in each round [10, 2, ...], copied to a device once."""
+    """The multipliers [2, ...] and the key increments of the rounds [10, 2, ...], copied to a device once."""
     ones = [1] * ndim
     multipliers, weyl = (torch.tensor(pair, device=device).view(2, *ones) for pair in (_MULTIPLIERS, _WEYL))
     return multipliers, torch.arange(10, device=device).view(10, 1, *ones) * weyl
@@ -33,7 +33,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
     multipliers, bumps = _constants(c0.device, c0.ndim)
     even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
     for k in ((torch.stack(key) + bumps) & _MASK).unbind():
-        product = (even * multipliers).flip(0)  # wraps around 2^64, whose bits are all there
+        product = (even * multipliers).flip(0)  # wraps around 2^64, all bits are kept
         even, odd = (product >> 32).bitwise_xor_(odd).bitwise_xor_(k).bitwise_and_(_MASK), product
     odd = odd & _MASK
     return even[0], odd[0], even[1], odd[1]

@@ -1,4 +1,4 @@
-"""Safetensors files that carry plain data of genmods in their header, with a checksum over it and the tensors."""
+"""Safetensors files with plain data of genmods in the header, and a checksum over header and tensors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
 
 
 def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors of any shape by name, with `header` as JSON; a crash leaves the old file or the new one."""
-    contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # tied ones each for itself
+    """Write tensors of any shape by name, with `header` as JSON, atomically."""
+    contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # no ties
     text = json.dumps(header)
     with replacing(path) as staged:
         save_file(contiguous, staged, {"genmods": text, _FORMAT: str(FORMAT), _CHECKSUM: _digest(text, contiguous)})
@@ -32,12 +32,12 @@ def _digest(header: str, tensors: dict[str, Tensor]) -> str:
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors, in their shapes, of a file of `save`; raises UserError for another file."""
+    """Header and tensors [...] of a file written by `save`; raises UserError for any other file."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # what the library makes of a damaged file is not listed
+    except Exception as error:  # the library does not document its errors
         raise UserError(f"{path}: not a readable safetensors file ({str(error)[:100]})") from None
     text, number = metadata.get("genmods"), metadata.get(_FORMAT)
     if text is None:
@@ -50,7 +50,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
-        raise UserError(f"{path}: not a model that genmods exported, its header is no block of settings")
+        raise UserError(f"{path}: not a model that genmods exported, its header is not a block of settings")
     if problem := plain.fault(header):
         raise UserError(f"{path}: not a model that genmods exported, {problem}")
     return header, tensors

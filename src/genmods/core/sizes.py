@@ -1,4 +1,4 @@
-"""Settings of images that are one number or several: the sides of a rectangle, a value per channel."""
+"""Image settings with one or several numbers: the sides of a rectangle, a value per channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PerChannel = float | tuple[float, ...]
 
 
 def sides(size: Size) -> tuple[int, int]:
-    """The (height, width) of a size; raises ValueError where one of them is below 1."""
+    """The (height, width) of a size; raises ValueError if one of them is below 1."""
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise ValueError(f"image_size must be at least 1, got {size if isinstance(size, int) else list(size)}")
@@ -24,8 +24,8 @@ def size_of(height: int, width: int) -> Size:
 
 
 def per_channel(value: PerChannel | Sequence[float], channels: int) -> tuple[float, ...]:
-    """One number per channel; raises ValueError where there are neither 1 nor `channels` of them."""
+    """One number per channel; raises ValueError unless there are 1 or `channels` numbers."""
     values = (float(value),) if isinstance(value, int | float) else tuple(float(one) for one in value)
     if len(values) not in (1, channels):
-        raise ValueError(f"{len(values)} numbers were given for {channels} channels")
+        raise ValueError(f"there must be 1 or {channels} numbers for {channels} channels, got {len(values)}")
     return values * channels if len(values) == 1 else values

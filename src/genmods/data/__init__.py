@@ -1,4 +1,4 @@
-"""Images to train on: sources (values that read data sets), one data module, augmentation of whole batches."""
+"""Training data: sources that read data sets, data modules, and augmentation of whole batches."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Where a large uint8 tensor lives: in memory, or in a scratch file that the system pages in and out."""
+"""Allocation of large uint8 tensors in memory, or in a memory-mapped scratch file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SMALL = 1 << 28
 
 
 def allocate(shape: tuple[int, ...]) -> Tensor:
-    """An uninitialised uint8 tensor of a shape; one of more than half of the free memory is mapped from a scratch file.
+    """An uninitialised uint8 tensor [*shape], memory-mapped from a scratch file if larger than half the free memory.
 
-    The file lies in the cache folder and is unlinked at once: its space is freed with the process.
+    The file is created in the cache folder and unlinked immediately, so that its space is freed with the process.
     """
     size = math.prod(shape)
     if size <= _SMALL or size <= _free_memory() // 2:
@@ -33,7 +33,7 @@ def allocate(shape: tuple[int, ...]) -> Tensor:
 
 
 def _free_memory() -> int:
-    """Bytes that the system could still give; unlimited where it does not say."""
+    """Available memory in bytes; infinite if unknown."""
     try:
         with open("/proc/meminfo") as file:
             fields = dict(line.split(":", 1) for line in file)

@@ -1,4 +1,4 @@
-"""The base of data modules: rows by split, cut into batches that a resumed run continues exactly."""
+"""The base of data modules: rows by split, in batches that a resumed run continues exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from genmods.data.splits import shuffled
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in memory: a tensor [N, ...] for each key of a batch, `INPUT` among them."""
+    """Rows in memory: a tensor [N, ...] for each key of a batch, including `INPUT`."""
 
     columns: Mapping[str, Tensor]
 
@@ -35,10 +35,10 @@ class Table:
 
 
 class DataModule(LightningDataModule):
-    """The registry kind `data_module`: a whole data set, of any shape, with its batches.
+    """The registry kind `data_module`: a data set of samples of any shape, and its batches.
 
-    A subclass defines `splits` and `info`, `prepare` where a batch needs work on the device, and `show` where samples
-    are no images. The recipe's seed is `seed`.
+    A subclass defines `splits` and `info`, `prepare` for work on the device, and `show` for samples other than images.
+    `seed` is the seed of the recipe.
     """
 
     def __init__(self, batch_size: int = 128, num_workers: int = 0, seed: int = 0) -> None:
@@ -48,12 +48,12 @@ class DataModule(LightningDataModule):
     @property
     @abstractmethod
     def splits(self) -> Mapping[str, Rows]:
-        """The rows of "train", "val" and "test", those that there are; the same object each time."""
+        """The rows of the existing splits among "train", "val" and "test"; always the same object."""
 
     @property
     @abstractmethod
     def info(self) -> DataInfo:
-        """What the training data says about a model."""
+        """The facts of the training data."""
 
     @property
     def data_name(self) -> str:
@@ -61,7 +61,7 @@ class DataModule(LightningDataModule):
         return type(self).__name__.lower()
 
     def prepare(self, batch: Batch) -> Batch:
-        """A batch of `splits` as a task takes it, without augmentation."""
+        """Prepare a batch of `splits` for a task (images to float32 in [-1, 1], for instance), without augmentation."""
         return batch
 
     def show(self, samples: Tensor) -> Tensor:
@@ -69,11 +69,11 @@ class DataModule(LightningDataModule):
         return samples
 
     def names(self, split: str) -> Sequence[str]:
-        """What each sample of a split is called in tables and pictures: its file, or its number."""
+        """The names of the samples of a split for tables and pictures: file names or indices."""
         return [str(i) for i in range(len(self.splits[split]))]
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
-        """All samples of a split and their classes (int64 [N]) where they have any; None without such a split."""
+        """All samples [N, ...] of a split, and their classes (int64 [N]), if any; None if there is no such split."""
         if split not in self.splits:
             return None
         batch = self.splits[split].batch(torch.arange(len(self.splits[split])))
@@ -101,7 +101,7 @@ class DataModule(LightningDataModule):
         return digest.hexdigest()
 
     def examples(self) -> Batch:
-        """Training samples from all over the data: 5,000, or as many as take half a gigabyte."""
+        """Random training samples: 5,000, or as many as fit in half a gigabyte."""
         rows = self.splits["train"]
         size = rows.batch(torch.arange(1))[INPUT].numel()
         count = min(5000, 2**27 // size)
@@ -131,21 +131,21 @@ class DataModule(LightningDataModule):
         return self.prepare(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the order of batches depends on: the data, the seed and the batch size over all ranks."""
+        """The data hash, the seed and the global batch size, on which the order of batches depends."""
         return self._order(self._rank()[1])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises UserError where a run that is being continued had other batches; evaluating takes any data."""
+        """Raises UserError if a resumed run had other batches; evaluation accepts any data."""
         if self.trainer is None or self.trainer.state.fn == "fit":
             self.check_continued(state, self._rank()[1])
 
     def check_continued(self, state: dict[str, Any], ranks: int) -> None:
-        """Raises UserError where the batches of `state` were others than those of now, shared out over `ranks`."""
+        """Raises UserError if the batches of `state` differ from the current ones, distributed over `ranks`."""
         for name, now in self._order(ranks).items():
             if state.get(name, now) != now:
                 raise UserError(
-                    f"this run cannot be continued: its data.{name} was {state[name]} and is {now} now, "
-                    "so that batches would be repeated or skipped"
+                    f"cannot resume: data.{name} must be {state[name]}, got {now}; "
+                    "otherwise batches would be repeated or skipped"
                 )
 
     def _order(self, ranks: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class DataModule(LightningDataModule):
         return Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
 
     def _uniforms(self) -> Uniforms | None:
-        """The random numbers that augmentation takes."""
+        """The random numbers for augmentation."""
         return None
 
     def _loader(
@@ -180,6 +180,6 @@ class DataModule(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _completed(self) -> int:
-        """Batches trained on since the run began; each counts once its optimizer step is done."""
+        """Batches trained on since the start of the run; a batch counts after its optimizer step."""
         trainer: Any = self.trainer
         return 0 if trainer.overfit_batches else batches_done(trainer)

@@ -1,6 +1,6 @@
-"""Many image files, of any sizes and modes, as one uint8 tensor: headers first, then pixels, by threads.
+"""Decodes many image files of any sizes and modes into one uint8 tensor, with threads.
 
-The headers say which channels and which size are needed; what cannot be read is collected, not raised.
+Headers are read first to determine channels and size, then pixels. Errors of unreadable files are collected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from genmods.data.files import decode, open_image, plain_mode
 
 
 class Decoded(NamedTuple):
-    """`pixels` uint8 [N, C, H, W]; `good` bool [N], false where a file could not be read; `broken`: one line each."""
+    """`pixels` uint8 [N, C, H, W]; `good` bool [N], false for unreadable files; `broken`: one line for each of them."""
 
     pixels: Tensor
     good: Tensor
@@ -33,10 +33,10 @@ class Decoded(NamedTuple):
 def decode_files(
     paths: list[Path], side: int | None, channels: int | None, background: str, max_pixels: int
 ) -> Decoded:
-    """Every file's image, resized and centre-cropped to `side` (None: all must be squares of one size already).
+    """Decode image files, resized and centre-cropped to `side` (None: all images must be squares of one size).
 
-    `channels` None means 1 where all are grey and 3 otherwise; transparency shows `background`; 16 bits become 8.
-    Raises UserError where `side` is None and sizes differ.
+    `channels` None means 1 if all images are grey, otherwise 3. Transparent pixels show `background`; 16-bit values are
+    converted to 8 bits. Raises UserError if `side` is None and sizes differ.
     """
     with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -59,7 +59,7 @@ def decode_files(
 
 
 def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """`act`, with a UserError as its result instead of raised."""
+    """`act`, with a UserError returned instead of raised."""
 
     def attempt(item: Any) -> Any:
         try:
@@ -71,7 +71,7 @@ def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
-    """All results, with a bar on a terminal where they are many."""
+    """All results, with a progress bar on a terminal if there are many."""
     from rich.console import Console
     from rich.progress import track
 
@@ -80,7 +80,7 @@ def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
 
 
 def _header(path: Path, max_pixels: int) -> tuple[str, tuple[int, int]]:
-    """(mode, (height, width)) of an image as it lies in the file, whichever way up EXIF says it is shown."""
+    """(mode, (height, width)) of an image as stored in the file, before its EXIF orientation is applied."""
     with open_image(path, max_pixels) as image:
         return plain_mode(image), (image.height, image.width)
 
@@ -99,7 +99,7 @@ def _decode(path: Path, row: Tensor, background: str, max_pixels: int) -> None:
     """Fill `row`, uint8 [C, H, W], with the image in a file."""
     channels, height, width = row.shape
     with open_image(path, max_pixels) as opened:
-        opened.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at a fraction of its size where that is enough
+        opened.draft(None, (2 * width, 2 * height))  # decode a JPEG at a fraction of its size if sufficient
         image = decode(opened, path)
     if image.mode == "I;16":
         image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))

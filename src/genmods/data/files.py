@@ -1,6 +1,6 @@
-"""Image files as tensors and back, in the mode that they have: grey or colour, 8 or 16 bits, with or without alpha.
+"""Reads and writes image files, preserving their mode: grey or colour, 8 or 16 bits, with or without alpha.
 
-Values are 2v/(2^bits - 1) - 1 in float32, whose 24-bit mantissa brings 16-bit values back exactly.
+Values are 2v/(2^bits - 1) - 1 in float32, whose 24-bit mantissa represents 16-bit values exactly.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass
 class Picture:
-    """One image: `image` float32 [C, H, W] in [-1, 1], C 1 (grey) or 3; `alpha` float32 [1, H, W] in [0, 1] or None;
-    `bits` 8 or 16; `icc` the colour profile, as it lies in a file, or None."""
+    """An image with the properties of its file.
+
+    Args:
+        image: float32 [C, H, W] in [-1, 1], C = 1 (grey) or 3 (RGB).
+        alpha: float32 [1, H, W] in [0, 1], or None.
+        bits: Bits per channel, 8 or 16.
+        icc: The ICC colour profile, or None.
+    """
 
     image: Tensor
     alpha: Tensor | None = None
@@ -38,7 +44,7 @@ class Picture:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Whatever goes wrong inside is a UserError that names the file."""
+    """Context that converts any error to a UserError that names the file."""
     try:
         yield
     except Exception as error:
@@ -46,7 +52,7 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 def open_image(path: str | Path, max_pixels: int = 80_000_000) -> Image.Image:
-    """The file as Pillow opens it, not yet decoded; UserError, naming the file, where it is none or too large."""
+    """Open an image with Pillow, without decoding; raises UserError if it is not an image or too large."""
     with _naming(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(path)
@@ -54,12 +60,12 @@ def open_image(path: str | Path, max_pixels: int = 80_000_000) -> Image.Image:
             with image:  # of a file on the disk Pillow would map the rows with width and height exchanged
                 image = Image.open(io.BytesIO(Path(path).read_bytes()))
     if image.width * image.height > max_pixels:
-        raise UserError(f"{path}: has {image.width} x {image.height} pixels, more than {max_pixels:,} in all")
+        raise UserError(f"{path}: must have at most {max_pixels:,} pixels, got {image.width} x {image.height}")
     return image
 
 
 def decode(image: Image.Image, path: str | Path) -> Image.Image:
-    """An opened image decoded (its first frame), upright, and its mode one of L, LA, RGB, RGBA, I;16 (16-bit grey)."""
+    """Decode the first frame of an opened image, upright, to mode L, LA, RGB, RGBA, or I;16 (16-bit grey)."""
     with _naming(path):
         image.load()
         inverted = image.mode in _DEEP_MODES and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0  # white is zero
@@ -70,12 +76,12 @@ def decode(image: Image.Image, path: str | Path) -> Image.Image:
                 raise ValueError("has values beyond 16 bits")
             return Image.fromarray((65535 - values if inverted else values).astype(np.uint16))
         if image.mode == "F":
-            raise ValueError("holds floating-point values, which have no white")
+            raise ValueError("has floating-point values, for which white is undefined")
         return image.convert(plain_mode(image))
 
 
 def plain_mode(image: Image.Image) -> str:
-    """The mode that an image is decoded to: L, LA, RGB, RGBA, or I;16 for 16-bit grey."""
+    """The mode to which an image is decoded: L, LA, RGB, RGBA, or I;16 for 16-bit grey."""
     if image.mode in _DEEP_MODES:
         return "I;16"
     transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
@@ -84,9 +90,9 @@ def plain_mode(image: Image.Image) -> str:
 
 
 def read_image(path: str | Path) -> Picture:
-    """The image in a file (PNG, JPEG, WebP, TIFF ...) with its own bits and alpha; palette and CMYK become RGB.
+    """Read an image file (PNG, JPEG, WebP, TIFF ...) with its bit depth and alpha; palette and CMYK become RGB.
 
-    Raises UserError, naming the file, where it is broken.
+    Raises UserError, with the file name, if it is broken.
     """
     opened = open_image(path)
     icc = None if opened.mode in ("CMYK", "LAB") else opened.info.get("icc_profile")
@@ -106,9 +112,9 @@ def read_image(path: str | Path) -> Picture:
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
-    """Write a picture in the format of the path's suffix, losslessly but for JPEG (quality 95).
+    """Write a picture in the format of the path's suffix, losslessly except for JPEG (quality 95).
 
-    Raises UserError where the format cannot hold 16 bits or alpha.
+    Raises UserError if the format does not support 16 bits or alpha.
     """
     path = Path(path)
     values = (picture.image.detach().cpu().float() + 1) / 2
@@ -125,9 +131,9 @@ def write_image(path: str | Path, picture: Picture) -> None:
         png16.write_tiff(path, pixels, picture.icc)
         return
     if picture.bits == 16:
-        raise UserError(f"{path}: a {suffix} file cannot hold this 16-bit image, a .png file can")
+        raise UserError(f"{path}: {suffix} does not support this 16-bit image; use .png")
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise UserError(f"{path}: a {suffix} file cannot hold transparency, a .png file can")
+        raise UserError(f"{path}: {suffix} does not support transparency; use .png")
     settings: dict[str, dict] = {
         ".webp": {"lossless": True, "exact": True},
         ".jpg": {"quality": 95},
@@ -141,7 +147,7 @@ def write_image(path: str | Path, picture: Picture) -> None:
 
 
 def _reason(error: Exception, path: str | Path) -> str:
-    """What went wrong, in words that follow the file's name."""
+    """The error as text that follows the file name."""
     if isinstance(error, UnidentifiedImageError):
         return "is empty" if os.path.getsize(path) == 0 else "is not an image"
     if isinstance(error, Image.DecompressionBombError):
@@ -152,7 +158,7 @@ def _reason(error: Exception, path: str | Path) -> str:
 
 
 def _upright(pixels: np.ndarray, opened: Image.Image) -> np.ndarray:
-    """`pixels` [H, W, C] turned as the orientation that the file `opened` tells asks for."""
+    """`pixels` [H, W, C] rotated according to the orientation tag of the file `opened`."""
     orientation = opened.getexif().get(_ORIENTATION, 1)
     pixels = np.rot90(pixels, {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}.get(orientation, 0))
     return pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels

@@ -16,9 +16,9 @@ from genmods.core.errors import UserError
 
 
 def read_idx(path: str | Path) -> Tensor:
-    """The uint8 tensor in an idx file, of the shape in its head, gzipped or not.
+    """The uint8 tensor of an idx file, gzipped or not, with the shape [...] of its header.
 
-    Raises UserError, naming the file, when it is broken.
+    Raises UserError, with the file name, if it is broken.
     """
     path = Path(path)
     try:
@@ -26,11 +26,11 @@ def read_idx(path: str | Path) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise UserError(f"{path}: is not an idx file of bytes")
+        raise UserError(f"{path}: not an idx file of bytes")
     start = 4 + 4 * data[3]
     if len(data) < start:
-        raise UserError(f"{path}: is cut off within its header")
+        raise UserError(f"{path}: truncated header")
     shape = struct.unpack(f">{data[3]}I", data[4:start])
     if len(data) - start != math.prod(shape):
-        raise UserError(f"{path}: holds {len(data) - start} bytes, its header says {math.prod(shape)} {list(shape)}")
+        raise UserError(f"{path}: must contain {math.prod(shape)} bytes {list(shape)}, got {len(data) - start}")
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)[start:].view(shape)

@@ -1,7 +1,7 @@
-"""What a data set is here: uint8 images with labels, by split, read by a source.
+"""Data sets of uint8 images with labels, by split, and sources that read them.
 
-A pixel value p of a source with L grey levels stands for 2p/(L - 1) - 1, so that 0 is black (-1) and L - 1 white (+1),
-and p comes back exactly by rounding.
+A pixel value p of a source with L grey levels represents 2p/(L - 1) - 1, so that 0 is black (-1) and L - 1 is white
+(+1); rounding recovers p exactly.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Images:
 
     Attributes:
         pixels: uint8 [N, C, H, W].
-        labels: Classes int64 [N], numbers or several labels float [N, K], or None.
-        names: The file of each image, relative to the folder of all; None where they come from no files.
+        labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
+        names: The file of each image, relative to the root folder; None if they are not from files.
     """
 
     pixels: Tensor
@@ -35,9 +35,9 @@ class Images:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
             raise ValueError(f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}")
         if self.labels is not None and len(self.labels) != len(self.pixels):
-            raise ValueError(f"{len(self.pixels)} images have {len(self.labels)} labels")
+            raise ValueError(f"there must be one label for each of {len(self.pixels)} images, got {len(self.labels)}")
         if self.names is not None and len(self.names) != len(self.pixels):
-            raise ValueError(f"{len(self.pixels)} images have {len(self.names)} names")
+            raise ValueError(f"there must be one name for each of {len(self.pixels)} images, got {len(self.names)}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -60,20 +60,20 @@ class Images:
 
 @dataclass
 class Source:
-    """Where images come from: a value with flat settings. Subclasses have `read` and, with labels, `class_names`.
+    """A source of images: a value with flat settings. Subclasses define `read` and, with labels, `class_names`.
 
-    Of float labels [N, K] these are the names of the K targets.
+    For float labels [N, K], `class_names` are the names of the K targets.
     """
 
     kind_of_labels_from: ClassVar[str] = ""
     """`module:function` that says it of the settings, as a dict, without torch, for `check`; "" where none does."""
 
     def read(self) -> dict[str, Images]:
-        """The splits that the data set has: "train", and "val" and "test" where it brings them."""
+        """The splits of the data set: "train", and "val" and "test" if they exist."""
         raise NotImplementedError
 
     def read_at(self, image_size: int | None) -> dict[str, Images]:
-        """`read` for a wanted side in pixels; sources that decode files override it to resize while decoding."""
+        """`read` for a desired side in pixels; sources that decode files override it to resize during decoding."""
         return self.read()
 
     @property

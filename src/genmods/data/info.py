@@ -1,4 +1,4 @@
-"""What a data set says about a model that is built for it."""
+"""The facts of a data set that determine settings of a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from genmods.core.sizes import Size, per_channel, size_of
 
 @dataclass(frozen=True)
 class DataInfo:
-    """The facts of a data set that fill settings which a recipe leaves "from data".
+    """The facts of a data set that fill settings which a recipe leaves to the data.
 
     Args:
         shape: The shape of a sample without the batch; of images [C, H, W].
         num_classes: Number of classes, 0 without labels.
-        mean: Mean of the training pixels of each channel on [-1, 1]; one number stands for all channels.
+        mean: Mean of the training pixels of each channel on [-1, 1]; a single number applies to all channels.
         std: Standard deviation of the training pixels of each channel on [-1, 1], likewise.
         levels: Number of grey levels per channel.
         class_names: Names of the classes in the order of their labels; of several labels or numbers, their names.
@@ -55,7 +55,7 @@ class DataInfo:
 
     @property
     def image_size(self) -> Size:
-        """Size of an image in pixels; of other samples the length of the last dimension."""
+        """Size of an image in pixels; for other samples the length of the last dimension."""
         return size_of(*self.shape[1:]) if len(self.shape) == 3 else self.shape[-1]
 
     @property
@@ -64,13 +64,13 @@ class DataInfo:
         return fmean(m**2 + s**2 for m, s in zip(self.mean, self.std, strict=True)) ** 0.5
 
     def plain(self) -> dict[str, Any]:
-        """Plain data, from which `DataInfo(**plain)` is the same again."""
+        """Plain data, such that `DataInfo(**plain)` is equal."""
         return asdict(self)
 
     def settings(self) -> dict[str, Any]:
-        """The value of each setting that the data can fill, by the setting's name.
+        """The values of the settings that the data can fill, by name.
 
-        `std` is a divisor there: 1 for a channel that has the same value everywhere.
+        `std` is 1 for a constant channel, since it is used as a divisor.
         """
         derived = {name: getattr(self, name) for name in ("in_channels", "image_size", "sigma_data")}
         return {**asdict(self), **derived, "std": tuple(s or 1.0 for s in self.std)}

@@ -1,7 +1,7 @@
-"""Batches as a pure function of (seed, epoch, number of the batch), and a loader that continues where training stood.
+"""Batches as a pure function of (seed, epoch, batch number), and a loader that resumes at any batch.
 
-Which samples batch b of an epoch holds needs no iterator to be replayed: a plan computes it. Workers only compute plans
-and gather rows, so their number changes nothing, and resuming is starting at b.
+A plan computes the samples of a batch directly, without replaying an iterator. Workers only evaluate plans and gather
+rows; their number does not affect the batches.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Plan(Protocol):
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Training: a new order every epoch, full batches only; a rank takes its share of `world * batch_size`.
+    """Plan of training: a new order every epoch, full batches only; a rank takes its share of `world * batch_size`.
 
-    The samples left over at an epoch's end are other ones every epoch. Fewer samples than one such batch form one
-    smaller batch, shared out as evenly as whole samples allow.
+    The samples dropped at the end of an epoch differ between epochs. If there are fewer samples than one such batch,
+    they form one smaller batch, distributed as evenly as possible.
     """
 
     samples: int
@@ -74,7 +74,7 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Complete:
-    """Evaluation: every sample once, in order, in batches of at most `batch_size`, equally many on every rank."""
+    """Plan of evaluation: every sample once, sorted, in batches of at most `batch_size`, equally many on each rank."""
 
     samples: int
     batch_size: int
@@ -116,12 +116,12 @@ class Uniforms:
 
 @lru_cache(maxsize=2)
 def _drawn(uniforms: Uniforms, epoch: int) -> Tensor:
-    parts = torch.arange(uniforms.samples).split(4096)  # as many as a cache holds
+    parts = torch.arange(uniforms.samples).split(4096)  # as many as fit in the cache
     return torch.cat([uniform(fold(uniforms.seed, epoch, part), uniforms.size) for part in parts])
 
 
 class _Batches(Dataset):
-    """Batch dictionaries by number, counted through all epochs."""
+    """Batch dictionaries by number, counted over all epochs."""
 
     def __init__(self, rows: Rows, plan: Plan, uniforms: Uniforms | None):
         self.rows = rows
@@ -138,7 +138,7 @@ class _Batches(Dataset):
 
 
 class _Numbers:
-    """The batches to fetch next; the sampler of the workers' DataLoader."""
+    """The numbers of the next batches; the sampler of the workers' DataLoader."""
 
     def __init__(self) -> None:
         self.chosen: Sequence[int] = range(0)
@@ -154,20 +154,20 @@ class Loader:
     """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and, where
     `uniforms` are asked for, `uniforms` float32 [B, size].
 
-    Each `iter` is the next epoch, or the rest of the one that `load_state_dict` gave. Under a Trainer, `completed`
-    counts the batches trained on since the run began, and each `iter` is the len(loader) batches from there on: a
-    Trainer may have fetched a batch that it did not complete, or have cut an epoch short at its last step, so neither
-    the loader's own count nor the Trainer's epochs would say where to continue.
+    Each `iter` is the next epoch, or the rest of the epoch given by `load_state_dict`. Under a Trainer, `completed`
+    counts the batches trained on since the start of the run, and each `iter` yields the next len(loader) batches.
+    Neither the loader's count nor the Trainer's epochs determine the position, because a Trainer may have fetched a
+    batch that it did not complete, or ended an epoch early at its last step.
 
     Args:
         rows: The samples.
-        plan: Which of them are in a batch.
-        num_workers: Processes that gather batches ahead; 0 gathers them in this one.
+        plan: Computes the samples of a batch.
+        num_workers: Processes that prefetch batches; 0 gathers them in the main process.
         pin_memory: Whether batches are in pinned memory, for a GPU.
-        completed: Batches trained on since the run began, as a Trainer counts them.
-        uniforms: The random numbers of augmentation.
-        epoch: Batches of an `iter`; None takes those of the plan. The order of the data goes on from one to the next.
-        distinct: How many batches there are in all, repeated from the first; None for no end.
+        completed: Returns the number of batches trained on since the start of the run, as counted by a Trainer.
+        uniforms: The random numbers for augmentation.
+        epoch: Batches per `iter`; None: those of the plan. The order of the data continues from one to the next.
+        distinct: Number of distinct batches, which are then repeated; None for no limit.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Loader:
                 num_workers=num_workers,
                 pin_memory=pin_memory,
                 persistent_workers=True,
-                generator=torch.Generator(),  # it draws from one each epoch: not from the training's
+                generator=torch.Generator(),  # DataLoader draws a seed per epoch, not from the global generator
             )
 
     def __len__(self) -> int:
@@ -215,7 +215,7 @@ class Loader:
         self._done = stop
 
     def _fetched(self, numbers: range) -> Iterable[dict[str, Tensor]]:
-        """The batches of these numbers, from the workers or, with less ado than a DataLoader makes of it, from here."""
+        """The batches with these numbers, from the workers, or without the overhead of a DataLoader."""
         chosen = [number % self._distinct for number in numbers] if self._distinct else numbers
         if self._workers is not None:
             self._numbers.chosen = chosen
@@ -224,7 +224,7 @@ class Loader:
         return map(_pinned, batches) if self._pin else batches
 
     def state_dict(self) -> dict[str, int]:
-        """`batches`: how many are completed since the run began."""
+        """`batches`: the number of batches completed since the start of the run."""
         return {"batches": self._trained() if self._trained else self._done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Where data sets lie: the recipe's `root`, then the folder in GENMODS_DATA, then well-known folders."""
+"""Locations of data sets: the recipe's `root`, the folder in GENMODS_DATA, well-known folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genmods.core.errors import UserError
 
 
 def home(root: str | None) -> Path:
-    """The folder that downloads go to: `root`, GENMODS_DATA, or `data` in the cache folder."""
+    """The folder for downloads: `root`, GENMODS_DATA, or `data` in the cache folder."""
     return Path(root or os.environ.get("GENMODS_DATA") or cache("data")).expanduser()
 
 
@@ -24,7 +24,7 @@ def candidates(root: str | None, inside: list[str], well_known: list[str]) -> li
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One process at a time works in `folder`, so that ranks started together do not download over each other."""
+    """Context in which only one process at a time works in `folder`, so that ranks do not download simultaneously."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:

@@ -1,6 +1,6 @@
-"""The data module of images: any source, split, cut into batches and augmented on the training device.
+"""The data module of images from any source, split, batched, and augmented on the training device.
 
-Images live as one uint8 tensor; what a batch holds and how it is augmented are pure functions of (seed, epoch, index).
+Images are stored in one uint8 tensor; batches and augmentation are pure functions of (seed, epoch, index).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ImageData(DataModule):
 
     @cached_property
     def splits(self) -> dict[str, Images]:
-        """Images by split, "train", "val" and "test" (those that there are), read when first asked for."""
+        """Images by split, the existing ones of "train", "val" and "test", read at the first access."""
         return self._read()
 
     @property
@@ -100,11 +100,11 @@ class ImageData(DataModule):
 
     @cached_property
     def info(self) -> DataInfo:
-        """What the training images say about a model."""
+        """The facts of the training images."""
         images = self.splits["train"]
         mean, std = statistics(images.pixels, self.source.levels)
         if not any(std):
-            raise UserError(f"{type(self.source).__name__}: all training images are one and the same colour")
+            raise UserError(f"{type(self.source).__name__}: all training images have the same single colour")
         return DataInfo(
             shape=tuple(images.pixels.shape[1:]),
             num_classes=len(self.class_names),
@@ -131,7 +131,7 @@ class ImageData(DataModule):
         labels = self.splits["train"].labels  # read before training starts
         if stage == "fit" and labels is None and any(step.mixes for step in self.augment):
             names = ", ".join(type(step).__name__ for step in self.augment if step.mixes)
-            raise UserError(f"data.augment: {names} blends labels, and these images have none")
+            raise UserError(f"data.augment: {names} requires labels, which these images do not have")
 
     def prepare(self, batch: Batch) -> Batch:
         return as_float(batch, self.source.levels)
@@ -177,7 +177,7 @@ class ImageData(DataModule):
     def _read(self) -> dict[str, Images]:
         splits = dict(self.source.read_at(self.image_size))
         if not splits.get("train"):
-            raise UserError(f"{type(self.source).__name__}: there are no training images")
+            raise UserError(f"{type(self.source).__name__}: no training images")
         total = len(splits["train"])
         self._absent = {name: "empty folder" for name, images in splits.items() if not len(images)}
         for name, fraction in self.fractions.items():
@@ -202,9 +202,10 @@ class ImageData(DataModule):
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
-    """A batch of uint8 images as float32 in [-1, 1] after each augmentation in turn, which shares out its `draws`.
+    """A batch of uint8 images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in order.
 
-    Labels become weights [B, K] where a step mixes them.
+    The random numbers `UNIFORMS` [B, size] are distributed over the augmentations. Labels become weights [B, K] if an
+    augmentation mixes them.
     """
     if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
         batch = batch | {LABEL: F.one_hot(batch[LABEL], num_classes).float()}
@@ -216,7 +217,7 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
 
 
 def as_float(batch: Batch, levels: int) -> Batch:
-    """The batch with its images, where they are uint8, as float32 in [-1, 1]."""
+    """The batch with uint8 images [B, C, H, W] converted to float32 in [-1, 1]."""
     return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
 
 

@@ -1,4 +1,4 @@
-"""Files of 16 bits a channel, which Pillow would cut to 8: PNG and TIFF, as uint16 [H, W, C] and back."""
+"""PNG and TIFF files with 16 bits per channel, which Pillow would reduce to 8, as uint16 [H, W, C]."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def png_depth(path: str | Path) -> int:
 
 
 def read_png(path: str | Path) -> np.ndarray:
-    """The pixels of a PNG file; raises RuntimeError where it is broken."""
+    """The pixels [H, W, C] of a PNG file; raises RuntimeError if it is broken."""
     from torchvision.io import ImageReadMode, decode_png
 
     encoded = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
@@ -26,7 +26,7 @@ def read_png(path: str | Path) -> np.ndarray:
 
 
 def read_tiff(path: str | Path) -> np.ndarray:
-    """The pixels of a colour TIFF file's first page; raises ValueError, among others, where it cannot be read."""
+    """The pixels [H, W, C] of the first page of a colour TIFF file; raises ValueError or others if unreadable."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:

@@ -1,4 +1,4 @@
-"""Bringing images to one square side: the shorter side is resized with antialiasing, the centre is cropped."""
+"""Resizes images to squares: the shorter side is resized with antialiasing, then the centre is cropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genmods.data.images import Images
 
 
 def resize(images: Images, side: int | None, levels: int = 256) -> Images:
-    """`images` at `side` x `side` pixels, rounded to the same grey levels; as they are where `side` is None."""
+    """`images` at `side` x `side` pixels, rounded to the same grey levels; unchanged if `side` is None."""
     if side is None or images.pixels.shape[-2:] == (side, side):
         return images
     pixels = torch.cat([resize_pixels(chunk, side, levels) for chunk in images.pixels.split(1024)])

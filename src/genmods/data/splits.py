@@ -1,4 +1,4 @@
-"""Seeded, stratified splits: each class gives the same share, and a sample's lot depends on (seed, index) alone."""
+"""Seeded, stratified splits: the split of a sample depends only on (seed, index)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def shuffled(n: int, seed: int, epoch: int) -> Tensor:
 def hold_out(labels: Tensor | None, n: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices (kept, held out), each ascending, of n samples; `round(fraction * n)` are held out.
 
-    `labels` int64 [n] are stratified: each class gives its share, rounded so that the total is right, and no
-    class loses its last sample. Without labels (None, or not one integer a sample) all samples form one class.
+    The split is stratified by `labels` int64 [n]: the fraction is the same for each class, rounded so that the total is
+    exact, and no class loses its last sample. Without labels (None, or not one integer per sample) all samples form one
+    class.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"a held-out fraction must lie in [0, 1), not {fraction}")

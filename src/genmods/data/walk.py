@@ -1,4 +1,4 @@
-"""Which files of a folder are images, by their names; nothing is opened and no heavy package imported."""
+"""Finds image files by name, without opening them and without heavy imports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = frozenset(
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """The image files among `paths` and, sorted, in the folders among them at any depth; hidden ones are left out.
+    """The image files among `paths` and, sorted, in folders among them at any depth; hidden files are excluded.
 
     Raises UserError for a path that does not exist and for a folder without images.
     """
@@ -23,19 +23,19 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = [p for p in walk(path) if not p.is_dir()]
             if not inside:
-                raise UserError(f"{path}: there are no images in this folder")
+                raise UserError(f"{path}: no images in this folder")
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise UserError(f"{path}: there is no such file or folder")
+            raise UserError(f"{path}: no such file or folder")
     return found
 
 
 def walk(folder: Path) -> list[Path]:
-    """Everything below `folder` that is named like an image, sorted, hidden names left out.
+    """All paths below `folder` with the name of an image file, sorted, without hidden names.
 
-    Symbolic links are followed, each folder is entered once, and a folder that is named like an image is not entered.
+    Symbolic links are followed; each folder is visited once; folders with the name of an image file are not visited.
     """
     found: list[Path] = []
     entered: set[str] = set()

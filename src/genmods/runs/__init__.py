@@ -1,4 +1,4 @@
-"""Runs: their folders, parts taken from earlier ones, and fit, evaluation, calibration and export."""
+"""Runs: folders, parts of earlier runs, fit, evaluation, calibration and export."""
 
 from typing import TYPE_CHECKING
 

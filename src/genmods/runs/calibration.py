@@ -1,7 +1,7 @@
-"""Calibration as the step after training: each checkpoint gets what its model fits to the validation images.
+"""Calibration after training: the model of each checkpoint is fitted to the validation images.
 
-Training moves the weights and makes every calibration stale, so it is done once, at the end, and with the weights that
-the checkpoint would be loaded with. It is saved with the raw and the averaged weights.
+Training invalidates a calibration, so it is done once, at the end, with the weights with which the checkpoint would be
+loaded. It is saved with the raw and the averaged weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genmods.tasks.base import Task
 def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> None:
     """Calibrate the checkpoints of `task` in `folder`, on the device and in the precision of fit.
 
-    Nothing is done for a model that has no calibration, or without validation images.
+    No-op for a model without calibration, or without validation images.
     """
     if not isinstance(model_of(task), Calibrates) or "val" not in data.splits:
         return
@@ -45,7 +45,7 @@ def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> N
 
 
 def validation_batches(data: DataModule, device: torch.device) -> Iterator[Batch]:
-    """The validation data in order, not shared out over the ranks."""
+    """The validation data, sorted, not distributed over the ranks."""
     rows = data.splits["val"]
     for indices in torch.arange(len(rows)).split(data.batch_size):
         yield {key: value.to(device) for key, value in data.prepare(rows.batch(indices)).items()}

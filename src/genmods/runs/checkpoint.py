@@ -1,4 +1,4 @@
-"""What a checkpoint or an exported model holds, and the model or the task that comes back from it."""
+"""The content of a checkpoint or an exported model, and the model or task built from it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint of a run, or an exported model, as it was read.
+    """A checkpoint of a run, or an exported model.
 
     Args:
-        recipe: The resolved recipe as plain data; its task is complete without any earlier run.
-        data_info: What the training data said about the model.
-        state_dict: The raw weights of the task by name.
-        averages: The averaged weights (EMA) by name; empty where none were kept.
-        step: Steps of the optimizer taken.
-        epoch: Epochs completed.
-        precision: The precision that the run computed in.
-        data_hash: The hash of the data's images and labels.
-        figures: The `values` of its last validation by name, and the `step` at which that was held.
-        run_ids: The run's id in each of its loggers by the logger's name; an exported model has no loggers.
-        content: All that Lightning saved.
+        recipe: The resolved recipe as plain data; its task does not depend on earlier runs.
+        data_info: The facts of the training data.
+        state_dict: Raw weights of the task by name.
+        averages: Averaged weights (EMA) by name; empty without EMA.
+        step: Number of optimizer steps.
+        epoch: Number of completed epochs.
+        precision: Precision of the run.
+        data_hash: Hash of the data's images and labels.
+        figures: The `values` of the last validation by name, and its `step`.
+        run_ids: The run's id in each of its loggers, by logger name; empty for an exported model.
+        content: Everything that Lightning saved.
         source: The file, for messages.
     """
 
@@ -57,7 +57,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """The checkpoint in a file of `fit` or `export`; raises UserError for another file."""
+        """Read a checkpoint or an exported model; raises UserError for any other file."""
         if path.suffix == ".safetensors":
             from genmods.core import safetensors
 
@@ -72,13 +72,13 @@ class Checkpoint:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Checkpoint:
-        """The checkpoint with the `content` of a file; raises UserError where `fit` did not write it."""
+        """The checkpoint with the `content` of a file; raises UserError if it was not written by `fit`."""
         check_content(content)
         try:
             data_info = DataInfo(**content["data_info"])
         except ValueError as error:
             raise UserError(f"data_info: {error}") from None
-        weights = ("state_dict", "ema")  # judged beside the model that they are for
+        weights = ("state_dict", "ema")  # checked together with their model
         for name, _ in not_finite({key: value for key, value in content.items() if key not in weights}):
             raise UserError(f"{name} is not finite; take an earlier checkpoint")
         return cls(
@@ -97,21 +97,21 @@ class Checkpoint:
 
     @property
     def last_row(self) -> int:
-        """The step of the row of metrics that was logged last before it."""
+        """The step of the last row of metrics logged before the checkpoint."""
         return max(0, self.step - 1)
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """The state dict to use the model with: the averages, where there are any, or the `raw` weights.
+        """The state dict for using the model: averaged weights, if there are any, or the `raw` ones.
 
-        Tensors have the shape that the module of that name has.
+        Tensors have the shapes [...] of the parameters.
         """
         return self.state_dict if raw else {**self.state_dict, **self.averages}
 
     def parsed(self, *more: str, overrides: Iterable[str] = ()) -> Recipe:
-        """The recipe's task and data, and `more` sections of it, changed by `--key=value` overrides.
+        """The recipe's task and data, and `more` sections of it, with `--key=value` overrides.
 
-        How the model was trained is left out, as a rule: it stays usable where a trainer or a logger has changed since.
-        Raises RecipeError where this version of genmods does not take the recipe.
+        Sections on training are excluded by default, so that the model remains usable if trainer or logger settings
+        have changed. Raises RecipeError if this version of genmods does not support the recipe.
         """
         from genmods.config.recipe import from_plain
 
@@ -119,27 +119,27 @@ class Checkpoint:
 
     @property
     def prefix(self) -> str:
-        """The start of the names of the model's weights among those of the task."""
+        """The prefix of the model's weights in the task's state dict."""
         return "model." if self._part.model else ""
 
     @property
     def _part(self) -> Part:
-        """The task of the recipe; raises RecipeError where this version of genmods does not take it."""
+        """The task of the recipe; raises RecipeError if this version of genmods does not support it."""
         task = part("task", marked(self.recipe["task"], self.source), "task")
         if not isinstance(task, Part):
             raise UserError(f"{self.source}: its task is that of another run, which `fit` does not write")
         return task
 
     def model(self, raw: bool = False) -> Any:
-        """The model in eval mode on the CPU, with the averaged weights or the `raw` ones; nothing of its training.
+        """The model in eval mode on the CPU, with the averaged weights or the `raw` ones, without its task.
 
-        Raises UserError where the tensors are not those of the model that the recipe builds.
+        Raises UserError if the weights do not fit the model of the recipe.
         """
         task = self._part
         return self._built(task.model or task, self.prefix, raw)
 
     def task(self, raw: bool = False) -> Task:
-        """The task around the model, likewise."""
+        """The task with its model, likewise."""
         return self._built(self._part, "", raw)
 
     def _built(self, part: Part, prefix: str, raw: bool) -> Any:

@@ -1,4 +1,4 @@
-"""A checkpoint evaluated on a recipe's data: Lightning's `validate`, `test` or `predict`, and its figures written."""
+"""Evaluation of a checkpoint on a recipe's data with Lightning's `validate`, `test` or `predict`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LastResult(Callback):
 
 
 class Evaluated(NamedTuple):
-    """A task and the data; its figures or predictions; and the result of its evaluation, where it has one."""
+    """A task, the data, the metrics or predictions, and the result of the evaluation, if any."""
 
     task: Task
     data: DataModule
@@ -51,8 +51,8 @@ class Evaluated(NamedTuple):
 def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = False) -> Evaluated:
     """Run Lightning's `validate`, `test` or `predict` of a checkpoint (by default the newest run's) on a recipe's data.
 
-    The figures are also in `<stage>.json` in the run folder. Predictions are made on one device, so that they come in
-    order.
+    Metrics are also written to `<stage>.json` in the run folder. Predictions are computed on one device, so that they
+    are sorted.
     """
     last = LastResult()
     settings = recipe.trainer.given | {"enable_progress_bar": not quiet and sys.stderr.isatty()}
@@ -64,14 +64,14 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         if before:
             task = before.task()
             task.plan = replace(task.plan, seed=recipe.seed)
-            _tell_what_is_ignored(recipe, before)
+            _report_ignored(recipe, before)
             check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
         else:
             task = build_task(resolve(recipe), data.info)
         if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]) and not (
             stage == "predict" and isinstance(model_of(task), Predicts)
         ):
-            raise UserError(f"{stage}: a {type(task).__name__} has no {_STEPS[stage]}")
+            raise UserError(f"{stage}: requires a task with {_STEPS[stage]}, got {type(task).__name__}")
         loggers = [] if stage == "predict" else reopened_loggers(recipe, before)
         trainer = make_trainer(at.folder, task, settings, [last], loggers)
         settle(trainer, settings["precision"], before.precision if before else None, quiet)
@@ -102,23 +102,23 @@ def _nothing(stage: str, data: DataModule) -> str:
 
 
 def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:
-    """Raises UserError where a model trained on the data `before` cannot be evaluated on the data `now`."""
+    """Raises UserError if a model trained on the data `before` cannot be evaluated on the data `now`."""
     if model.uses_classes and needs_labels and before.label_kind != "none" and now.label_kind == "none":
         raise UserError("the images have no labels; predict and classify take them")
     labels = ("label_kind", "class_names") if model.uses_classes and needs_labels else ()
     for name in ("in_channels", *labels):
         was, has = getattr(before, name), getattr(now, name)
         if was and has != was:
-            raise UserError(f"the model was trained on data with {name} {was}; this data has {has}")
+            raise UserError(f"data must have {name} {was} like the model's training data, got {has}")
 
 
 @rank_zero_only
-def _tell_what_is_ignored(recipe: Recipe, checkpoint: Checkpoint) -> None:
-    """One line on stderr about settings of the recipe's task that are not those of the checkpoint's task."""
+def _report_ignored(recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Print a line on stderr if settings of the recipe's task differ from those of the checkpoint's task."""
     before = checkpoint.recipe["task"]
     own = {} if isinstance(recipe.task, From) else recipe.plain()["task"]
     taken = [name for name, value in own.items() if isinstance(value, dict) and "from" in value]
     ignored = [name for name in own if name not in taken and own[name] != before.get(name, own[name])]
     if ignored:
-        told = ", ".join(f"task.{name}" for name in ignored)
-        say(f"the model is that of the checkpoint; {told} of {recipe.source} has no effect", file=sys.stderr)
+        names = ", ".join(f"task.{name}" for name in ignored)
+        say(f"model settings come from the checkpoint; ignoring {names} of {recipe.source}", file=sys.stderr)

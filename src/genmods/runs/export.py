@@ -1,4 +1,4 @@
-"""Models as safetensors files: the weights that are used, with the recipe of the task in the file's header."""
+"""Export of models as safetensors files, with the recipe of the task in the header."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genmods.runs.schema import SECTIONS
 
 
 def export(checkpoint: Checkpoint, path: Path, raw: bool = False) -> None:
-    """Write the averaged weights of a checkpoint (or the `raw` ones), and what `genmods.load` needs beside them."""
+    """Write the averaged weights of a checkpoint (or the `raw` ones), with the metadata for `genmods.load`."""
     header = {
         "recipe": {name: checkpoint.recipe[name] for name in SECTIONS},
         "data_info": checkpoint.data_info.plain(),

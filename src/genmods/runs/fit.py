@@ -1,4 +1,4 @@
-"""A run: its recipe is resolved, its objects are built, and it is trained."""
+"""Training: the recipe is resolved, objects are built, then the model is trained."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     """Train a recipe, or continue a run of it at `ckpt_path`; returns the run folder.
 
     Args:
-        recipe: A checked recipe.
-        ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe, or "auto" for that one
-            where there is one and else a new run. None begins a new run, or goes on with that of a requeued SLURM job.
-        quiet: No progress bar, and no line but warnings.
+        recipe: A checked recipe. ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe,
+        or "auto" for the newest run
+            if there is one, otherwise a new run. None starts a new run, or resumes that of a requeued SLURM job.
+        quiet: Whether to suppress the progress bar and all lines except warnings.
 
     Raises:
-        Stopped: A signal asked the run to stop; this is in the main thread only.
+        Stopped: If a signal stopped the run; only in the main thread.
     """
     if not is_trained(recipe):
-        raise UserError(f"{recipe.source}: there is nothing to train here, `genmods test` evaluates it")
+        raise UserError(f"{recipe.source}: nothing to train; evaluate it with `genmods test`")
     ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
     with StopSignals() as signals, place(recipe.name, ckpt_path, prefer="last") as at:
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
@@ -69,7 +69,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
     contents = _contents(recipe, resolved, data, loggers)
     trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers, signals)
-    tell_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
+    warn_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
     if before is None:
         task.fit_statistics(data.examples())
     else:
@@ -79,14 +79,14 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         write_status(at.folder, "running", before.step if before else 0)
         with refusals_in_one_line():
             trainer.fit(task, data, ckpt_path=at.checkpoint)
-        tell_of_no_step(trainer, before.step if before else 0)
+        warn_of_no_step(trainer, before.step if before else 0)
         write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)
         calibrate(task, at.folder / "checkpoints", data, trainer)
 
 
 @contextmanager
 def where_it_stopped(folder: Path, step: int) -> Iterator[None]:
-    """Within the block `Stopped` knows the run in `folder`, which resumes from `step`, also where no step was taken."""
+    """Context that adds the run `folder`, and the step from which it resumes, to `Stopped`."""
     try:
         yield
     except Stopped as stopped:
@@ -96,19 +96,19 @@ def where_it_stopped(folder: Path, step: int) -> Iterator[None]:
 
 
 @rank_zero_only
-def tell_of_batch_norm(task: Task, batches: int, size: int) -> None:
-    """One line on stderr where accumulating gradients is not the same as a larger batch."""
+def warn_of_batch_norm(task: Task, batches: int, size: int) -> None:
+    """Warn on stderr if gradient accumulation differs from a larger batch because of batch normalisation."""
     if batches > 1 and any(isinstance(module, _BatchNorm) for module in task.modules()):
         say(
-            f"trainer.accumulate_grad_batches {batches}: batch normalisation sees batches of {size} images, "
+            f"trainer.accumulate_grad_batches {batches}: batch normalisation uses batches of {size} images, "
             f"not of {batches * size}",
             file=sys.stderr,
         )
 
 
 @rank_zero_only
-def tell_of_no_step(trainer: Trainer, start: int) -> None:
-    """One line on stderr where a fit took no step."""
+def warn_of_no_step(trainer: Trainer, start: int) -> None:
+    """Warn on stderr if a fit took no step."""
     step, end = trainer.global_step, trainer.max_steps
     if step == start:
         why = f"trainer.max_steps is {end}" if step == end else "its end was reached before"
@@ -138,11 +138,11 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
 
     Args:
         recipe: A recipe without `{from: RUN}`; see `resolve`.
-        info: What the data says about the model.
-        before: The checkpoint that the run resumes from.
+        info: The facts of the data.
+        before: The checkpoint from which the run resumes.
 
     Raises:
-        RecipeError: A part, or the optimizer, refuses its settings.
+        RecipeError: If a part, or the optimizer, refuses its settings.
     """
     torch.manual_seed(recipe.seed)
     task: Task = build(recipe.task, info.settings())
@@ -154,21 +154,21 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
     )
     if task.trainable:
         try:
-            task.plan.optimizer(task.groups())  # its settings are refused here, not once a run has begun
+            task.plan.optimizer(task.groups())  # refuse invalid settings before the run starts
         except ValueError as error:
             raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, str(error)) from error
     return task
 
 
 def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[Logger]) -> Callback:
-    """What each checkpoint holds beside the weights: the recipe with a task that needs no earlier run."""
+    """The metadata of each checkpoint, with a recipe whose task does not depend on earlier runs."""
     plain = recipe.plain() | {"task": resolved.plain()["task"]}
     run_ids = {str(logger.name): getattr(logger, "run_id", None) for logger in loggers}
     return RunContents(plain, data.info, data.hash, run_ids)
 
 
 def _check_continued(before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:
-    """Raises UserError where the run cannot be resumed so, before anything of it is touched."""
+    """Raises UserError if the run cannot be resumed like this, before anything of it is modified."""
     for weights in (before.state_dict, before.averages):
         check_finite(task, weights)
     task.load_state_dict(before.state_dict)

@@ -1,4 +1,4 @@
-"""Runs on the disk: where they lie, which checkpoint of one is meant, and how a model comes back from it.
+"""Run folders on disk, their checkpoints, and loading of trained models.
 
 runs/<recipe>/<time>/{recipe.yaml, metrics.csv, checkpoints/{last,best}.ckpt, samples/, report.html}
 """
@@ -22,14 +22,16 @@ LAST = Path("checkpoints", "last.ckpt")
 
 
 def root() -> Path:
-    """The folder of all runs: $GENMODS_RUNS, or `runs` in the working folder."""
+    """The folder of all runs: $GENMODS_RUNS, or `runs` in the working directory."""
     return Path(os.environ.get("GENMODS_RUNS") or "runs").expanduser()
 
 
 @contextmanager
 def new_folder(name: str) -> Iterator[Path]:
-    """The folder of a new run of the recipe `name`: made on rank 0, so that no other run takes it, and removed at the
-    end where it is still empty."""
+    """Context with the folder of a new run of the recipe `name`.
+
+    It is created on rank 0, so that no other run uses it, and removed at the end if it is still empty.
+    """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     first = folder = root() / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -45,7 +47,7 @@ def new_folder(name: str) -> Iterator[Path]:
 
 
 def _make(folder: Path) -> bool:
-    """Whether there was no such folder yet."""
+    """Create a folder; returns whether it did not exist."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -54,15 +56,15 @@ def _make(folder: Path) -> bool:
 
 
 def newest_folder(name: str) -> Path:
-    """The folder of the newest run of the recipe `name` that has a checkpoint; raises UserError where there is none."""
+    """The folder of the newest run of the recipe `name` with a checkpoint; raises UserError if there is none."""
     newest = _newest(root() / name)
     if newest is None:
-        raise UserError(f"there is no run of '{name}' with a checkpoint under {root() / name}")
+        raise UserError(f"no run of '{name}' with a checkpoint below {root() / name}")
     return newest
 
 
 def _newest(folder: Path) -> Path | None:
-    """The run under `folder` whose `last.ckpt` was written last."""
+    """The run below `folder` with the newest `last.ckpt`."""
     return max(_runs(folder), key=lambda run: (run / LAST).stat().st_mtime_ns, default=None)
 
 
@@ -71,24 +73,24 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def requeued(name: str, recipe: str) -> str | None:
-    """The run of the recipe `name` that this SLURM job began with the same `recipe` text and did not finish."""
+    """The unfinished run of the recipe `name` that this SLURM job started with the same `recipe` text."""
     job = os.environ.get("SLURM_JOB_ID")
     runs = [run for run in _runs(root() / name) if job and _reads(run, "environment.json", "slurm_job") == job]
     for run in sorted(runs, key=lambda run: (run / LAST).stat().st_mtime_ns, reverse=True):
         same = (run / "recipe.yaml").read_text(encoding="utf-8") == recipe
         if same and status(run)[0] != "finished":
-            say(f"SLURM job {job} goes on with {run}", file=sys.stderr)
+            say(f"SLURM job {job} resumes {run}", file=sys.stderr)
             return str(run)
     return None
 
 
 def status(run: Path) -> tuple[str, int]:
-    """The state of a run, "running" (also one that was killed), "out of time" or "finished", and its step then."""
+    """The state of a run, "running" (also if it was killed), "out of time" or "finished", and its step."""
     return str(_reads(run, "status.json", "state")), int(_reads(run, "status.json", "step") or 0)
 
 
 def write_status(run: Path, state: str, step: int) -> None:
-    """Note the `status` of a run, on rank 0."""
+    """Write the `status` of a run, on rank 0."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     from genmods.tracking.base import write_json
@@ -104,10 +106,10 @@ def _reads(run: Path, file: str, key: str) -> Any:
 
 
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
-    """The checkpoint that `path` means: a file, or in a run folder `best.ckpt` where there is one, else `last.ckpt`.
+    """The checkpoint for `path`: a file, or in a run folder `best.ckpt` if it exists, otherwise `last.ckpt`.
 
-    A folder of runs, such as runs/ddpm, means the newest of them, and "last" the newest of all under runs. Raises
-    UserError where there is none.
+    A folder of runs, such as runs/ddpm, means its newest run, "last" the newest of all runs. Raises UserError if there
+    is none.
     """
     if str(path) == "last":
         path = root()
@@ -120,24 +122,24 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path}: there is no such checkpoint or run folder")
+        raise UserError(f"{path}: no such checkpoint or run folder")
     for name in dict.fromkeys((prefer, "best", "last")):
         for folder in (path / "checkpoints", path):
             if (folder / f"{name}.ckpt").is_file():
                 return folder / f"{name}.ckpt"
     if newest := _newest(path):
         return find_checkpoint(newest, prefer)
-    raise UserError(f"{path}: this folder holds no checkpoint, neither best.ckpt nor last.ckpt")
+    raise UserError(f"{path}: no checkpoint in this folder, neither best.ckpt nor last.ckpt")
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """The run folder in which a checkpoint file lies."""
+    """The run folder of a checkpoint file."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
 @dataclass
 class Place:
-    """Where a run lives, and the checkpoint that it starts from."""
+    """The folder of a run, and the checkpoint from which it starts."""
 
     folder: Path
     checkpoint: Path | None
@@ -145,11 +147,9 @@ class Place:
 
 @contextmanager
 def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
-    """A new folder for a run of the recipe `name`, or the folder of the run that is continued; "auto" is the newest one
-    where there is one.
+    """A new folder for a run of the recipe `name`, or the folder of the run to resume; "auto" is the newest, if any.
 
-    Of the folders that the ranks of a new run choose, rank 0's is made and written to. Raises UserError where
-    there is no run to continue.
+    All ranks of a new run use the folder of rank 0. Raises UserError if there is no run to resume.
     """
     if ckpt_path == "auto":
         ckpt_path = "last" if _newest(root() / name) else None
@@ -165,7 +165,12 @@ def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
 def load(path: str | Path, raw: bool = False) -> Any:
     """The model of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
 
-    `path` is a checkpoint file, a run folder or an exported model. Raises UserError where it is none of genmods.
+    Args:
+        path: A checkpoint file, a run folder or an exported model.
+        raw: Whether to use the raw weights instead of the averaged ones.
+
+    Raises:
+        UserError: If `path` was not written by genmods.
     """
     from genmods.runs.checkpoint import Checkpoint
 

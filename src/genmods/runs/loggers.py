@@ -1,4 +1,4 @@
-"""The loggers of a run: built from its recipe, begun with its configuration, and opened again later."""
+"""The loggers of a run: built from its recipe, started with its configuration, and reopened by evaluations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from genmods.tracking.wandb import WandbRun
 
 
 def build_loggers(recipe: Recipe, before: Checkpoint | None) -> list[Any]:
-    """The metrics file and the recipe's loggers; those of the checkpoint `before` keep their run's id."""
+    """The metrics file and the recipe's loggers; a resumed run keeps the ids of the checkpoint `before`."""
     built = [build(part) for part in recipe.logger]
     loggers = [MetricsFile(), *(logger for logger in built if not isinstance(logger, MetricsFile))]
     for logger in loggers:
@@ -34,9 +34,9 @@ def build_loggers(recipe: Recipe, before: Checkpoint | None) -> list[Any]:
 
 
 def reopened_loggers(recipe: Recipe, before: Checkpoint | None) -> list[Any]:
-    """The loggers of an evaluation: those of the run that wrote the checkpoint, where `recipe` still has them.
+    """The loggers of an evaluation: those of the checkpoint's run, as far as `recipe` still has them.
 
-    Without a checkpoint they are those of the recipe. An exported model has none.
+    Without a checkpoint they are the loggers of the recipe. An exported model has none.
     """
     loggers = build_loggers(recipe, before)
     return loggers if before is None else [logger for logger in loggers if logger.name in before.run_ids]
@@ -46,9 +46,9 @@ def reopened_loggers(recipe: Recipe, before: Checkpoint | None) -> list[Any]:
 def running(
     folder: Path, recipe: Recipe, loggers: list[Any], data: DataModule, before: Checkpoint | None, precision: str
 ) -> Iterator[None]:
-    """Within the block the loggers write into the run in `folder`, beside its recipe; then the report is updated.
+    """Context in which the loggers write to the run in `folder`; the report is updated on exit.
 
-    A run that resumes from the checkpoint `before` writes later rows again; `precision` is what it computes in.
+    A run that resumes from the checkpoint `before` repeats later rows; `precision` is the precision of the run.
     """
     try:
         _begin(folder, recipe, loggers, data, before.step if before else None, precision)
@@ -77,7 +77,7 @@ def _ours(loggers: list[Any]) -> list[RunLogger]:
 
 
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """The recipe of a checkpoint with its loggers, or without where this version of genmods does not take them."""
+    """The recipe of a checkpoint with its loggers, or without them if this version of genmods does not support them."""
     recipe = checkpoint.parsed()
     try:
         return from_plain({**recipe.plain(), "logger": checkpoint.recipe.get("logger")})
@@ -87,7 +87,7 @@ def recipe_of(checkpoint: Checkpoint) -> Recipe:
 
 @contextmanager
 def reopened(folder: Path, before: Checkpoint, loggers: list[Any]) -> Iterator[None]:
-    """Within the block the `reopened_loggers` write into the run in `folder` again; then the report is updated."""
+    """Context in which the `reopened_loggers` write to the run in `folder` again; the report is updated on exit."""
     _begin_again(folder, before, loggers)
     try:
         yield
@@ -109,7 +109,7 @@ def _begin_again(folder: Path, before: Checkpoint, loggers: list[Any]) -> None:
 
 @rank_zero_only
 def _finish(folder: Path, loggers: list[Any]) -> None:
-    for logger in _ours(loggers):  # one of Lightning's own ends by itself
+    for logger in _ours(loggers):  # Lightning's loggers close themselves
         logger.close()
     if (folder / "metrics.csv").is_file():
         write_report([folder])

@@ -1,9 +1,9 @@
-"""Parts of earlier runs, for a recipe's `{from: RUN}`: an autoencoder, a network to fine-tune, a guide.
+"""Parts of earlier runs, for `{from: RUN}` in a recipe: an autoencoder, a network to fine-tune, a classifier.
 
-`resolve` replaces each of them by a part with the settings that the earlier recipe gave it. That part is built for
-the new data, then takes every weight that still has the same shape; a head for another number of classes keeps
-its new weights, and a line on stderr says so. A whole model inside another part (the model of a restoration, the
-classifier of a metric) is used as it is: it keeps the scale and the classes of its own data.
+`resolve` replaces each of them by a part with the settings of the earlier recipe. The part is built for the new data
+and loads all weights whose shapes agree. A head for another number of classes is newly initialised, which is reported
+on stderr. A whole model inside another part (the model of a restoration, the classifier of a metric) is used unchanged,
+with the scale and the classes of its training data.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Reader = Callable[[str], "EarlierRun"]
 
 
 def resolve(recipe: Recipe, before: Checkpoint | None = None) -> Recipe:
-    """The recipe with a part that can be built in place of each `{from: RUN}`; each earlier checkpoint is read once.
+    """Replace each `{from: RUN}` of a recipe by a part that can be built; each earlier checkpoint is read once.
 
     Args:
         recipe: A checked recipe.
-        before: The checkpoint that the run starts from. Parts of its own task take the place of those of earlier runs,
-            which may be gone by now.
+        before: The checkpoint from which the run resumes. Its parts replace those of earlier runs, which may no longer
+            exist.
 
     Raises:
-        RecipeError: There is no such run, or no such part in it.
-        UserError: The run cannot go on so: its task or optimizer is another one, or its end is before the checkpoint.
+        RecipeError: If there is no such run, or no such part in it.
+        UserError: If the run cannot be resumed: with another task or optimizer, or past its last step.
     """
     resolved = copy.copy(recipe)
     if before is not None:
@@ -57,7 +57,7 @@ def resolve(recipe: Recipe, before: Checkpoint | None = None) -> Recipe:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A run whose parts are used again; its task is built once, for the names of its weights."""
+    """An earlier run whose parts are reused; its task is built once to determine the names of its weights."""
 
     name: str
     checkpoint: Checkpoint
@@ -67,12 +67,12 @@ class EarlierRun:
         return self.checkpoint.task()
 
     def part(self, slot: From) -> Part:
-        """The part of the run's task that has the kind of `slot` and, where there is one, its name."""
+        """The part of the run's task with the kind of `slot` and, if there are several, its name."""
         if slot.entry:
             return self._model(slot, slot.entry)
         alike = [(part.path, part) for part in parts(self.checkpoint.parsed().task) if part.kind == slot.kind]
         if not alike:
-            raise UserError(f"{self.name}: that run has no {slot.kind}")
+            raise UserError(f"{self.name}: this run has no {slot.kind}")
         found: Part = _namesake(alike, slot)
         whole = slot.kind == "task" and slot.path != "task"
         facts = self.checkpoint.data_info.settings() if whole else None
@@ -97,19 +97,19 @@ class EarlierRun:
 
 @dataclass(frozen=True)
 class EarlierWeights:
-    """Loads the weights of a part of an earlier run into a new one, where their shapes are the same."""
+    """Loads the weights of a part of an earlier run into a new part, as far as their shapes agree."""
 
     run: str
     tensors: dict[str, Tensor]
 
     def __call__(self, module: nn.Module) -> None:
-        """Raises UserError where no tensor fits."""
+        """Load the weights; raises UserError if no tensor fits."""
         own = module.state_dict()
         fitting = {
             name: value for name, value in self.tensors.items() if name in own and own[name].shape == value.shape
         }
         if not fitting:
-            raise UserError(f"{self.run}: none of its weights fit a {type(module).__name__} for this data")
+            raise UserError(f"{self.run}: no weights fit a {type(module).__name__} for this data")
         module.load_state_dict(fitting, strict=False)
         for network in outermost_networks(module):
             network.prepared = True
@@ -132,7 +132,7 @@ def _resolved(value: Any, read: Reader) -> Any:
 
 
 def _continued(recipe: Recipe, before: Checkpoint) -> Any:
-    """The task of `recipe`, with parts of the checkpoint's task in place of those `{from: RUN}`."""
+    """The task of `recipe`, with parts of the checkpoint's task instead of `{from: RUN}`."""
     if -1 < (end := recipe.trainer.given.get("max_steps") or -1) < before.step:
         raise UserError(f"cannot resume: the checkpoint is at step {before.step}, trainer.max_steps is {end}")
     run = before.parsed("optimizer")
@@ -144,7 +144,7 @@ def _continued(recipe: Recipe, before: Checkpoint) -> Any:
 
 
 def _settled(now: Any, before: Any) -> Any:
-    """`now` with what it takes `from` a run as it is in `before`."""
+    """`now` with all parts `from` a run replaced by those in `before`."""
     if isinstance(now, From):
         return before
     if isinstance(now, Part) and isinstance(before, Part):
@@ -158,7 +158,7 @@ def _settled(now: Any, before: Any) -> Any:
 
 
 def parts(part: Part | From) -> Iterator[Any]:
-    """A part and all parts in its settings, outermost first; those taken `from` a run as such."""
+    """A part and all parts in its settings, outermost first, including `From` references."""
     yield part
     for value in part.given.values() if isinstance(part, Part) else ():
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
@@ -168,6 +168,6 @@ def parts(part: Part | From) -> Iterator[Any]:
 
 
 def _namesake(alike: list[tuple[str, Any]], slot: From) -> Any:
-    """Of named things the one with the last name of `slot`, else the first."""
+    """The item whose name is the last component of `slot`'s path, otherwise the first."""
     name = slot.path.rpartition(".")[2]
     return next((thing for path, thing in alike if path.rpartition(".")[2] == name), alike[0][1])

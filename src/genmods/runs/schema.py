@@ -1,4 +1,4 @@
-"""The schema of a checkpoint's content, checked before any of it is used."""
+"""The schema of a checkpoint's content, validated before use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from genmods.core.label_kinds import WORDS as KINDS
 from genmods.core.printable import printable
 
 SECTIONS = ("name", "seed", "task", "data")
-"""The sections of a recipe that say what a model is and what it was trained on."""
+"""The sections of a recipe that describe the model and its training data."""
 _LARGEST = 2**31
 
 Fits = Callable[[Any], bool]
 
 
 def check_content(content: dict[str, Any]) -> None:
-    """Raise UserError where a key of a checkpoint's `content` is missing or has another type than `fit` writes."""
+    """Raise UserError if a key of a checkpoint's `content` is missing or has an unexpected type."""
     for name, (fits, what) in _NEEDED.items():
         if name not in content:
             raise UserError(f"has no {name}; it was not written by `fit` or `export`")

@@ -1,7 +1,7 @@
-"""Lightning's loop over the batches of an epoch, with steps of the optimizer as its unit.
+"""Lightning's loop over the batches of an epoch, based on optimizer steps.
 
-Lightning counts batches in `val_check_interval`, ends a group of accumulated batches with the epoch, and has no hook
-at which a step is complete: its row written and its validation held. This loop has.
+Lightning counts `val_check_interval` in batches, ends a group of accumulated batches with the epoch, and has no hook
+after a complete step, including its row of metrics and its validation. This loop has such a hook.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from genmods.core.lightning_internals import is_last_step
 
 @runtime_checkable
 class EndsSteps(Protocol):
-    """A callback with a hook for what is to be done between two steps of the optimizer."""
+    """A callback with a hook between optimizer steps."""
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """Called after each step of the optimizer, once its row is written and a validation that was due is held."""
+        """Called after each optimizer step, after its row of metrics and its validation, if any."""
         ...
 
 
 class StepLoop(_TrainingEpochLoop):
-    """The epoch loop of a Trainer; `install` puts it in place.
+    """The epoch loop of a Trainer; see `install`.
 
-    A validation is due every `val_check_interval` steps (an int: of the run where `check_val_every_n_epoch` is None,
-    else of the epoch; a float: that share of an epoch) and after the last step. A checkpoint holds the state at the end
-    of a step, wherever it is written, and says whether the validation of that step is still to be held.
+    Validation runs every `val_check_interval` steps (an int: of the run if `check_val_every_n_epoch` is None, otherwise
+    of the epoch; a float: that fraction of an epoch) and after the last step. A checkpoint always contains the state at
+    the end of a step, and whether the validation of that step is pending.
     """
 
     def __init__(self, trainer: Trainer, min_steps: int | None, max_steps: int) -> None:
         self.owed_in_epoch: int | None = None
-        """The epoch of a validation that a stopped run did not hold; None where it owes none."""
+        """The epoch of a validation that is pending because the run was stopped; None if there is none."""
         super().__init__(trainer, min_steps, max_steps)
         self.trainer: Any = trainer
         self.batch_progress: Any = self.batch_progress
         self.states_before: dict[str, Any] | None = None
-        """While a validation is held: the callbacks' states at its beginning."""
+        """During a validation: the callbacks' states at its beginning."""
         self._validated = False
 
     @classmethod
     def install(cls, trainer: Trainer) -> None:
-        """Make this the loop of `trainer`, which has not run yet."""
+        """Install this loop in `trainer`, before it runs."""
         before = trainer.fit_loop.epoch_loop
         trainer.fit_loop.epoch_loop = cls(trainer, before.min_steps, before.max_steps)
 
@@ -57,7 +57,7 @@ class StepLoop(_TrainingEpochLoop):
 
     @property
     def max_steps(self) -> int:
-        """Lightning's; a run that owes the validation of its last step has not reached it."""
+        """Lightning's `max_steps`; not reached while the validation of the last step is pending."""
         return self._max_steps + 1 if self.owed_in_epoch is not None and self._max_steps != -1 else self._max_steps
 
     @max_steps.setter
@@ -66,7 +66,7 @@ class StepLoop(_TrainingEpochLoop):
         self._max_steps = steps
 
     def hold_owed(self) -> None:
-        """Hold the validation that the run still owes, as if it had not been stopped; called before its first batch."""
+        """Run the pending validation, as if the run had not been stopped; called before its first batch."""
         if self.owed_in_epoch is None:
             return
         trainer, epoch = self.trainer, self.trainer.fit_loop.epoch_progress.current
@@ -82,26 +82,26 @@ class StepLoop(_TrainingEpochLoop):
         self._end_step()
 
     def advance(self, data_fetcher: Any) -> None:
-        self.restarting = False  # where to go on is settled
+        self.restarting = False  # the position is restored
         super().advance(data_fetcher)
         connector = self.trainer._logger_connector
         if is_last_step(self.trainer) and not self._should_accumulate() and not connector.should_update_logs:
             connector.log_metrics(connector.metrics["log"])
 
     def on_advance_end(self, data_fetcher: Any) -> None:
-        """Validate where that is due; then the step is complete."""
+        """Validate if due; then the step is complete."""
         super().on_advance_end(data_fetcher)
         if not self._should_accumulate():
             self._end_step()
 
     def update_lr_schedulers(self, interval: str, update_plateau_schedulers: bool) -> None:
-        """A schedule that waits for a plateau looks at each validation once."""
+        """Update plateau schedules once per validation."""
         if update_plateau_schedulers and not self._validated:
             return
         super().update_lr_schedulers(interval, update_plateau_schedulers)
 
     def state_dict(self, destination: dict[str, Any] | None = None, prefix: str = "") -> dict[str, Any]:
-        """The state as Lightning itself has it at the end of a batch, so that there is one way to resume."""
+        """The state as in Lightning at the end of a batch, so that there is only one way to resume."""
         state = super().state_dict(destination, prefix)
         if self.batch_progress.total.processed:
             for count in state[f"{prefix}batch_progress"].values():

@@ -1,4 +1,4 @@
-"""One place where a Trainer is put together, so that every run is checkpointed, guarded and reproducible alike."""
+"""Creates the Trainer, so that all runs have the same checkpoints, checks and reproducibility."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from genmods.runs.step_loop import StepLoop
 from genmods.tasks.base import Task
 
 FIXED: dict[str, Any] = {"use_distributed_sampler": False, "inference_mode": False}
-"""What a recipe cannot change: the loader shares out samples itself, and likelihood and guidance need gradients."""
+"""Settings that a recipe cannot change: the loader distributes samples, likelihoods need gradients."""
 
 
 def make_trainer(
@@ -44,11 +44,11 @@ def make_trainer(
     loggers: list[Logger],
     signals: StopSignals | None = None,
 ) -> Trainer:
-    """A Trainer that writes into the run folder `folder`.
+    """A Trainer that writes to the run folder `folder`.
 
-    Throughput, norms, a progress bar and the task's reports are always there. EMA comes first, so that whatever runs
-    after a batch sees its update; checkpoints come last. The precision `auto` is float32 until
-    `callbacks.precision.settle`. `max_time` is a budget of this process, whose `signals` end a fit in good order.
+    It always has throughput, norms, a progress bar and the task's reports. EMA is the first callback, so that the
+    others use its update; checkpoints are the last. The precision `auto` is float32 until `callbacks.precision.settle`.
+    `max_time` is the time limit of this process, whose `signals` stop a fit cleanly.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
@@ -72,19 +72,19 @@ def make_trainer(
 
 
 def _in_steps(settings: dict[str, Any]) -> dict[str, Any]:
-    """What makes `val_check_interval: N` count the steps of the run, not those of each epoch."""
+    """The settings that make `val_check_interval: N` count the steps of the run instead of those of each epoch."""
     every, epochs = settings.get("val_check_interval"), settings.get("check_val_every_n_epoch", 1)
     return {"check_val_every_n_epoch": None} if isinstance(every, int) and epochs == 1 else {}
 
 
 def _environment() -> list[SLURMEnvironment]:
-    """SLURM without Lightning's requeueing, which writes checkpoints that no run goes on from."""
+    """SLURM without Lightning's requeueing, whose checkpoints are never resumed."""
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager
 def refusals_in_one_line() -> Iterator[None]:
-    """Within the block, what Lightning itself raises about the Trainer's settings is a UserError of one line."""
+    """Context that converts Lightning's errors about Trainer settings to UserErrors of one line."""
     try:
         yield
     except (MisconfigurationException, ImportError, ValueError) as error:
@@ -95,7 +95,7 @@ def refusals_in_one_line() -> Iterator[None]:
 
 
 def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence[str]) -> list[Callback]:
-    """What every run has, and the `reports` of its task, less what the recipe lists with settings of its own."""
+    """The callbacks of all runs and the `reports` of the task, except those that the recipe lists."""
     kinds: list[type[Callback]] = [Throughput, Norms, Report]
     kinds += [registry.resolve(registry.find("callback", name)) for name in reports]
     if settings.get("enable_progress_bar") is not False:
@@ -104,7 +104,7 @@ def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence
 
 
 class _Advice(logging.Filter):
-    """Drops what Lightning says at every start and end and nobody asked for."""
+    """Filters Lightning's start-up and shutdown tips."""
 
     _TEXTS = (
         "GPU available",
@@ -122,9 +122,9 @@ class _Advice(logging.Filter):
 
 
 def _silence() -> None:
-    """Drop Lightning's advice that does not hold here.
+    """Filter Lightning's warnings that do not apply.
 
-    Batches need no workers, the log interval may pass an epoch, and what is logged is a mean over all ranks already.
+    Batches need no workers, the log interval may exceed an epoch, and logged values are already means over all ranks.
     """
     for message in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True"):
         warnings.filterwarnings("ignore", f".*{message}.*")

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, each sample's randomness a pure function of its key."""
+"""Augmentation of whole batches; the randomness of a sample is a pure function of its key."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,8 @@
 """Any transform of torchvision.transforms.v2 as an augmentation, keyed per sample.
 
-These draw one set of parameters a call from the global generator, so each image goes through alone, with the generator
-seeded by its key and put back afterwards: right, and some thirty times slower than the augmentations beside it.
+Transforms draw one set of parameters per call from the global generator. Therefore each image is transformed
+separately, with the generator seeded by its key and restored afterwards, about thirty times slower than the other
+augmentations.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class TorchVision(Augmentation):
         try:
             self._transform = cls(**self.settings)
         except TypeError as error:
-            raise ValueError(f"{self.transform} does not take these settings: {error}") from None
+            raise ValueError(f"{self.transform} does not accept these settings: {error}") from None
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images = (batch[INPUT] + 1) / 2
@@ -49,5 +50,5 @@ class TorchVision(Augmentation):
                 torch.manual_seed(high << 24 | low)
                 changed.append(self._transform(image))
         if any(image.shape != images[0].shape for image in changed):
-            raise ValueError(f"{self.transform} changes the shape of images, which an augmentation must not")
+            raise ValueError(f"{self.transform} must not change the shape of images")
         return batch | {INPUT: torch.stack(changed).clamp(0, 1) * 2 - 1}

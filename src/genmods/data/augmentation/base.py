@@ -1,7 +1,8 @@
-"""Augmentation of a whole batch at once, with randomness of each sample's own from its key.
+"""Augmentation of whole batches with independent randomness per sample.
 
-The key is fold(seed, epoch, index): what happens to a sample is a pure function of these, whatever batch or worker it
-comes in. Each augmentation declares how many numbers of a sample it takes; a loader draws those of an epoch at once.
+The key of a sample is fold(seed, epoch, index); its augmentation is a pure function of the key, independent of batch
+and worker. Each augmentation declares how many random numbers it takes per sample; a loader draws those of an epoch at
+once.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from genmods.core.random import uniform
 
 
 class Augmentation:
-    """Changes a batch: `image` float32 [B, C, H, W] in [-1, 1], `label` int64 [B] or float [B, K], `index`, `epoch`.
+    """Transforms a batch: `image` float32 [B, C, H, W] in [-1, 1], `label` int64 [B] or float [B, K], `index`, `epoch`.
 
-    Subclasses have `apply` and say how many random numbers of a sample it takes, `draws`. `mixes` says that labels
-    become weighted: the batch then arrives with float labels [B, K], each row summing to 1. `moves` says that pixels
-    are only moved about or made black, so that uint8 images (black is 0), a quarter of the bytes, do as well.
+    Subclasses define `apply` and `num_uniforms`, the number of random numbers that it takes per sample. If `mixes` is
+    set, labels become weights: the batch has float labels [B, K], each row summing to 1. If `moves` is set, pixels are
+    only moved or set to black, so that the augmentation also works on uint8 images (a quarter of the memory).
     """
 
     num_uniforms: ClassVar[int] = 0
@@ -27,17 +28,17 @@ class Augmentation:
     moves: bool = False
 
     def __call__(self, batch: Batch, keys: Tensor) -> Batch:
-        """A new batch; what happens to sample i depends on `keys[i]` (int64 [B]). The batch given is left as it is."""
+        """A new batch; the augmentation of sample i depends on `keys[i]` (int64 [B]). The given batch is unchanged."""
         return self.apply(batch | {INPUT: batch[INPUT].clone()}, uniform(keys, self.num_uniforms))
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
-        """A new batch; what happens to sample i depends on `u[i]`, numbers in [0, 1), float32 [B, draws].
+        """A new batch; the augmentation of sample i depends on `u[i]`, numbers in [0, 1), float32 [B, num_uniforms].
 
-        The images given may be written into.
+        The given images may be modified.
         """
         raise NotImplementedError
 
 
 def broadcast(values: Tensor) -> Tensor:
-    """One number a sample, [B], in the shape [B, 1, 1, 1] of a batch of images."""
+    """One number per sample, [B], reshaped to [B, 1, 1, 1] for a batch of images."""
     return values.view(-1, 1, 1, 1)

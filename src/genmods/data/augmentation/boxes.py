@@ -18,7 +18,7 @@ from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 class RandomErasing(Augmentation):
     """Fills a rectangle of each image, with probability `p`, with `value`, black by default (Zhong et al. 2017).
 
-    Its area is uniform between `area_min` and `area_max` of the image's, its sides at a ratio of up to `ratio_max`.
+    Its area is uniform in [`area_min`, `area_max`] relative to the image, its aspect ratio at most `ratio_max`.
     """
 
     p: float = 0.5
@@ -54,10 +54,10 @@ class RandomErasing(Augmentation):
 
 @dataclass
 class CutMix(Mixing):
-    """Puts a rectangle of another image of the batch into each, labels weighted by pixels (Yun et al. 2019).
+    """Pastes a rectangle of another image of the batch, with labels weighted by area (Yun et al. 2019).
 
-    The other's share is Beta(`alpha`, `alpha`) distributed before the rectangle, centred anywhere, is cut off at the
-    border; the label has the share that is left, exactly. Applied to a sample with probability `p`.
+    The relative area is Beta(`alpha`, `alpha`) distributed before the rectangle, with a uniform centre, is clipped at
+    the border; labels are weighted by the clipped area. Applied to a sample with probability `p`.
     """
 
     p: float = 0.5

@@ -1,4 +1,4 @@
-"""Colour: brightness, contrast and saturation, each image by its own factors."""
+"""Colour jitter: brightness, contrast and saturation, with independent factors per image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass
 class ColorJitter(Augmentation):
-    """Scales brightness, then contrast (about the image's mean grey), then saturation (RGB only; about each grey).
+    """Scales brightness, then contrast (about the mean grey of the image), then saturation (RGB only).
 
-    Each factor is uniform in [1 - setting, 1 + setting]; values are those of [0, 1] and are cut off there.
+    Each factor is uniform in [1 - setting, 1 + setting]; values are scaled on [0, 1] and clipped.
     """
 
     brightness: float = 0.2
@@ -44,7 +44,7 @@ class ColorJitter(Augmentation):
 
 
 def grey(images: Tensor) -> Tensor:
-    """Luma [B, 1, H, W] of RGB images, the plain mean over channels of others."""
+    """Luma [B, 1, H, W] of RGB images, the mean over channels for others."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
     red, green, blue = images.split(1, dim=1)

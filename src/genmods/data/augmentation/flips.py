@@ -1,4 +1,4 @@
-"""Mirroring left and right."""
+"""Horizontal flips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genmods.data.augmentation.base import Augmentation, broadcast
 
 @dataclass
 class Flip(Augmentation):
-    """Mirrors each image left-right with probability `p`."""
+    """Flips each image horizontally with probability `p`."""
 
     p: float = 0.5
     num_uniforms: ClassVar[int] = 1
@@ -31,9 +31,9 @@ class Flip(Augmentation):
 
 @dataclass
 class AlternatingFlip(Augmentation):
-    """Mirrors each image in every other epoch, so that two epochs show both sides of all (Jordan 2024, airbench).
+    """Flips each image horizontally in every other epoch, so that two epochs show both (Jordan 2024, airbench).
 
-    Which epochs, the even or the odd ones, is a fair coin of (`seed`, sample index). Needs `index` and `epoch`.
+    Whether in even or odd epochs is random, a function of (`seed`, sample index). Requires `index` and `epoch`.
     """
 
     seed: int = 0
@@ -45,7 +45,7 @@ class AlternatingFlip(Augmentation):
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with those `chosen` (bool [B]) mirrored left-right."""
+    """`images` [B, C, H, W] with those `chosen` (bool [B]) flipped horizontally."""
     mirrored = images.flip(-1)
     if images.is_floating_point():
         return torch.where(broadcast(chosen), mirrored, images)

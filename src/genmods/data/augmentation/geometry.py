@@ -1,4 +1,4 @@
-"""Moving the picture about: shifts by whole pixels, and crops and rotations by bilinear sampling."""
+"""Geometric augmentation: translation by whole pixels, and crops and rotations with bilinear sampling."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from genmods.data.augmentation.base import Augmentation
 
 @dataclass
 class Translate(Augmentation):
-    """Moves each image by up to `pixels` in each direction, like padding by `pixels` and cropping at random.
+    """Translates each image by up to `pixels` in each direction, like padding by `pixels` and random cropping.
 
-    What comes in at the border is black (-1) or the reflected image.
+    The padding is black (-1) or the reflected image.
     """
 
     pixels: int = 2
@@ -43,9 +43,9 @@ class Translate(Augmentation):
 
 @dataclass
 class RandomResizedCrop(Augmentation):
-    """Cuts a part of `area_min` to all of the image's area, its sides at a ratio of up to `ratio_max`, and enlarges it.
+    """Crops a part of each image and resizes it to the size of the image (inception crop, Szegedy et al. 2015).
 
-    The inception crop (Szegedy et al. 2015), sampled bilinearly.
+    The relative area is uniform in [`area_min`, 1], the aspect ratio at most `ratio_max`; sampled bilinearly.
     """
 
     area_min: float = 0.5
@@ -70,7 +70,7 @@ class RandomResizedCrop(Augmentation):
 
 @dataclass
 class Rotate(Augmentation):
-    """Turns each image about its centre by up to `degrees` either way; corners are filled by reflection."""
+    """Rotates each image about its centre by up to `degrees` in either direction, with reflection padding."""
 
     degrees: float = 10.0
     num_uniforms: ClassVar[int] = 1
@@ -90,7 +90,7 @@ class Rotate(Augmentation):
 def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
     """A window [B, C, height, width] of each image [B, C, H, W], upper left at `corner` (y, x), int64 [B, 2].
 
-    Rows of windows are gathered whole from the overlapping runs of `width` pixels that memory holds.
+    Each row of a window is gathered as a whole, from an overlapping strided view with rows of `width` pixels.
     """
     batch, channels, rows, columns = images.shape
     plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
@@ -102,13 +102,13 @@ def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
 
 
 def _reflected(length: int, pad: int, device: torch.device) -> Tensor:
-    """Positions 0 ... length - 1 with `pad` more on either side, reflected without repeating the border."""
+    """Indices of `length` positions with `pad` more on either side, reflected without repeating the border."""
     if pad >= length:
-        raise ValueError(f"an image of {length} pixels cannot be reflected by {pad}")
+        raise ValueError(f"pixels must be below {length}, the size of the image, for padding by reflection, got {pad}")
     return length - 1 - (length - 1 - torch.arange(-pad, length + pad, device=device).abs()).abs()
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Each image [B, C, H, W] sampled where `matrices` [B, 2, 3] map the output's coordinates, (x, y) in [-1, 1]."""
+    """Images [B, C, H, W] sampled at the output coordinates, (x, y) in [-1, 1], mapped by `matrices` [B, 2, 3]."""
     grid = F.affine_grid(matrices.to(images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

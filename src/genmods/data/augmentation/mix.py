@@ -1,4 +1,4 @@
-"""Blending images of a batch, and what that takes: partners within the batch and Beta-distributed shares from keys."""
+"""Mixup, and its components: partners within the batch, and Beta-distributed shares from keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genmods.data.augmentation.base import Augmentation, broadcast
 
 @dataclass
 class Mixing(Augmentation):
-    """Mixes a share of another image of the batch into each with probability `p`, the share Beta(`alpha`, `alpha`).
+    """Mixes another image of the batch into each with probability `p` and a share that is Beta(`alpha`, `alpha`).
 
     Raises ValueError unless `alpha` is above 0 and `p` lies in [0, 1].
     """
@@ -34,9 +34,9 @@ class Mixing(Augmentation):
 
 @dataclass
 class MixUp(Mixing):
-    """Blends each image and its label with another of the batch, its share Beta(`alpha`, `alpha`) (Zhang et al. 2017).
+    """Blends each image and its label with another of the batch, with a Beta(`alpha`, `alpha`) share.
 
-    Applied to a sample with probability `p`.
+    Applied to a sample with probability `p` (Zhang et al. 2017).
     """
 
     alpha: float = 0.2
@@ -54,9 +54,9 @@ class MixUp(Mixing):
 
 
 def partners(place: Tensor) -> Tensor:
-    """Another sample for each of a batch, int64 [B]: the next on a ring on which sample i stands at `place[i]`.
+    """A partner for each sample of a batch, int64 [B]: the next one on a ring sorted by `place` [B].
 
-    Every sample is the partner of exactly one, and of itself only where it is alone.
+    Every sample is the partner of exactly one; it is its own partner only in a batch of one.
     """
     ring = place.argsort(stable=True)
     other = torch.empty_like(ring)

@@ -1,1 +1,1 @@
-"""Sources of images: one data set, or one layout of files, each."""
+"""Sources of images, each for one data set or one layout of files."""

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 through torchvision, which checks the files' sums."""
+"""CIFAR-10 and CIFAR-100, read with torchvision, which verifies checksums."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from genmods.data.locations import candidates, fetch
 class CIFAR10(Source):
     """Photographs, 32 x 32 in colour, 50,000 to train and 10,000 to test, 10 classes (Krizhevsky 2009).
 
-    `root` is the folder that holds torchvision's `cifar-10-batches-py`; without it GENMODS_DATA is searched. With
-    `download`, files that are absent are fetched to there.
+    `root` is the folder with torchvision's `cifar-10-batches-py`, by default GENMODS_DATA. With `download`, missing
+    files are downloaded to it.
     """
 
     root: str | None = None
@@ -61,7 +61,7 @@ class CIFAR10(Source):
 
 @dataclass
 class CIFAR100(CIFAR10):
-    """Photographs, 32 x 32 in colour, 50,000 to train and 10,000 to test, 100 classes; places as for CIFAR-10."""
+    """Photographs, 32 x 32 in colour, 50,000 to train and 10,000 to test, 100 classes; found like CIFAR-10."""
 
     @cached_property
     def class_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pictures of a colour emoji font, with the groups of Unicode as classes: small colour images on any Debian."""
+"""The bitmaps of a colour emoji font, with the groups of Unicode as classes; available on any Debian."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Emoji(Source):
 
     Args:
         root: The folder with NotoColorEmoji.ttf and emoji-test.txt.
-        skin_tones: Whether to take the variants with a skin tone, 1,785 more of Unicode 15.
-        flags: Whether to take the group of flags. Without both there are 1,601 images of Unicode 15 in 8 classes.
-        background: What shows through transparent pixels.
+        skin_tones: Whether to include variants with a skin tone, 1,785 more in Unicode 15.
+        flags: Whether to include the group of flags. Without both, Unicode 15 has 1,601 images in 8 classes.
+        background: Background of transparent pixels.
     """
 
     root: str | None = None
@@ -94,7 +94,7 @@ class Emoji(Source):
 
     @cached_property
     def symbols(self) -> list[Symbol]:
-        """The emoji of Unicode that the settings choose, in Unicode's order."""
+        """The emoji selected by the settings, in Unicode's order."""
         return [
             symbol
             for symbol in _symbols(_find(self.root, *_LIST))
@@ -121,7 +121,7 @@ def _symbols(path: Path) -> Iterator[Symbol]:
 
 
 def _split(symbol: Symbol) -> str:
-    """The split of an emoji, a function of its base alone."""
+    """The split of an emoji, a function of its base."""
     lot = hashlib.blake2b(repr(symbol.base).encode(), digest_size=2).digest()
     tenth = int.from_bytes(lot) * 10 >> 16
     return {0: "test", 1: "val"}.get(tenth, "train")
@@ -149,7 +149,7 @@ class _Glyphs:
         }
 
     def picture(self, sequence: tuple[int, ...], white: bool) -> Tensor | None:
-        """uint8 [3, 136, 136] of an emoji in the middle of its background; None where the font does not have it."""
+        """uint8 [3, 136, 136] of an emoji centred on its background; None if the font does not contain it."""
         from PIL import Image
 
         names = tuple(self.names.get(point) for point in sequence if point != _PRESENTATION)

@@ -109,7 +109,7 @@ class ImageFolder(Source):
         found = self.layout
         paths = [path for files in found.paths.values() for path in files]
         pixels, good, self.broken = decode_files(paths, image_size, self.channels, self.background, self.max_pixels)
-        self._tell_broken(len(paths))
+        self._report_broken(len(paths))
         everything = Images(pixels, names=self._relative(paths))
         places = torch.arange(len(paths)).split([len(files) for files in found.paths.values()])
         splits = {}
@@ -119,26 +119,26 @@ class ImageFolder(Source):
                 dtype = torch.int64 if found.kind == "class" else torch.float32
                 splits[split].labels = torch.tensor(found.labels[split], dtype=dtype)[good[part]]
         if found.kind == "class":
-            _tell_balance(splits["train"], found.names)
+            _warn_of_imbalance(splits["train"], found.names)
         return splits
 
     def _relative(self, paths: list[Path]) -> list[str]:
         root = Path(self.root).expanduser()
         return [path.relative_to(root).as_posix() for path in paths]
 
-    def _tell_broken(self, total: int) -> None:
+    def _report_broken(self, total: int) -> None:
         if not self.broken:
             return
         if self.on_error == "stop":
             raise UserError(
-                f"{len(self.broken):,} of {total:,} images are broken; data.on_error: skip would leave them out:",
+                f"{len(self.broken):,} of {total:,} images are broken; use data.on_error: skip to ignore them:",
                 *self.broken,
             )
         listed = "\n  ".join(map(printable, self.broken))
-        _log.warning("left out %d of %d images, which are broken:\n  %s", len(self.broken), total, listed)
+        _log.warning("skipped %d of %d images, which are broken:\n  %s", len(self.broken), total, listed)
 
 
-def _tell_balance(images: Images, names: list[str]) -> None:
+def _warn_of_imbalance(images: Images, names: list[str]) -> None:
     """Warn of a largest class of more than three times the smallest."""
     if images.labels is None:
         return

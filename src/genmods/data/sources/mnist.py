@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their four idx files, wherever these lie, or through torchvision."""
+"""MNIST and Fashion-MNIST from their four idx files, or downloaded with torchvision."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PREFIX = {"train": "train", "test": "t10k"}
 class MNIST(Source):
     """Handwritten digits, 28 x 28 grey, 60,000 to train and 10,000 to test.
 
-    `root` is a folder with the four idx files (gzipped or not), or one that torchvision filled; without it GENMODS_DATA
-    and well-known places are searched. With `download`, files that are absent are fetched to `root` or GENMODS_DATA.
+    `root` is a folder with the four idx files (gzipped or not), or a download of torchvision; by default GENMODS_DATA
+    and well-known folders are searched. With `download`, missing files are downloaded to `root` or GENMODS_DATA.
     """
 
     root: str | None = None
@@ -51,7 +51,7 @@ class MNIST(Source):
 
 @dataclass
 class FashionMNIST(MNIST):
-    """Zalando's garments, 28 x 28 grey, 60,000 to train and 10,000 to test (Xiao et al. 2017); places as for MNIST."""
+    """Zalando's garments, 28 x 28 grey, 60,000 to train and 10,000 to test (Xiao et al. 2017); found like MNIST."""
 
     @property
     def class_names(self) -> list[str]:
@@ -82,10 +82,10 @@ def _split(folder: Path, split: str) -> Images:
     paths = {what: _find(folder, split, what) for what in ("images", "labels")}
     for what, path in paths.items():
         if path is None:
-            raise UserError(f"{folder}: has no idx file with the {split} {what}")
+            raise UserError(f"{folder}: no idx file with the {split} {what}")
     pixels, labels = (read_idx(path) for path in paths.values() if path)
     if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
         raise UserError(f"{paths['images']}: {list(pixels.shape)} images do not fit {list(labels.shape)} labels")
     if labels.max() > 9:
-        raise UserError(f"{paths['labels']}: has label {int(labels.max())}, the largest allowed is 9")
+        raise UserError(f"{paths['labels']}: labels must be at most 9, got {int(labels.max())}")
     return Images(pixels[:, None].contiguous(), labels.long())

@@ -1,4 +1,4 @@
-"""Shapes for tests: the class sets the shape and the hue, keys set place, size and noise. Nothing is downloaded."""
+"""Synthetic shapes for tests: the class determines shape and hue, keys determine position, size and noise."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from genmods.data.sources.shapes import kind_of_labels
 
 @dataclass
 class Synthetic(Source):
-    """Deterministic coloured shapes: class k has its own shape (disc, square, diamond, cross in turn) and hue.
+    """Deterministic coloured shapes: class k determines the shape (disc, square, diamond, cross in turn) and the hue.
 
-    Image i of a split depends on (seed, split, i) alone; labels go round the classes, so that all are equally frequent.
-    `targets`: the label is the class; or float [N, 3], the `place`: height and width of the centre, and the radius, as
-    shares of the side; or float [N, classes], which of `several` shapes an image has, each one in half of the images.
+    Image i of a split depends only on (seed, split, i); all classes are equally frequent. With `targets` "class" the
+    label is the class; with "place" it is float [N, 3], row and column of the centre and the radius, relative to the
+    side; with "several" it is float [N, classes], the shapes present, each in half of the images.
     """
 
     kind_of_labels_from: ClassVar[str] = "genmods.data.sources.shapes:kind_of_labels"
@@ -84,7 +84,7 @@ class Synthetic(Source):
 
 
 def _placed(u: Tensor) -> Tensor:
-    """Centre and radius [B, 3] of uniform numbers [B, 3]: no shape is cut off by much."""
+    """Centre and radius [B, 3] from uniform numbers [B, 3], such that shapes are hardly clipped."""
     return torch.tensor([0.3, 0.3, 0.15]) + torch.tensor([0.4, 0.4, 0.15]) * u
 
 
