@@ -104,6 +104,7 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "fid"], "features"),
         (["--metrics", "fid", "--n", "1"], "--n"),
         (["--metrics", "fid", "--batch_size", "0"], "--batch_size"),
+        (["--metrics", "fid,recall", "--n", "3", "--features", "pixels"], "recall requires at least 4 samples, got 3"),
         (["--metrics", "fid", "--features", "nowhere"], "nowhere"),
         (
             ["--metrics", "bpd", "--data.image_size=16"],

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from genmods.core.errors import UserError
-from genmods.metrics.base import EvaluationData, count_name
+from genmods.metrics.base import EvaluationData, count_name, require_enough
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
+from genmods.metrics.frechet import FrechetDistance, KernelDistance
 from genmods.metrics.neighbours import (
     Clustering,
     NearestImages,
@@ -91,6 +92,45 @@ def test_copies_are_found_and_honest_samples_are_not():
     assert honest.values[0].value < 0.06
     assert copied.pictures["nearest"].shape == (9, 1, 4, 4)
     assert torch.allclose(copied.pictures["nearest"][0], copied.pictures["nearest"][1])
+
+
+def test_the_nearest_training_images_are_named():
+    train, names = images(20, 0), [f"deep/{i}.png" for i in range(20)]
+    data = EvaluationData(train=train, train_names=names, test=images(9, 1), generate=lambda n: train[[7, 3]], n=2)
+    columns, rows = NearestImages(shown=2, k=2)(data).tables["nearest"]
+    assert columns == ["sample", "image 1", "distance 1", "image 2", "distance 2"]
+    assert sorted((row[0], row[1], round(row[2], 3)) for row in rows) == [(0, "deep/7.png", 0), (1, "deep/3.png", 0)]
+    for _, *rest in rows:
+        distances = (train - train[names.index(rest[0])]).flatten(1).norm(dim=1)
+        assert names[distances.argsort()[1]] == rest[2] and distances.sort().values[1] == pytest.approx(rest[3])
+
+
+@pytest.mark.parametrize(
+    ("metric", "counts", "line"),
+    [
+        (Precision(), {"samples": 3}, "m requires at least 4 samples, got 3"),
+        (Recall(k=5), {"samples": 9, "train": 5}, "m requires at least 6 train images, got 5"),
+        (FrechetDistance(), {"samples": 9, "train": 9, "test": 1}, "m requires at least 2 test images, got 1"),
+        (KernelDistance(), {"samples": 1}, "m requires at least 2 samples, got 1"),
+        (BitsPerDimension(), {"test": 1}, "m requires at least 2 test images, got 1"),
+    ],
+)
+def test_too_few_images_are_refused_and_enough_are_not(metric, counts, line):
+    with pytest.raises(UserError) as refused:
+        require_enough({"m": metric}, counts)
+    assert str(refused.value) == line
+    require_enough({"m": metric}, dict.fromkeys(counts, 6) | {"test": None})
+
+
+def test_metrics_of_classes_refuse_several_labels():
+    labels = torch.rand(9, 3).round()
+    data = EvaluationData(train=images(9, 0), train_labels=labels, test=images(9, 1), test_labels=labels)
+    for metric in (NearestNeighbours(), Clustering()):
+        with pytest.raises(UserError, match="requires one class per image"):
+            metric(data)
+    few = EvaluationData(test=images(2, 1), test_labels=torch.tensor([0, 7]), features=pixel_features())
+    with pytest.raises(UserError, match="8 clusters require at least 8 test images, got 2"):
+        Clustering()(few)
 
 
 def test_separated_classes_are_sorted_by_neighbours_and_clusters():

@@ -12,7 +12,7 @@ from genmods.callbacks.sample_grid import require_samples, sample_shared, sample
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
 from genmods.data.base import DataModule
-from genmods.metrics.base import EvaluationData, Metric
+from genmods.metrics.base import EvaluationData, Metric, require_enough
 from genmods.metrics.features import classifier_features, pixel_features
 from genmods.models import HasLikelihood, model_of
 from genmods.tasks.base import Task
@@ -45,6 +45,10 @@ class Evaluation(Periodic):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         require_samples("evaluation", pl_module)
+        splits = trainer.datamodule.splits  # type: ignore[attr-defined]
+        test = len(splits["val"]) if "val" in splits else None
+        found = {"samples": self.n, "train": len(splits["train"]), "test": test}
+        require_enough({type(metric).__name__: metric for metric in self.metrics}, found)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.due(trainer):

@@ -39,6 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from genmods.config.build import create
+    from genmods.metrics.base import counts, require_enough
     from genmods.runs import folders
     from genmods.runs.checkpoint import Checkpoint
 
@@ -61,8 +62,12 @@ def run(options: argparse.Namespace) -> None:
         with ProgressBar(options.quiet, "evaluating") as bar:
             gathered = gather(model, checkpoint, options, bar)
             settings["features"] = gathered.features.name if gathered.features else None
-            for metric in metrics.values():
-                results.append(metric(gathered))
+            require_enough(metrics, counts(gathered))
+            for name, metric in metrics.items():
+                try:
+                    results.append(metric(gathered))
+                except ValueError as error:
+                    raise UserError(f"{name}: {error}") from error
     finally:  # a metric may have taken hours: keep it even if the next one fails
         if results:
             write([figure for found in results for figure in found.values], settings, out)
@@ -95,6 +100,9 @@ def record(
         book = Logbook(folder, loggers, checkpoint.last_row)
         book.metrics({f"test/{figure.name}": figure.value for found in results for figure in found.values})
         written = [out]
+        for name, (columns, rows) in (pair for found in results for pair in found.tables.items()):
+            written.append(book.table(name, columns, rows))
+            say(f"table {written[-1]}", file=sys.stderr)
         for name, images in (pair for found in results for pair in found.pictures.items()):
             written.append(book.picture(name, to_picture(show(images), columns=5)))
             say(f"picture {written[-1]}", file=sys.stderr)
@@ -120,6 +128,7 @@ def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, pr
     return EvaluationData(
         train=train[0],
         train_labels=train[1],
+        train_names=data.names("train"),
         test=test[0],
         test_labels=test[1],
         generate=make,

@@ -7,10 +7,11 @@ from them, so that FID, KID, precision and nearest neighbours share one set of s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,14 +36,23 @@ class MetricValue:
 
 @dataclass
 class MetricResult:
-    """The result of a metric: `values`, and `pictures` by name as image batches [B, C, H, W] in [-1, 1]."""
+    """The result of a metric: `values`, `pictures` by name as image batches [B, C, H, W] in [-1, 1], and `tables`.
+
+    A table is its columns and its rows.
+    """
 
     values: list[MetricValue]
     pictures: dict[str, Tensor] = field(default_factory=dict)
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
 
 
 class Metric(ABC):
     """Base of the metrics that `evaluate` computes; the settings are the constructor's keywords."""
+
+    @property
+    def least(self) -> dict[str, int]:
+        """The fewest "samples", "train" images and "test" images that it can be computed from, where it uses them."""
+        return {}
 
     @abstractmethod
     def __call__(self, data: EvaluationData) -> MetricResult:
@@ -59,6 +69,30 @@ class Metric(ABC):
         """
 
 
+def require_enough(metrics: Mapping[str, Metric], counts: Mapping[str, int | None]) -> None:
+    """Raise UserError where one of `metrics`, by name, requires more than the `counts` of samples or images.
+
+    Args:
+        metrics: The metrics by name.
+        counts: How many "samples", "train" and "test" images there are; None where there are none at all.
+    """
+    for name, metric in metrics.items():
+        for what, least in metric.least.items():
+            count = counts.get(what)
+            if count is not None and count < least:
+                noun = what if what == "samples" else f"{what} images"
+                raise UserError(f"{name} requires at least {least} {noun}, got {count}")
+
+
+def counts(data: EvaluationData) -> dict[str, int | None]:
+    """How many "samples", "train" and "test" images an evaluation has; None for what it does not have."""
+    return {
+        "samples": data.n if data.generate is not None else None,
+        "train": None if data.train is None else len(data.train),
+        "test": None if data.test is None else len(data.test),
+    }
+
+
 def count_name(n: int) -> str:
     """A sample count as part of a metric's name: 2000 -> "2k", 500 -> "500", 2500 -> "2500"."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
@@ -71,6 +105,7 @@ class EvaluationData:
     Args:
         train: Training images [N, C, H, W], float in [-1, 1] or uint8 with `levels` grey levels.
         train_labels: Their labels, int64 [N].
+        train_names: Their files, by which results name them.
         test: Test images [M, C, H, W], likewise.
         test_labels: Their labels, int64 [M].
         generate: Maps n to n samples [n, C, H, W] in [-1, 1].
@@ -85,6 +120,7 @@ class EvaluationData:
 
     train: Tensor | None = None
     train_labels: Tensor | None = None
+    train_names: Sequence[str] | None = None
     test: Tensor | None = None
     test_labels: Tensor | None = None
     generate: Callable[[int], Tensor] | None = None
@@ -107,6 +143,13 @@ class EvaluationData:
             noun = what.replace("_", " ") if what.endswith("labels") else f"{what} images"
             raise UserError(f"this metric requires {noun}, which the data does not have")
         return value
+
+    def classes(self, what: str) -> Tensor:
+        """The labels `what` int64 [N]; raises UserError if absent, or where an image has several labels or numbers."""
+        labels = self.need(what)
+        if labels.is_floating_point():
+            raise UserError("this metric requires one class per image")
+        return labels
 
     @cached_property
     def extractor(self) -> Features:

@@ -71,6 +71,10 @@ class FrechetDistance(Metric):
         if self.bootstrap < 0:
             raise ValueError(f"bootstrap must be at least 0, not {self.bootstrap}")
 
+    @property
+    def least(self) -> dict[str, int]:
+        return dict.fromkeys(("samples", "train", "test"), 2)
+
     def __call__(self, data: EvaluationData) -> MetricResult:
         reference, features = data.reference, data.sample_features
         value = frechet_distance(gaussian_statistics(features), reference)
@@ -103,6 +107,10 @@ class KernelDistance(Metric):
     def __post_init__(self) -> None:
         if self.references < 2 or self.blocks < 1:
             raise ValueError(f"references={self.references} must be at least 2, blocks={self.blocks} at least 1")
+
+    @property
+    def least(self) -> dict[str, int]:
+        return dict.fromkeys(("samples", "train", "test"), 2)
 
     def __call__(self, data: EvaluationData) -> MetricResult:
         generator = data.generator()

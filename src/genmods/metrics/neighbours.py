@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.devices import to_float64
+from genmods.core.errors import UserError
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue
 
 
@@ -34,7 +35,7 @@ def nearest(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor
 class NearestImages(Metric):
     """The fraction of memorised samples by pixel distance, and a picture of the `shown` most suspicious ones.
 
-    Each row of the picture is a sample followed by its `k` nearest training images.
+    Each row of the picture is a sample followed by its `k` nearest training images, whose files are in the table.
     """
 
     shown: int = 8
@@ -46,6 +47,10 @@ class NearestImages(Metric):
             raise ValueError(f"shown={self.shown} and k={self.k} must be at least 1")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie in (0, 1), not {self.threshold}")
+
+    @property
+    def least(self) -> dict[str, int]:
+        return {"samples": 1, "train": 1, "test": 1}
 
     def __call__(self, data: EvaluationData) -> MetricResult:
         train, samples = data.images("train"), data.samples
@@ -63,7 +68,13 @@ class NearestImages(Metric):
                 "nearest_ratio", ratio, floor=1.0, note="median distance to training images, samples over test images"
             ),
         ]
-        return MetricResult(figures, {"nearest": picture})
+        names = data.train_names or [str(i) for i in range(len(train))]
+        rows = [
+            [i, *(cell for d, j in zip(distance[i].tolist(), index[i].tolist(), strict=True) for cell in (names[j], d))]
+            for i in order.tolist()
+        ]
+        columns = ["sample", *(f"{what} {k + 1}" for k in range(index.shape[1]) for what in ("image", "distance"))]
+        return MetricResult(figures, {"nearest": picture}, {"nearest": (columns, rows)})
 
 
 def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k: int = 20) -> float:
@@ -93,7 +104,7 @@ class NearestNeighbours(Metric):
             raise ValueError(f"k must be at least 1, not {self.k}")
 
     def __call__(self, data: EvaluationData) -> MetricResult:
-        labels, answers = data.need("train_labels"), data.need("test_labels")
+        labels, answers = data.classes("train_labels"), data.classes("test_labels")
         accuracy = knn_accuracy(data.train_features, labels, data.test_features, answers, self.k)
         return MetricResult([MetricValue("knn_acc", accuracy, note=f"{self.k} neighbours")])
 
@@ -115,8 +126,10 @@ class Clustering(Metric):
         from sklearn.cluster import KMeans
         from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-        labels = data.need("test_labels")
+        labels = data.classes("test_labels")
         clusters = self.clusters or int(labels.max()) + 1
+        if clusters > len(labels):
+            raise UserError(f"{clusters} clusters require at least {clusters} test images, got {len(labels)}")
         fit = KMeans(clusters, n_init=4, random_state=data.seed).fit(data.test_features.numpy())
         assigned = torch.from_numpy(fit.labels_).long()
         return MetricResult(

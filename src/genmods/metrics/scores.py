@@ -63,6 +63,10 @@ class ManifoldMetric(Metric):
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}")
 
+    @property
+    def least(self) -> dict[str, int]:
+        return dict.fromkeys(("samples", "train", "test"), self.k + 1)
+
     def share(self, real: Tensor, fake: Tensor) -> float:
         """The fraction for features `real` [N, D] of training images and `fake` [N, D] of as many samples."""
         raise NotImplementedError
@@ -106,6 +110,10 @@ class BitsPerDimension(Metric):
     def __post_init__(self) -> None:
         if self.images < 2 or self.batch_size < 1:
             raise ValueError(f"images={self.images} must be at least 2, batch_size={self.batch_size} at least 1")
+
+    @property
+    def least(self) -> dict[str, int]:
+        return {"test": 2}
 
     def bits(self, likelihood: Likelihood, images: Tensor, indices: Tensor) -> Tensor:
         """The bits per dimension [B] of `images` [B, C, H, W]."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning.pytorch import Trainer
 
 from genmods.core.atomic import replacing
 from genmods.core.lightning_internals import logged_step
+from genmods.core.printable import cell
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,6 +72,15 @@ class Logbook:
         """Log a table to the loggers that support tables; a cell may be a PIL image."""
         for logger in self._takers():
             logger.log_rows(key, columns, rows, self.step)
+
+    def table(self, key: str, columns: list[str], rows: list[list[Any]]) -> Path:
+        """Write a table of plain cells to `KEY.csv` in the run folder, and send it to the loggers."""
+        path = self.folder / f"{key}.csv"
+        with replacing(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([[cell(str(value)) for value in row] for row in (columns, *rows)])
+        self.rows(key, columns, rows)
+        return path
 
     def origin(self, checkpoint: Path, results: list[Path]) -> None:
         """Record that the files `results` were made with `checkpoint`."""
