@@ -83,6 +83,6 @@ def test_two_ranks_write_one_run(tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
     task = diffusion()
     task.load_state_dict(torch.load(tmp_path / "run" / "average.pt"))
-    alone = to_picture(task.eval().sample(6, seed=0), columns=2)
+    alone = to_picture(task.eval().model.sample(6, seed=0), columns=2)
     grid = Image.open(tmp_path / "run" / "samples" / "step_000004.png")
     assert ImageChops.difference(grid, alone).getextrema() <= ((0, 2),) * 3

@@ -43,7 +43,7 @@ class Item:
     truth: Tensor | None = None
 
 
-Restorer = Callable[[Tensor, Tensor], Restored]
+RestoreBatch = Callable[[Tensor, Tensor], Restored]
 """(images [B, C, H, W], image numbers int64 [B]) -> Restored."""
 
 
@@ -100,7 +100,7 @@ def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: l
 def restore_files(
     inputs: list[Path],
     out: Path,
-    restorer: Restorer,
+    restorer: RestoreBatch,
     truth: Path | None = None,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,

@@ -21,20 +21,15 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.cli.image_batches import Restored
     from genmods.cli.mask_option import parse_hole, read_mask
-    from genmods.restoration.operators import Mask
 
     read_mask(options.mask)  # report an invalid mask before any image
     session = Session(options)
 
-    def restorer(images: Tensor, numbers: Tensor) -> Restored:
+    def restored(images: Tensor, numbers: Tensor) -> Restored:
         height, width = images.shape[2:]
-        holes = [parse_hole(options.mask, height, width, options.seed, int(n)) for n in numbers]
-        known = ~torch.stack(holes)[:, None]
-        y, each, back = session.adapt(images, numbers)
-        mask = Mask(known.repeat_interleave(len(y) // len(images), 0))
-        sigma = session.noise(images)
-        draws = back(session.samples(y, mask, each, sigma))
-        draws = torch.where(known & (sigma == 0).view(-1, 1, 1, 1), images, draws)
-        return Restored(draws[0], torch.where(known, images, 0.0), draws)
+        hole = torch.stack([parse_hole(options.mask, height, width, options.seed, int(n)) for n in numbers])
+        settings = session.settings(numbers) | {"samples": options.samples}
+        samples = session.restorer.inpaint(images, hole, session.sigma, **settings)
+        return Restored(samples[0], torch.where(hole[:, None], 0.0, images), samples)
 
-    session.process(restorer)
+    session.process(restored)

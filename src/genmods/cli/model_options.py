@@ -32,7 +32,7 @@ def placed(model: Any, options: argparse.Namespace) -> Any:
 
     from genmods.core.devices import default_device
     from genmods.core.precision import BFLOAT16, resolve
-    from genmods.networks.base import outermost_networks
+    from genmods.networks.base import compute_in, outermost_networks
 
     device = default_device()
     choice = resolve(options.precision, device)
@@ -40,7 +40,7 @@ def placed(model: Any, options: argparse.Namespace) -> Any:
         say(f"precision {choice}", file=sys.stderr)
     if choice.value == BFLOAT16:
         for network in outermost_networks(model):
-            network.forward = torch.autocast(device.type, torch.bfloat16)(network.forward)
+            compute_in(network, device.type, torch.bfloat16)
     return model.to(device)
 
 

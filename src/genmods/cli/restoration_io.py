@@ -6,9 +6,8 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genmods.cli import model_options
 from genmods.cli.files import folder
@@ -19,8 +18,7 @@ from genmods.core.printable import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genmods.cli.image_batches import Restorer
-    from genmods.restoration.operators import Operator
+    from genmods.cli.image_batches import RestoreBatch
 
 
 def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
@@ -82,10 +80,10 @@ def sampling_method(text: str, steps: int) -> Any:
     return create("method", name, **settings)
 
 
-def noise_std(text: str) -> float | None:
-    """`--sigma` (0 to 255) as a standard deviation on the scale of [-1, 1]; None for auto."""
+def noise_std(text: str) -> float | Literal["auto"]:
+    """`--sigma` (0 to 255) as a standard deviation on the scale of [-1, 1], or auto."""
     if text == "auto":
-        return None
+        return "auto"
     try:
         sigma = float(text)
     except ValueError:
@@ -96,88 +94,33 @@ def noise_std(text: str) -> float | None:
 
 
 class Session:
-    """One call of a command: its options and its model, on the GPU if available."""
+    """One call of a command: its options, and its model as a `Restorer`, on the GPU if available."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        import torch
-
-        from genmods.restoration.prior import Prior
+        from genmods.restoration.restorer import Restorer
         from genmods.runs import folders
 
         for name in ("samples", "steps", "batch_size"):
             if getattr(options, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(options, name)}")
         self.options, self.sigma = options, noise_std(options.sigma)
-        self.model: Any = folders.load(options.ckpt_path)
-        try:
-            Prior.of(self.model)
-        except UserError as error:
-            raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
-        self.model = model_options.placed(self.model, options).requires_grad_(False)
-        self.channels: int = self.model.image_shape[0]
-        self.class_number: int | None = None
-        if options.label is not None:
-            conditioning = self.model.diffusion_model().conditioning
-            self.class_number = int(conditioning.requested(1, {"label": options.label}, torch.zeros(1))["label"])
-
-    def conditions(self, y: Tensor, numbers: Tensor) -> dict[str, Any]:
-        """The settings common to all restorations of the batch `y` [B, C, H, W]."""
-        import torch
-
-        options, number = self.options, self.class_number
-        label = None if number is None else torch.full((len(y),), number, device=y.device)
-        return {"label": label, "numbers": numbers, "seed": options.seed, "batch_size": options.batch_size}
-
-    def adapt(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """Images [B, C, H, W] and their numbers in the model's channels, and the inverse for results [..., C, H, W].
-
-        A grey model is applied to each channel of a colour image, with the same noise, so that grey stays grey; for a
-        colour model, a grey image is repeated in three channels.
-        """
-        have, want = images.shape[1], self.channels
-        y = images.to(self.model.device)
-        if have == want:
-            return y, numbers, lambda results: results.cpu()
-        if want != 1:
-            return y.expand(-1, want, -1, -1), numbers, lambda results: results.mean(-3, keepdim=True).cpu()
-        each = numbers.repeat_interleave(have)
-        return y.flatten(0, 1)[:, None], each, lambda results: results.unflatten(-4, (-1, have)).squeeze(-3).cpu()
-
-    def noise(self, images: Tensor) -> Tensor:
-        """The noise level of each image [B], given or estimated."""
-        import torch
-
-        from genmods.restoration.noise import estimate_sigma
-
-        if self.sigma is None:
-            return estimate_sigma(images)
-        return torch.full((len(images),), self.sigma, dtype=torch.float64)
-
-    def samples(self, y: Tensor, operator: Operator, numbers: Tensor, sigma: Tensor) -> Tensor:
-        """Posterior samples [K, B, C, H, W] for the measurements `y` of B images by `operator`.
-
-        `sigma` is the noise level of each measurement, or of each group of consecutive measurements.
-        """
-        import torch
-
-        from genmods.restoration.restore import restore
-
-        options = self.options
-        method = options.method
+        method = getattr(options, "method", "auto")
         if method != "auto":
             method = sampling_method(method, options.steps)
-        settings = {"samples": options.samples, "steps": options.steps}
-        levels = sigma.repeat_interleave(len(y) // len(sigma))
+        self.model: Any = folders.load(options.ckpt_path)
+        try:
+            self.restorer = Restorer(self.model, method, options.steps, options.seed, options.batch_size)
+        except UserError as error:
+            raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
+        model_options.placed(self.model, options).requires_grad_(False)
+        if options.label is not None:
+            self.restorer.labels(options.label, 1)  # report an unknown class before any image
 
-        def drawn(rows: Tensor) -> Tensor:
-            some, level = y[rows.to(y.device)], levels[rows[0]].item()
-            conditions = self.conditions(some, numbers[rows])
-            return restore(some, operator.rows(rows), self.model, method, level, **settings, **conditions)
+    def settings(self, numbers: Tensor) -> dict[str, Any]:
+        """The settings common to all restorations of the images with these `numbers` [B]."""
+        return {"label": self.options.label, "numbers": numbers}
 
-        groups = [(levels == level).nonzero().flatten() for level in levels.unique()]
-        return torch.cat([drawn(rows) for rows in groups], dim=1)[:, torch.cat(groups).argsort().to(y.device)]
-
-    def process(self, restorer: Restorer) -> None:
+    def process(self, restorer: RestoreBatch) -> None:
         """Restore the files and print the scores; raises UserError if some files failed."""
         from genmods.cli.image_batches import restore_files
         from genmods.cli.scores import Scores

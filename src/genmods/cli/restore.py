@@ -6,9 +6,6 @@ import argparse
 
 from genmods.cli.restoration_io import Session, common_arguments, method_argument, part
 
-ROUNDING = 2 / 255 / 12**0.5
-"""Standard deviation of the rounding to 8 bits, on [-1, 1]: invisible, but amplified by deblurring."""
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser, "0", "noise of the input, on the scale of 0 to 255, or auto")
@@ -26,22 +23,15 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
-    from genmods.restoration.operators import Blur, Compose, Grayscale
+    from genmods.restoration.operators import Compose
 
     operators = [part("operator", text) for text in options.operator]
     operator = operators[0] if len(operators) == 1 else Compose(operators)
-    blurred = any(isinstance(one, Blur) for one in operators)
-    joins_channels = any(isinstance(one, Grayscale) for one in operators)
     session = Session(options)
 
-    def restorer(images: Tensor, numbers: Tensor) -> Restored:
-        sigma = session.noise(images)
-        sigma = sigma.clamp_min(ROUNDING) if blurred else sigma
-        if joins_channels:
-            draws = session.samples(images.to(session.model.device), operator, numbers, sigma).cpu()
-        else:
-            y, each, back = session.adapt(images, numbers)
-            draws = back(session.samples(y, operator, each, sigma))
-        return Restored(draws[0], images, draws)
+    def restored(images: Tensor, numbers: Tensor) -> Restored:
+        settings = session.settings(numbers) | {"samples": options.samples}
+        samples = session.restorer.restore(images, operator, session.sigma, **settings)
+        return Restored(samples[0], images, samples)
 
-    session.process(restorer)
+    session.process(restored)

@@ -57,6 +57,20 @@ def outermost_networks(module: nn.Module) -> list[Network]:
     return [network for child in module.children() for network in outermost_networks(child)]
 
 
+def compute_in(network: nn.Module, device_type: str, dtype: torch.dtype) -> None:
+    """From now on, compute every call of `network` under autocast to `dtype`."""
+    cast = torch.autocast(device_type, dtype)
+
+    def enter(*_: Any) -> None:
+        cast.__enter__()
+
+    def leave(*_: Any) -> None:
+        cast.__exit__(None, None, None)
+
+    network.register_forward_pre_hook(enter)
+    network.register_forward_hook(leave, always_call=True)
+
+
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Context in which all submodules of `module` are in eval mode; their modes are restored on exit."""

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         StripeMask as StripeMask,
     )
     from genmods.restoration.prior import Prior as Prior
+    from genmods.restoration.restorer import Restorer as Restorer
     from genmods.restoration.tiles import Tiled as Tiled
 
 __all__, __getattr__, __dir__ = lazy(__name__)

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmods.config.builtins import BUILTINS, imported
+from genmods.config import registry
 from genmods.core import random
+from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.noise import noise_stream
 from genmods.restoration.methods import Guidance, Measurement, Method
-from genmods.restoration.operators import Blur, Compose, Downsample, Mask, Operator
+from genmods.restoration.operators import Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
 
 
@@ -24,18 +25,26 @@ def choose(operator: Operator, sigma_y: float) -> str:
     the time of the methods without a gradient (`benchmarks/restoration.py --only methods`). Blurs are ill-conditioned
     for it; DDNM+ weights each of their frequencies by its noise.
     """
-    applied = operator.operators or [] if isinstance(operator, Compose) else [operator]
-    if any(isinstance(one, Blur) for one in applied):
+    if operator.ill_conditioned:
         return "ddnm_plus"
     return "mmps" if sigma_y > 0 or isinstance(operator, (Mask, Downsample)) else "ddnm"
 
 
 def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> Method:
-    """The built-in method called `name`, or the one that `auto` selects; raises UserError for an unknown name."""
-    name = choose(operator, sigma_y) if name == "auto" else name
-    if name not in BUILTINS["method"]:
-        raise UserError(f"no method is called {name!r}; choose from auto, {', '.join(BUILTINS['method'])}")
-    return imported(BUILTINS["method"][name])(steps=steps)
+    """The registered method called `name`, or the one that `auto` selects; raises UserError for an unknown name."""
+    entry = registry.find("method", choose(operator, sigma_y) if name == "auto" else name)
+    method: Method = registry.resolve(entry)(steps=steps)
+    return method
+
+
+def rounding(y: Tensor) -> float:
+    """The standard deviation of the rounding error of `y` [B, ...] in grey levels of 8 or 16 bits, on the scale of
+    [-1, 1]; 0 for other numbers."""
+    for white, tolerance in ((255, 1e-3), (65535, 0.02)):
+        levels = (to_float64(y) + 1) * (white / 2)
+        if (levels - levels.round()).abs().max() < tolerance:
+            return 2 / white / 12**0.5
+    return 0.0
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:
@@ -102,8 +111,9 @@ def restore(
             unknown pixels.
         operator: A.
         model: A trained diffusion task, or any `Denoise`.
-        method: A method, or the name of a built-in one; "auto" selects one (see `choose`).
-        sigma_y: Standard deviation of the white noise of `y`, on the scale of [-1, 1].
+        method: A method, or the name of a registered one; "auto" selects one (see `choose`).
+        sigma_y: Standard deviation of the white noise of `y`, on the scale of [-1, 1]; at least that of rounding to
+            grey levels if `operator` is ill-conditioned.
         samples: Draws per image.
         steps: Network calls per draw, for a method given by name.
         seed: Sample k of image i depends on `seed`, k and the image's number alone.
@@ -126,6 +136,7 @@ def restore(
     prior, y = Prior.of(model), operator.clean(y)
     numbers = None if numbers is None else numbers.cpu()
     _check(y, operator, prior, sigma_y, label, numbers)
+    sigma_y = max(sigma_y, rounding(y)) if operator.ill_conditioned else sigma_y
     y = prior.typed(y)
     if isinstance(method, str):
         conditional = prior.sees_masks and method == "auto"

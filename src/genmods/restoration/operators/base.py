@@ -49,6 +49,16 @@ def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
 class Operator(ABC):
     """A linear map from images [B, C, H, W] to measurements [B, C', H', W']: the registry kind `operator`."""
 
+    @property
+    def joins_channels(self) -> bool:
+        """Whether a measurement depends on several channels of an image."""
+        return False
+
+    @property
+    def ill_conditioned(self) -> bool:
+        """Whether inversion amplifies small errors of the measurement, such as rounding."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """A x [B, C', H', W'], for images `x` [B, C, H, W]."""

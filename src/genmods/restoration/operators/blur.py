@@ -31,6 +31,10 @@ class Blur(Operator):
         if not 0 <= self.cutoff < 1:
             raise ValueError(f"cutoff must lie in [0, 1), got {self.cutoff}")
 
+    @property
+    def ill_conditioned(self) -> bool:
+        return True
+
     @abstractmethod
     def kernel(self) -> Tensor:
         """The kernel, float64 [h, w] with odd sides."""

@@ -14,6 +14,10 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class Grayscale(Operator):
     """The luma of colour images, [B, 3, H, W] -> [B, 1, H, W]: what colourisation measures. A Aᵀ = ‖w‖²."""
 
+    @property
+    def joins_channels(self) -> bool:
+        return True
+
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
             raise ValueError(f"grayscale requires images of 3 channels, got {x.shape[1]}")
@@ -35,6 +39,14 @@ class Compose(Operator):
     """The operators of a list, the first applied first; its spectrum is found by Lanczos."""
 
     operators: list[Operator] | None = None
+
+    @property
+    def joins_channels(self) -> bool:
+        return any(operator.joins_channels for operator in self.operators or [])
+
+    @property
+    def ill_conditioned(self) -> bool:
+        return any(operator.ill_conditioned for operator in self.operators or [])
 
     def forward(self, x: Tensor) -> Tensor:
         for operator in self.operators or []:

@@ -1,0 +1,258 @@
+"""A diffusion model as a tool for images: denoising, inpainting and the inversion of linear operators.
+
+Images of other channels than the model's are adapted: a grey model restores each channel of a colour image, with the
+same noise, so that grey stays grey; for a colour model, a grey image is repeated in three channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from genmods.core.errors import UserError
+from genmods.core.progress import Progress, part_of
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
+from genmods.restoration.corruption import Corruption
+from genmods.restoration.denoising import (
+    corruption_level,
+    denoise,
+    denoise_corruption,
+    denoise_samples,
+    noise_level,
+)
+from genmods.restoration.methods import Method
+from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.operators import Mask, Operator, ShapedMask
+from genmods.restoration.prior import Prior
+from genmods.restoration.restore import restore
+
+Sigma = float | Tensor | Literal["auto"]
+"""Standard deviation of white noise on the scale of [-1, 1]: one for all images, one per image [B], or estimated."""
+
+CORRUPTION_SAMPLES = 8
+"""The least number of samples whose mean is the estimate of a denoised image."""
+
+
+@dataclass
+class _Rows:
+    """A batch in the model's channels: its images [R, C, H, W] on the model's device, their numbers and labels [R], how
+    many rows each image has, and the inverse for results [..., R, C, H, W]."""
+
+    y: Tensor
+    numbers: Tensor
+    label: Tensor | None
+    each: int
+    back: Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Restorer:
+    """Restores images with a diffusion model.
+
+    Every method takes images [B, C, H, W] on the scale of [-1, 1] and returns restored images [B, C, H, W], or with
+    `samples=K` posterior samples [K, B, C, H, W], on the device of the images. `label` is a class for all images, or a
+    list of one per image, by number or name; `numbers` (int64 [B]; by default 0 to B - 1) are the images' numbers:
+    sample k of an image depends on the seed, k and the number alone.
+
+    Args:
+        model: A diffusion model, such as `genmods.load` returns it, or any `Denoise`.
+        method: A method, or the name of a registered one, a plug-in's too; "auto" selects one by operator and noise.
+        steps: Network calls per sample.
+        seed: Of the samples.
+        batch_size: The largest number of images per network call.
+
+    Raises:
+        UserError: The model is not a diffusion model of pixels, or a setting is out of range.
+    """
+
+    model: Any
+    method: str | Method = "auto"
+    steps: int = 20
+    seed: int = 0
+    batch_size: int = 64
+    prior: Prior = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self.prior = Prior.of(self.model)
+
+    def denoise(
+        self,
+        images: Tensor,
+        sigma: Sigma = "auto",
+        *,
+        corruption: Corruption | None = None,
+        samples: int | None = None,
+        label: Any = None,
+        numbers: Tensor | None = None,
+    ) -> Tensor:
+        """Remove noise from `images` [B, C, H, W].
+
+        Args:
+            images: Noisy images on [-1, 1].
+            sigma: The level of white noise.
+            corruption: Noise of another kind, in place of `sigma`.
+            samples: Draw so many posterior samples per image; None: the least mean squared error estimate.
+            label: The class of the images.
+            numbers: The images' numbers.
+
+        Returns:
+            Images [B, C, H, W], or samples [K, B, C, H, W].
+        """
+        rows = self._rows(images, label, numbers)
+        shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
+        shared["batch_size"] = self.batch_size
+        level: Tensor | float
+        if corruption is not None:
+            count = max(samples or 1, CORRUPTION_SAMPLES)
+            drawn = denoise_corruption(rows.y, self.prior, corruption, count, self.steps, **shared)
+            if samples is None or len(drawn) >= samples:
+                return rows.back(drawn.mean(0) if samples is None else drawn[:samples])
+            level = corruption_level(rows.y, self.prior, corruption, rows.label)
+        elif isinstance(sigma, str) and sigma == "auto":
+            level = noise_level(rows.y, self.prior, rows.label)
+        else:
+            level = self._levels(images, sigma).repeat_interleave(rows.each).to(rows.y.device)
+        if samples is None:
+            return rows.back(denoise(rows.y, self.prior, level, rows.label))
+        sampler = DPMpp2MSDESampler(steps=self.steps)
+        return rows.back(denoise_samples(rows.y, self.prior, level, samples, sampler, **shared))
+
+    def inpaint(
+        self,
+        images: Tensor,
+        hole: Tensor | ShapedMask,
+        sigma: Sigma = 0.0,
+        *,
+        samples: int | None = None,
+        label: Any = None,
+        numbers: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Fill a hole in `images` [B, C, H, W]; without noise the known pixels are returned bit-exact.
+
+        Args:
+            images: Images on [-1, 1], with any values in the hole.
+            hole: The pixels to fill: bool [H, W] or [B, H, W], or a mask such as `BoxMask(8, 8, 16, 16)`.
+            sigma: The noise of the known pixels, which are then denoised.
+            samples: Draw so many posterior samples per image; None: one.
+            label: The class of the images.
+            numbers: The images' numbers.
+            progress: Called as `progress(done, total)` after each step.
+
+        Returns:
+            Images [B, C, H, W], or samples [K, B, C, H, W].
+        """
+        known = self._known(images, hole)
+        rows = self._rows(images, label, numbers)
+        levels = self._levels(images, sigma)
+        mask = Mask(known.to(rows.y.device).repeat_interleave(rows.each, 0))
+        drawn = rows.back(self._draw(rows, mask, levels, samples or 1, progress))
+        exact = known & (levels.to(known.device) == 0).view(-1, 1, 1, 1)
+        drawn = torch.where(exact, images.to(drawn.dtype), drawn)
+        return drawn[0] if samples is None else drawn
+
+    def restore(
+        self,
+        y: Tensor,
+        operator: Operator,
+        sigma: Sigma = 0.0,
+        *,
+        samples: int | None = None,
+        label: Any = None,
+        numbers: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Images whose measurements by `operator` are `y` [B, C', H', W'], up to noise.
+
+        Args:
+            y: Measurements of images on [-1, 1], such as blurred images.
+            operator: The degradation.
+            sigma: The noise of the measurements. Rounding to grey levels of 8 or 16 bits counts as noise where the
+                operator amplifies it.
+            samples: Draw so many posterior samples per image; None: one.
+            label: The class of the images.
+            numbers: The images' numbers.
+            progress: Called as `progress(done, total)` after each step.
+
+        Returns:
+            Images [B, C, H, W], or samples [K, B, C, H, W].
+        """
+        rows = self._rows(y, label, numbers, adapt=not operator.joins_channels)
+        drawn = rows.back(self._draw(rows, operator, self._levels(y, sigma), samples or 1, progress))
+        return drawn[0] if samples is None else drawn
+
+    def _draw(self, rows: _Rows, operator: Operator, levels: Tensor, samples: int, progress: Progress | None) -> Tensor:
+        """Posterior samples [K, R, C, H, W]; images of one noise level are restored together."""
+        each = levels.repeat_interleave(rows.each)
+        groups = [(each == level).nonzero().flatten() for level in each.unique()]
+        drawn = []
+        for place, group in enumerate(groups):
+            here = group.to(rows.y.device)
+            part = restore(
+                *(rows.y[here], operator.rows(group), self.prior, self.method, each[group[0]].item(), samples),
+                steps=self.steps,
+                seed=self.seed,
+                label=None if rows.label is None else rows.label[here],
+                numbers=rows.numbers[group],
+                batch_size=self.batch_size,
+                progress=part_of(progress, place, len(groups)),
+            )
+            drawn.append(part)
+        return torch.cat(drawn, dim=1)[:, torch.cat(groups).argsort().to(rows.y.device)]
+
+    def _rows(self, images: Tensor, label: Any, numbers: Tensor | None, adapt: bool = True) -> _Rows:
+        """The images in the model's channels, unless they are not to be adapted."""
+        if images.ndim != 4:
+            raise UserError(f"images must have shape [B, C, H, W], got {list(images.shape)}")
+        device, count = getattr(self.model, "device", images.device), len(images)
+        y, labels = images.to(device), self.labels(label, count)
+        numbers = torch.arange(count) if numbers is None else numbers.cpu()
+        have, want = images.shape[1], self.prior.shape[0] if self.prior.shape else images.shape[1]
+        if not adapt or have == want:
+            return _Rows(y, numbers, labels, 1, lambda x: x.to(images.device))
+        if want != 1:
+            wide = y.expand(-1, want, -1, -1) if have == 1 else y
+            return _Rows(wide, numbers, labels, 1, lambda x: x.mean(-3, keepdim=True).to(images.device))
+        labels = None if labels is None else labels.repeat_interleave(have)
+        flat, numbers = y.flatten(0, 1)[:, None], numbers.repeat_interleave(have)
+
+        def back(x: Tensor) -> Tensor:
+            return x.unflatten(-4, (-1, have)).squeeze(-3).to(images.device)
+
+        return _Rows(flat, numbers, labels, have, back)
+
+    def labels(self, label: Any, count: int) -> Tensor | None:
+        """The classes int64 [count] for a class, or a list of one per image, by number or name; None for None."""
+        if label is None:
+            return None
+        device = getattr(self.model, "device", None)
+        return self.prior.conditioning.requested(count, {"label": label}, torch.arange(count), device)["label"]
+
+    def _levels(self, images: Tensor, sigma: Sigma) -> Tensor:
+        """The noise level of each image, float64 [B]."""
+        if isinstance(sigma, str):
+            if sigma != "auto":
+                raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
+            return estimate_sigma(images).double().cpu()
+        levels = torch.as_tensor(sigma, dtype=torch.float64).cpu()
+        if levels.shape not in ((), (len(images),)):
+            raise UserError(f"sigma must be one number or have shape [{len(images)}], got {list(levels.shape)}")
+        return levels.expand(len(images))
+
+    @staticmethod
+    def _known(images: Tensor, hole: Tensor | ShapedMask) -> Tensor:
+        """The known pixels, bool [B, 1, H, W]."""
+        if isinstance(hole, ShapedMask):
+            hole = hole.hole(*images.shape[-2:])
+        size = images.shape[-2:]
+        if hole.dtype != torch.bool or hole.shape not in (size, (len(images), *size)):
+            sizes = f"bool {list(size)} or {[len(images), *size]}"
+            raise UserError(f"hole must be {sizes}, got {str(hole.dtype).removeprefix('torch.')} {list(hole.shape)}")
+        return ~hole.to(images.device).expand(len(images), *size)[:, None]
