@@ -40,9 +40,10 @@ def test_every_group_keeps_its_own_rate(kind):
     assert seen[:, 0].max() == 1
 
 
-def test_a_warmup_longer_than_the_run_lasts_the_whole_run():
-    seen = rates(CosineSchedule, total=10, warmup=200)[:10, 0]
-    assert seen.tolist() == pytest.approx([(step + 1) / 10 for step in range(10)])
+def test_a_warmup_is_at_most_the_run():
+    assert rates(CosineSchedule, total=10, warmup=10)[:10, 0].tolist() == [(step + 1) / 10 for step in range(10)]
+    with pytest.raises(ValueError, match="warmup must be at most the 10 steps of the run, got 11"):
+        rates(CosineSchedule, total=10, warmup=11)
 
 
 def test_constant_after_warmup():

@@ -15,8 +15,7 @@ from genmods.core.atomic import copy
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
 from genmods.tracking.base import run_folder
-from genmods.tracking.monitor import Mode, Monitor, Score
-from genmods.tracking.names import direction
+from genmods.tracking.monitor import Score, monitor_of
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -59,7 +58,7 @@ class RunCheckpoint(Checkpoint):
         if keep < -1:
             raise ValueError(f"keep must be at least -1, got {keep}")
         self.every_n_steps, self.keep = every_n_steps, keep
-        self.monitor = None if monitor is None else Monitor(monitor, mode or _known_mode(monitor))
+        self.monitor = None if monitor is None else monitor_of(monitor, mode)
         self.folder = Path("checkpoints")
         self.best: Score | None = None
         self.figures: dict[str, Any] = {}
@@ -127,12 +126,9 @@ class RunCheckpoint(Checkpoint):
         self.figures = {"step": trainer.global_step, "values": values}
         if self.monitor is None:
             return
-        if self.monitor.name not in trainer.callback_metrics:
-            if self.monitor.name in getattr(pl_module, "left_out", ()):
-                return
-            names = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"the monitored metric {self.monitor.name!r} is not logged; choose from {names}")
-        score = Score(float(trainer.callback_metrics[self.monitor.name]), values.get("val/loss"))
+        if self.monitor.name in getattr(pl_module, "left_out", ()):
+            return
+        score = Score(self.monitor.value(trainer.callback_metrics), values.get("val/loss"))
         if score.improves(self.best, self.monitor.mode) and not is_trial(trainer):
             self.best = score
             self._save(trainer, self.best_path)
@@ -140,10 +136,3 @@ class RunCheckpoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._saved_step and trainer.global_step > 0:
             self.save_last(trainer)
-
-
-def _known_mode(metric: str) -> Mode:
-    known = direction(metric)
-    if known == "last":
-        raise ValueError(f"mode must be min or max; it cannot be inferred for the metric {metric!r}")
-    return known

@@ -14,6 +14,7 @@ from genmods.core.printable import say
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
+    "find_lr": ("find_lr", "a learning rate for a recipe, by a range test"),
     "validate": ("fit", "evaluate a checkpoint on the validation data"),
     "test": ("fit", "evaluate a checkpoint on the test data"),
     "predict": ("fit", "write the predictions of a checkpoint for the test data"),

@@ -64,6 +64,7 @@ class Recipe:
         schedule = sections.get("schedule", Node(None, source))
         self.schedule = None if schedule.value is None else part("schedule", schedule, "schedule")
         self.trainer = _trainer(sections.get("trainer", marked({}, source)))
+        _check_warmup(self.schedule, self.trainer)
         self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
         self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
         _refuse_twice(self.callbacks)
@@ -162,6 +163,16 @@ def _trainer(node: Node) -> Part:
         if isinstance(value, int | float) and value < least:
             raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
     return result
+
+
+def _check_warmup(schedule: Part | From | None, trainer: Part) -> None:
+    """Raise RecipeError for a warm-up that is longer than the run, if its steps are given."""
+    steps, trial = trainer.given.get("max_steps") or -1, trainer.given.get("fast_dev_run")
+    warmup = schedule.given.get("warmup") if isinstance(schedule, Part) else None
+    if isinstance(warmup, int | float) and 0 < steps < warmup and not trial:
+        assert isinstance(schedule, Part)
+        told = f"must be at most trainer.max_steps, {steps}, got {warmup:g}; below 1 it is a fraction of them"
+        raise RecipeError(schedule.where, f"{schedule.path}.warmup", told)
 
 
 def _several(kind: str, node: Node, path: str) -> list[Part | From]:

@@ -22,12 +22,11 @@ class Schedule(LRScheduler):
     Args:
         optimizer: The optimizer.
         total_steps: Number of training steps.
-        warmup: A fraction of `total_steps` if below 1, otherwise a number of steps, limited to `total_steps` (so that a
-            long recipe can be tried for a few steps).
+        warmup: A fraction of `total_steps` if below 1, otherwise a number of steps.
         end: Final factor.
 
     Raises:
-        ValueError: If `total_steps` is below 1, `warmup` negative, or `end` outside [0, 1].
+        ValueError: If `total_steps` is below 1, `warmup` negative or longer than the run, or `end` outside [0, 1].
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
@@ -36,7 +35,9 @@ class Schedule(LRScheduler):
         self.total_steps = int(total_steps)
         if warmup < 0:
             raise ValueError(f"warmup must not be negative, not {warmup}")
-        self.warmup_steps = round(warmup * self.total_steps) if warmup < 1 else min(int(warmup), self.total_steps)
+        if warmup > self.total_steps:
+            raise ValueError(f"warmup must be at most the {self.total_steps} steps of the run, got {warmup:g}")
+        self.warmup_steps = round(warmup * self.total_steps) if warmup < 1 else int(warmup)
         if not 0 <= end <= 1:
             raise ValueError(f"end must be in [0, 1], not {end}")
         self.end = end

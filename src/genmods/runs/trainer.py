@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from genmods.callbacks.early_stopping import EarlyStopping
 from genmods.callbacks.ema import EMA
 from genmods.callbacks.finite_checkpoint import FiniteCheckpoint
 from genmods.callbacks.finite_loss import FiniteLoss
@@ -47,14 +48,15 @@ def make_trainer(
     """A Trainer that writes to the run folder `folder`.
 
     It always has throughput, norms, a progress bar and the task's reports. EMA is the first callback, so that the
-    others use its update; checkpoints are the last. The precision `auto` is float32 until `callbacks.precision.settle`.
-    `max_time` is the time limit of this process, whose `signals` stop a fit cleanly.
+    others use its update, then early stopping, so that they know which validation is the last; checkpoints are the
+    last. The precision `auto` is float32 until `callbacks.precision.settle`. `max_time` is the time limit of this
+    process, whose `signals` stop a fit cleanly.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
-    averages = [callback for callback in callbacks if isinstance(callback, EMA)]
-    others = [callback for callback in callbacks if not isinstance(callback, EMA | RunCheckpoint)]
+    first = [callback for kind in (EMA, EarlyStopping) for callback in callbacks if isinstance(callback, kind)]
+    others = [callback for callback in callbacks if not isinstance(callback, EMA | EarlyStopping | RunCheckpoint)]
     registry.report_external_callbacks()
     with refusals_in_one_line(), without_external_callbacks():
         seconds = Timer(settings.get("max_time")).time_remaining()
@@ -64,7 +66,7 @@ def make_trainer(
             **{**settings, **FIXED, **_in_steps(settings), **replaced},
             default_root_dir=folder,
             logger=loggers or False,
-            callbacks=[*averages, *others, FiniteLoss(), FiniteCheckpoint(), SamePrecision(), stop, checkpoint],
+            callbacks=[*first, *others, FiniteLoss(), FiniteCheckpoint(), SamePrecision(), stop, checkpoint],
             plugins=[AtomicCheckpointIO(), *_environment()],
         )
     StepLoop.install(trainer)

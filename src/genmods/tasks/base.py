@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,9 +27,12 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.lightning_internals import batches_done
 from genmods.models import Model, Predicts, ReceivesResults, model_of
 from genmods.optim.groups import parameter_groups
+from genmods.optim.plateau import ReduceOnPlateau
 from genmods.tracking.monitor import Monitor
 
 _log = logging.getLogger(__name__)
+_TRIED = 1_000_000
+"""Steps of the run that a `fast_dev_run` stands for: no warm-up is longer."""
 _ADAMW = partial(AdamW, lr=1e-3)
 
 
@@ -93,8 +96,26 @@ class Task(LightningModule, Model):
             raise UserError("schedule: requires trainer.max_steps or trainer.max_epochs")
         if total < 1:
             raise UserError("schedule: no training steps, check trainer.max_steps and trainer.limit_train_batches")
-        schedule = self.plan.schedule(optimizer, int(total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            total = max(total, _TRIED)
+        try:
+            schedule = self.plan.schedule(optimizer, int(total))
+        except ValueError as error:
+            raise UserError(f"schedule: {error}") from error
+        config: dict[str, Any] = {"scheduler": schedule, "interval": "step"}
+        if isinstance(schedule, ReduceOnPlateau):
+            config |= {"monitor": schedule.monitor, "reduce_on_plateau": True}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    @property
+    def lr(self) -> float:
+        """The base learning rate of the plan, which Lightning's `Tuner.lr_find` reads and sets."""
+        return float(self.plan.optimizer(self.groups()).param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        """Set the base learning rate of the plan."""
+        self.plan = replace(self.plan, optimizer=partial(self.plan.optimizer, lr=value))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.plan.previous_optimizer is None:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from genmods.core.errors import UserError
+from genmods.tracking.names import direction
 
 Mode = Literal["min", "max"]
+
+
+def monitor_of(metric: str, mode: Mode | None) -> Monitor:
+    """The monitor of `metric`; its mode follows from its name if it is None and the name is known, else ValueError."""
+    known = mode or direction(metric)
+    if known == "last":
+        raise ValueError(f"mode must be min or max: whether less or more of {metric!r} is better is not known")
+    return Monitor(metric, known)
 
 
 @dataclass(frozen=True)
@@ -15,6 +27,14 @@ class Monitor:
 
     name: str
     mode: Mode
+
+    def value(self, metrics: Mapping[str, Any]) -> float:
+        """The metric's value among all that is logged; raises UserError if it is not logged."""
+        if self.name not in metrics:
+            raise UserError(
+                f"the monitored metric {self.name!r} is not logged; there are: {', '.join(sorted(metrics))}"
+            )
+        return float(metrics[self.name])
 
 
 class Score(NamedTuple):

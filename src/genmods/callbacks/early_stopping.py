@@ -1,0 +1,89 @@
+"""Training ends when a validation metric has stopped improving."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from genmods.callbacks.intervals import is_validating_a_fit
+from genmods.core.errors import UserError
+from genmods.core.lightning_internals import is_trial
+from genmods.core.printable import say
+from genmods.tracking.monitor import Monitor, monitor_of
+
+
+class EarlyStopping(Callback):
+    """Ends the training after `patience` validations in a row without an improvement.
+
+    The count is saved with the checkpoints: a resumed run stops at the same step as an uninterrupted one, and one that
+    was stopped goes on only with more patience.
+
+    Args:
+        monitor: A logged metric; None takes the task's.
+        mode: Whether less ("min") or more ("max") of it is better; None takes what is known of its name.
+        patience: Validations without an improvement, at least 1.
+        min_delta: The least change that counts as an improvement, at least 0.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+        patience: int = 3,
+        min_delta: float = 0.0,
+    ) -> None:
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, got {patience}")
+        if min_delta < 0:
+            raise ValueError(f"min_delta must be at least 0, got {min_delta}")
+        self.monitor: Monitor | None = None if monitor is None else monitor_of(monitor, mode)
+        self.patience, self.min_delta = patience, min_delta
+        self.best: float | None = None
+        self.waited = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.monitor = self.monitor or getattr(pl_module, "monitor", None)
+        if self.monitor is None and stage == "fit":
+            raise UserError(f"callbacks.early_stopping: a {type(pl_module).__name__} needs a `monitor`")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.waited >= self.patience
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor is None or not is_validating_a_fit(trainer) or is_trial(trainer):
+            return
+        if self.monitor.name in getattr(pl_module, "left_out", ()):
+            return
+        value = self.monitor.value(trainer.callback_metrics)
+        if self._improves(value):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            trainer.should_stop = True
+            _tell(
+                f"stopped early at step {trainer.global_step}: {self.monitor.name} has not improved on {self.best:.4g}"
+            )
+
+    def _improves(self, value: float) -> bool:
+        if self.best is None:
+            return value == value
+        assert self.monitor is not None
+        gain = self.best - value if self.monitor.mode == "min" else value - self.best
+        return gain > self.min_delta
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "monitor": self.monitor and asdict(self.monitor)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["monitor"] == self.state_dict()["monitor"]:  # another metric begins anew
+            self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    say(line, file=sys.stderr)

@@ -1,0 +1,49 @@
+"""A learning rate that is lowered when a validation metric has stopped improving."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
+
+
+class ReduceOnPlateau(ReduceLROnPlateau):
+    """Multiplies the learning rates by `factor` after `patience` validations in a row without an improvement.
+
+    Args:
+        optimizer: The optimizer.
+        total_steps: Number of training steps, on which this schedule does not depend.
+        monitor: A logged metric of each validation.
+        mode: Whether lower ("min") or higher ("max") is better.
+        factor: Multiplies the learning rates, in (0, 1).
+        patience: Validations without an improvement that are tolerated.
+        threshold: The relative change that counts as an improvement.
+        cooldown: Validations after a reduction in which none are counted.
+        min_lr: Lower bound of the learning rates.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: int,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        factor: float = 0.1,
+        patience: int = 5,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be between 0 and 1, got {factor}")
+        if patience < 0:
+            raise ValueError(f"patience must be at least 0, got {patience}")
+        self.monitor = monitor
+        super().__init__(optimizer, mode, factor, patience, threshold, cooldown=cooldown, min_lr=min_lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The progress without the settings, so that a resumed run follows the settings of its recipe."""
+        return {key: value for key, value in super().state_dict().items() if key in PROGRESS}
