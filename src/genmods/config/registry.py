@@ -202,7 +202,8 @@ def find(kind: str, name: str) -> Entry:
 def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
     package = entry.target.partition(":")[0].partition(".")[0]
-    before = functions_by_place() if package != "genmods" else {}
+    foreign = entry.origin != "genmods" and package != "genmods"
+    before = functions_by_place() if foreign else {}
     try:
         cls = imported(entry.target)
         base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
