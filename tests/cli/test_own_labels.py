@@ -11,8 +11,10 @@ import pytest
 
 from genmods.cli import dispatch
 from genmods.config.build import create
+from genmods.core import checkpoint as files
 from genmods.data.files import Picture, write_image
 from genmods.data.images import to_float
+from genmods.tracking.series import read_series
 
 SHAPES = {"side": 8, "train_images": 48, "test_images": 16}
 NETWORK = '{name: cnn, layers: ["conv 4", "pool 2", "linear 8"]}'
@@ -178,3 +180,25 @@ def test_a_test_split_without_labels_is_for_predict(capsys):
     assert capsys.readouterr().err.splitlines()[-1] == "test: the test images have no labels; predict takes them"
     run("predict", "--config", path, "--quiet")
     assert len(capsys.readouterr().out.splitlines()) == 17
+
+
+def test_the_best_checkpoint_may_be_that_of_the_class_mean(capsys):
+    path = recipe("own", "classification", MEMORY % "class", class_weights="balanced", focal_gamma=2.0)
+    with Path(path).open("a") as file:
+        file.write("callbacks: [{name: checkpoint, monitor: val/acc_class_mean}]\n")
+    run("fit", "--config", path, "--quiet")
+    (folder,) = Path("runs/own").iterdir()
+    (state,) = [s for s in files.load(folder / "checkpoints/best.ckpt")["callbacks"].values() if "monitor" in s]
+    best = max(value for _, value in read_series(folder / "metrics.csv")["val/acc_class_mean"])
+    assert state["monitor"] == {"name": "val/acc_class_mean", "mode": "max"}
+    assert state["best"]["value"] == pytest.approx(best)
+
+
+def test_a_metric_that_is_undefined_is_left_out_with_one_line(caplog, capsys):
+    """One validation image has no variance to explain, and R^2 is not computed."""
+    path = recipe("own", "regression", MEMORY.replace("48", "14") % "place")
+    run("fit", "--config", path, "--quiet")
+    assert caplog.text.count("val/r2 is left out: it needs 2 images with different targets") == 1
+    (folder,) = Path("runs/own").iterdir()
+    series = read_series(folder / "metrics.csv")
+    assert len(series["val/mae"]) == 2 and "val/r2" not in series

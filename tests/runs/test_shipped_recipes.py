@@ -51,6 +51,8 @@ def quick(name, photos):
         pytest.skip("Fashion-MNIST is not here")
     if source.entry.name == "image_folder":
         source.given["root"] = str(photos)
+        if (photos / f"{recipe.task.entry.name}.csv").is_file():
+            source.given["labels"] = f"{recipe.task.entry.name}.csv"
     for part in [part for root in (recipe.task, *recipe.callbacks) for part in reuse.parts(root)]:
         if isinstance(part, From):
             before = part.run.removeprefix("runs/")
@@ -84,9 +86,14 @@ def fashion_mnist_is_here():
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder for all runs, with class folders of colour images of several sizes."""
+    """A folder for all runs, with class folders of colour images of several sizes, and tables of other labels."""
     folder = tmp_path_factory.mktemp("workplace")
     generator = torch.Generator().manual_seed(0)
+    (folder / "photos").mkdir()
+    for task, columns in (("multilabel", "red,round"), ("regression", "age,kg")):
+        rows = [f"{k},{k % 2},{k % 2 if k % 3 else 1 - k % 2}" for k in range(36)]
+        values = rows if task == "multilabel" else [f"{k},{k},{k / 7}" for k in range(36)]
+        (folder / "photos" / f"{task}.csv").write_text("\n".join([f"id,{columns}", *values]))
     for k in range(36):
         image = torch.rand(3, 40 + k, 75 - k, generator=generator) * 2 - 1
         path = folder / "photos" / ("cat", "dog", "eel")[k % 3] / f"{k}.png"

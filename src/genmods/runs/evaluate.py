@@ -72,6 +72,8 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             stage == "predict" and isinstance(model_of(task), Predicts)
         ):
             raise UserError(f"{stage}: requires a task with {_STEPS[stage]}, got {type(task).__name__}")
+        if reason := _nothing(stage, data):
+            raise UserError(reason)
         loggers = [] if stage == "predict" else reopened_loggers(recipe, before)
         trainer = make_trainer(at.folder, task, settings, [last], loggers)
         settle(trainer, settings["precision"], before.precision if before else None, quiet)
@@ -89,16 +91,17 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
                 if found:
                     rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
     if not found:
-        raise UserError(_nothing(stage, data))
+        raise UserError(_nothing(stage, data) or f"{stage}: there were no batches, nothing was done")
     return Evaluated(task, data, found, last.result)
 
 
-def _nothing(stage: str, data: DataModule) -> str:
-    """Why an evaluation found nothing to do."""
+def _nothing(stage: str, data: DataModule) -> str | None:
+    """Why there is nothing to do for an evaluation; None where there is something."""
     split = "val" if stage == "validate" else "test"
-    if split in data.splits and not data.has_labels(split):
-        return f"{stage}: the {split} images have no labels; predict takes them"
-    return f"{stage}: the data has no {split} images, nothing was done"
+    if split not in data.splits:
+        return f"{stage}: the data has no {split} images, nothing was done"
+    unlabelled = stage != "predict" and not data.has_labels(split)
+    return f"{stage}: the {split} images have no labels; predict takes them" if unlabelled else None
 
 
 def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:
