@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from genmods.core.errors import UserError
 from genmods.diffusion import CosineProcess, EDMProcess
 from genmods.networks.base import Network
 from genmods.networks.plain_unet import PlainUNet
@@ -11,7 +12,8 @@ from genmods.restoration.corruption import GaussianNoise
 from genmods.restoration.denoising import denoise, noise_level
 from genmods.restoration.local import regions
 from genmods.restoration.network import RestorationNetwork
-from genmods.restoration.operators import Average
+from genmods.restoration.operators import Average, BoxMask, GaussianBlur
+from genmods.restoration.restorer import Restorer
 
 S = 0.4
 
@@ -79,7 +81,7 @@ def test_it_is_the_exact_diffusion_denoiser_of_any_process(process):
 
 def test_what_is_no_diffusion_denoiser_is_refused():
     for model in (RestorationNetwork(Wiener()), RestorationNetwork(Wiener(), Average(2), level="known")):
-        with pytest.raises(ValueError, match="requires level"):
+        with pytest.raises(UserError, match="require a diffusion model"):
             model.denoiser(EDMProcess())
 
 
@@ -126,3 +128,32 @@ def test_a_corruption_tells_its_strength():
     model = RestorationNetwork(Wiener(), corruption=GaussianNoise(51))
     y, std = model.degrade(x, torch.arange(4)), model.noise_std(x, torch.arange(4))
     assert torch.equal(std, torch.full_like(x, 0.4)) and abs((y - x).std() - 0.4) < 0.02
+
+
+def test_a_restorer_calls_it_once():
+    model = RestorationNetwork(Wiener(), level="known")
+    y = images() * 0.5
+    gain = S**2 / (S**2 + torch.tensor([0.1, 0.2, 0.3, 0.4]) ** 2).view(4, 1, 1, 1)
+    torch.testing.assert_close(Restorer(model).denoise(y, torch.tensor([0.1, 0.2, 0.3, 0.4])), y * gain)
+    torch.testing.assert_close(Restorer(model).denoise(y, corruption=GaussianNoise(25.5)), y * S**2 / (S**2 + 0.04))
+
+
+def test_a_restorer_inverts_the_operator_that_it_was_trained_for_and_no_other():
+    model = RestorationNetwork(Wiener(), Average(2))
+    y = Average(2)(images() * 0.3)
+    torch.testing.assert_close(Restorer(model).restore(y, Average(2)), model.restored(y))
+    for call in (
+        lambda: Restorer(model).restore(y, GaussianBlur(sigma=1.0)),
+        lambda: Restorer(model).inpaint(y, BoxMask(1, 1, 2, 2)),
+        lambda: Restorer(model).denoise(y, 0.1, samples=2),
+    ):
+        with pytest.raises(UserError, match="in one call"):
+            call()
+
+
+def test_one_that_knows_the_noise_also_fills_holes_and_draws():
+    model = RestorationNetwork(Wiener(), level="known")
+    y = images(2, 16)
+    filled = Restorer(model, steps=8).inpaint(y.clamp(-1, 1), BoxMask(4, 4, 8, 8))
+    assert torch.equal(filled[..., :4, :], y.clamp(-1, 1)[..., :4, :]) and filled[..., 6:10, 6:10].std() > 0.2
+    assert Restorer(model, steps=4).denoise(y * 0.3, 0.2, samples=3).shape == (3, 2, 3, 16, 16)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from genmods.core.progress import Progress
 from genmods.diffusion.conditioning import Conditioning
+from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.samplers.base import Sampler
 from genmods.models.base import Inspection
 from genmods.models.diffusion import DiffusionModel
@@ -92,11 +94,19 @@ class Denoises(Protocol):
 class Restores(Protocol):
     """Was trained to restore images: `denoise` and `restore` call it once."""
 
+    image_shape: tuple[int, int, int]
+    operator: Any
+    """What it was trained to invert."""
+
     def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
         """The estimates [B, C, H, W] in [-1, 1] of the images that `y` [B, ...] measures.
 
         `std` is the standard deviation of the noise at each pixel, broadcast to `y`; a blind model ignores it.
         """
+        ...
+
+    def denoiser(self, process: NoiseProcess) -> Denoise:
+        """The diffusion denoiser that it also is; raises UserError where it is none."""
         ...
 
 

@@ -22,7 +22,6 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
-from genmods.models import Restores
 from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Diagonal, Identity, Mask
@@ -74,10 +73,10 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     Returns:
         Standard deviations [B], on the scale of [-1, 1].
     """
-    if isinstance(model, Restores):
-        return estimate_sigma(y)
     prior = Prior.of(model)
     y = prior.typed(y)
+    if prior.network is not None:
+        return estimate_sigma(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
     return refine_sigma(prior.denoise(y, label), y, sigma)
 
@@ -98,10 +97,9 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
     Raises:
         UserError: If the images or noise levels are invalid.
     """
-    levels = _checked(y, sigma)
-    if isinstance(model, Restores):
-        return model.restored(y, per_sample(levels, y).to(y))
-    prior = Prior.of(model)
+    levels, prior = _checked(y, sigma), Prior.of(model)
+    if prior.network is not None:
+        return prior.network.restored(y, per_sample(levels, y).to(y))
     return _mean(prior.typed(y), prior, levels, label)
 
 

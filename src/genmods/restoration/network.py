@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genmods.core.errors import UserError
 from genmods.core.sizes import Size, sides
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess
@@ -122,10 +123,13 @@ class RestorationNetwork(Model):
         """The network as a diffusion denoiser of `process`, at the noise levels that it was trained for.
 
         Raises:
-            ValueError: If the network does not know the noise level, or undoes an operator.
+            UserError: If the network does not know the noise level, or inverts an operator.
         """
         if self.level != "known" or not isinstance(self.operator, Identity):
-            raise ValueError('a diffusion denoiser requires level "known" and no operator')
+            raise UserError(
+                "this network was trained to restore in one call; samples, holes and other operators require a "
+                "diffusion model"
+            )
         return NetworkDenoiser(self, process)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.diffusion.conditioning import Conditioning, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
-from genmods.models import Denoises
+from genmods.diffusion.processes.variance_exploding import EDMProcess
+from genmods.models import Denoises, Restores
 from genmods.restoration.tiles import Tiled
 
 
@@ -21,12 +22,15 @@ class Prior:
     """`bind(cond)` is the denoiser under a condition; `shape` [C, H, W] that of the training images, if known.
 
     `conditioning` is what the model is conditioned on; `dtype` is the type of its weights, None where any will do.
+    `network` is set for a model that was trained to restore: it is called once instead, and `bind` is there where it
+    also is a diffusion denoiser.
     """
 
     bind: Callable[[Condition], Denoise]
     shape: tuple[int, int, int] | None = None
     conditioning: Conditioning = field(default_factory=Unconditional)
     dtype: torch.dtype | None = None
+    network: Restores | None = None
 
     @classmethod
     def of(cls, model: Any) -> Prior:
@@ -35,6 +39,8 @@ class Prior:
             return model
         if isinstance(model, Denoise) and not isinstance(model, Denoises):
             return cls(lambda cond: model)
+        if isinstance(model, Restores):
+            return cls(lambda cond: model.denoiser(EDMProcess()), model.image_shape, network=model)
         if not isinstance(model, Denoises):
             raise UserError(f"restoration requires a diffusion model, got {type(model).__name__}")
         diffusion = model.diffusion_model()
@@ -70,7 +76,7 @@ class Prior:
         def bind(times: int) -> Denoise:
             return self.bind({name: torch.cat([value] * times) for name, value in cond.items()})
 
-        if self.shape is None or self.shape == images.shape[1:]:
+        if self.network is not None or self.shape is None or self.shape == images.shape[1:]:
             return bind(1)
         return Tiled(bind, *self.shape[1:])
 

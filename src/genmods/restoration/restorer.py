@@ -16,6 +16,7 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
+from genmods.models import Restores
 from genmods.restoration.corruption import Corruption
 from genmods.restoration.denoising import (
     corruption_level,
@@ -51,7 +52,7 @@ class _Rows:
 
 @dataclass
 class Restorer:
-    """Restores images with a diffusion model.
+    """Restores images with a diffusion model, or with a network that was trained to restore them.
 
     Every method takes images [B, C, H, W] on the scale of [-1, 1] and returns restored images [B, C, H, W], or with
     `samples=K` posterior samples [K, B, C, H, W], on the device of the images. `label` is a class for all images, or a
@@ -109,6 +110,9 @@ class Restorer:
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
         shared["batch_size"] = self.batch_size
         level: Tensor | float
+        if corruption is not None and self.prior.network is not None:
+            std = corruption.std(rows.y.clamp(-1, 1))
+            return self._once(self.prior.network, rows, std, samples)
         if corruption is not None:
             count = max(samples or 1, CORRUPTION_SAMPLES)
             drawn = denoise_corruption(rows.y, self.prior, corruption, count, self.steps, **shared)
@@ -185,8 +189,20 @@ class Restorer:
             Images [B, C, H, W], or samples [K, B, C, H, W].
         """
         rows = self._rows(y, label, numbers, adapt=not operator.joins_channels)
+        network = self.prior.network
+        if network is not None and operator == network.operator:
+            return self._once(network, rows, self._levels(y, sigma), samples)
         drawn = rows.back(self._draw(rows, operator, self._levels(y, sigma), samples or 1, progress))
         return drawn[0] if samples is None else drawn
+
+    @staticmethod
+    def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None) -> Tensor:
+        """The one estimate of a network that was trained to restore; raises UserError where samples are wanted."""
+        if samples is not None and samples > 1:
+            raise UserError("samples must be 1: this network was trained to restore in one call, got " + str(samples))
+        levels = std.repeat_interleave(rows.each).view(-1, 1, 1, 1) if std.ndim == 1 else std
+        restored = rows.back(network.restored(rows.y, levels.to(rows.y)))
+        return restored if samples is None else restored[None]
 
     def _draw(self, rows: _Rows, operator: Operator, levels: Tensor, samples: int, progress: Progress | None) -> Tensor:
         """Posterior samples [K, R, C, H, W]; images of one noise level are restored together."""
