@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, TensorDataset
 
-from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.norms import Norms, total_norm
 from genmods.callbacks.report import Report
+from genmods.callbacks.sample_grid import SampleGrid
 from genmods.callbacks.throughput import Throughput, batch_size
 from genmods.callbacks.weights import evaluation_weights
 from genmods.tracking.csv import MetricsFile
@@ -120,4 +120,4 @@ def test_a_picture_is_a_grid_with_gaps():
 
 def test_every_takes_a_positive_number():
     with pytest.raises(ValueError, match="every must be at least 1"):
-        Periodic(0)
+        SampleGrid(every=0)

@@ -53,23 +53,23 @@ FAULTS = {
         "10: trainer.maxsteps: the trainer has no setting 'maxsteps'; did you mean 'max_steps'?",
     ),
     "case": ("name: unet", "name: UNet", "4: task.network.name: no network is called 'UNet'; did you mean 'unet'?"),
-    "text for a number": ("width: 32", "width: wide", "4: task.network.width: expected an int, got the text 'wide'"),
-    "fraction for a number": ("width: 32", "width: 32.5", "4: task.network.width: expected an int, got 32.5"),
-    "true for a number": ("width: 32", "width: true", "4: task.network.width: expected an int, got true"),
-    "null for a number": ("width: 32", "width: null", "4: task.network.width: expected an int, got null"),
-    "list for a number": ("width: 32", "width: [32]", "4: task.network.width: expected an int, got a list"),
-    "octal": ("width: 32", "width: 010", "4: task.network.width: expected an int, got the text '010'"),
-    "sexagesimal": ("width: 32", "width: 12:30:45", "4: task.network.width: expected an int, got the text '12:30:45'"),
+    "text for a number": ("width: 32", "width: wide", "4: task.network.width: width must be an int, got 'wide'"),
+    "fraction for a number": ("width: 32", "width: 32.5", "4: task.network.width: width must be an int, got 32.5"),
+    "true for a number": ("width: 32", "width: true", "4: task.network.width: width must be an int, got true"),
+    "null for a number": ("width: 32", "width: null", "4: task.network.width: width must be an int, got null"),
+    "list for a number": ("width: 32", "width: [32]", "4: task.network.width: width must be an int, got a list"),
+    "octal": ("width: 32", "width: 010", "4: task.network.width: width must be an int, got '010'"),
+    "sexagesimal": ("width: 32", "width: 12:30:45", "4: task.network.width: width must be an int, got '12:30:45'"),
     "on for true": (
         "max_steps: 4000",
         "detect_anomaly: on",
-        "10: trainer.detect_anomaly: expected true or false, got the text 'on'",
+        "10: trainer.detect_anomaly: detect_anomaly must be true or false, got 'on'",
     ),
-    "wrong choice": ("bf16-mixed", "bf17", "10: trainer.precision: expected "),
+    "wrong choice": ("bf16-mixed", "bf17", "10: trainer.precision: precision must be "),
     "wrong item": (
         "width: 32",
         "multipliers: [1, b]",
-        "4: task.network.multipliers[1]: expected an int, got the text 'b'",
+        "4: task.network.multipliers[1]: multipliers[1] must be an int, got 'b'",
     ),
     "missing part": ("  process: cosine\n", "", "2: task: the task 'diffusion' needs `process`: a process"),
     "missing name": ("name: unet, ", "", "4: task.network: needs a `name`; choose from "),
@@ -79,19 +79,23 @@ FAULTS = {
         "ddim",
         "4: task.network.name: no network is called 'ddim'; 'ddim' is of the kind sampler",
     ),
-    "a number for a part": ("cosine", "3", "5: task.process: expected a process, got 3"),
-    "a list for a part": ("cosine", "[cosine]", "5: task.process: expected a process, got a list"),
-    "a text for a section": ("{max_steps: 4000, precision: bf16-mixed}", "fast", "10: trainer: expected a block"),
-    "steps below -1": ("4000", "-2", "10: trainer.max_steps: expected at least -1, got -2"),
+    "a number for a part": ("cosine", "3", "5: task.process: process must be a process, got 3"),
+    "a list for a part": ("cosine", "[cosine]", "5: task.process: process must be a process, got a list"),
+    "a text for a section": (
+        "{max_steps: 4000, precision: bf16-mixed}",
+        "fast",
+        "10: trainer: trainer must be a block",
+    ),
+    "steps below -1": ("4000", "-2", "10: trainer.max_steps: max_steps must be at least -1, got -2"),
     "sampler steps below -1": ("steps: 50", "steps: -2", "7: task.sampler.steps: "),
-    "no batch": ("batch_size: 128", "batch_size: 0", "8: data.batch_size: batch_size must be at least 1, not 0"),
+    "no batch": ("batch_size: 128", "batch_size: 0", "8: data.batch_size: batch_size must be at least 1, got 0"),
     "share above 1": (
         "  prediction: v",
         "  prediction: v\n  conditioning: {name: class_labels, drop: 2}",
-        "7: task.conditioning.drop: drop must be in [0, 1], got 2",
+        "7: task.conditioning.drop: drop must be at most 1, got 2",
     ),
-    "negative seed": ("seed: 7", "seed: -7", "1: seed: expected an int from 0 to"),
-    "word for a seed": ("seed: 7", "seed: seven", "1: seed: expected an int, got the text 'seven'"),
+    "negative seed": ("seed: 7", "seed: -7", "1: seed: seed must be an int from 0 to"),
+    "word for a seed": ("seed: 7", "seed: seven", "1: seed: seed must be an int, got 'seven'"),
     "duplicate key": ("  prediction: v", "  process: linear", "6: task.process: the key is given twice, first at "),
     "bad YAML": ("{name: ddim", "{name: ddim: 3", "7: is not valid YAML: "),
     "tab": ("  process", "\tprocess", "5: is not valid YAML: "),
@@ -153,10 +157,10 @@ def test_a_fault_in_a_recipe_is_one_line(fault, recipe, capsys):
 
 OVERRIDES = {
     "--task.network.widht=3": "command line: task.network.widht: the network 'unet' has no setting 'widht'",
-    "--task.network.width=wide": "command line: task.network.width: expected an int, got the text 'wide'",
+    "--task.network.width=wide": "command line: task.network.width: width must be an int, got 'wide'",
     "--task.network.name=unett": "command line: task.network.name: no network is called 'unett'",
     "--trainr.max_steps=3": "command line: trainr: a recipe has no section 'trainr'; did you mean 'trainer'?",
-    "--trainer.max_steps=-2": "command line: trainer.max_steps: expected at least -1, got -2",
+    "--trainer.max_steps=-2": "command line: trainer.max_steps: max_steps must be at least -1, got -2",
     "--trainer.max_steps.x=3": "command line: trainer.max_steps: is the value 4000, not a block of settings",
     "--data.augment.3=flip": "command line: data.augment.3: expected an index below 1, got '3'",
     "--task.network.width=[1": "command line: task.network.width: is not valid YAML",
@@ -172,10 +176,11 @@ def test_a_faulty_override_is_one_line(override, recipe, capsys):
     assert line.startswith(OVERRIDES[override]), line
 
 
-@pytest.mark.parametrize("setting", ["lr=-1", "weight_decay=-1", "betas=[2,3]"])
+@pytest.mark.parametrize("setting", ["amsgrad=true --optimizer.fused=true --optimizer.foreach=true"])
 def test_what_an_optimizer_refuses_is_one_line_and_leaves_no_run(setting, recipe, capsys, tmp_path):
-    line = one_line(capsys, "fit", "--config", "faulty.yaml", f"--optimizer.{setting}", "--trainer.max_steps=1")
-    assert line.startswith("faulty.yaml:9: optimizer: Invalid ")
+    overrides = f"--optimizer.{setting}".split()
+    line = one_line(capsys, "fit", "--config", "faulty.yaml", *overrides, "--trainer.max_steps=1")
+    assert line.startswith("faulty.yaml:9: optimizer: ")
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("*.yaml"))
 
 

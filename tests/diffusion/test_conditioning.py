@@ -95,7 +95,7 @@ def test_without_a_request_classes_come_in_turn():
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"drop": 1.5, "num_classes": 3}, r"drop must be in \[0, 1\], got 1.5"),
+        ({"drop": 1.5, "num_classes": 3}, "drop must be at most 1, got 1.5"),
         ({"num_classes": 0}, "needs data with classes"),
     ],
 )

@@ -107,5 +107,5 @@ def test_threshold():
 def test_mistakes():
     plain = Gaussian(LinearProcess())
     for make in (lambda: Interval(plain, plain, 1.0, 0.5), lambda: Threshold(plain, 1.5)):
-        with pytest.raises(ValueError, match=r"interval|quantile"):
+        with pytest.raises(ValueError, match=r"(hi|quantile) must be"):
             make()

@@ -31,7 +31,7 @@ def test_refuses_layers_out_of_place():
         CNN(layers=["pool 2", "pool 2", "pool 2", "pool 2"], image_size=8)
     with pytest.raises(ValueError, match="must precede the linear layers"):
         CNN(layers=["linear 8", "conv 8"])
-    with pytest.raises(ValueError, match="no norm is called 'batsh'"):
+    with pytest.raises(ValueError, match="norm must be 'batch', 'group' or 'none', got 'batsh'"):
         CNN(norm="batsh")
 
 

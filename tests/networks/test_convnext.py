@@ -29,8 +29,8 @@ def test_shapes_and_gradients(size):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"image_size": 4}, "too small for 3 stages"),
-        ({"widths": (8,)}, "equally long"),
+        ({"image_size": 4}, "image_size must be at least .* = 8, got 4"),
+        ({"widths": (8,)}, r"blocks must be of len\(widths\) = 1 items"),
         ({"kernel": 4}, "odd"),
         ({"drop_path": 1.5}, "drop_path"),
     ],

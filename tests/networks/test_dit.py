@@ -22,8 +22,8 @@ def test_a_patch_is_one_token():
     assert shapes == [(1, 2 * 4, 16)]
 
 
-@pytest.mark.parametrize("settings", [{"width": 18}, {"heads": 3}, {"depth": 0}, {"patch": 0}])
+@pytest.mark.parametrize("settings", [{"width": 18}, {"width": 128, "heads": 3}, {"depth": 0}, {"patch": 0}])
 def test_bad_settings_are_named(settings):
     (name, value), *_ = settings.items()
-    with pytest.raises(ValueError, match=f"{name} is {value}"):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value}$"):
         DiT(**settings)

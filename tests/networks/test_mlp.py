@@ -29,5 +29,5 @@ def test_it_learns_a_denoiser_of_two_points():
 @pytest.mark.parametrize("settings", [{"width": 5}, {"depth": 0}, {"in_channels": 0}, {"image_size": 0}])
 def test_bad_settings_are_named(settings):
     (name, value), *_ = settings.items()
-    with pytest.raises(ValueError, match=f"{name} is {value}"):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value}$"):
         MLP(**settings)

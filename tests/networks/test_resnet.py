@@ -84,7 +84,7 @@ def test_drop_path_keeps_the_mean():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: WideResNet(depth=17), "6 n"),
+        (lambda: WideResNet(depth=17), "4 more than a multiple of 6"),
         (lambda: ResNet(blocks=()), "blocks"),
         (lambda: ResNet(num_classes=0), "num_classes"),
         (lambda: ResNet(drop_path=1.0), "drop_path"),

@@ -75,14 +75,14 @@ def test_dropout_acts_in_training_alone():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 7}, "width is 7"),
-        ({"multipliers": ()}, "multipliers is ()"),
-        ({"multipliers": (1, 0)}, "multipliers is (1, 0)"),
-        ({"blocks": 0}, "blocks is 0"),
-        ({"patch": 0}, "patch is 0"),
-        ({"attention": (3,)}, "attention is (3,): the levels run from -3 to 2"),
+        ({"width": 7}, "width must be a multiple of 2, got 7"),
+        ({"multipliers": ()}, "multipliers must be of at least 1 item, got ()"),
+        ({"multipliers": (1, 0)}, "multipliers[1] must be at least 1, got 0"),
+        ({"blocks": 0}, "blocks must be at least 1, got 0"),
+        ({"patch": 0}, "patch must be at least 1, got 0"),
+        ({"attention": (3,)}, "attention[0] must be less than len(multipliers) = 3, got 3"),
         ({"heads": 3}, "heads is 3: it must divide the 64 channels"),
-        ({"num_classes": -1}, "num_classes is -1"),
+        ({"num_classes": -1}, "num_classes must be at least 0, got -1"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

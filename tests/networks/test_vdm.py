@@ -27,5 +27,5 @@ def test_every_layer_is_at_full_resolution():
 @pytest.mark.parametrize("settings", [{"width": 5}, {"depth": 0}])
 def test_bad_settings_are_named(settings):
     (name, value), *_ = settings.items()
-    with pytest.raises(ValueError, match=f"{name} is {value}"):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value}$"):
         VDM(**settings)

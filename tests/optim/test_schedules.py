@@ -42,7 +42,7 @@ def test_every_group_keeps_its_own_rate(kind):
 
 def test_a_warmup_is_at_most_the_run():
     assert rates(CosineSchedule, total=10, warmup=10)[:10, 0].tolist() == [(step + 1) / 10 for step in range(10)]
-    with pytest.raises(ValueError, match="warmup must be at most the 10 steps of the run, got 11"):
+    with pytest.raises(ValueError, match="warmup must be at most total_steps = 10, got 11"):
         rates(CosineSchedule, total=10, warmup=11)
 
 

@@ -106,8 +106,8 @@ def test_average_and_bicubic_keep_a_constant_image():
         (lambda x: BoxMask(4, 4, 20, 20)(x), "box must fit into the image"),
         (lambda x: Average(5)(x), "must be multiples of 5"),
         (lambda x: Grayscale()(x[:, :1]), "3 channels"),
-        (lambda x: RandomMask(1.5), "fraction must lie in"),
-        (lambda x: StripeMask(2, 2), "0 < width < period"),
+        (lambda x: RandomMask(1.5), "fraction must be at most 1, got 1.5"),
+        (lambda x: StripeMask(2, 2), "width must be less than period = 2, got 2"),
         (lambda x: GaussianBlur(0.0), "sigma must be above 0"),
     ],
 )

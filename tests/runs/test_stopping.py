@@ -20,7 +20,7 @@ from genmods.networks.base import Network
 class Exploding(Network):
     """A linear classifier whose output is NaN from its `at`-th training batch on."""
 
-    def __init__(self, at: int = 6, in_channels: int = 1, image_size: int = 8, num_classes: int = 10):
+    def __init__(self, at: int = 6, in_channels: DataChannels = 1, image_size: DataSize = 8, num_classes: Classes = 10):
         super().__init__()
         self.head = torch.nn.Linear(in_channels * image_size**2, num_classes)
         self.at, self.seen = at, 0

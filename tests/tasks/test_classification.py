@@ -161,9 +161,9 @@ def test_a_uniform_answer_costs_ln_k():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"num_classes": 1}, "at least 2 classes"),
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"num_classes": 4}, "not 4 logits"),
-        ({"class_weights": [1.0]}, "3 positive numbers"),
+        ({"class_weights": [1.0]}, "class_weights must be of 3 items"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
     ],
 )

@@ -66,12 +66,12 @@ def test_a_mask_is_filled_and_the_rest_is_left():
 
 @pytest.mark.parametrize("settings", [{"sigma": -1.0}, {"samples": 0}, {"steps": 0}, {}])
 def test_settings_that_restore_nothing_are_refused(settings):
-    with pytest.raises(ValueError, match="sigma"):
+    with pytest.raises(ValueError, match=next(iter(settings), "sigma")):
         RestorationTask(Model(), Identity(), **settings)
 
 
 def test_a_method_has_steps_of_its_own():
-    with pytest.raises(ValueError, match="steps=5"):
+    with pytest.raises(ValueError, match="steps must be left open if a method is given, got 5"):
         RestorationTask(Model(), BoxMask(), method=MMPS(steps=7), steps=5)
 
 

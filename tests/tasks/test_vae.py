@@ -87,7 +87,7 @@ def test_a_sample_depends_on_its_seed_and_number_alone():
 
 @pytest.mark.parametrize(
     ("settings", "line"),
-    [({"sigma": 0.0}, "sigma must be positive, not 1.0 and 0.0"), ({"beta": -1.0}, "beta must not be negative")],
+    [({"sigma": 0.0}, "sigma must be above 0, got 0.0"), ({"beta": -1.0}, "beta must be at least 0, got -1.0")],
 )
 def test_settings_out_of_range(settings, line):
     with pytest.raises(ValueError, match=line):

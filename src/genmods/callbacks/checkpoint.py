@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -14,6 +15,7 @@ from genmods.core import checkpoint as files
 from genmods.core.atomic import copy
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
+from genmods.core.settings import Validated
 from genmods.tracking.base import run_folder
 from genmods.tracking.monitor import Score, monitor_of
 
@@ -31,7 +33,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class RunCheckpoint(Checkpoint):
+class RunCheckpoint(Validated, Checkpoint):
     """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
     Of two checkpoints with the same value of `monitor` the one with the lower `val/loss` is better, then the later one.
@@ -48,15 +50,11 @@ class RunCheckpoint(Checkpoint):
 
     def __init__(
         self,
-        every_n_steps: int = 500,
+        every_n_steps: Annotated[int, Ge(1)] = 500,
         monitor: str | None = None,
         mode: Literal["min", "max"] | None = None,
-        keep: int = 0,
+        keep: Annotated[int, Ge(-1)] = 0,
     ) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1, got {every_n_steps}")
-        if keep < -1:
-            raise ValueError(f"keep must be at least -1, got {keep}")
         self.every_n_steps, self.keep = every_n_steps, keep
         self.monitor = None if monitor is None else monitor_of(monitor, mode)
         self.folder = Path("checkpoints")

@@ -19,6 +19,7 @@ from torch import Tensor
 from genmods.core.atomic import replacing
 from genmods.core.batch import INPUT
 from genmods.core.printable import cell, say
+from genmods.core.settings import Validated
 from genmods.data.base import DataModule
 from genmods.metrics.calibration import reliability
 from genmods.metrics.classification import Classification
@@ -49,7 +50,7 @@ class Shown:
         return [names[i] for i in self.index.tolist()]
 
 
-class ClassReport(Callback):
+class ClassReport(Validated, Callback):
     """Draws the pictures on rank 0 after an evaluation of a classifier outside a fit."""
 
     def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from genmods.core.settings import Validated
 from genmods.networks.base import outermost_networks
 
 
-class Compile(Callback):
+class Compile(Validated, Callback):
     """Compiles each network of a task in place with `torch.compile` in the given `mode`.
 
     Networks inside another network are compiled with it. Skips networks that are already compiled or that need double

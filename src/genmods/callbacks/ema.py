@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Gt, Lt, MinLen
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genmods.core.devices import at_least_float32
 from genmods.core.errors import UserError
+from genmods.core.settings import Validated
+
+Decay = Annotated[float, Gt(0), Lt(1)]
+"""The weight of the past in a moving average."""
 
 
 def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -26,15 +31,10 @@ def averaged_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
 
 
-class EMA(Callback):
-    """Tracks moving averages of the weights and swaps in the first for validation, testing and sampling.
+class EMA(Validated, Callback):
+    """Tracks moving averages of the weights and swaps in the first for validation, testing and sampling."""
 
-    `decays` must lie in (0, 1), otherwise ValueError is raised.
-    """
-
-    def __init__(self, decays: tuple[float, ...] = (0.999,)) -> None:
-        if not decays or not all(0 < decay < 1 for decay in decays):
-            raise ValueError(f"decays must be numbers between 0 and 1, such as 0.999, not {list(decays)}")
+    def __init__(self, decays: Annotated[tuple[Decay, ...], MinLen(1)] = (0.999,)) -> None:
         self.decays = tuple(decays)
         self.updates = 0
         self.shadows: list[dict[str, Tensor]] = []

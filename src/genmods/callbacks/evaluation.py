@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.sample_grid import require_samples, sample_shared, sample_table
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
+from genmods.core.settings import Count, GreyLevels, Seed
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric, require_enough
 from genmods.metrics.features import classifier_features, pixel_features
@@ -30,15 +32,13 @@ class Evaluation(Periodic):
     def __init__(
         self,
         metrics: list[Metric],
-        n: int = 2000,
-        every: int = 1,
-        seed: int = 1,
+        n: Annotated[int, Ge(2)] = 2000,
+        every: Count = 1,
+        seed: Seed = 1,
         features: Task | None = None,
-        levels: int = 256,
+        levels: GreyLevels = 256,
     ) -> None:
         super().__init__(every)
-        if n < 2:
-            raise ValueError(f"n must be at least 2, not {n}")
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
         self.classifier = None if features is None else model_of(features)
         self._reference: EvaluationData | None = None

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from torch.utils.hooks import RemovableHandle
 
 from genmods.callbacks.intervals import Periodic
+from genmods.core.settings import Count
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -22,10 +23,8 @@ class FeatureMaps(Periodic):
     The picture has one row per layer, from input to output; each map is scaled to its own range.
     """
 
-    def __init__(self, layers: int = 6, channels: int = 12, every: int = 1) -> None:
+    def __init__(self, layers: Count = 6, channels: Count = 12, every: Count = 1) -> None:
         super().__init__(every)
-        if min(layers, channels) < 1:
-            raise ValueError(f"layers={layers} and channels={channels} must be at least 1")
         self.layers, self.channels = layers, channels
         self._handles: list[RemovableHandle] = []
         self._seen: list[Tensor] = []

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from genmods.core.lightning_internals import is_accumulating, is_last_step, logged_step
+from genmods.core.settings import Count, Validated
 
 
 def is_validating_a_fit(trainer: Trainer) -> bool:
@@ -21,15 +22,13 @@ def is_log_step(trainer: Trainer) -> bool:
     return due and not is_accumulating(trainer)
 
 
-class Periodic(Callback):
+class Periodic(Validated, Callback):
     """A callback that acts in every `every`-th validation of a fit, the first and the last included.
 
     The count is saved with the checkpoints, so that a resumed run acts in the same validations.
     """
 
-    def __init__(self, every: int = 1) -> None:
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
+    def __init__(self, every: Count = 1) -> None:
         self.every, self._validations = every, 0
 
     def due(self, trainer: Trainer) -> bool:

@@ -6,25 +6,25 @@ the outermost bins). Their means are logged as `noise/loss_K`, low noise first, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
+from genmods.core.settings import Count, Validated
 from genmods.report.sidecars import read_sidecars
 from genmods.tracking.base import logbook, write_json
 
 
-class LossByNoise(Callback):
+class LossByNoise(Validated, Callback):
     """Averages the `error` [B] returned by `training_step` in `bins` bins of its `log_snr` [B] over [`low`, `high`]."""
 
-    def __init__(self, bins: int = 10, low: float = -10.0, high: float = 10.0) -> None:
-        if bins < 1 or low >= high:
-            raise ValueError(f"bins={bins} must be at least 1 and low={low} less than high={high}")
+    def __init__(self, bins: Count = 10, low: float = -10.0, high: Annotated[float, Gt("low")] = 10.0) -> None:
         self.bins, self.low, self.high = bins, low, high
         self._sums: Tensor | None = None
 

@@ -12,18 +12,17 @@ from torch.nn.functional import nll_loss
 from genmods.callbacks.class_report import Shown
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.errors import UserError
+from genmods.core.settings import Count, Validated
 from genmods.metrics.classification import Classification
 from genmods.models import Classifies, model_of
 from genmods.tracking.base import logbook, write_json
 from genmods.visual.picture import to_picture
 
 
-class Mistakes(Callback):
+class Mistakes(Validated, Callback):
     """Writes `confusion.json` and a picture of the `shown` worst validation images, and logs both as tables."""
 
-    def __init__(self, shown: int = 32) -> None:
-        if shown < 1:
-            raise ValueError(f"shown must be at least 1, not {shown}")
+    def __init__(self, shown: Count = 32) -> None:
         self.shown = shown
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

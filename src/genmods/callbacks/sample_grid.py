@@ -17,6 +17,7 @@ from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.errors import UserError
+from genmods.core.settings import Count, Seed
 from genmods.models import Conditional, Generates, UsesSampler, model_of
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
@@ -81,11 +82,9 @@ class SampleGrid(Periodic):
     """
 
     def __init__(
-        self, n: int = 64, seed: int = 0, every: int = 1, raw: bool = True, columns: int | None = None
+        self, n: Count = 64, seed: Seed = 0, every: Count = 1, raw: bool = True, columns: Count | None = None
     ) -> None:
         super().__init__(every)
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
         self.n, self.seed, self.raw = n, seed, raw
         self.columns = columns or round(n**0.5)
 

@@ -6,9 +6,10 @@ A strip is a grid with one row per image and one column per noise level or stage
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
+from genmods.core.settings import Count, Positive, Seed, Steps
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
 from genmods.diffusion.denoiser import DenoiserWrapper, mmse
 from genmods.models import Denoises, DiffusionModel, model_of
@@ -31,10 +33,8 @@ class Strip(Periodic):
 
     series = "strip"
 
-    def __init__(self, images: int = 4, every: int = 1, seed: int = 0) -> None:
+    def __init__(self, images: Count = 4, every: Count = 1, seed: Seed = 0) -> None:
         super().__init__(every)
-        if images < 1:
-            raise ValueError(f"images must be at least 1, not {images}")
         self.count, self.seed = images, seed
         self.batch: dict[str, Tensor] = {}
 
@@ -77,10 +77,8 @@ class DiffusionStrip(Strip):
 
     series = "strip"
 
-    def __init__(self, images: int = 4, every: int = 1, seed: int = 0, stages: int = 6) -> None:
+    def __init__(self, images: Count = 4, every: Count = 1, seed: Seed = 0, stages: Count = 6) -> None:
         super().__init__(images, every, seed)
-        if stages < 1:
-            raise ValueError(f"stages must be at least 1, not {stages}")
         self.stages = stages
 
     def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
@@ -121,11 +119,13 @@ class DenoiseStrip(Strip):
     series = "denoise"
 
     def __init__(
-        self, images: int = 4, every: int = 1, seed: int = 0, sigmas: tuple[float, ...] = (25.0, 50.0, 100.0)
+        self,
+        images: Count = 4,
+        every: Count = 1,
+        seed: Seed = 0,
+        sigmas: Annotated[tuple[Positive, ...], MinLen(1)] = (25.0, 50.0, 100.0),
     ) -> None:
         super().__init__(images, every, seed)
-        if not sigmas or min(sigmas) <= 0:
-            raise ValueError(f"sigmas must be numbers above 0, not {list(sigmas)}")
         self.sigmas = tuple(sigmas)
 
     def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
@@ -144,10 +144,10 @@ class InpaintStrip(Strip):
 
     series = "inpaint"
 
-    def __init__(self, images: int = 4, every: int = 1, seed: int = 0, steps: int = 20, copies: int = 3) -> None:
+    def __init__(
+        self, images: Count = 4, every: Count = 1, seed: Seed = 0, steps: Steps = 20, copies: Count = 3
+    ) -> None:
         super().__init__(images, every, seed)
-        if min(steps, copies) < 1:
-            raise ValueError(f"steps={steps} and copies={copies} must be at least 1")
         self.steps, self.copies = steps, copies
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

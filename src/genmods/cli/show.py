@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+from copy import deepcopy
 
-from genmods.config import registry
+from genmods.config import hints, registry
 from genmods.config.builtins import KINDS
-from genmods.config.check import FILLED, UNKNOWN, allowed, default, is_fact
-from genmods.config.reflect import Setting, docstring
+from genmods.config.check import FILLED, UNKNOWN, allowed, default
+from genmods.config.reflect import Module, Setting, docstring, dotted, lookup
 from genmods.config.text import Node, plain, write
 from genmods.core.printable import say
+from genmods.core.settings import is_from_data
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,25 +28,48 @@ def run(options: argparse.Namespace) -> None:
     known = allowed(entry)
     say("settings:" if known else "no settings")
     for setting in known.values():
-        say(f"  {_line(setting, is_fact(entry.kind, setting.name))}")
+        say(f"  {_line(setting)}")
     if entry.kind in FILLED:
         say(f"  (set by the task: {' and '.join(FILLED[entry.kind])})")
     say("", "in a recipe:")
     say(*(f"  {line}" for line in _snippet(entry.kind, entry.name, known).splitlines()))
 
 
-def _line(setting: Setting, fact: bool) -> str:
-    hint = f": {ast.unparse(setting.hint)}" if setting.hint else ""
+def _line(setting: Setting) -> str:
+    alternatives = hints.of(setting)
+    hint = f": {ast.unparse(_Plain(setting.module).visit(deepcopy(setting.hint)))}" if setting.hint else ""
     start = f" = {ast.unparse(setting.default)}" if setting.default else ""
-    note = "   # from the data unless set" if fact else "" if setting.default else "   # required"
-    return f"{setting.name}{hint}{start}{note}"
+    notes = [hints.limits_in_words(alternatives)]
+    if is_from_data(alternatives):
+        notes.append("from the data unless set")
+    elif not setting.default:
+        notes.append("required")
+    note = "; ".join(filter(None, notes))
+    return f"{setting.name}{hint}{start}" + (f"   # {note}" if note else "")
+
+
+class _Plain(ast.NodeTransformer):
+    """A hint without aliases and limits: `int` for `Annotated[int, ...]`."""
+
+    def __init__(self, module: Module):
+        self.module = module
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        found = lookup(self.module, node.id)
+        alias = found is not None and not isinstance(found.value, ast.ClassDef)
+        return _Plain(found.module).visit(deepcopy(found.value)) if found and alias else node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if dotted(node.value).rpartition(".")[2] == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return self.visit(node.slice.elts[0])
+        return self.generic_visit(node)  # type: ignore[return-value]
 
 
 def _snippet(kind: str, name: str, known: dict[str, Setting]) -> str:
     values: dict[str, object] = {"name": name}
     for setting in known.values():
         standard = default(setting) if setting.default else "..."
-        if standard is not UNKNOWN and not is_fact(kind, setting.name):
+        if standard is not UNKNOWN and not is_from_data(hints.of(setting)):
             values[setting.name] = plain(standard) if isinstance(standard, Node) else standard
     section = "callbacks" if kind == "callback" else kind
     return write({section: [values] if kind == "callback" else values})

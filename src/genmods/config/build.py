@@ -50,7 +50,8 @@ def _told(part: Part, error: BaseException) -> str:
     told = " ".join(str(error).split())
     meant = isinstance(error, ValueError | ArithmeticError | RuntimeError | ImportError | OSError)
     if told and meant and not isinstance(error, RecursionError):
-        return told
+        filled = any(told.startswith(f"{name} must be ") for name in part.open())
+        return f"{told}, from the data" if filled else told
     return f"{part.entry} cannot be built ({type(error).__name__}{': ' if told else ''}{told})"
 
 

@@ -12,18 +12,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from genmods.config import constraints, hints, registry
+from genmods.config import foreign, hints, registry
 from genmods.config.builtins import KINDS
 from genmods.config.reflect import Setting, dotted, find_class, inherits, lookup, settings
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, plain
 from genmods.core.errors import UserError, nearest
+from genmods.core.expressions import NotComputable
+from genmods.core.settings import asks_for, first_fault, is_from_data
 
-FACTS = (
-    *("shape", "in_channels", "image_size", "num_classes", "mean", "std", "sigma_data", "levels", "class_names"),
-    *("label_kind", "class_counts", "target_mean", "target_std"),
-)
-"""What the data module knows: fills a setting of that name that the recipe leaves open."""
 OPEN = "from data"
 """How a setting that is left to the data is written in a resolved recipe."""
 FILLED = {
@@ -37,14 +34,6 @@ FILLED = {
 MODEL = "genmods.models.base:Model"
 LATE = ("optimizer", "schedule")
 """Kinds whose parts are completed by the task."""
-_LITERAL = (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
-_DATALESS = (*FILLED, "data", "augmentation", "logger")
-_PICTURED = ("task", "model", "network", "callback")  # elsewhere `mean` and `std` are not those of pixels
-
-
-def is_fact(kind: str, name: str) -> bool:
-    """Whether a setting of a part of this kind is filled from the data where it is left open."""
-    return name in FACTS and kind not in _DATALESS and (name not in ("mean", "std") or kind in _PICTURED)
 
 
 class _Unknown:
@@ -98,12 +87,14 @@ class Part:
 
     def open(self) -> list[str]:
         """The settings that are left to the data."""
-        return [name for name in self.settings() if is_fact(self.kind, name) and name not in self.given]
+        known = self.settings().items()
+        return [name for name, setting in known if name not in self.given and is_from_data(hints.of(setting))]
 
     def settings(self) -> dict[str, Setting]:
         """The settings of the class itself: not those that the task fills, nor `name`, which names the part."""
         hidden = (*FILLED.get(self.kind, ()), "name", *(("model",) if model_entry(self.entry) else ()))
-        return {name: setting for name, setting in settings(self.entry.target).items() if name not in hidden}
+        known = foreign.declared(self.entry.target, settings(self.entry.target))
+        return {name: setting for name, setting in known.items() if name not in hidden}
 
 
 def allowed(entry: Entry) -> dict[str, Setting]:
@@ -129,13 +120,12 @@ def default(setting: Setting) -> Any:
     expression, module = setting.default, setting.module
     if isinstance(expression, ast.Call):
         return _default_part(setting)
-    if isinstance(expression, ast.Name) and (found := lookup(module, expression.id)):
-        expression = found.value if isinstance(found.value, ast.expr) else expression
-    if expression is None or not all(isinstance(node, _LITERAL) for node in ast.walk(expression)):
+    try:
+        value = UNKNOWN if expression is None else hints.constant(expression, module)
+    except NotComputable:
         return UNKNOWN
-    value = eval(compile(ast.Expression(expression), "default", "eval"), {})  # constants and arithmetic only
     if type(value) is int:  # `weight_decay: float = 0`
-        forms = [hint.form for hint in hints.read(setting.hint, module)]
+        forms = [hint.form for hint in hints.of(setting)]
         return float(value) if float in forms and int not in forms else value
     return value
 
@@ -146,7 +136,7 @@ def _default_part(setting: Setting) -> Any:
     if dotted(call.func) in ("list", "dict", "tuple") and not call.args:
         return {"list": [], "dict": {}, "tuple": ()}[dotted(call.func)]
     found = lookup(setting.module, dotted(call.func))
-    kinds = [hint.items[0] for hint in hints.read(setting.hint, setting.module) if hint.form == "part"]
+    kinds = [hint.items[0] for hint in hints.of(setting) if hint.form == "part"]
     try:
         given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     except ValueError:
@@ -176,7 +166,7 @@ def named(kind: str, node: Node, path: str, standard: Node | None = None) -> tup
     name = given.pop("name")
     below = f"{path}.name" if isinstance(node.value, dict) else path
     if not isinstance(name.value, str):
-        raise RecipeError(name.where, below, f"expected the name of a {kind}, got {hints.told(name.value)}")
+        raise hints.refusal(name, below, f"the name of a {kind}")
     try:
         return registry.find(kind, name.value), given
     except UserError as error:
@@ -187,7 +177,7 @@ def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
     if isinstance(node.value, str):
         return {"name": node}
     if not isinstance(node.value, dict):
-        raise RecipeError(node.where, path, f"expected a {kind}, got {hints.told(node.value)}")
+        raise hints.refusal(node, path, f"a {kind}")
     if "class_path" in node.value:
         raise RecipeError(
             node.value["class_path"].where,
@@ -208,57 +198,73 @@ def _from(kind: str, node: Node, path: str) -> From:
 
 def _run(node: Node, path: str) -> str:
     if not isinstance(node.value, str):
-        raise RecipeError(node.where, f"{path}.from", f"expected a run folder, got {hints.told(node.value)}")
+        raise hints.refusal(node, f"{path}.from", "a run folder")
     return node.value
 
 
 def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
     """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
     result = Part(entry, where, path, {})
-    model = model_entry(entry)
-    refuse_unknown(entry, given, path, [*allowed(entry), *(["from"] if model else [])])
-    if model:
-        theirs = {key: node for key, node in given.items() if key in allowed(model)}
-        taken = given.get("from")
-        result.given["model"] = _taken(model, taken, theirs, path) if taken else fill(model, theirs, where, path)
-    for name, setting in result.settings().items():
-        below = f"{path}.{name}"
-        left = is_fact(entry.kind, name)
-        standard = default(setting) if setting.default is not None else None
-        if name in given:
-            if left and given[name].value == OPEN:
-                continue
-            result.given[name] = _value(setting, given[name], below, standard)
-        elif isinstance(standard, Node):
-            result.given[name] = _value(setting, marked(plain(standard), where), below, None)
-        elif setting.default is None and not left:
-            alternatives = hints.describe(hints.read(setting.hint, setting.module))
-            raise RecipeError(where, path, f"{entry} needs `{name}`: {alternatives}")
-    _try_guards(result, given)
+    try:
+        model = model_entry(entry)
+        refuse_unknown(entry, given, path, [*allowed(entry), *(["from"] if model else [])])
+        if model:
+            theirs = {key: node for key, node in given.items() if key in allowed(model)}
+            taken = given.get("from")
+            result.given["model"] = _taken(model, taken, theirs, path) if taken else fill(model, theirs, where, path)
+        for name, setting in result.settings().items():
+            _fill_one(result, setting, given.get(name))
+        _check_limits(result, given)
+    except RecipeError:
+        raise
+    except UserError as error:  # a hint that cannot be read
+        raise RecipeError(where, path, f"{entry}: {error}") from error
     return result
 
 
 def _taken(model: Entry, run: Node, given: dict[str, Node], path: str) -> From:
     """The model of an earlier run, with checked settings in place of its own."""
     known = Part(model, run.where, path, {}).settings()
-    values = {name: _value(known[name], node, f"{path}.{name}", None) for name, node in given.items()}
-    return From("model", _run(run, path), run.where, path, model, values)
+    result = Part(model, run.where, path, {})
+    result.given = {name: _value(known[name], node, f"{path}.{name}", None) for name, node in given.items()}
+    _check_limits(result, given)
+    return From("model", _run(run, path), run.where, path, model, result.given)
 
 
-def _try_guards(part: Part, given: dict[str, Node]) -> None:
-    """Raise RecipeError for values that the constructor would refuse, as far as its source text shows."""
-    left = part.open()
-    values = {
-        name: part.given[name] if name in part.given else default(setting)
-        for name, setting in part.settings().items()
-        if name not in left and (name in part.given or setting.default is not None)
-    }
-    plain_values = {name: value for name, value in values.items() if _is_plain(value)}
-    if found := constraints.refused(part.entry.target, plain_values):
-        message, names = found
-        guilty = next((name for name in given if name in names), None)
+def _fill_one(part: Part, setting: Setting, node: Node | None) -> None:
+    """Convert the value of a setting, or its default where that is a part."""
+    below = f"{part.path}.{setting.name}"
+    alternatives = hints.of(setting)
+    left = is_from_data(alternatives)
+    standard = default(setting) if setting.default is not None else None
+    if node is not None:
+        if not (left and node.value == OPEN):
+            part.given[setting.name] = _value(setting, node, below, standard)
+    elif isinstance(standard, Node):
+        part.given[setting.name] = _value(setting, marked(plain(standard), part.where), below, None)
+    elif setting.default is None and not left:
+        raise RecipeError(part.where, part.path, f"{part.entry} needs `{setting.name}`: {hints.describe(alternatives)}")
+
+
+def _check_limits(part: Part, given: dict[str, Node]) -> None:
+    """Raise RecipeError, in the words of the constructor, for values that the hints do not take."""
+    values = {name: value for name, value in _values(part).items() if _is_plain(value)}
+    alternatives = {name: hints.of(setting) for name, setting in part.settings().items()}
+    if found := first_fault(values, alternatives):
+        name, message = found
+        guilty = next((key for key in (name, *sorted(asks_for(alternatives[name]))) if key in given), None)
         where, path = (given[guilty].where, f"{part.path}.{guilty}") if guilty else (part.where, part.path)
         raise RecipeError(where, path, message)
+
+
+def _values(part: Part) -> dict[str, Any]:
+    """The given settings and the defaults of the others that are not left to the data."""
+    left = part.open()
+    return {
+        name: part.given[name] if name in part.given else default(setting)
+        for name, setting in part.settings().items()
+        if name in part.given or (setting.default is not None and name not in left)
+    }
 
 
 def _is_plain(value: Any) -> bool:
@@ -276,7 +282,7 @@ def refuse_unknown(entry: Entry, given: dict[str, Node], path: str, known: Itera
 def _value(setting: Setting, node: Node, path: str, standard: Any) -> Any:
     stands = standard if isinstance(standard, Node) else None
     return hints.convert(
-        hints.read(setting.hint, setting.module),
+        hints.of(setting),
         node,
         path,
         lambda kind, inner, below: part(kind, inner, below, stands if below == path else None),

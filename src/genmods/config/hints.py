@@ -1,53 +1,64 @@
-"""Type hints as syntax: what a recipe may write for a setting, and how its value is judged.
+"""Type hints as syntax: what a recipe may write for a setting, and what a value becomes under it.
 
-A hint becomes a flat list of alternatives; a value is taken by the first that accepts it. A hint that names the base
-class of a registry kind (`K`, `K | None`, `list[K]`, `dict[str, K]`) accepts a part of that kind.
+A hint becomes a flat list of alternatives with their limits, as `genmods.core.settings` reads them from a class. One
+that names the base class of a registry kind (`K`, `K | None`, `list[K]`, `dict[str, K]`) accepts a part of that kind.
 """
 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
+
+import annotated_types
 
 from genmods.config.builtins import KINDS
-from genmods.config.reflect import Module, dotted, lookup
+from genmods.config.reflect import Module, Setting, dotted, lookup
 from genmods.config.text import Node, RecipeError, plain
+from genmods.core import settings
+from genmods.core.errors import UserError
+from genmods.core.expressions import NotComputable, compute
+from genmods.core.settings import ANY, Hint, Hints, limited
 
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "PathLike": str}
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "a text"}
 _SEQUENCES = ("list", "List", "Sequence", "Iterable", "Collection", "tuple", "Tuple")
 _MAPPINGS = ("dict", "Dict", "Mapping")
 _FOREIGN = ("Tensor", "Callable", "timedelta")  # nothing that a recipe writes, and slow to look up
+_LIMITS = {"annotated_types": annotated_types, settings.__name__: settings}
+_DEPTH = 20
+"""How many aliases may lead to a hint."""
 
-
-class Hint(NamedTuple):
-    """One alternative: `form` is a Python type, "null", "any", "choice", "list", "tuple", "dict" or "part"."""
-
-    form: Any
-    items: tuple[Any, ...] = ()  # choices; hints of the items (alternatives each); the kind
-
-    def __str__(self) -> str:
-        if self.form == "choice":
-            return " or ".join(map(repr, self.items))
-        if self.form == "part":
-            return f"a {self.items[0]}"
-        if self.form in ("list", "tuple", "tuple...", "dict"):
-            form = "list" if self.form in ("list", "tuple...") else self.form
-            joined = ", ".join(describe(item) for item in self.items)
-            return f"a list of {len(self.items)}: {joined}" if form == "tuple" else f"a {form} of [{joined}]"
-        return _NAMES.get(self.form, str(self.form))
-
-
-Hints = tuple[Hint, ...]
 Build = Callable[[str, Node, str], Any]
-ANY = (Hint("any"),)
 
 
 def describe(hints: Hints) -> str:
     """The alternatives in words."""
-    return " or ".join(dict.fromkeys(map(str, hints))) or "nothing that a recipe can write"
+    return " or ".join(dict.fromkeys(map(_described, hints))) or "nothing that a recipe can write"
+
+
+def _described(hint: Hint) -> str:
+    if hint.form == "choice":
+        return settings.one_of(hint.items)
+    if hint.form == "part":
+        return f"a {hint.items[0]}"
+    if hint.form in ("list", "tuple", "tuple...", "dict"):
+        form = "list" if hint.form in ("list", "tuple...") else hint.form
+        joined = ", ".join(describe(item) for item in hint.items)
+        return f"a list of {len(hint.items)}: {joined}" if form == "tuple" else f"a {form} of [{joined}]"
+    return _NAMES.get(hint.form, str(hint.form))
+
+
+def limits_in_words(hints: Hints) -> str:
+    """What the alternatives ask for, such as `at least 2; each at most 9`; empty for nothing."""
+    parts: list[str] = []
+    for hint in hints:
+        parts += filter(None, map(settings.words, hint.limits))
+        inner = hint.items if hint.form in ("list", "tuple", "tuple...", "dict") else ()
+        parts += [f"each {text}" for item in inner if (text := limits_in_words(item))]
+    return ", ".join(dict.fromkeys(parts))
 
 
 @cache
@@ -55,42 +66,66 @@ def _kinds() -> dict[str, str]:
     return {target: kind for kind, target in KINDS.items()}
 
 
-def read(hint: ast.expr | None, module: Module) -> Hints:
-    """The alternatives of a hint; what a recipe cannot write (a tensor, a callable) is left out."""
+@cache
+def of(setting: Setting) -> Hints:
+    """The alternatives of a setting's hint. Raises UserError for a hint that cannot be read."""
+    return read(setting.hint, setting.module)
+
+
+def read(hint: ast.expr | None, module: Module, depth: int = _DEPTH) -> Hints:
+    """The alternatives of a hint; what a recipe cannot write (a tensor, a callable) is left out.
+
+    Raises UserError for text that is no expression and for an alias that leads nowhere.
+    """
     if hint is None:
         return ANY
+    if depth == 0:
+        raise UserError(f"the hint '{ast.unparse(hint)}' is an alias of itself, or nested too deeply")
     if isinstance(hint, ast.Constant):
         if hint.value is None:
             return (Hint("null"),)
-        return read(ast.parse(hint.value, mode="eval").body, module) if isinstance(hint.value, str) else ()
+        return read(_parsed(hint.value), module, depth - 1) if isinstance(hint.value, str) else ()
     if isinstance(hint, ast.BinOp):
-        return read(hint.left, module) + read(hint.right, module)
+        return read(hint.left, module, depth) + read(hint.right, module, depth)
     if isinstance(hint, ast.Subscript):
         items = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
-        return _generic(dotted(hint.value).rpartition(".")[2], items, module)
-    return _named(dotted(hint), module)
+        return _generic(dotted(hint.value).rpartition(".")[2], items, module, depth - 1)
+    return _named(dotted(hint), module, depth - 1)
 
 
-def _generic(name: str, items: list[ast.expr], module: Module) -> Hints:
+def _parsed(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"the hint {settings.shown(text)} is no expression") from error
+
+
+def _generic(name: str, items: list[ast.expr], module: Module, depth: int) -> Hints:
+    def inner(item: ast.expr) -> Hints:
+        return read(item, module, depth)
+
+    if not items:
+        return ()
     if name in ("Optional", "Union"):
         extra = (Hint("null"),) if name == "Optional" else ()
-        return tuple(found for item in items for found in read(item, module)) + extra
+        return tuple(found for item in items for found in inner(item)) + extra
     if name == "Literal":
-        return (Hint("choice", tuple(ast.literal_eval(item) for item in items)),)
-    if name in ("Annotated", "Final"):
-        return read(items[0], module)
+        return (Hint("choice", tuple(_constant(item, module) for item in items)),)
+    if name == "Annotated":
+        return limited(inner(items[0]), (found for item in items[1:] for found in _limit(item, module)))
+    if name == "Final":
+        return inner(items[0])
     if name in ("tuple", "Tuple"):
         variadic = isinstance(items[-1], ast.Constant) and items[-1].value is Ellipsis
-        items = items[:1] if variadic else items
-        return (Hint("tuple..." if variadic else "tuple", tuple(read(item, module) for item in items)),)
+        return (Hint("tuple..." if variadic else "tuple", tuple(map(inner, items[:1] if variadic else items))),)
     if name in _SEQUENCES:
-        return (Hint("list", (read(items[0], module),)),)
+        return (Hint("list", (inner(items[0]),)),)
     if name in _MAPPINGS:
-        return (Hint("dict", (read(items[-1], module),)),)
+        return (Hint("dict", (inner(items[-1]),)),)
     return ()
 
 
-def _named(name: str, module: Module) -> Hints:
+def _named(name: str, module: Module, depth: int) -> Hints:
     short = name.rpartition(".")[2]
     if short in _SCALARS:
         return (Hint(_SCALARS[short]),)
@@ -104,9 +139,50 @@ def _named(name: str, module: Module) -> Hints:
         return (Hint("dict", (ANY,)),)
     found = lookup(module, name)
     if found and not isinstance(found.value, ast.ClassDef):
-        return read(found.value, found.module)  # an alias
+        return read(found.value, found.module, depth)  # an alias
     kind = _kinds().get(found.target) if found else None
     return (Hint("part", (kind,)),) if kind else ()
+
+
+def _limit(expression: ast.expr, module: Module, depth: int = _DEPTH) -> tuple[Any, ...]:
+    """The limit that an item of `Annotated` stands for; empty for what other libraries write there."""
+    call = expression if isinstance(expression, ast.Call) else None
+    name = dotted(call.func if call else expression)
+    found = lookup(module, name) if name else None
+    if found is None:
+        return ()
+    if not isinstance(found.value, ast.ClassDef):
+        return () if call or depth == 0 else _limit(found.value, found.module, depth - 1)
+    cls = getattr(_LIMITS.get(found.module.name), found.value.name, None)
+    if cls is None or call is None:
+        return () if cls is None else (cls,)
+    try:
+        arguments = [_constant(item, module) for item in call.args]
+        named = {keyword.arg or "": _constant(keyword.value, module) for keyword in call.keywords}
+        return (cls(*arguments, **named),)
+    except TypeError as error:
+        raise UserError(f"the limit '{ast.unparse(expression)}' cannot be read: {error}") from error
+
+
+def _constant(expression: ast.expr, module: Module) -> Any:
+    try:
+        return constant(expression, module)
+    except NotComputable as error:
+        raise UserError(f"'{ast.unparse(expression)}' in a hint is no constant") from error
+
+
+def constant(expression: ast.expr, module: Module, depth: int = _DEPTH) -> Any:
+    """The value of literals, arithmetic and named constants of a module; raises NotComputable for anything else."""
+
+    def value_of(name: str) -> Any:
+        if name == "math.inf":
+            return float("inf")
+        found = lookup(module, name)
+        if found is None or isinstance(found.value, ast.ClassDef) or depth == 0:
+            raise LookupError(name)
+        return constant(found.value, found.module, depth - 1)
+
+    return compute(expression, value_of)
 
 
 class Mismatch(Exception):
@@ -120,7 +196,12 @@ def convert(hints: Hints, node: Node, path: str, build: Build) -> Any:
             return _accept(hint, node, path, build)
         except Mismatch:
             continue
-    raise RecipeError(node.where, path, f"expected {describe(hints)}, got {told(node.value)}")
+    raise refusal(node, path, describe(hints))
+
+
+def refusal(node: Node, path: str, wanted: str) -> RecipeError:
+    """The error of a value of another type: `width must be an int, got 'wide'`."""
+    return RecipeError(node.where, path, f"{path.rpartition('.')[2]} must be {wanted}, got {told(node.value)}")
 
 
 def told(value: Any) -> str:
@@ -131,7 +212,7 @@ def told(value: Any) -> str:
         return "a list"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"the text '{value}'" if isinstance(value, str) else repr(value)
+    return settings.shown(value)
 
 
 def _accept(hint: Hint, node: Node, path: str, build: Build) -> Any:
@@ -153,6 +234,8 @@ def _accept(hint: Hint, node: Node, path: str, build: Build) -> Any:
     if form == "dict" and isinstance(value, dict):
         return {key: convert(hint.items[0], item, f"{path}.{key}", build) for key, item in value.items()}
     if form is float and type(value) is int:
+        if abs(value) > sys.float_info.max:
+            raise refusal(node, path, "finite")
         return float(value)
     if isinstance(form, type) and type(value) is form:
         return value

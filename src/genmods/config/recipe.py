@@ -9,10 +9,11 @@ from typing import Any
 from genmods.config import override, registry
 from genmods.config.builtins import KINDS, SECTIONS
 from genmods.config.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
-from genmods.config.hints import told
+from genmods.config.hints import refusal
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, read, write
 from genmods.core.errors import nearest
+from genmods.core.settings import one_of
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
@@ -26,10 +27,6 @@ _WHY = {
 }
 STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False, "precision": "auto"}
 """Trainer settings that differ from Lightning's where a recipe is silent."""
-LEAST = {"max_steps": -1, "max_epochs": -1, "min_steps": 0, "min_epochs": 0, "num_nodes": 1, "log_every_n_steps": 1}
-LEAST |= {"accumulate_grad_batches": 1, "num_sanity_val_steps": -1, "gradient_clip_val": 0, "limit_train_batches": 0}
-LEAST |= {"limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0, "overfit_batches": 0}
-"""The least value of Trainer settings, which Lightning itself would tell late or not at all."""
 LONGEST_NAME = 200
 """The most bytes of a recipe's name."""
 PRECISIONS = ("auto", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
@@ -52,7 +49,7 @@ class Recipe:
             raise RecipeError(where, "name", f"names a folder under runs: {fault}, got '{self.name}'")
         self.seed = int(_scalar(sections, "seed", int, 0))
         if not 0 <= self.seed < 2**32:
-            raise RecipeError(sections["seed"].where, "seed", f"expected an int from 0 to 2**32 - 1, got {self.seed}")
+            raise refusal(sections["seed"], "seed", "an int from 0 to 2**32 - 1")
         self.task = part("task", _required(sections, "task", source), "task")
         self.data = _data(_required(sections, "data", source), self.seed)
         self.optimizer = part(
@@ -120,7 +117,7 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
     if node is None:
         return standard
     if type(node.value) is not kind:
-        raise RecipeError(node.where, name, f"expected {'an int' if kind is int else 'a text'}, got {told(node.value)}")
+        raise refusal(node, name, "an int" if kind is int else "a text")
     return node.value
 
 
@@ -147,21 +144,16 @@ def _data(node: Node, seed: int) -> Part:
 def _trainer(node: Node) -> Part:
     given = {} if node.value is None else node.value
     if not isinstance(given, dict):
-        raise RecipeError(node.where, "trainer", "expected a block of settings of Lightning's Trainer")
+        raise refusal(node, "trainer", "a block of settings of Lightning's Trainer")
     for key, item in given.items():
         if key in _WHY:
             raise RecipeError(item.where, f"trainer.{key}", f"is not set here: {_WHY[key]}")
     given = {**marked(STANDARD, node.where).value, **given}
     precision = given.pop("precision")
     if str(precision.value) not in PRECISIONS:
-        among = ", ".join(PRECISIONS)
-        raise RecipeError(precision.where, "trainer.precision", f"expected one of {among}, got {told(precision.value)}")
+        raise refusal(precision, "trainer.precision", one_of(PRECISIONS))
     result = fill(TRAINER, given, node.where, "trainer")
     result.given["precision"] = str(precision.value)
-    for key, least in LEAST.items():
-        value = result.given.get(key)
-        if isinstance(value, int | float) and value < least:
-            raise RecipeError(given[key].where, f"trainer.{key}", f"expected at least {least}, got {value}")
     return result
 
 

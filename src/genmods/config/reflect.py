@@ -1,7 +1,8 @@
 """Classes read from their source text: which settings a constructor takes, without importing its module or its parents.
 
 A module is found by path alone, a name is followed through imports, and the settings of a class are those of its
-`__init__`, or the fields of a dataclass and of the dataclasses it inherits.
+`__init__`, or the fields of a dataclass and of the dataclasses it inherits. A constructor that passes `**settings` to
+`super().__init__` takes those of its parent, too.
 """
 
 from __future__ import annotations
@@ -178,10 +179,9 @@ def _settings(found: Found) -> dict[str, Setting] | None:
     assert isinstance(cls, ast.ClassDef)
     for statement in cls.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return _parameters(statement.args, module)
+            return _parameters(statement.args, module) | _passed_on(statement, found)
     if not _is_dataclass(cls):
-        inherited = (_settings(base) for base in bases(found))
-        return next((result for result in inherited if result is not None), None)
+        return _inherited(found)
     result: dict[str, Setting] = {}
     for base in reversed(list(bases(found))):
         if _is_dataclass(base.value):  # type: ignore[arg-type]
@@ -191,6 +191,24 @@ def _settings(found: Found) -> dict[str, Setting] | None:
             name = statement.target.id
             result[name] = Setting(name, statement.annotation, _field_default(statement.value), module)
     return result
+
+
+def _inherited(found: Found) -> dict[str, Setting] | None:
+    """The settings of the first base class that has any constructor."""
+    of_bases = (_settings(base) for base in bases(found))
+    return next((result for result in of_bases if result is not None), None)
+
+
+def _passed_on(init: ast.FunctionDef, found: Found) -> dict[str, Setting]:
+    """The settings that `**more` takes for `super().__init__(..., **more)`, but those given there by name."""
+    more = init.args.kwarg.arg if init.args.kwarg else None
+    for call in ast.walk(init) if more else ():
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
+            passed = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if passed.get(None) == more:
+                known = list((_inherited(found) or {}).items())[len(call.args) :]
+                return {name: setting for name, setting in known if name not in passed}
+    return {}
 
 
 def _options(value: ast.expr | None) -> dict[str | None, ast.expr] | None:

@@ -7,15 +7,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done, batches_left
+from genmods.core.settings import BatchSize, Seed, Validated
 from genmods.data.info import DataInfo
 from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
 from genmods.data.splits import shuffled
@@ -34,14 +36,18 @@ class Table:
         return {key: column[indices] for key, column in self.columns.items()}
 
 
-class DataModule(LightningDataModule):
+Workers = Annotated[int, Ge(0), Le(1024)]
+"""Processes that load batches; 0 for none."""
+
+
+class DataModule(Validated, LightningDataModule):
     """The registry kind `data_module`: a data set of samples of any shape, and its batches.
 
     A subclass defines `splits` and `info`, `prepare` for work on the device, and `show` for samples other than images.
     `seed` is the seed of the recipe.
     """
 
-    def __init__(self, batch_size: int = 128, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(self, batch_size: BatchSize = 128, num_workers: Workers = 0, seed: Seed = 0) -> None:
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
 

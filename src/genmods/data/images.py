@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.label_kinds import LabelKind
+from genmods.core.settings import Validated
 from genmods.data.allocation import allocate
 
 
@@ -59,7 +60,7 @@ class Images:
 
 
 @dataclass
-class Source:
+class Source(Validated):
     """A source of images: a value with flat settings. Subclasses define `read` and, with labels, `class_names`.
 
     For float labels [N, K], `class_names` are the names of the K targets.

@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
+from genmods.core.settings import BatchSize, Pixels, Rate, Seed
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.balance import Balanced
-from genmods.data.base import DataModule
+from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
 from genmods.data.labelling import kind_of, label_statistics, summary
@@ -42,28 +44,18 @@ class ImageData(DataModule):
     def __init__(
         self,
         source: Source,
-        batch_size: int = 128,
+        batch_size: BatchSize = 128,
         augment: list[Augmentation] = [],  # noqa: B006
-        image_size: int | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        num_workers: int = 0,
-        seed: int = 0,
-        split_seed: int = 0,
-        limit: int | None = None,
+        image_size: Pixels | None = None,
+        val_fraction: Rate = 0.1,
+        test_fraction: Annotated[Rate, Lt("1 - val_fraction")] = 0.1,
+        num_workers: Workers = 0,
+        seed: Seed = 0,
+        split_seed: Seed = 0,
+        limit: Annotated[int, Ge(1)] | None = None,
         sampling: Literal["shuffled", "balanced"] = "shuffled",
     ):
         super().__init__(batch_size, num_workers, seed)
-        for name, value in (("batch_size", batch_size), ("image_size", image_size), ("limit", limit)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, not {num_workers}")
-        for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-            if not 0 <= fraction < 1:
-                raise ValueError(f"{name} must lie in [0, 1), not {fraction}")
-        if val_fraction + test_fraction >= 1:
-            raise ValueError(f"val_fraction + test_fraction must be less than 1, not {val_fraction + test_fraction}")
         self.source = source
         self.augment = list(augment)
         self.image_size = image_size

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Positive, Validated
 from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
 
@@ -55,7 +56,7 @@ class DenoiserWrapper:
         return self.denoiser.process
 
 
-class Denoiser(nn.Module):
+class Denoiser(Validated, nn.Module):
     """A network as a denoiser.
 
     Args:
@@ -71,10 +72,8 @@ class Denoiser(nn.Module):
             the process.
     """
 
-    def __init__(self, network: nn.Module, process: NoiseProcess, prediction: Prediction, sigma_data: float = 1.0):
+    def __init__(self, network: nn.Module, process: NoiseProcess, prediction: Prediction, sigma_data: Positive = 1.0):
         super().__init__()
-        if sigma_data <= 0:
-            raise ValueError(f"sigma_data must be above 0, got {sigma_data}")
         prediction.check(process)
         self.network, self.process, self.prediction, self.sigma_data = network, process, prediction, sigma_data
 

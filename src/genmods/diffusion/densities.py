@@ -15,10 +15,11 @@ from torch import Tensor
 from genmods.core.batch import Share
 from genmods.core.devices import float64_device, to_float64
 from genmods.core.random import uniform
+from genmods.core.settings import Positive, Validated
 from genmods.diffusion.process import NoiseProcess
 
 
-class TimeDensity:
+class TimeDensity(Validated):
     """The registry kind `density`: the distribution of times in training."""
 
     def numbers(
@@ -90,11 +91,7 @@ class LogNormalDensity(TimeDensity):
     logistic log-SNR of rectified flow it is the logit-normal density (Esser et al. 2024)."""
 
     mean: float = -1.2
-    std: float = 1.2
-
-    def __post_init__(self) -> None:
-        if self.std <= 0:
-            raise ValueError(f"std must be above 0, got {self.std}")
+    std: Positive = 1.2
 
     def _tails(self, ends: Tensor) -> Tensor:
         """The normal distribution function [2] at the log-SNRs `ends` [2]."""

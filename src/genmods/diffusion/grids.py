@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.settings import Positive, Validated
 from genmods.diffusion.process import NoiseProcess
 
 NOISY_END, CLEAN_END = 10, 4
@@ -21,7 +22,7 @@ ANGLE_SHARE = 0.85
 """The share of φ, the rest being √φ, in which `AngleGrid` is uniform."""
 
 
-class Grid:
+class Grid(Validated):
     """The registry kind `grid`: the times [N + 1] of a sampler's N steps."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
@@ -96,11 +97,7 @@ class LambdaGrid(Grid):
 class KarrasGrid(Grid):
     """Times [N + 1] uniform in s^(1/rho), s = σ/α (Karras et al. 2022, equation 5)."""
 
-    rho: float = 7.0
-
-    def __post_init__(self) -> None:
-        if self.rho <= 0:
-            raise ValueError(f"rho must be above 0, got {self.rho}")
+    rho: Positive = 7.0
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
         first, last = (math.exp(-log_snr / 2 / self.rho) for log_snr in process.log_snr_range)

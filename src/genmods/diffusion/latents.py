@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genmods.core.settings import Positive, Validated
 
-class LatentSpace(nn.Module):
+
+class LatentSpace(Validated, nn.Module):
     """Pixels, or the latents of a frozen autoencoder, scaled to a root mean square of 1.
 
     Args:
@@ -22,12 +24,10 @@ class LatentSpace(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, codec: nn.Module | None = None, scale: float | None = None) -> None:
+    def __init__(self, codec: nn.Module | None = None, scale: Positive | None = None) -> None:
         super().__init__()
         if codec is not None and not (hasattr(codec, "encode") and hasattr(codec, "decode")):
             raise ValueError(f"codec must be an autoencoder with encode and decode, got {type(codec).__name__}")
-        if scale is not None and scale <= 0:
-            raise ValueError(f"latent_scale must be above 0, got {scale}")
         self.codec: Any = codec.requires_grad_(False) if codec is not None else None
         self.measured = codec is not None and scale is None
         self.register_buffer("scale", torch.tensor(1.0 if scale is None else scale), persistent=codec is not None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import Share
 from genmods.core.devices import float64_device
+from genmods.core.settings import NonNegative, Validated
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import TimeDensity, UniformDensity
 from genmods.diffusion.prediction import Estimate
@@ -32,7 +33,7 @@ class Loss(NamedTuple):
     t: Tensor
 
 
-class DiffusionLoss(nn.Module):
+class DiffusionLoss(Validated, nn.Module):
     """The loss of a `Denoiser`.
 
     If the network also returns a variance, `hybrid` times the ELBO's term of that step is added, whose gradient goes to
@@ -44,10 +45,10 @@ class DiffusionLoss(nn.Module):
         hybrid: The weight of the ELBO's term, at least 0.
     """
 
-    def __init__(self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: float = 0.001):
+    def __init__(
+        self, density: TimeDensity | None = None, weighting: Weighting | None = None, hybrid: NonNegative = 0.001
+    ):
         super().__init__()
-        if hybrid < 0:
-            raise ValueError(f"hybrid must be at least 0, got {hybrid}")
         self.density = density or UniformDensity()
         self.weighting = weighting or SimpleWeighting()
         self.hybrid = hybrid

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genmods.core.settings import SigmaData, Validated
 from genmods.diffusion.process import NoiseProcess, per_sample
 
 
@@ -38,7 +39,7 @@ def consistent(process: NoiseProcess, x_t: Tensor, x0: Tensor, t: Tensor) -> Est
     return Estimate(x0, (x_t - alpha * x0) / sigma)
 
 
-class Prediction:
+class Prediction(Validated):
     """The registry kind `prediction`: the coefficients (a, b) of the target a x0 + b ε."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,11 +128,7 @@ class KarrasPrediction(Prediction):
     standard deviation `sigma_data`; D = -√V/sigma_data.
     """
 
-    sigma_data: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.sigma_data <= 0:
-            raise ValueError(f"sigma_data must be above 0, got {self.sigma_data}")
+    sigma_data: SigmaData = 1.0
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = process.alpha(t), process.sigma(t)

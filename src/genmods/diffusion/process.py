@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.devices import float64_device
+from genmods.core.settings import Validated
 
 LOG_SNR_LIMIT = 13.5
 """Networks and grids get log-SNRs clamped to ±13.5 (σ/α = 0.0012 or 850), beyond which images make no difference."""
@@ -34,7 +35,7 @@ def check_times(t: Tensor, x: Tensor) -> None:
         raise ValueError(f"t must have shape [{len(x)}], one time per sample of x; got {list(t.shape)}")
 
 
-class NoiseProcess(nn.Module):
+class NoiseProcess(Validated, nn.Module):
     """The registry kind `process`: α, σ, their rates and the inverse of the log-SNR.
 
     A subclass sets `t_min_trained` and, where they are not 0 and 1, `t_min` and `t_max`.

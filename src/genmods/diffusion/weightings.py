@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Positive, SigmaData, Validated
 from genmods.diffusion.densities import TimeDensity
 from genmods.diffusion.prediction import Prediction
 from genmods.diffusion.process import NoiseProcess
@@ -59,7 +60,7 @@ def _snr_fall(process: NoiseProcess, levels: Tensor, t: Tensor) -> Tensor:
     return torch.where(i > 0, fall / (after - before), 0.0)
 
 
-class Weighting(nn.Module):
+class Weighting(Validated, nn.Module):
     """The registry kind `weighting`: turns the errors of a batch into its losses."""
 
     bounds_likelihood: ClassVar[bool] = False
@@ -115,10 +116,8 @@ class SigmoidWeighting(Weighting):
 class MinSNRWeighting(Weighting):
     """Min-SNR: min(1, gamma/SNR) on the ε-error (Hang et al. 2023), which is min(SNR, gamma) on the x0-error."""
 
-    def __init__(self, gamma: float = 5.0):
+    def __init__(self, gamma: Positive = 5.0):
         super().__init__()
-        if gamma <= 0:
-            raise ValueError(f"gamma must be above 0, got {gamma}")
         self.gamma = gamma
 
     def weight(self, level: NoiseLevel) -> Tensor:
@@ -128,10 +127,8 @@ class MinSNRWeighting(Weighting):
 class EDMWeighting(Weighting):
     """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022)."""
 
-    def __init__(self, sigma_data: float = 1.0):
+    def __init__(self, sigma_data: SigmaData = 1.0):
         super().__init__()
-        if sigma_data <= 0:
-            raise ValueError(f"sigma_data must be above 0, got {sigma_data}")
         self.sigma_data = sigma_data
 
     def weight(self, level: NoiseLevel) -> Tensor:
@@ -144,10 +141,8 @@ class EDM2Weighting(EDMWeighting):
     u is linear in `channels` random Fourier features of the log-SNR; it trains with the network.
     """
 
-    def __init__(self, sigma_data: float = 1.0, channels: int = 128):
+    def __init__(self, sigma_data: SigmaData = 1.0, channels: Channels = 128):
         super().__init__(sigma_data)
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1, got {channels}")
         generator = torch.Generator().manual_seed(0)
         self.register_buffer("frequency", torch.randn(channels, generator=generator))
         self.register_buffer("phase", torch.rand(channels, generator=generator))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.settings import Validated
 from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics
 from genmods.models import Likelihood
@@ -46,7 +47,7 @@ class MetricResult:
     tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
 
 
-class Metric(ABC):
+class Metric(Validated, ABC):
     """Base of the metrics that `evaluate` computes; the settings are the constructor's keywords."""
 
     @property

@@ -9,11 +9,14 @@ FID = |m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^½), the squared 2-Wasserstein distan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics, half_width
 
@@ -65,11 +68,7 @@ class FrechetDistance(Metric):
     disables it.
     """
 
-    bootstrap: int = 10
-
-    def __post_init__(self) -> None:
-        if self.bootstrap < 0:
-            raise ValueError(f"bootstrap must be at least 0, not {self.bootstrap}")
+    bootstrap: Annotated[int, Ge(0), Le(10_000)] = 10
 
     @property
     def least(self) -> dict[str, int]:
@@ -101,12 +100,8 @@ class KernelDistance(Metric):
     value ± Student's quantile times the standard error over `blocks` parts of the samples; 1 disables it.
     """
 
-    references: int = 10000
-    blocks: int = 10
-
-    def __post_init__(self) -> None:
-        if self.references < 2 or self.blocks < 1:
-            raise ValueError(f"references={self.references} must be at least 2, blocks={self.blocks} at least 1")
+    references: Annotated[int, Ge(2)] = 10000
+    blocks: Count = 10
 
     @property
     def least(self) -> dict[str, int]:

@@ -8,12 +8,15 @@ a model that does not memorise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
+from genmods.core.settings import Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue
 
 
@@ -38,15 +41,9 @@ class NearestImages(Metric):
     Each row of the picture is a sample followed by its `k` nearest training images, whose files are in the table.
     """
 
-    shown: int = 8
-    k: int = 4
-    threshold: float = 0.01
-
-    def __post_init__(self) -> None:
-        if min(self.shown, self.k) < 1:
-            raise ValueError(f"shown={self.shown} and k={self.k} must be at least 1")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie in (0, 1), not {self.threshold}")
+    shown: Count = 8
+    k: Count = 4
+    threshold: Annotated[float, Gt(0), Lt(1)] = 0.01
 
     @property
     def least(self) -> dict[str, int]:
@@ -97,11 +94,7 @@ def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k
 class NearestNeighbours(Metric):
     """Accuracy on the test images of a `k`-nearest-neighbour classifier in feature space."""
 
-    k: int = 20
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, not {self.k}")
+    k: Count = 20
 
     def __call__(self, data: EvaluationData) -> MetricResult:
         labels, answers = data.classes("train_labels"), data.classes("test_labels")
@@ -120,7 +113,7 @@ def purity(assigned: Tensor, labels: Tensor) -> float:
 class Clustering(Metric):
     """k-means clusters of the test images' features against their classes: NMI, adjusted Rand index, purity."""
 
-    clusters: int | None = None
+    clusters: Count | None = None
 
     def __call__(self, data: EvaluationData) -> MetricResult:
         from sklearn.cluster import KMeans

@@ -8,13 +8,15 @@ union of balls around its points with the distance to the k-th nearest neighbour
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
+from genmods.core.settings import BatchSize, Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.neighbours import distances
 from genmods.metrics.statistics import half_width
@@ -56,12 +58,8 @@ class InceptionScore(Metric):
 class ManifoldMetric(Metric):
     """Fraction of one set of features inside the manifold of another, estimated with the `k`-th nearest neighbours."""
 
-    k: int = 3
+    k: Count = 3
     name: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, not {self.k}")
 
     @property
     def least(self) -> dict[str, int]:
@@ -103,13 +101,9 @@ class Recall(ManifoldMetric):
 class BitsPerDimension(Metric):
     """Bits per dimension: the variational bound (ELBO), averaged over at most `images` test images."""
 
-    images: int = 10000
-    batch_size: int = 100
+    images: Annotated[int, Ge(2)] = 10000
+    batch_size: BatchSize = 100
     name: ClassVar[str] = "bpd"
-
-    def __post_init__(self) -> None:
-        if self.images < 2 or self.batch_size < 1:
-            raise ValueError(f"images={self.images} must be at least 2, batch_size={self.batch_size} at least 1")
 
     @property
     def least(self) -> dict[str, int]:
@@ -139,7 +133,7 @@ class BitsPerDimension(Metric):
 class FlowBitsPerDimension(BitsPerDimension):
     """Bits per dimension by the probability flow ODE with uniform dequantisation, of at most `images` test images."""
 
-    images: int = 500
+    images: Annotated[int, Ge(2)] = 500
     name: ClassVar[str] = "bpd_ode"
 
     def bits(self, likelihood: Likelihood, images: Tensor, indices: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from genmods.core.batch import Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.progress import Progress
+from genmods.core.settings import Validated
 
 
 class Inspection(NamedTuple):
@@ -22,7 +23,7 @@ class Inspection(NamedTuple):
     shown: Tensor
 
 
-class Model(nn.Module):
+class Model(Validated, nn.Module):
     """The object that a task trains and that `genmods.load` returns.
 
     Its abilities are declared by its methods, see `genmods.models.abilities`. Its constructor takes flat settings,

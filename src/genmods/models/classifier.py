@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL
-from genmods.core.sizes import PerChannel, Size
+from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd
 from genmods.models.image import ImageModel
 from genmods.models.temperature import fit_temperature
 from genmods.networks.base import Network
@@ -35,17 +36,13 @@ class Classifier(ImageModel):
         self,
         network: Network,
         augment_test: Literal["none", "flip", "flip_shift"] = "none",
-        num_classes: int = 10,
-        in_channels: int = 1,
-        image_size: Size = 28,
-        mean: PerChannel = 0.0,
-        std: PerChannel = 1.0,
-        class_names: list[str] | None = None,
+        num_classes: Annotated[Classes, Ge(2)] = 10,
+        in_channels: DataChannels = 1,
+        image_size: DataSides = 28,
+        mean: DataMean = 0.0,
+        std: DataStd = 1.0,
+        class_names: ClassNames | None = None,
     ) -> None:
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes is {num_classes}: classification needs labelled data with at least 2 classes"
-            )
         super().__init__(network, num_classes, in_channels, image_size, mean, std)
         self.augment_test = augment_test
         self.class_names = class_names or [str(k) for k in range(num_classes)]

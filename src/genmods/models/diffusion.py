@@ -11,6 +11,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.batch import INPUT, Batch
 from genmods.core.progress import Progress, part_of
+from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSize, GreyLevels, Positive, SigmaData
 from genmods.diffusion.conditioning import ClassLabels, Condition, Conditioning, Unconditional
 from genmods.diffusion.denoiser import Denoise, Denoiser, mmse
 from genmods.diffusion.guidance import ClassifierFree
@@ -59,13 +60,13 @@ class DiffusionModel(Model):
         sampler: Sampler | None = None,
         conditioning: Conditioning | None = None,
         codec: Network | None = None,
-        latent_scale: float | None = None,
-        in_channels: int = 1,
-        image_size: int = 28,
-        num_classes: int = 0,
-        sigma_data: float = 1.0,
-        levels: int = 256,
-        class_names: list[str] | None = None,
+        latent_scale: Positive | None = None,
+        in_channels: DataChannels = 1,
+        image_size: DataSize = 28,
+        num_classes: DataClasses = 0,
+        sigma_data: SigmaData = 1.0,
+        levels: GreyLevels = 256,
+        class_names: ClassNames | None = None,
     ) -> None:
         super().__init__()
         self.conditioning = conditioning or _default_conditioning(num_classes, class_names)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.progress import Progress
+from genmods.core.settings import Channels, DataChannels, DataSize
 from genmods.models.base import Model, in_batches
 from genmods.networks.base import Network, dry_run
 
@@ -47,7 +48,7 @@ class VAE(LatentModel):
 
     network: Any
 
-    def __init__(self, network: Network, in_channels: int = 1, image_size: int = 28) -> None:
+    def __init__(self, network: Network, in_channels: DataChannels = 1, image_size: DataSize = 28) -> None:
         super().__init__()
         if not (hasattr(network, "encode") and hasattr(network, "decode")):
             raise ValueError(
@@ -69,10 +70,10 @@ class GAN(LatentModel):
     Raises ValueError if the network does not return images of the data's shape.
     """
 
-    def __init__(self, network: Network, latent: int = 64, in_channels: int = 1, image_size: int = 28) -> None:
+    def __init__(
+        self, network: Network, latent: Channels = 64, in_channels: DataChannels = 1, image_size: DataSize = 28
+    ) -> None:
         super().__init__()
-        if latent < 1:
-            raise ValueError(f"latent must be at least 1, got {latent}")
         self.network, self.latent = network, latent
         self.image_shape = (in_channels, image_size, image_size)
         fake = dry_run(network, torch.empty(2, latent, device="meta"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from genmods.core.sizes import PerChannel, Size
+from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd, FromData, Positive
 from genmods.models.image import ImageModel
 from genmods.networks.base import Network
 
@@ -24,13 +26,13 @@ class Regressor(ImageModel):
     def __init__(
         self,
         network: Network,
-        in_channels: int = 1,
-        image_size: Size = 28,
-        mean: PerChannel = 0.0,
-        std: PerChannel = 1.0,
-        class_names: list[str] | None = None,
-        target_mean: list[float] | None = None,
-        target_std: list[float] | None = None,
+        in_channels: DataChannels = 1,
+        image_size: DataSides = 28,
+        mean: DataMean = 0.0,
+        std: DataStd = 1.0,
+        class_names: ClassNames | None = None,
+        target_mean: Annotated[list[float], FromData] | None = None,
+        target_std: Annotated[list[Positive], FromData] | None = None,
     ) -> None:
         super().__init__(network, None, in_channels, image_size, mean, std)
         self.class_names = class_names or []
@@ -63,12 +65,12 @@ class MultilabelClassifier(ImageModel):
     def __init__(
         self,
         network: Network,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        image_size: Size = 28,
-        mean: PerChannel = 0.0,
-        std: PerChannel = 1.0,
-        class_names: list[str] | None = None,
+        num_classes: Classes = 10,
+        in_channels: DataChannels = 1,
+        image_size: DataSides = 28,
+        mean: DataMean = 0.0,
+        std: DataStd = 1.0,
+        class_names: ClassNames | None = None,
     ) -> None:
         super().__init__(network, num_classes, in_channels, image_size, mean, std)
         self.class_names = class_names or [str(k) for k in range(num_classes)]

@@ -14,14 +14,16 @@ augmentation.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize
 from genmods.networks.base import Network
-from genmods.networks.parts import require_classes
 
 _LOGIT_SCALE = 1 / 9
 
@@ -122,19 +124,14 @@ class Airbench(Network):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (64, 256, 256),
-        depth: int = 2,
-        kernel: int = 2,
-        in_channels: int = 1,
-        image_size: int = 28,
-        num_classes: int = 10,
+        widths: Annotated[tuple[Channels, ...], MinLen(1), MaxLen(16)] = (64, 256, 256),
+        depth: Count = 2,
+        kernel: Count = 2,
+        in_channels: DataChannels = 1,
+        image_size: Annotated[DataSize, Ge("kernel - 1 + 2 ** len(widths)")] = 28,
+        num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        require_classes(num_classes)
-        if not widths or depth < 1:
-            raise ValueError(f"widths must not be empty and depth at least 1, not {list(widths)} and {depth}")
-        if (image_size - kernel + 1) >> len(widths) < 1:
-            raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} blocks; give fewer widths")
         self.whiten = Whitening(in_channels, kernel)
         self.blocks = nn.Sequential(
             *(AirbenchBlock(a, b, depth) for a, b in pairwise([self.whiten.out_channels, *widths]))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Count, DataChannels, DataSize
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
 from genmods.networks.layout import channels_last
+from genmods.networks.parts import Multipliers
 
 
 class Autoencoder(Network):
@@ -33,20 +35,14 @@ class Autoencoder(Network):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        image_size: int = 28,
-        width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 2),
-        blocks: int = 1,
-        latent_channels: int = 4,
+        in_channels: DataChannels = 1,
+        image_size: DataSize = 28,
+        width: Channels = 32,
+        multipliers: Multipliers = (1, 2, 2),
+        blocks: Count = 1,
+        latent_channels: Channels = 4,
     ):
         super().__init__()
-        if not multipliers or min(multipliers) < 1 or width < 1:
-            raise ValueError(f"width is {width}, multipliers is {tuple(multipliers)}: positive numbers are needed")
-        if blocks < 1 or latent_channels < 1 or image_size < 1:
-            raise ValueError(
-                f"blocks is {blocks}, latent_channels {latent_channels}, image_size {image_size}: at least 1 each"
-            )
         self.image_size = image_size
         self.margin = -image_size % 2 ** (len(multipliers) - 1)
         channels = [width * m for m in multipliers]

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genmods.core.settings import Validated
+
 Condition = dict[str, Tensor]
 
 
-class Network(nn.Module):
+class Network(Validated, nn.Module):
     """A network that a task can train: the registry kind `network`.
 
     A denoising network is called as `network(x, log_snr, cond)` and returns [B, C', H, W], with `x` [B, C, H, W] scaled

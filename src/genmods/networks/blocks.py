@@ -56,12 +56,6 @@ class Embedding(nn.Module):
 
     def __init__(self, size: int, num_classes: int = 0, cond_size: int = 0):
         super().__init__()
-        if size < 2 or size % 2:
-            raise ValueError(f"the size of an embedding is {size}: it must be even and at least 2")
-        if num_classes < 0:
-            raise ValueError(f"num_classes is {num_classes}: it must be 0 (no classes) or more")
-        if cond_size < 0:
-            raise ValueError(f"cond_size must be at least 0, got {cond_size}")
         self.size, self.num_classes, self.cond_size = size, num_classes, cond_size
         self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
         self.label: Any = nn.Embedding(num_classes + 1, size) if num_classes else None  # row 0 is the null label

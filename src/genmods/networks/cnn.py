@@ -14,8 +14,9 @@ from collections import Counter, OrderedDict
 import torch
 from torch import Tensor, nn
 
+from genmods.core.settings import Classes, DataChannels, DataSize
 from genmods.networks.base import Network
-from genmods.networks.parts import ActivationName, NormName, conv_block, init_he, make_activation, require_classes
+from genmods.networks.parts import ActivationName, NormName, conv_block, init_he, make_activation
 
 DEFAULT_LAYERS = (
     "conv 32",
@@ -52,7 +53,7 @@ def parse_layer(text: str) -> tuple[str, list[float]]:
 class _Builder:
     """Builds modules from parsed layers and tracks the shape [channels, size, size], or [channels] after flattening."""
 
-    def __init__(self, channels: int, size: int, norm: str, activation: str) -> None:
+    def __init__(self, channels: int, size: int, norm: NormName, activation: ActivationName) -> None:
         self.channels, self.size, self.flat = channels, size, False
         self.norm, self.activation = norm, activation
 
@@ -114,12 +115,11 @@ class CNN(Network):
         layers: list[str] | None = None,
         norm: NormName = "batch",
         activation: ActivationName = "relu",
-        in_channels: int = 1,
-        image_size: int = 28,
-        num_classes: int = 10,
+        in_channels: DataChannels = 1,
+        image_size: DataSize = 28,
+        num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        require_classes(num_classes)
         builder = _Builder(in_channels, image_size, norm, activation)
         counts: Counter[str] = Counter()
         named: OrderedDict[str, nn.Module] = OrderedDict()

@@ -7,12 +7,16 @@ size of the stem is 2 instead of the paper's 4, for small images.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Length, Odd, Rate
 from genmods.networks.base import Network
-from genmods.networks.parts import DropPath, drop_rates, require_classes
+from genmods.networks.parts import DropPath, drop_rates
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -60,25 +64,16 @@ class ConvNeXt(Network):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (64, 128, 256),
-        blocks: tuple[int, ...] = (2, 2, 2),
-        patch: int = 2,
-        kernel: int = 7,
-        drop_path: float = 0.1,
-        in_channels: int = 1,
-        image_size: int = 28,
-        num_classes: int = 10,
+        widths: Annotated[tuple[Channels, ...], MinLen(1), MaxLen(16)] = (64, 128, 256),
+        blocks: Annotated[tuple[Count, ...], Length("len(widths)")] = (2, 2, 2),
+        patch: Count = 2,
+        kernel: Annotated[Count, Odd] = 7,
+        drop_path: Rate = 0.1,
+        in_channels: DataChannels = 1,
+        image_size: Annotated[DataSize, Ge("patch * 2 ** (len(widths) - 1)")] = 28,
+        num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        require_classes(num_classes)
-        if not widths or len(widths) != len(blocks):
-            raise ValueError(f"widths and blocks must be equally long, not {list(widths)} and {list(blocks)}")
-        if min(*widths, *blocks, patch) < 1:
-            raise ValueError(f"widths, blocks and patch={patch} must be at least 1")
-        if kernel < 1 or kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, not {kernel}")
-        if image_size // patch >> (len(widths) - 1) < 1:
-            raise ValueError(f"images of {image_size} pixels are too small for {len(widths)} stages and patch {patch}")
         rates = iter(drop_rates(drop_path, sum(blocks)))
         stages: list[nn.Module] = []
         for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):

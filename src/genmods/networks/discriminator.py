@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Count, DataChannels
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
 from genmods.networks.layout import channels_last
+from genmods.networks.parts import Multipliers
 
 
 class Discriminator(Network):
@@ -26,13 +28,13 @@ class Discriminator(Network):
     """
 
     def __init__(
-        self, in_channels: int = 1, width: int = 32, multipliers: tuple[int, ...] = (1, 2, 4), blocks: int = 1
+        self,
+        in_channels: DataChannels = 1,
+        width: Channels = 32,
+        multipliers: Multipliers = (1, 2, 4),
+        blocks: Count = 1,
     ):
         super().__init__()
-        if not multipliers or min(multipliers) < 1 or width < 1 or blocks < 1:
-            raise ValueError(
-                f"width is {width}, multipliers {tuple(multipliers)}, blocks {blocks}: positive numbers are needed"
-            )
         channels = [width * m for m in multipliers]
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], 3, padding=1)]
         for level, c in enumerate(channels):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import MultipleOf
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, attend, modulated, position_features, with_image, zeroed
 
@@ -31,24 +35,18 @@ class DiT(Network):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        width: int = 128,
-        depth: int = 6,
-        heads: int = 2,
-        patch: int = 2,
-        dropout: float = 0.0,
-        num_classes: int = 0,
-        cond_channels: int = 0,
-        cond_size: int = 0,
-        out_channels: int | None = None,
+        in_channels: DataChannels = 1,
+        width: Annotated[Channels, MultipleOf(4), MultipleOf("heads")] = 128,
+        depth: Count = 6,
+        heads: Count = 2,
+        patch: Count = 2,
+        dropout: Rate = 0.0,
+        num_classes: DataClasses = 0,
+        cond_channels: CondSize = 0,
+        cond_size: CondSize = 0,
+        out_channels: Channels | None = None,
     ):
         super().__init__()
-        if heads < 1 or width < 4 or width % 4 or width % heads:
-            raise ValueError(f"width is {width}, heads is {heads}: 4 and the heads must divide the width")
-        if depth < 1 or patch < 1:
-            raise ValueError(f"depth is {depth}, patch is {patch}: both must be at least 1")
-        if cond_channels < 0:
-            raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.width, self.patch = width, patch
         self.out_channels = in_channels if out_channels is None else out_channels

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Count, DataChannels, DataSize
 from genmods.networks.base import Network
 from genmods.networks.blocks import Block
 from genmods.networks.layout import channels_last
+from genmods.networks.parts import Multipliers
 
 
 class Generator(Network):
@@ -28,20 +30,14 @@ class Generator(Network):
 
     def __init__(
         self,
-        latent: int = 64,
-        in_channels: int = 1,
-        image_size: int = 28,
-        width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 4),
-        blocks: int = 1,
+        latent: Channels = 64,
+        in_channels: DataChannels = 1,
+        image_size: DataSize = 28,
+        width: Channels = 32,
+        multipliers: Multipliers = (1, 2, 4),
+        blocks: Count = 1,
     ):
         super().__init__()
-        if not multipliers or min(multipliers) < 1 or width < 1 or blocks < 1:
-            raise ValueError(
-                f"width is {width}, multipliers {tuple(multipliers)}, blocks {blocks}: positive numbers are needed"
-            )
-        if latent < 1 or image_size < 1:
-            raise ValueError(f"latent is {latent}, image_size is {image_size}: both must be at least 1")
         self.image_size = image_size
         channels = [width * m for m in multipliers]
         self.side = -(-image_size // 2 ** (len(channels) - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, DataSize, EvenChannels
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, modulated, zeroed
 
@@ -27,19 +28,15 @@ class MLP(Network):
 
     def __init__(
         self,
-        in_channels: int = 2,
-        image_size: int = 1,
-        width: int = 128,
-        depth: int = 3,
-        num_classes: int = 0,
-        cond_size: int = 0,
-        out_channels: int | None = None,
+        in_channels: DataChannels = 2,
+        image_size: DataSize = 1,
+        width: EvenChannels = 128,
+        depth: Count = 3,
+        num_classes: DataClasses = 0,
+        cond_size: CondSize = 0,
+        out_channels: Channels | None = None,
     ):
         super().__init__()
-        if width < 2 or width % 2 or depth < 1:
-            raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
-        if in_channels < 1 or image_size < 1:
-            raise ValueError(f"in_channels is {in_channels}, image_size is {image_size}: both must be at least 1")
         self.num_classes, self.cond_size = num_classes, cond_size
         self.out_channels = in_channels if out_channels is None else out_channels
         pixels = image_size**2

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le, Lt, MaxLen, MinLen
 from torch import Tensor, nn
 
 NormName = Literal["batch", "group", "none"]
 ActivationName = Literal["relu", "gelu", "silu", "leaky_relu", "tanh"]
+Multipliers = Annotated[tuple[Annotated[int, Ge(1), Le("16384 // width")], ...], MinLen(1), MaxLen(16)]
+"""The channels of each level in units of the setting `width`."""
+LevelsOf = tuple[Annotated[int, Ge("-len(multipliers)"), Lt("len(multipliers)")], ...]
+"""Some of the levels of the setting `multipliers`; -1 is the last."""
 
 _GROUPS = 8
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -26,24 +31,23 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _choose(table: dict, what: str, name: str):
-    if name not in table:
-        raise ValueError(f"no {what} is called {name!r}; choose from {', '.join(table)}")
-    return table[name]
+def make_norm(name: NormName, channels: int) -> nn.Module:
+    """The normalisation `name` over `channels`."""
+    return _NORMS[name](channels)
 
 
-def make_norm(name: str, channels: int) -> nn.Module:
-    """The normalisation `name` (batch, group, none) over `channels`; raises ValueError for an unknown name."""
-    return _choose(_NORMS, "norm", name)(channels)
-
-
-def make_activation(name: str) -> nn.Module:
-    """The activation `name` (relu, gelu, silu, leaky_relu, tanh); raises ValueError for an unknown name."""
-    return _choose(_ACTIVATIONS, "activation", name)()
+def make_activation(name: ActivationName) -> nn.Module:
+    """The activation `name`."""
+    return _ACTIVATIONS[name]()
 
 
 def conv_block(
-    in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, norm: str = "batch", activation: str = "relu"
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    norm: NormName = "batch",
+    activation: ActivationName = "relu",
 ) -> nn.Sequential:
     """Convolution, normalisation, activation: [B, in, H, W] -> [B, out, H', W'], H' = ceil(H / stride), odd kernels."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, bias=norm == "none")
@@ -75,13 +79,5 @@ class DropPath(nn.Module):
 
 
 def drop_rates(rate: float, depth: int) -> list[float]:
-    """Rates that rise linearly from 0 in the first of `depth` blocks to `rate` in the last; raises ValueError."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"drop_path must be in [0, 1), not {rate}")
+    """Rates that rise linearly from 0 in the first of `depth` blocks to `rate` in the last."""
     return [rate * i / max(depth - 1, 1) for i in range(depth)]
-
-
-def require_classes(num_classes: int) -> None:
-    """Raise ValueError unless `num_classes` is at least 1."""
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, not {num_classes}: a classifier needs labelled data")

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
 from genmods.networks.layout import channels_last
+from genmods.networks.parts import Multipliers
 
 
 class PlainUNet(Network):
@@ -40,23 +42,17 @@ class PlainUNet(Network):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        width: int = 48,
-        multipliers: tuple[int, ...] = (1, 2, 3),
-        blocks: int = 2,
-        patch: int = 2,
-        num_classes: int = 0,
-        cond_channels: int = 0,
-        cond_size: int = 0,
-        out_channels: int | None = None,
+        in_channels: DataChannels = 3,
+        width: EvenChannels = 48,
+        multipliers: Multipliers = (1, 2, 3),
+        blocks: Count = 2,
+        patch: Count = 2,
+        num_classes: DataClasses = 0,
+        cond_channels: CondSize = 0,
+        cond_size: CondSize = 0,
+        out_channels: Channels | None = None,
     ):
         super().__init__()
-        if width < 2 or width % 2:
-            raise ValueError(f"width must be even and at least 2, got {width}")
-        if not multipliers or min(multipliers) < 1:
-            raise ValueError(f"multipliers must be positive, one for each level, got {tuple(multipliers)}")
-        if blocks < 1 or patch < 1 or cond_channels < 0:
-            raise ValueError(f"blocks and patch must be at least 1, got {blocks} and {patch}")
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.patch = patch
         self.out_channels = in_channels if out_channels is None else out_channels

@@ -13,13 +13,15 @@ original uses one of four pixels, and oneDNN cannot train it with few channels (
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from annotated_types import Ge, Le, MaxLen, MinLen
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, Classes, Count, DataChannels, Rate, Remainder
 from genmods.networks.base import Network
-from genmods.networks.parts import DropPath, drop_rates, init_he, require_classes
+from genmods.networks.parts import DropPath, drop_rates, init_he
 
 ShortcutName = Literal["pooled", "strided"]
 
@@ -104,20 +106,17 @@ class ResNet(Network):
 
     def __init__(
         self,
-        width: int = 64,
-        blocks: tuple[int, ...] = (2, 2, 2, 2),
+        width: Channels = 64,
+        blocks: Annotated[tuple[Count, ...], MinLen(1), MaxLen(8)] = (2, 2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
         stem: Literal["small", "large"] = "small",
         shortcut: ShortcutName = "pooled",
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        in_channels: int = 1,
-        num_classes: int = 10,
+        dropout: Rate = 0.0,
+        drop_path: Rate = 0.0,
+        in_channels: DataChannels = 1,
+        num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        require_classes(num_classes)
-        if not blocks or min(blocks) < 1:
-            raise ValueError(f"blocks must list at least one block for each stage, not {list(blocks)}")
         self.conv1 = _conv(in_channels, width, 3) if stem == "small" else _conv(in_channels, width, 7, 2)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1)
@@ -174,12 +173,14 @@ class WideResNet(Network):
     """
 
     def __init__(
-        self, depth: int = 16, widen: int = 4, dropout: float = 0.0, in_channels: int = 1, num_classes: int = 10
+        self,
+        depth: Annotated[Count, Ge(10), Remainder(6, 4)] = 16,
+        widen: Annotated[int, Ge(1), Le(256)] = 4,
+        dropout: Rate = 0.0,
+        in_channels: DataChannels = 1,
+        num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        require_classes(num_classes)
-        if depth < 10 or depth % 6 != 4:
-            raise ValueError(f"depth must be 6 n + 4 (10, 16, 22, 28, 40, ...), not {depth}")
         self.stem = _conv(in_channels, 16, 3)
         channels, stages = 16, []
         for i, width in enumerate((16 * widen, 32 * widen, 64 * widen)):

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Attention, Block, Embedding, Head, with_image
 from genmods.networks.layout import channels_last
+from genmods.networks.parts import LevelsOf, Multipliers
 
 
 class UNet(Network):
@@ -38,33 +40,21 @@ class UNet(Network):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 2),
-        blocks: int = 2,
-        attention: tuple[int, ...] = (-1,),
-        heads: int = 1,
-        dropout: float = 0.0,
-        num_classes: int = 0,
-        cond_channels: int = 0,
-        cond_size: int = 0,
-        patch: int = 1,
-        out_channels: int | None = None,
+        in_channels: DataChannels = 1,
+        width: EvenChannels = 32,
+        multipliers: Multipliers = (1, 2, 2),
+        blocks: Count = 2,
+        attention: LevelsOf = (-1,),
+        heads: Count = 1,
+        dropout: Rate = 0.0,
+        num_classes: DataClasses = 0,
+        cond_channels: CondSize = 0,
+        cond_size: CondSize = 0,
+        patch: Count = 1,
+        out_channels: Channels | None = None,
     ):
         super().__init__()
         levels = len(multipliers)
-        if width < 2 or width % 2:
-            raise ValueError(f"width is {width}: it must be even and at least 2")
-        if not levels or min(multipliers) < 1:
-            raise ValueError(f"multipliers is {tuple(multipliers)}: one positive number for each level is needed")
-        if blocks < 1:
-            raise ValueError(f"blocks is {blocks}: each level needs at least 1")
-        if patch < 1:
-            raise ValueError(f"patch is {patch}: it must be at least 1")
-        if heads < 1 or cond_channels < 0:
-            raise ValueError(f"heads={heads} must be at least 1, cond_channels={cond_channels} at least 0")
-        if any(not -levels <= level < levels for level in attention):
-            raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.patch = patch
         self.out_channels = in_channels if out_channels is None else out_channels

@@ -8,10 +8,13 @@ Poole and Ho 2021, appendix C).
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, Head, with_image
 from genmods.networks.layout import channels_last
@@ -39,22 +42,18 @@ class VDM(Network):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        width: int = 64,
-        depth: int = 4,
-        fourier: tuple[int, ...] = (6, 7),
+        in_channels: DataChannels = 1,
+        width: EvenChannels = 64,
+        depth: Count = 4,
+        fourier: tuple[Annotated[int, Ge(-30), Le(30)], ...] = (6, 7),
         attention: bool = True,
-        dropout: float = 0.0,
-        num_classes: int = 0,
-        cond_channels: int = 0,
-        cond_size: int = 0,
-        out_channels: int | None = None,
+        dropout: Rate = 0.0,
+        num_classes: DataClasses = 0,
+        cond_channels: CondSize = 0,
+        cond_size: CondSize = 0,
+        out_channels: Channels | None = None,
     ):
         super().__init__()
-        if width < 2 or width % 2 or depth < 1:
-            raise ValueError(f"width is {width}, depth is {depth}: the width must be even, the depth at least 1")
-        if cond_channels < 0:
-            raise ValueError(f"cond_channels must be at least 0, not {cond_channels}")
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.fourier = tuple(fourier)
         self.out_channels = in_channels if out_channels is None else out_channels

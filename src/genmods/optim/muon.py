@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 from genmods.core.precision import native_bfloat16
+from genmods.core.settings import Count, NonNegative, Rate, Validated
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: singular values end in about [0.7, 1.2] after five steps
 
@@ -39,7 +40,7 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Muon(Optimizer):
+class Muon(Validated, Optimizer):
     """Muon for parameters with two dimensions or more, AdamW for the rest.
 
     AdamW also handles the groups whose key `matrix` is False (set by `parameter_groups` for output layer, norms, biases
@@ -62,18 +63,14 @@ class Muon(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        steps: int = 5,
-        weight_decay: float = 0.0,
-        adam_lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.99),
-        eps: float = 1e-8,
+        lr: NonNegative = 0.02,
+        momentum: Rate = 0.95,
+        steps: Count = 5,
+        weight_decay: NonNegative = 0.0,
+        adam_lr: NonNegative = 1e-3,
+        betas: tuple[Rate, Rate] = (0.9, 0.99),
+        eps: NonNegative = 1e-8,
     ) -> None:
-        if min(lr, adam_lr, weight_decay) < 0:
-            raise ValueError(f"lr, adam_lr and weight_decay must not be negative: {lr}, {adam_lr}, {weight_decay}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), not {momentum}")
         groups = [group if isinstance(group, dict) else {"params": [group]} for group in params]
         defaults = {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay, "betas": betas}
         split = [part for group in groups for part in _split(group, adam_lr)]

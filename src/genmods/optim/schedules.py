@@ -7,16 +7,19 @@ with progress p = (s - W) / (T - W), at most 1. The factor multiplies the base l
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from genmods.core.settings import Fraction, Validated
+
 SETTINGS = ("base_lrs", "total_steps", "warmup_steps", "end")
 
 
-class Schedule(LRScheduler):
+class Schedule(Validated, LRScheduler):
     """Warm-up, then the `decay` of a subclass.
 
     Args:
@@ -29,17 +32,15 @@ class Schedule(LRScheduler):
         ValueError: If `total_steps` is below 1, `warmup` negative or longer than the run, or `end` outside [0, 1].
     """
 
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05, end: float = 0.0) -> None:
-        if not 1 <= total_steps < math.inf:
-            raise ValueError(f"total_steps must be at least 1 and finite, not {total_steps}")
-        self.total_steps = int(total_steps)
-        if warmup < 0:
-            raise ValueError(f"warmup must not be negative, not {warmup}")
-        if warmup > self.total_steps:
-            raise ValueError(f"warmup must be at most the {self.total_steps} steps of the run, got {warmup:g}")
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: Annotated[int, Ge(1)],
+        warmup: Annotated[float, Ge(0), Le("total_steps")] = 0.05,
+        end: Fraction = 0.0,
+    ) -> None:
+        self.total_steps = total_steps
         self.warmup_steps = round(warmup * self.total_steps) if warmup < 1 else int(warmup)
-        if not 0 <= end <= 1:
-            raise ValueError(f"end must be in [0, 1], not {end}")
         self.end = end
         super().__init__(optimizer)
 
@@ -83,7 +84,12 @@ class LinearSchedule(Schedule):
 class ConstantSchedule(Schedule):
     """Warm-up, then a constant learning rate."""
 
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: Annotated[int, Ge(1)],
+        warmup: Annotated[float, Ge(0), Le("total_steps")] = 0.05,
+    ) -> None:
         super().__init__(optimizer, total_steps, warmup)
 
     def decay(self, progress: float) -> float:

@@ -11,19 +11,22 @@ import io
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le, MinLen
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.settings import NonNegative, Positive, Rate, Validated
 
 
 def _normal(x: Tensor, keys: Tensor) -> Tensor:
     return random.normal(keys, x[0].numel()).view(x.shape).to(x)
 
 
-class Corruption(ABC):
+class Corruption(Validated, ABC):
     """A random map of images [B, C, H, W] on [-1, 1] to corrupted ones: the registry kind `corruption`."""
 
     @abstractmethod
@@ -43,11 +46,7 @@ class Corruption(ABC):
 class GaussianNoise(Corruption):
     """Adds white noise of standard deviation `sigma`, on the scale of 0 to 255."""
 
-    sigma: float = 25.0
-
-    def __post_init__(self) -> None:
-        if self.sigma < 0:
-            raise ValueError(f"sigma must be at least 0 (of 255), got {self.sigma}")
+    sigma: NonNegative = 25.0
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return x + self.std(x) * _normal(x, keys)
@@ -60,11 +59,7 @@ class GaussianNoise(Corruption):
 class PoissonNoise(Corruption):
     """Counts photons: a white pixel receives `peak` of them on average, a black one none."""
 
-    peak: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.peak <= 0:
-            raise ValueError(f"peak must be above 0 photons, got {self.peak}")
+    peak: Positive = 30.0
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         rate = self.peak * (x.cpu().double().clamp(-1, 1) + 1) / 2
@@ -82,11 +77,7 @@ class PoissonNoise(Corruption):
 class SpeckleNoise(Corruption):
     """Multiplies the intensity, on [0, 1], by 1 + `level`·n."""
 
-    level: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.level < 0:
-            raise ValueError(f"level must be at least 0, got {self.level}")
+    level: NonNegative = 0.2
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return x + self.level * (x + 1) * _normal(x, keys)
@@ -100,11 +91,7 @@ class SpeckleNoise(Corruption):
 class SaltAndPepper(Corruption):
     """Sets the `fraction` of the pixels to black or white, each with half of the chance, all channels together."""
 
-    fraction: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction < 1:
-            raise ValueError(f"fraction must lie in [0, 1), got {self.fraction}")
+    fraction: Rate = 0.1
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         u = random.uniform(keys, x[0, 0].numel()).view(len(x), 1, *x.shape[2:]).to(x.device)
@@ -128,13 +115,9 @@ class SensorNoise(Corruption):
         blur: Standard deviation of the smoothing in pixels; 0 for white noise.
     """
 
-    read: list[float] = field(default_factory=lambda: [3.0])
-    gain: float = 0.0
-    blur: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.read or min(self.read) < 0 or self.gain < 0 or self.blur < 0:
-            raise ValueError(f"read, gain and blur must be at least 0, got {self.read}, {self.gain} and {self.blur}")
+    read: Annotated[list[NonNegative], MinLen(1)] = field(default_factory=lambda: [3.0])
+    gain: NonNegative = 0.0
+    blur: Annotated[NonNegative, Le(1000)] = 0.0
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         noise = _normal(x, keys)
@@ -158,11 +141,7 @@ class SensorNoise(Corruption):
 class Jpeg(Corruption):
     """Compresses to 8-bit JPEG of `quality` 1 to 95, without chroma subsampling."""
 
-    quality: int = 20
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 95:
-            raise ValueError(f"quality must lie in [1, 95], got {self.quality}")
+    quality: Annotated[int, Ge(1), Le(95)] = 20
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         return torch.stack([self._compress(image) for image in x])

@@ -9,12 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.settings import Count, Positive, Validated
 
 Restore = Callable[[Tensor], Tensor]
 PenaltyName = Literal["l1", "l2", "charbonnier"]
@@ -52,7 +54,7 @@ def penalty(name: PenaltyName, error: Tensor) -> Tensor:
     return values.flatten(1).mean(1)
 
 
-class RestorationLoss(ABC):
+class RestorationLoss(Validated, ABC):
     """The loss of a network that restores images: the registry kind `restoration_loss`."""
 
     needs: tuple[Literal["clean", "again", "std"], ...] = ()
@@ -100,11 +102,7 @@ class SURE(RestorationLoss):
     """
 
     needs = ("std",)
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        if self.delta <= 0:
-            raise ValueError(f"delta must be above 0, got {self.delta}")
+    delta: Positive = 0.05
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
         assert example.std is not None
@@ -125,11 +123,7 @@ class Recorrupted(RestorationLoss):
     """
 
     needs = ("std",)
-    tau: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.tau <= 0:
-            raise ValueError(f"tau must be above 0, got {self.tau}")
+    tau: Positive = 0.5
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
         assert example.std is not None
@@ -147,12 +141,8 @@ class Noise2Void(RestorationLoss):
     loss. All channels of a pixel are replaced together.
     """
 
-    fraction: float = 0.02
-    radius: int = 2
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1 or self.radius < 1:
-            raise ValueError(f"fraction must be in (0, 1) and radius at least 1, got {self.fraction}, {self.radius}")
+    fraction: Annotated[float, Gt(0), Lt(1)] = 0.02
+    radius: Count = 2
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
         y = example.measured

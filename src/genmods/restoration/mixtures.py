@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.settings import Hints, hints_of
 from genmods.restoration.corruption import Corruption
 
 _DRAW, _INNER = 11, 12  # streams of the keys of what is drawn, and of the corruption that is drawn
@@ -45,11 +47,7 @@ class Drawn(Corruption):
 class OneOf(Drawn):
     """One of several `corruptions`, each as likely as the others."""
 
-    corruptions: list[Corruption]
-
-    def __post_init__(self) -> None:
-        if not self.corruptions:
-            raise ValueError("corruptions must be at least 1, got none")
+    corruptions: Annotated[list[Corruption], MinLen(1)]
 
     def draw(self, key: Tensor) -> Corruption:
         u = random.uniform(random.fold(key, _DRAW)[None], 1).item()
@@ -77,11 +75,17 @@ class Between(Drawn):
     def draw(self, key: Tensor) -> Corruption:
         numbers = iter(random.uniform(random.fold(key, _DRAW)[None], 64)[0].tolist())
         low: Any = self.low
-        drawn = {}
+        drawn, hints = {}, hints_of(type(low))
         for field in fields(low):
             ends = getattr(low, field.name), getattr(self.high, field.name)
-            drawn[field.name] = _between(*ends, "int" in str(field.type), numbers)
+            drawn[field.name] = _between(*ends, _is_whole(hints[field.name]), numbers)
         return replace(low, **drawn)
+
+
+def _is_whole(hints: Hints) -> bool:
+    """Whether a setting takes whole numbers, or lists of them."""
+    forms = [hint.form for hint in hints] + [item.form for hint in hints for inner in hint.items for item in inner]
+    return int in forms and float not in forms
 
 
 def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
@@ -98,11 +102,7 @@ def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
 class InTurn(Corruption):
     """Several `corruptions`, the first one first, such as noise and the compression of the noisy image."""
 
-    corruptions: list[Corruption]
-
-    def __post_init__(self) -> None:
-        if not self.corruptions:
-            raise ValueError("corruptions must be at least 1, got none")
+    corruptions: Annotated[list[Corruption], MinLen(1)]
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         for place, corruption in enumerate(self.corruptions):

@@ -155,8 +155,9 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
     if task.trainable:
         try:
             task.plan.optimizer(task.groups())  # refuse invalid settings before the run starts
-        except ValueError as error:
-            raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, str(error)) from error
+        except (ValueError, RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, reason) from error
     return task
 
 

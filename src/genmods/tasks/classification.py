@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
+from genmods.core.settings import FromData, NonNegative, Positive, Rate
 from genmods.metrics.calibration import expected_calibration_error
 from genmods.metrics.classification import Classification
 from genmods.metrics.collected import Collected
@@ -36,22 +37,18 @@ class ClassificationTask(Task):
     def __init__(
         self,
         model: Classifier,
-        label_smoothing: float = 0.0,
-        class_weights: list[float] | Literal["balanced"] | None = None,
-        focal_gamma: float = 0.0,
-        class_counts: list[int] | None = None,
+        label_smoothing: Rate = 0.0,
+        class_weights: list[Positive] | Literal["balanced"] | None = None,
+        focal_gamma: NonNegative = 0.0,
+        class_counts: Annotated[list[int], FromData] | None = None,
     ) -> None:
         num_classes = len(model.class_names)
         if class_weights == "balanced":
             if not class_counts:
                 raise ValueError("class_weights: balanced needs class_counts, the training images per class")
             class_weights = balanced_weights(class_counts)
-        if class_weights is not None and (len(class_weights) != num_classes or min(class_weights) <= 0):
-            raise ValueError(f"class_weights must be {num_classes} positive numbers, got {class_weights}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
-        if focal_gamma < 0:
-            raise ValueError(f"focal_gamma must be at least 0, got {focal_gamma}")
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise ValueError(f"class_weights must be of {num_classes} items, one per class, got {class_weights}")
         super().__init__()
         self.model = model
         self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma

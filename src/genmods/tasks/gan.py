@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genmods.core import random
 from genmods.core.batch import INDEX, INPUT, Batch
 from genmods.core.devices import at_least_float32
+from genmods.core.settings import NonNegative
 from genmods.models import GAN
 from genmods.networks.base import Network, dry_run
 from genmods.tasks.base import Task
@@ -30,10 +31,8 @@ class GANTask(Task):
 
     model: GAN
 
-    def __init__(self, model: GAN, discriminator: Network, gamma: float = 1.0) -> None:
+    def __init__(self, model: GAN, discriminator: Network, gamma: NonNegative = 1.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f"gamma must be at least 0, got {gamma}")
         self.model, self.discriminator = model, discriminator
         self.gamma = gamma
         scores = dry_run(discriminator, torch.empty(2, *model.image_shape, device="meta"))

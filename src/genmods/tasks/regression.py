@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
+from genmods.core.settings import Positive
 from genmods.metrics.collected import Collected
 from genmods.metrics.regression import Regression
 from genmods.models import Regressor
@@ -28,7 +29,7 @@ class RegressionTask(Task):
     monitor = Monitor("val/loss", "min")
     model: Regressor
 
-    def __init__(self, model: Regressor, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+    def __init__(self, model: Regressor, loss: Literal["mse", "huber"] = "mse", delta: Positive = 1.0) -> None:
         super().__init__()
         self.model = model
         self.loss, self.delta = loss, delta

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
+from genmods.core.settings import Count, NonNegative, Steps
 from genmods.metrics.fidelity import psnr, ssim
 from genmods.models import model_of
 from genmods.restoration.denoising import denoise
@@ -39,18 +40,16 @@ class RestorationTask(Task):
         self,
         model: Task,
         operator: Operator,
-        sigma: float = 0.0,
+        sigma: NonNegative = 0.0,
         method: Method | None = None,
-        samples: int = 1,
-        steps: int | None = None,
+        samples: Count = 1,
+        steps: Steps | None = None,
         use_label: bool = False,
     ) -> None:
         super().__init__()
         if method is not None and steps is not None:
-            raise ValueError(f"steps={steps} and method are mutually exclusive; set the steps of the method")
+            raise ValueError(f"steps must be left open if a method is given, got {steps}")
         steps = 20 if steps is None else steps
-        if sigma < 0 or samples < 1 or steps < 1:
-            raise ValueError(f"sigma={sigma}, samples={samples}, steps={steps}: sigma >= 0, the others at least 1")
         if isinstance(operator, Identity) and sigma == 0:
             raise ValueError("sigma must be above 0 with the identity operator, got 0")
         self.model = model_of(model).requires_grad_(False)

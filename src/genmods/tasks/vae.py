@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.devices import at_least_float32
+from genmods.core.settings import NonNegative, Positive
 from genmods.models import VAE
 from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
@@ -24,10 +25,8 @@ class VAETask(Task):
     monitor = Monitor("val/loss", "min")
     model: VAE
 
-    def __init__(self, model: VAE, beta: float = 1.0, sigma: float = 0.2) -> None:
+    def __init__(self, model: VAE, beta: NonNegative = 1.0, sigma: Positive = 0.2) -> None:
         super().__init__()
-        if beta < 0 or sigma <= 0:
-            raise ValueError(f"beta must not be negative and sigma must be positive, not {beta} and {sigma}")
         self.model = model
         self.beta, self.sigma = beta, sigma
 

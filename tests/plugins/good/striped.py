@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from genmods.core.settings import Channels, DataChannels
 from genmods.data.images import Images, Source
 from genmods.diffusion.samplers.ddim import DDIMSampler
 from genmods.networks import Network
@@ -13,7 +14,7 @@ from genmods.networks import Network
 class Striped(Network):
     """One convolution that hears nothing of the noise."""
 
-    def __init__(self, in_channels: int = 1, width: int = 3):
+    def __init__(self, in_channels: DataChannels = 1, width: Channels = 3):
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.Conv2d(width, in_channels, 1))
 

@@ -9,12 +9,14 @@ pseudo-Huber loss and the levels of Song and Dhariwal (2024).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from genmods.core.batch import INPUT
+from genmods.core.settings import FromData, Positive, SigmaData
 from genmods.diffusion import Conditioning, Unconditional, noise_stream
 from genmods.networks import Network
 from genmods.tasks.base import Task
@@ -33,16 +35,14 @@ class ConsistencyTask(Task):
         self,
         network: Network,
         conditioning: Conditioning | None = None,
-        num_sigmas: int = 40,
-        sigma_min: float = 0.01,
-        sigma_max: float = 20.0,
-        resampled: tuple[float, ...] = (1.0,),
-        shape: tuple[int, ...] = (1, 28, 28),
-        sigma_data: float = 1.0,
+        num_sigmas: Annotated[int, Ge(2)] = 40,
+        sigma_min: Positive = 0.01,
+        sigma_max: Annotated[float, Gt("sigma_min")] = 20.0,
+        resampled: tuple[Positive, ...] = (1.0,),
+        shape: Annotated[tuple[int, ...], FromData] = (1, 28, 28),
+        sigma_data: SigmaData = 1.0,
     ) -> None:
         super().__init__()
-        if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"sigma_max must be above sigma_min > 0, got {sigma_min} and {sigma_max}")
         self.network, self.conditioning = network, conditioning or Unconditional()
         self.conditioning.check(network)
         self.sigma_min, self.sigma_max, self.resampled = sigma_min, sigma_max, resampled

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import nn
 
 from genmods.core.batch import INPUT
+from genmods.core.settings import CondSize, Count, DataChannels
 from genmods.data.base import DataModule, Table
 from genmods.data.info import DataInfo
 from genmods.diffusion import Conditioning
@@ -24,10 +27,14 @@ class Waves(DataModule):
     `count`: training signals, beside a quarter as many for validation and for testing.
     """
 
-    def __init__(self, count: int = 512, length: int = 32, batch_size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self,
+        count: Annotated[int, Ge(4)] = 512,
+        length: Annotated[int, Ge(8)] = 32,
+        batch_size: Annotated[int, Ge(1)] = 64,
+        seed: int = 0,
+    ) -> None:
         super().__init__(batch_size, seed=seed)
-        if min(count // 4, batch_size) < 1 or length < 8:
-            raise ValueError(f"count={count}, batch_size={batch_size}, length={length}: at least 4, 1 and 8")
         self.count, self.length = count, length
 
     @cached_property
@@ -86,7 +93,9 @@ class Parameters(Conditioning):
 class Convolutions(Network):
     """Residual 1-D convolutions [B, in_channels, T] to the same, steered by the noise level and a vector."""
 
-    def __init__(self, width: int = 16, depth: int = 3, cond_size: int = 2, in_channels: int = 1) -> None:
+    def __init__(
+        self, width: Count = 16, depth: Count = 3, cond_size: CondSize = 2, in_channels: DataChannels = 1
+    ) -> None:
         super().__init__()
         self.cond_size = cond_size
         self.embedding = Embedding(width, cond_size=cond_size)

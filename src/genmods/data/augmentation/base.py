@@ -13,9 +13,10 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.random import uniform
+from genmods.core.settings import Validated
 
 
-class Augmentation:
+class Augmentation(Validated):
     """Transforms a batch: `image` float32 [B, C, H, W] in [-1, 1], `label` int64 [B] or float [B, K], `index`, `epoch`.
 
     Subclasses define `apply` and `num_uniforms`, the number of random numbers that it takes per sample. If `mixes` is

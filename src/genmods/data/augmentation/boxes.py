@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
+from genmods.core.settings import Fraction
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 
@@ -21,20 +23,14 @@ class RandomErasing(Augmentation):
     Its area is uniform in [`area_min`, `area_max`] relative to the image, its aspect ratio at most `ratio_max`.
     """
 
-    p: float = 0.5
-    area_min: float = 0.02
-    area_max: float = 0.25
-    ratio_max: float = 3.0
+    p: Fraction = 0.5
+    area_min: Annotated[float, Gt(0), Le("area_max")] = 0.02
+    area_max: Annotated[float, Gt(0), Le(1)] = 0.25
+    ratio_max: Annotated[float, Ge(1)] = 3.0
     value: float = -1.0
     num_uniforms: ClassVar[int] = 5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
-        if not 0 < self.area_min <= self.area_max <= 1:
-            raise ValueError(f"areas must rise within (0, 1], not {self.area_min} to {self.area_max}")
-        if self.ratio_max < 1:
-            raise ValueError(f"ratio_max must be at least 1, not {self.ratio_max}")
         self.moves = self.value == -1
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
@@ -60,7 +56,7 @@ class CutMix(Mixing):
     the border; labels are weighted by the clipped area. Applied to a sample with probability `p`.
     """
 
-    p: float = 0.5
+    p: Fraction = 0.5
     num_uniforms: ClassVar[int] = 5
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:

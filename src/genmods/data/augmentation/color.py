@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
+from genmods.core.settings import Fraction
 from genmods.data.augmentation.base import Augmentation, broadcast
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -21,15 +22,10 @@ class ColorJitter(Augmentation):
     Each factor is uniform in [1 - setting, 1 + setting]; values are scaled on [0, 1] and clipped.
     """
 
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
     num_uniforms: ClassVar[int] = 3
-
-    def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         spreads = self.brightness, self.contrast, self.saturation

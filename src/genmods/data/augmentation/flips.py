@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genmods.core.batch import EPOCH, INDEX, INPUT, Batch
 from genmods.core.random import fold
+from genmods.core.settings import Fraction, Seed
 from genmods.data.augmentation.base import Augmentation, broadcast
 
 
@@ -17,13 +18,9 @@ from genmods.data.augmentation.base import Augmentation, broadcast
 class Flip(Augmentation):
     """Flips each image horizontally with probability `p`."""
 
-    p: float = 0.5
+    p: Fraction = 0.5
     num_uniforms: ClassVar[int] = 1
     moves = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         return batch | {INPUT: mirror(batch[INPUT], u[:, 0] < self.p)}
@@ -36,7 +33,7 @@ class AlternatingFlip(Augmentation):
     Whether in even or odd epochs is random, a function of (`seed`, sample index). Requires `index` and `epoch`.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     moves = True
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:

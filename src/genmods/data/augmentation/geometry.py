@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
@@ -21,14 +22,10 @@ class Translate(Augmentation):
     The padding is black (-1) or the reflected image.
     """
 
-    pixels: int = 2
+    pixels: Annotated[int, Ge(0), Le(16_384)] = 2
     padding: Literal["black", "reflect"] = "black"
     num_uniforms: ClassVar[int] = 2
     moves = True
-
-    def __post_init__(self) -> None:
-        if self.pixels < 0:
-            raise ValueError(f"pixels must be at least 0, not {self.pixels}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         images, pad = batch[INPUT], self.pixels
@@ -48,15 +45,9 @@ class RandomResizedCrop(Augmentation):
     The relative area is uniform in [`area_min`, 1], the aspect ratio at most `ratio_max`; sampled bilinearly.
     """
 
-    area_min: float = 0.5
-    ratio_max: float = 4 / 3
+    area_min: Annotated[float, Gt(0), Le(1)] = 0.5
+    ratio_max: Annotated[float, Ge(1)] = 4 / 3
     num_uniforms: ClassVar[int] = 4
-
-    def __post_init__(self) -> None:
-        if not 0 < self.area_min <= 1:
-            raise ValueError(f"area_min must lie in (0, 1], not {self.area_min}")
-        if self.ratio_max < 1:
-            raise ValueError(f"ratio_max must be at least 1, not {self.ratio_max}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         area, ratio, y, x = u.unbind(1)
@@ -72,12 +63,8 @@ class RandomResizedCrop(Augmentation):
 class Rotate(Augmentation):
     """Rotates each image about its centre by up to `degrees` in either direction, with reflection padding."""
 
-    degrees: float = 10.0
+    degrees: Annotated[float, Ge(0), Le(180)] = 10.0
     num_uniforms: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.degrees <= 180:
-            raise ValueError(f"degrees must lie in [0, 180], not {self.degrees}")
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
         angle = (2 * u[:, 0] - 1) * math.radians(self.degrees)

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.devices import float64_device, to_float64
+from genmods.core.settings import Fraction
 from genmods.data.augmentation.base import Augmentation, broadcast
+
+Alpha = Annotated[float, Ge(0.001), Le(1000)]
 
 
 @dataclass
 class Mixing(Augmentation):
-    """Mixes another image of the batch into each with probability `p` and a share that is Beta(`alpha`, `alpha`).
+    """Mixes another image of the batch into each with probability `p` and a share that is Beta(`alpha`, `alpha`)."""
 
-    Raises ValueError unless `alpha` is above 0 and `p` lies in [0, 1].
-    """
-
-    alpha: float = 1.0
-    p: float = 1.0
+    alpha: Alpha = 1.0
+    p: Fraction = 1.0
     mixes: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0:
-            raise ValueError(f"alpha must be above 0, not {self.alpha}")
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], not {self.p}")
 
 
 @dataclass
@@ -39,7 +34,7 @@ class MixUp(Mixing):
     Applied to a sample with probability `p` (Zhang et al. 2017).
     """
 
-    alpha: float = 0.2
+    alpha: Alpha = 0.2
     num_uniforms: ClassVar[int] = 3
 
     def apply(self, batch: Batch, u: Tensor) -> Batch:
@@ -70,8 +65,6 @@ def symmetric_beta(u: Tensor, alpha: float) -> Tensor:
     Below 1/2 the substitution s = x^q, q = min(alpha, 1), makes the density s^(alpha/q - 1) (1 - s^(1/q))^(alpha - 1),
     which is smooth for every alpha, so that the trapezoidal rule is accurate; above, 1 - quantile(1 - u).
     """
-    if alpha <= 0:
-        raise ValueError(f"alpha must be positive, not {alpha}")
     distribution, points = _half_beta(alpha, float64_device(u.device))
     lower = to_float64(torch.minimum(u, 1 - u).clamp(min=0))
     right = torch.searchsorted(distribution, lower).clamp(1, len(points) - 1)

@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Le
 
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
@@ -52,19 +53,12 @@ class ImageFolder(Source):
     separator: str | None = None
     file_column: str | None = None
     split_column: str | None = None
-    channels: int | None = None
+    channels: Literal[1, 3] | None = None
     background: Literal["white", "black"] = "white"
     on_error: Literal["stop", "skip"] = "stop"
-    max_pixels: int = 80_000_000
+    max_pixels: Annotated[int, Ge(1), Le(10**10)] = 80_000_000
 
     def __post_init__(self) -> None:
-        if self.channels not in (None, 1, 3):
-            raise ValueError(f"channels must be 1 or 3, or left open, not {self.channels}")
-        if self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
-        for name, allowed in (("background", ("white", "black")), ("on_error", ("stop", "skip"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be {' or '.join(allowed)}, not {getattr(self, name)!r}")
         self.broken: list[str] = []
 
     @property

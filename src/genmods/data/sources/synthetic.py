@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.label_kinds import LabelKind
 from genmods.core.random import fold, normal, uniform
+from genmods.core.settings import Count, NonNegative, Seed
 from genmods.data.images import Images, Source, to_uint8
 from genmods.data.sources.shapes import kind_of_labels
 
@@ -25,27 +27,14 @@ class Synthetic(Source):
 
     kind_of_labels_from: ClassVar[str] = "genmods.data.sources.shapes:kind_of_labels"
 
-    train_images: int = 512
-    test_images: int = 128
-    side: int = 16
-    channels: int = 3
-    classes: int = 4
-    noise: float = 0.05
+    train_images: Annotated[int, Ge(1), Le(1_000_000)] = 512
+    test_images: Annotated[int, Ge(0), Le(1_000_000)] = 128
+    side: Annotated[int, Ge(4), Le(4096)] = 16
+    channels: Annotated[int, Ge(1), Le(256)] = 3
+    classes: Count = 4
+    noise: NonNegative = 0.05
     targets: Literal["class", "place", "several"] = "class"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.side < 4:
-            raise ValueError(f"side must be at least 4, not {self.side}")
-        for name, value, least in (
-            ("train_images", self.train_images, 1),
-            ("test_images", self.test_images, 0),
-            ("channels", self.channels, 1),
-            ("classes", self.classes, 1),
-            ("noise", self.noise, 0),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+    seed: Seed = 0
 
     def read(self) -> dict[str, Images]:
         sizes = {"train": self.train_images, "test": self.test_images}

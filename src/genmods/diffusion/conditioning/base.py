@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.settings import Validated
 from genmods.diffusion.denoiser import Condition
 
 
-class Conditioning(nn.Module):
+class Conditioning(Validated, nn.Module):
     """The registry kind `conditioning`.
 
     A subclass defines `forward` and `null`, and, where new samples can be asked for a condition, `names` and `of`.

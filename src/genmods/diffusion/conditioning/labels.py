@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
+from genmods.core.settings import ClassNames, DataClasses, Fraction
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
@@ -26,10 +27,8 @@ class ClassLabels(Conditioning):
 
     names = ("label",)
 
-    def __init__(self, num_classes: int, class_names: list[str] | None = None, drop: float = 0.1) -> None:
+    def __init__(self, num_classes: DataClasses, class_names: ClassNames | None = None, drop: Fraction = 0.1) -> None:
         super().__init__()
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must be in [0, 1], got {drop}")
         if num_classes < 1:
             raise ValueError("class_labels needs data with classes; set conditioning: unconditional")
         self.drop, self.num_classes = drop, num_classes

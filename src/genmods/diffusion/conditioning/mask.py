@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT
+from genmods.core.settings import DataChannels, DataSize
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
@@ -20,7 +21,7 @@ class MaskedImage(Conditioning):
 
     reveals_image = True
 
-    def __init__(self, in_channels: int = 1, image_size: int = 28) -> None:
+    def __init__(self, in_channels: DataChannels = 1, image_size: DataSize = 28) -> None:
         super().__init__()
         self.shape = (1 + in_channels, image_size, image_size)
 

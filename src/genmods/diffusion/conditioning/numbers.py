@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
+from genmods.core.settings import ClassNames, Fraction
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
@@ -28,10 +29,8 @@ class Numbers(Conditioning):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, class_names: list[str], drop: float = 0.1) -> None:
+    def __init__(self, class_names: ClassNames, drop: Fraction = 0.1) -> None:
         super().__init__()
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must be in [0, 1], got {drop}")
         if not class_names:
             raise ValueError("numbers needs data with named numbers as its labels; set conditioning: unconditional")
         self.drop, self.names = drop, tuple(class_names)

@@ -6,11 +6,15 @@ Salimans write 1 + w for this w.)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
 
+from genmods.core.settings import NonNegative, Validated
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess, per_sample
@@ -53,7 +57,7 @@ class Autoguidance(Extrapolation):
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Validated):
     """Guidance on an interval of noise levels (Kynkäänniemi et al. 2024): `Interval(ClassifierFree(d1, d0, w), d1, lo,
     hi)`.
 
@@ -65,12 +69,8 @@ class Interval:
 
     inside: Denoise
     outside: Denoise
-    lo: float = 0.0
-    hi: float = float("inf")
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.lo < self.hi:
-            raise ValueError(f"an interval of σ/α must have 0 <= lo < hi, got lo {self.lo} and hi {self.hi}")
+    lo: NonNegative = 0.0
+    hi: Annotated[float, Gt("lo"), Le(math.inf)] = math.inf
 
     @property
     def process(self) -> NoiseProcess:

@@ -7,17 +7,20 @@ clipped to [-m, m] and divided by m. p = None clips to [-1, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from genmods.core.devices import float64_device
+from genmods.core.settings import Validated
 from genmods.diffusion.denoiser import DenoiserWrapper
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import per_sample
 
 
 @dataclass(frozen=True)
-class Threshold(DenoiserWrapper):
+class Threshold(Validated, DenoiserWrapper):
     """A denoiser with thresholded x0.
 
     Attributes:
@@ -25,11 +28,7 @@ class Threshold(DenoiserWrapper):
         quantile: The quantile p in (0, 1] of dynamic thresholding; None clips.
     """
 
-    quantile: float | None = 0.995
-
-    def __post_init__(self) -> None:
-        if self.quantile is not None and not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile must lie in (0, 1], or be None to clip; got {self.quantile}")
+    quantile: Annotated[float, Gt(0), Le(1)] | None = 0.995
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         """The thresholded estimate at `x_t` [B, ...] and `t` [B]."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Channels
 from genmods.diffusion.processes.variance_preserving import VariancePreservingProcess
 
 
@@ -33,11 +36,13 @@ class LearnedProcess(VariancePreservingProcess):
             (`genmods.diffusion.bound_bits_per_dim`): the diffusion term alone would close the range.
     """
 
-    def __init__(self, log_snr_min: float = -5.0, log_snr_max: float = 13.3, width: int = 64, learn_ends: bool = False):
-        if log_snr_max <= log_snr_min:
-            raise ValueError(f"log_snr_min must be below log_snr_max, got {log_snr_min} and {log_snr_max}")
-        if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
+    def __init__(
+        self,
+        log_snr_min: float = -5.0,
+        log_snr_max: Annotated[float, Gt("log_snr_min")] = 13.3,
+        width: Channels = 64,
+        learn_ends: bool = False,
+    ):
         super().__init__()
         self._factor: Tensor | None = None
         self.ends = nn.Parameter(torch.tensor([-log_snr_max, -log_snr_min]), requires_grad=learn_ends)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from genmods.core.devices import to_float64
@@ -16,14 +19,12 @@ class RectifiedProcess(NoiseProcess):
     is not, and requires `t_max` < 1.
 
     Args:
-        t_max: The noisiest time, at most 1.
+        t_max: The noisiest time, at most 1, and above `t_min_trained` (where the log-SNR is 13.5).
     """
 
-    def __init__(self, t_max: float = 1.0):
+    def __init__(self, t_max: Annotated[float, Gt(0.00117), Le(1)] = 1.0):
         super().__init__()
         self.t_min_trained = self.time(torch.tensor(LOG_SNR_LIMIT)).item()
-        if not self.t_min_trained < t_max <= 1:
-            raise ValueError(f"t_max must lie in ({self.t_min_trained:.2g}, 1], got {t_max}")
         self.t_max = t_max
 
     def alpha(self, t: Tensor) -> Tensor:

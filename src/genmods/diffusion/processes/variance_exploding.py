@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Positive
 from genmods.diffusion.process import NoiseProcess
-
-
-def _check(sigma_min: float, sigma_max: float) -> None:
-    if not 0 < sigma_min < sigma_max:
-        raise ValueError(
-            f"sigma_min and sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}"
-        )
 
 
 class _ExplodingProcess(NoiseProcess):
@@ -37,9 +33,8 @@ class VarianceExplodingProcess(_ExplodingProcess):
         sigma_max: Standard deviation of the most noise, above `sigma_min`.
     """
 
-    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
+    def __init__(self, sigma_min: Positive = 0.01, sigma_max: Annotated[float, Gt("sigma_min")] = 50.0):
         super().__init__()
-        _check(sigma_min, sigma_max)
         self.sigma_min, self.growth = sigma_min, 2 * math.log(sigma_max / sigma_min)
         self.t_min_trained = math.log(2) / self.growth
 
@@ -62,11 +57,10 @@ class EDMProcess(_ExplodingProcess):
         rho: The exponent of the default grid, uniform in σ^(1/rho) (their equation 5) and ending at 0.
     """
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
+    def __init__(
+        self, sigma_min: Positive = 0.002, sigma_max: Annotated[float, Gt("sigma_min")] = 80.0, rho: Positive = 7.0
+    ):
         super().__init__()
-        _check(sigma_min, sigma_max)
-        if rho <= 0:
-            raise ValueError(f"rho must be above 0, got {rho}")
         self.t_min_trained, self.t_max, self.rho = sigma_min, sigma_max, rho
 
     def sigma(self, t: Tensor) -> Tensor:

@@ -10,16 +10,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le, Lt
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from genmods.core.devices import to_float64
+from genmods.core.settings import Positive
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess
 
 MAX_BETA = 0.999
 """The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
+
+NoiseLevels = Annotated[int, Ge(2), Le(100_000)]
+"""The number of levels of a discrete process."""
+LeastLogSNR = Annotated[float, Ge(-2 * LOG_SNR_LIMIT), Lt(0)]
+"""The log-SNR at which a continuous process ends."""
 
 
 class VariancePreservingProcess(NoiseProcess):
@@ -100,11 +108,7 @@ class RateProcess(VariancePreservingProcess):
 
     knots: Tensor | None
 
-    def __init__(self, beta: Rate, steps: int | None = None, log_snr_min: float = -10.0):
-        if steps is not None and steps < 2:
-            raise ValueError(f"steps must be at least 2, or None for a continuous process; got {steps}")
-        if log_snr_min < -2 * LOG_SNR_LIMIT or log_snr_min >= 0:
-            raise ValueError(f"log_snr_min must lie in [{-2 * LOG_SNR_LIMIT}, 0), got {log_snr_min}")
+    def __init__(self, beta: Rate, steps: NoiseLevels | None = None, log_snr_min: LeastLogSNR = -10.0):
         super().__init__(None if steps is None else torch.arange(1, steps + 1, dtype=torch.float64) / steps)
         self.beta = beta
         self.register_buffer("knots", None if steps is None else _knots(beta, steps), persistent=False)
@@ -138,10 +142,6 @@ class RateProcess(VariancePreservingProcess):
 def _knots(beta: Rate, steps: int) -> Tensor:
     """B at the data and at each of `steps` levels."""
     betas = beta.betas(steps)
-    if betas.max() >= 1:
-        raise ValueError(
-            f"steps must be larger for this schedule, got {steps}: the largest beta would be {betas.max():.3g} >= 1"
-        )
     return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
 
@@ -172,11 +172,12 @@ class LinearProcess(RateProcess):
     Discrete levels have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 at 1,000.
     """
 
-    def __init__(self, steps: int | None = None, beta_min: float = 0.1, beta_max: float = 20.0):
-        if not 0 < beta_min <= beta_max:
-            raise ValueError(
-                f"beta_min and beta_max must satisfy 0 < beta_min <= beta_max, got {beta_min} and {beta_max}"
-            )
+    def __init__(
+        self,
+        steps: NoiseLevels | None = None,
+        beta_min: Positive = 0.1,
+        beta_max: Annotated[float, Ge("beta_min"), Lt("steps")] = 20.0,
+    ):
         super().__init__(LinearRate(beta_min, beta_max), steps, log_snr_min=-2 * LOG_SNR_LIMIT)
 
 
@@ -208,9 +209,12 @@ class CosineRate(Rate):
 class CosineProcess(RateProcess):
     """ᾱ(t) = cos²φ/cos²φ0 with φ = (t + offset)/(1 + offset) π/2 and φ0 = φ(0) (Nichol and Dhariwal 2021)."""
 
-    def __init__(self, steps: int | None = None, offset: float = 0.008, log_snr_min: float = -10.0):
-        if not 0 <= offset < 1:
-            raise ValueError(f"offset must lie in [0, 1), got {offset}")
+    def __init__(
+        self,
+        steps: NoiseLevels | None = None,
+        offset: Annotated[float, Ge(0), Lt(1)] = 0.008,
+        log_snr_min: LeastLogSNR = -10.0,
+    ):
         super().__init__(CosineRate(offset), steps, log_snr_min)
 
 
@@ -245,12 +249,10 @@ class SigmoidProcess(RateProcess):
 
     def __init__(
         self,
-        steps: int | None = None,
-        start: float = -3.0,
-        end: float = 3.0,
-        tau: float = 1.0,
-        log_snr_min: float = -10.0,
+        steps: NoiseLevels | None = None,
+        start: Annotated[float, Ge(-50), Lt("end")] = -3.0,
+        end: Annotated[float, Le(50)] = 3.0,
+        tau: Annotated[float, Ge(0.1)] = 1.0,
+        log_snr_min: LeastLogSNR = -10.0,
     ):
-        if start >= end or tau <= 0:
-            raise ValueError(f"start must be below end and tau above 0, got start {start}, end {end} and tau {tau}")
         super().__init__(SigmoidRate(start, end, tau), steps, log_snr_min)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genmods.core.devices import float64_device
 from genmods.core.progress import Progress
+from genmods.core.settings import Steps, Validated
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.grids import Grid, time_grid
 from genmods.diffusion.noise import Noise, StepNoise
@@ -116,7 +117,7 @@ def start(process: NoiseProcess, noise: Noise) -> Tensor:
 
 
 @dataclass
-class Sampler:
+class Sampler(Validated):
     """The registry kind `sampler`: a subclass defines `step`, from one time of a grid to the next.
 
     Args:
@@ -127,12 +128,8 @@ class Sampler:
     own_grid: ClassVar[Grid | None] = None
     """The default grid of a sampler that does not use the process'."""
 
-    steps: int = 50
+    steps: Steps = 50
     grid: Grid | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1.
@@ -180,9 +177,3 @@ class Sampler:
             x [B, ...] at time `grid[-1]`.
         """
         return walk(self.step, denoiser, x, grid, noise, progress)
-
-
-def check_order(order: int, steps: int) -> None:
-    """Raises ValueError if a multistep sampler has fewer steps than its order, which it would never reach."""
-    if order > steps:
-        raise ValueError(f"steps must be at least {order}, the order of the multistep sampler, got {steps}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.settings import Fraction
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
@@ -23,12 +24,7 @@ class DDIMSampler(Sampler):
         eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
     """
 
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
+    eta: Fraction = 0.0
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from genmods.core.settings import Steps
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.variance import interpolate
 
@@ -24,13 +25,8 @@ class DDPMSampler(Sampler):
             learned takes its place.
     """
 
-    steps: int = 1000
+    steps: Steps = 1000
     variance: Literal["small", "large"] = "small"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.variance not in ("small", "large"):
-            raise ValueError(f"variance must be 'small' or 'large', got {self.variance!r}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)

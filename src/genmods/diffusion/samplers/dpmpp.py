@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Ge
 from torch import Tensor
 
+from genmods.core.settings import Steps
 from genmods.diffusion.grids import Grid, LambdaGrid
-from genmods.diffusion.samplers.base import Sampler, SamplerState, check_order
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
 def gain(state: SamplerState, i: int) -> float:
@@ -38,10 +40,7 @@ class DPMpp2MSampler(Sampler):
     """DPM-Solver++(2M): second order, one call per step."""
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_order(2, self.steps)
+    steps: Annotated[Steps, Ge(2)] = 50
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         state.history[i] = state.estimate(x, i).x0
@@ -77,13 +76,8 @@ class DPMpp3MSampler(Sampler):
     """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
+    steps: Annotated[Steps, Ge(3)] = 50
     difference: Literal["published", "corrected"] = "published"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_order(3, self.steps)
-        if self.difference not in ("published", "corrected"):
-            raise ValueError(f"difference must be 'published' or 'corrected', got {self.difference!r}")
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         state.history[i] = x0 = state.estimate(x, i).x0

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from genmods.core.settings import NonNegative
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
@@ -26,22 +29,10 @@ class EulerSampler(Sampler):
         churn_noise: S_noise, the standard deviation of the noise added.
     """
 
-    churn: float = 0.0
-    churn_min: float = 0.0
-    churn_max: float | None = None
-    churn_noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.churn < 0:
-            raise ValueError(f"churn must be at least 0, got {self.churn}")
-        if self.churn_min < 0 or (self.churn_max is not None and self.churn_max < self.churn_min):
-            raise ValueError(
-                f"churn_min and churn_max must satisfy 0 <= churn_min <= churn_max, got {self.churn_min} and"
-                f" {self.churn_max}"
-            )
-        if self.churn_noise < 0:
-            raise ValueError(f"churn_noise must be at least 0, got {self.churn_noise}")
+    churn: NonNegative = 0.0
+    churn_min: NonNegative = 0.0
+    churn_max: Annotated[float, Ge("churn_min")] | None = None
+    churn_noise: NonNegative = 1.0
 
     def raised(self, state: SamplerState, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
         """x [B, ...], its time (0-d) and its s after the churn at grid point `i`."""

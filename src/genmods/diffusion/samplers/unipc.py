@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from genmods.core.settings import Steps
 from genmods.diffusion.grids import Grid, LambdaGrid
-from genmods.diffusion.samplers.base import Sampler, SamplerState, check_order
+from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.samplers.dpmpp import gain
 
 
@@ -41,17 +43,13 @@ class UniPCSampler(Sampler):
     """UniPC, one call per step.
 
     Args:
+        steps: Number of steps, at least the order.
         order: The predictor's order, 2 or 3; with the corrector the sampler is one order higher.
     """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
-    order: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.order not in (2, 3):
-            raise ValueError(f"order must be 2 or 3, got {self.order}")
-        check_order(self.order, self.steps)
+    steps: Annotated[Steps, Ge("order")] = 50
+    order: Literal[2, 3] = 2
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         x0 = state.estimate(x, i).x0

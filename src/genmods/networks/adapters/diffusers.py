@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Lt, MaxLen, MinLen, MultipleOf
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.settings import Channels, Count, DataChannels, DataClasses, DataSize, FromData, Positive
 from genmods.networks.base import Condition, Network
 
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
@@ -57,14 +59,14 @@ class DiffusersUNet(Network):
     def __init__(
         self,
         path: str | None = None,
-        in_channels: int = 1,
-        image_size: int = 32,
-        channels: tuple[int, ...] = (32, 64, 64),
-        blocks: int = 2,
-        attention: tuple[int, ...] = (-1,),
-        num_classes: int = 0,
+        in_channels: DataChannels = 1,
+        image_size: Annotated[DataSize, MultipleOf("2 ** (len(channels) - 1)")] = 32,
+        channels: Annotated[tuple[Annotated[Channels, MultipleOf(8)], ...], MinLen(1), MaxLen(16)] = (32, 64, 64),
+        blocks: Count = 2,
+        attention: tuple[Annotated[int, Ge("-len(channels)"), Lt("len(channels)")], ...] = (-1,),
+        num_classes: DataClasses = 0,
         betas: Betas = "linear",
-        sigma_data: float = 1.0,
+        sigma_data: Annotated[Positive, FromData] = 1.0,
     ):
         super().__init__()
         diffusers = library()
@@ -119,14 +121,6 @@ def new_unet(
 ) -> Any:
     """A new UNet2DModel; with classes, its label table has an additional row for the null label."""
     levels = len(channels)
-    if not levels or any(c < 8 or c % 8 for c in channels):
-        raise ValueError(f"channels is {tuple(channels)}: each must be a multiple of 8")
-    if blocks < 1:
-        raise ValueError(f"blocks is {blocks}: each level needs at least 1")
-    if image_size % 2 ** (levels - 1):
-        raise ValueError(f"image_size is {image_size}: {levels} levels ask for a multiple of {2 ** (levels - 1)}")
-    if any(not -levels <= level < levels for level in attention):
-        raise ValueError(f"attention is {tuple(attention)}: the levels run from {-levels} to {levels - 1}")
     attended = [level in {a % levels for a in attention} for level in range(levels)]
     return diffusers.UNet2DModel(
         sample_size=image_size,

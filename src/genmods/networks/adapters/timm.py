@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.settings import Classes, DataChannels, Pixels, Rate
 from genmods.networks.adapters.classifier import ForeignClassifier, input_statistics, loads_weights
-from genmods.networks.parts import require_classes
 
 
 class TimmNetwork(ForeignClassifier):
@@ -30,16 +30,15 @@ class TimmNetwork(ForeignClassifier):
         architecture: str = "resnet18",
         pretrained: bool = False,
         freeze: list[str] | None = None,
-        dropout: float = 0.0,
-        resize: int | None = None,
-        in_channels: int = 3,
-        num_classes: int = 10,
+        dropout: Rate = 0.0,
+        resize: Pixels | None = None,
+        in_channels: DataChannels = 3,
+        num_classes: Classes = 10,
     ) -> None:
         try:
             import timm
         except ImportError as error:
             raise UserError("the network 'timm' requires the package timm: pip install 'genmods[timm]'") from error
-        require_classes(num_classes)
         if not timm.is_model(architecture):
             raise ValueError(f"timm has no classifier {architecture!r}{nearest(architecture, timm.list_models())}")
         weights = loads_weights(pretrained)

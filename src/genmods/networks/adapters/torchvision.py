@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.settings import Classes, DataChannels, Pixels
 from genmods.networks.adapters.classifier import (
     ForeignClassifier,
     input_statistics,
     loads_weights,
     output_layer,
 )
-from genmods.networks.parts import require_classes
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _AUXILIARY = ("googlenet", "inception_v3")
@@ -42,13 +42,12 @@ class TorchvisionNetwork(ForeignClassifier):
         architecture: str = "resnet18",
         pretrained: bool = False,
         freeze: list[str] | None = None,
-        resize: int | None = None,
-        in_channels: int = 3,
-        num_classes: int = 10,
+        resize: Pixels | None = None,
+        in_channels: DataChannels = 3,
+        num_classes: Classes = 10,
     ) -> None:
         from torchvision import models
 
-        require_classes(num_classes)
         names = models.list_models(module=models)
         if architecture not in names:
             raise ValueError(f"torchvision has no classifier {architecture!r}{nearest(architecture, names)}")

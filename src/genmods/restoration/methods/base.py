@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.progress import Progress
+from genmods.core.settings import Fraction, Steps, Validated
 from genmods.diffusion.denoiser import Denoise, DenoiserWrapper
 from genmods.diffusion.grids import AngleGrid, Grid, time_grid
 from genmods.diffusion.noise import Noise
@@ -49,7 +50,7 @@ class Measurement:
 
 
 @dataclass
-class Method:
+class Method(Validated):
     """The registry kind `method`: a subclass defines the denoiser that is called (`guide`), the step from one time to
     the next (`step`) and the times (`time_grid`).
 
@@ -58,12 +59,8 @@ class Method:
         grid: The times; by default the method's own grid.
     """
 
-    steps: int = 20
+    steps: Steps = 20
     grid: Grid | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
         """The denoiser that the steps call, from that of the prior; by default the same."""
@@ -130,7 +127,6 @@ class Guidance(Method):
     sampler: Sampler | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.sampler is not None and self.grid is not None:
             raise ValueError("grid must be set on the sampler, not on the method, when a sampler is given")
 
@@ -174,12 +170,7 @@ class Ancestral(Stepping):
         eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
     """
 
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
+    eta: Fraction = 1.0
 
     def fresh(self, state: SamplerState, i: int) -> float:
         return self.eta * math.sqrt(state.posterior_variance(i))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.settings import Fraction, NonNegative
 from genmods.diffusion.prediction import consistent
 from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Measurement, Stepping
@@ -28,15 +29,8 @@ class DiffPIR(Stepping):
         zeta: ζ, the share of fresh noise in [0, 1].
     """
 
-    trust: float = 7.0
-    zeta: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.trust < 0:
-            raise ValueError(f"trust must be at least 0, got {self.trust}")
-        if not 0 <= self.zeta <= 1:
-            raise ValueError(f"zeta must lie in [0, 1], got {self.zeta}")
+    trust: NonNegative = 7.0
+    zeta: Fraction = 0.3
 
     def fresh(self, state: SamplerState, i: int) -> float:
         return math.sqrt(self.zeta) * state.sigma[i + 1]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.settings import NonNegative
 from genmods.diffusion.process import per_sample
 from genmods.diffusion.samplers.base import SamplerState
 from genmods.restoration.methods.base import Ancestral, Measurement, gradient
@@ -26,12 +27,7 @@ class DPS(Ancestral):
         zeta: ζ, the size of the gradient step, at least 0.
     """
 
-    zeta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.zeta < 0:
-            raise ValueError(f"zeta must be at least 0, got {self.zeta}")
+    zeta: NonNegative = 1.0
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         estimate, vjp = gradient(state.denoiser, x, state.grid[i].expand(len(x)))

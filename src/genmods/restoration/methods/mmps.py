@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.settings import Count
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import per_sample
@@ -64,12 +65,7 @@ class MMPS(Guidance):
         iterations: Steps of conjugate gradients per call, at least 1, one gradient each.
     """
 
-    iterations: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
+    iterations: Count = 2
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
         x0, cov = moments(denoiser, x_t, t)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.settings import Positive
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import per_sample
@@ -29,12 +30,7 @@ class PiGDM(Guidance):
         prior_std: c, the standard deviation of clean pixels, above 0.
     """
 
-    prior_std: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.prior_std <= 0:
-            raise ValueError(f"prior_std must be above 0, got {self.prior_std}")
+    prior_std: Positive = 1.0
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
         operator, noise, process = measurement.operator, measurement.sigma_y**2, denoiser.process

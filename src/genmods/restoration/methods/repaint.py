@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import MultipleOf
 from torch import Tensor
 
+from genmods.core.settings import Count, Steps
 from genmods.diffusion.grids import time_grid
 from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.samplers.base import SamplerState
@@ -27,12 +30,8 @@ class RePaint(Replacement):
         resamples: How often each step is made, at least 1; `steps` counts all network calls and is a multiple of it.
     """
 
-    resamples: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.resamples < 1 or self.steps % self.resamples:
-            raise ValueError(f"steps must be a multiple of resamples, got {self.steps} and {self.resamples}")
+    steps: Annotated[Steps, MultipleOf("resamples")] = 20
+    resamples: Count = 4
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
         """Times [N + 1] of which N steps, `steps` down and the others up; float64."""

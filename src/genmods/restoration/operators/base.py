@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from genmods.core.settings import Validated
+
 T = TypeVar("T")
 Spectrum = Callable[[Tensor], Tensor]
 
@@ -46,7 +48,7 @@ def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
     return remembered
 
 
-class Operator(ABC):
+class Operator(Validated, ABC):
     """A linear map from images [B, C, H, W] to measurements [B, C', H', W']: the registry kind `operator`."""
 
     @property

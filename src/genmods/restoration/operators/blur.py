@@ -10,10 +10,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
+from genmods.core.settings import Count, Odd, Rate
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 BINOMIAL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
@@ -25,11 +28,7 @@ class Blur(Operator):
     Raises ValueError for a `cutoff` outside [0, 1).
     """
 
-    cutoff: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.cutoff < 1:
-            raise ValueError(f"cutoff must lie in [0, 1), got {self.cutoff}")
+    cutoff: Rate = 1e-3
 
     @property
     def ill_conditioned(self) -> bool:
@@ -69,13 +68,8 @@ class Blur(Operator):
 class GaussianBlur(Blur):
     """A Gaussian kernel of standard deviation `sigma` pixels, cut at four of them."""
 
-    sigma: float = 1.0
-    cutoff: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sigma <= 0:
-            raise ValueError(f"sigma must be above 0 pixels, got {self.sigma}")
+    sigma: Annotated[float, Gt(0), Le(10_000)] = 1.0
+    cutoff: Rate = 1e-3
 
     def kernel(self) -> Tensor:
         reach = math.ceil(4 * self.sigma)
@@ -87,14 +81,9 @@ class GaussianBlur(Blur):
 class MotionBlur(Blur):
     """A straight movement over `length` pixels at `angle` degrees, anticlockwise from the horizontal."""
 
-    length: float = 5.0
+    length: Annotated[float, Ge(1), Le(10_000)] = 5.0
     angle: float = 0.0
-    cutoff: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1 pixel, got {self.length}")
+    cutoff: Rate = 1e-3
 
     def kernel(self) -> Tensor:
         reach = math.ceil(self.length / 2)
@@ -112,13 +101,10 @@ class KernelBlur(Blur):
     """Any kernel: `weights` row by row, `columns` per row, both sides odd; by default the 3 x 3 binomial one."""
 
     weights: list[float] | None = None
-    columns: int = 3
-    cutoff: float = 1e-3
+    columns: Annotated[Count, Odd] = 3
+    cutoff: Rate = 1e-3
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.columns < 1 or self.columns % 2 == 0:
-            raise ValueError(f"columns must be odd and at least 1, got {self.columns}")
         count = len(self._weights)
         if count % (2 * self.columns) != self.columns:
             raise ValueError(f"weights must form an odd number of rows of {self.columns}, got {count} weights")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.settings import Count
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
@@ -18,11 +19,7 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 class Downsample(Operator):
     """Images `factor` times smaller on each side; both sides of an image must be multiples of `factor`."""
 
-    factor: int = 2
-
-    def __post_init__(self) -> None:
-        if self.factor < 1:
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+    factor: Count = 2
 
     @abstractmethod
     def matrix(self, size: int) -> Tensor:

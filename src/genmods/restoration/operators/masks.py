@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.settings import Fraction, Seed
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
@@ -103,17 +105,10 @@ class ShapedMask(Mask):
 class BoxMask(ShapedMask):
     """A rectangular hole, its upper left corner at column `x`, row `y`; by default the central half of each side."""
 
-    x: int | None = None
-    y: int | None = None
-    width: int | None = None
-    height: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("x", self.x, 0), ("y", self.y, 0), ("width", self.width, 1), ("height", self.height, 1)
-        ):  # fmt: skip
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+    x: Annotated[int, Ge(0)] | None = None
+    y: Annotated[int, Ge(0)] | None = None
+    width: Annotated[int, Ge(1)] | None = None
+    height: Annotated[int, Ge(1)] | None = None
 
     def hole(self, height: int, width: int) -> Tensor:
         w = width // 2 if self.width is None else self.width
@@ -135,10 +130,6 @@ class HalfMask(ShapedMask):
 
     side: Literal["left", "right", "top", "bottom"] = "right"
 
-    def __post_init__(self) -> None:
-        if self.side not in ("left", "right", "top", "bottom"):
-            raise ValueError(f"side must be left, right, top or bottom, got {self.side!r}")
-
     def hole(self, height: int, width: int) -> Tensor:
         rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
         inside = {
@@ -154,12 +145,8 @@ class HalfMask(ShapedMask):
 class StripeMask(ShapedMask):
     """Horizontal stripes are missing: the last `width` rows of every `period`."""
 
-    period: int = 4
-    width: int = 2
-
-    def __post_init__(self) -> None:
-        if not 0 < self.width < self.period:
-            raise ValueError(f"width and period must satisfy 0 < width < period, got {self.width} and {self.period}")
+    period: Annotated[int, Ge(2)] = 4
+    width: Annotated[int, Ge(1), Lt("period")] = 2
 
     def hole(self, height: int, width: int) -> Tensor:
         rows = torch.arange(height)[:, None] % self.period >= self.period - self.width
@@ -170,12 +157,8 @@ class StripeMask(ShapedMask):
 class RandomMask(ShapedMask):
     """Each pixel is missing with probability `fraction`, by a draw that depends on `seed` and the size alone."""
 
-    fraction: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"fraction must lie in [0, 1], got {self.fraction}")
+    fraction: Fraction = 0.5
+    seed: Seed = 0
 
     def hole(self, height: int, width: int) -> Tensor:
         key = random.fold(self.seed).view(1)
