@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from genmods.cli import dispatch
-from genmods.config.build import create
+from genmods.config.build import build, create
+from genmods.config.recipe import load
 from genmods.core import checkpoint as files
 from genmods.data.files import Picture, write_image
 from genmods.data.images import to_float
+from genmods.data.module import ImageData
+from genmods.diffusion.conditioning import Unconditional
+from genmods.diffusion.conditioning.numbers import Numbers
+from genmods.models import model_of
 from genmods.tracking.series import read_series
 
 SHAPES = {"side": 8, "train_images": 48, "test_images": 16}
@@ -202,3 +207,16 @@ def test_a_metric_that_is_undefined_is_left_out_with_one_line(caplog, capsys):
     (folder,) = Path("runs/own").iterdir()
     series = read_series(folder / "metrics.csv")
     assert len(series["val/mae"]) == 2 and "val/r2" not in series
+
+
+@pytest.mark.parametrize("targets", ["place", "several"])
+def test_numbers_and_several_labels_are_no_classes_of_a_diffusion_model(targets):
+    """Without a conditioning they are ignored; `numbers` takes them."""
+    task = "{name: diffusion, network: {name: unet, width: 8, cond_size: %d}, process: cosine, prediction: v%s}"
+    facts = ImageData(create("data", "synthetic", targets=targets, **SHAPES)).info.settings()
+    for size, conditioning, expected in ((0, "", Unconditional), (3, ", conditioning: numbers", Numbers)):
+        if expected is Unconditional or targets == "place":
+            path = Path("d.yaml")
+            path.write_text(f"task: {task % (size, conditioning)}\ndata: {MEMORY % targets}\n")
+            model = model_of(build(load(path).task, facts))
+            assert isinstance(model.conditioning, expected) and model.denoiser.network.num_classes == 0

@@ -318,3 +318,32 @@ def test_loose_test_images_beside_class_folders_are_for_predict(tmp_path):
         "train": {"train/cat/a.png": 0, "train/dog/b.png": 1},
         "test": {"test/0.png": None, "test/1.png": None},
     }
+
+
+def test_captions_are_told_from_classes(tmp_path, caplog):
+    names = [f"{i:02}.png" for i in range(30)]
+    save(tmp_path, names)
+    table(tmp_path / "metadata.csv", [["file_name", "text"], *([name, f"a photo of {name}"] for name in names)])
+    assert len(classes(tmp_path)) == 30
+    assert "metadata.csv: text has 30 different values for 30 images; data.targets names another column" in caplog.text
+    caplog.clear()
+    table(
+        tmp_path / "metadata.csv", [["file_name", "kind"], *([name, f"kind {i % 15}"] for i, name in enumerate(names))]
+    )
+    assert len(classes(tmp_path)) == 30 and caplog.text == ""
+
+
+def test_a_validation_folder_without_rows_is_said(tmp_path, caplog):
+    save(tmp_path, ["train/a.png", "train/b.png", "val/c.png"])
+    table(tmp_path / "metadata.csv", [HEADER, ["train/a.png", "cat"], ["train/b.png", "dog"]])
+    data = ImageData(ImageFolder(str(tmp_path)), test_fraction=0)
+    assert data.summary()[0] == "train 2, val 0 (no row), 2 classes"
+    assert "left out 1 images without a row" in caplog.text
+
+
+def test_many_missing_images_are_listed_in_a_moment(tmp_path):
+    save(tmp_path, BREEDS)
+    rows = [[f"missing {i}.png", "cat"] for i in range(3000)]
+    table(tmp_path / "metadata.csv", [HEADER, *ROWS, *rows])
+    with pytest.raises(UserError, match=r"3,000 rows cannot be used; data\.on_error: skip leaves them out:"):
+        read(tmp_path)

@@ -98,6 +98,11 @@ class Source(Validated):
         return ""
 
     @property
+    def empty_split(self) -> str:
+        """Why a split that it brings has no images."""
+        return "empty folder"
+
+    @property
     def empty_classes(self) -> list[str]:
         """Classes without an image, which are not among `class_names`."""
         return []

@@ -171,7 +171,7 @@ class ImageData(DataModule):
         if not splits.get("train"):
             raise UserError(f"{type(self.source).__name__}: no training images")
         total = len(splits["train"])
-        self._absent = {name: "empty folder" for name, images in splits.items() if not len(images)}
+        self._absent = {name: self.source.empty_split for name, images in splits.items() if not len(images)}
         for name, fraction in self.fractions.items():
             if name not in splits and fraction > 0:
                 train = splits["train"]

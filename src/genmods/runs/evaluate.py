@@ -106,8 +106,8 @@ def _nothing(stage: str, data: DataModule) -> str | None:
 
 def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:
     """Raises UserError if a model trained on the data `before` cannot be evaluated on the data `now`."""
-    if model.uses_classes and needs_labels and before.label_kind != "none" and now.label_kind == "none":
-        raise UserError("the images have no labels; predict and classify take them")
+    if model.uses_classes and before.label_kind != "none" and now.label_kind == "none":
+        raise UserError("the images have no labels, as those that the model was trained on have; classify takes them")
     labels = ("label_kind", "class_names") if model.uses_classes and needs_labels else ()
     for name in ("in_channels", *labels):
         was, has = getattr(before, name), getattr(now, name)

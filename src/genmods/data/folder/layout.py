@@ -51,6 +51,7 @@ class Layout:
         problems: One line for each row that cannot be used.
         told: Lines on what may not be as one expects.
         origin: Where the labels come from.
+        tables: The tables that they were read from.
     """
 
     paths: dict[str, list[Path]]
@@ -62,6 +63,7 @@ class Layout:
     problems: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     origin: str = ""
+    tables: tuple[Path, ...] = ()
 
     def refusal(self) -> str:
         """The problems in one line, or one each."""

@@ -21,6 +21,7 @@ class Files:
 
     def __init__(self, paths: Iterable[Path], base: Path) -> None:
         self.base, self.above = base, base.resolve().as_posix().casefold()
+        self.compared = 0
         self.by_path = {path.relative_to(base).as_posix(): path for path in paths}
         self.by_name: dict[str, list[str]] = defaultdict(list)
         for relative in self.by_path:
@@ -62,7 +63,9 @@ class Files:
         return False
 
     def _near(self, wanted: str) -> str:
-        hint = nearest(wanted, self.by_path) if len(self.by_path) < 10_000 else ""
+        """The name that was perhaps meant, for the first few only: a comparison with all names takes its time."""
+        self.compared += 1
+        hint = nearest(wanted, self.by_path) if self.compared <= 3 and len(self.by_path) < 10_000 else ""
         return hint if "mean" in hint else ""
 
 

@@ -11,6 +11,7 @@ from genmods.data.folder.matching import Files
 from genmods.data.folder.metadata import Metadata, Row, read_metadata
 
 _SHOWN = 3
+_FEW = 20  # more classes than this, and than images for half of them, are no classes but captions or ids
 
 
 def by_tables(
@@ -37,9 +38,15 @@ def by_tables(
                 raise UserError(f"{each}: there is no column '{name}'{nearest(name, known)}")
     columns = columns_of(training, targets, how.label_kind, how.separator)
     reader = Reader(columns, training)
+    if columns.kind == "class" and len(reader.names) > max(_FEW, len(training) // 2):
+        rows.told.append(
+            f"{table.path}: {targets[0]} has {len(reader.names):,} different values for {len(training):,} images; "
+            "data.targets names another column, labels: false takes none"
+        )
     result = Layout({}, kind=columns.kind, names=reader.names, problems=rows.problems, told=rows.told)
     result.columns = (table.file_column, targets[0] if len(targets) == 1 else "")
     where = ", ".join(str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in tables)
+    result.tables = tuple(tables)
     result.origin = f"{where}, {columns}"
     for split in dict.fromkeys([*paths, *rows.split.values()]):
         _label(split, [path for path, name in rows.split.items() if name == split], rows.of, reader, result)

@@ -93,6 +93,10 @@ class ImageFolder(Source):
         return self.layout.origin
 
     @property
+    def empty_split(self) -> str:
+        return "no row" if self.layout.tables else super().empty_split
+
+    @property
     def empty_classes(self) -> list[str]:
         return self.layout.empty
 
