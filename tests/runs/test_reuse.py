@@ -13,6 +13,7 @@ from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.metrics.features import classifier_features
+from genmods.models import Denoises
 from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, fit
@@ -220,8 +221,11 @@ def test_a_task_takes_the_whole_model_of_a_run(monkeypatch):
     shutil.rmtree(first)
     model = folders.load(run)
     assert model.sample(2).shape == (2, 1, 8, 8)
-    with pytest.raises(UserError, match="no denoiser: take the diffusion model"):
-        model.diffusion_model()
+    assert not isinstance(model, Denoises)
+    out = folders.root() / "out"
+    assert dispatch(["generate", "--ckpt_path", str(run), "--n", "2", "--steps", "1", "--out", str(out)]) == 0
+    refused = ["denoise", "--ckpt_path", str(run), "--input", str(out), "--sigma", "25", "--out", str(out / "clean")]
+    assert dispatch(refused) == 2
     fit(
         recipe(
             {"name": "consistency", "from": str(first), "stages": 3}, name="tuned", trainer=TRAINER | {"max_steps": 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, metavar="N", help="number of sampling steps")
     add("--seed", type=int, default=0, help="random seed; image i depends only on the seed and i (default 0)")
     add("--batch_size", type=int, default=256, help="batch size (default 256)")
-    add("--raw", action="store_true", help="use the raw weights instead of the EMA weights")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--raw", action="store_true", help="use the raw weights instead of the EMA weights")
+    text = "average of this length, a share of the training such as 0.07, of a run with the callback power_ema"
+    which.add_argument("--ema", type=float, metavar="LENGTH", help=text)
     add("--quiet", action="store_true", help="no progress bar")
     model_options.arguments(parser)
     guidance.arguments(parser)
@@ -49,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.models import Generates
     from genmods.runs import folders
 
-    model: Any = folders.load(options.ckpt_path, options.raw)
+    model: Any = folders.load(options.ckpt_path, options.raw) if options.ema is None else averaged(options)
     if not isinstance(model, Generates):
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(model).__name__}")
     model = model_options.placed(model, options)
@@ -63,6 +67,19 @@ def run(options: argparse.Namespace) -> None:
     images = samples if samples.ndim == 4 else data_of(options.ckpt_path).show(samples)
     write(images, samples, options.out, cond)
     say(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
+
+
+def averaged(options: argparse.Namespace) -> Any:
+    """The model with the average of the length `--ema`; says from what it was made and with what error."""
+    from genmods.runs.averages import averaged as read
+
+    try:
+        checkpoint, found = read(options.ckpt_path, options.ema)
+    except UserError as error:
+        raise UserError(f"--ema: {error}") from None
+    accuracy = f"relative error of its weighting {found.error:.1e}"
+    say(f"average of length {options.ema:g} from {found.snapshots} snapshots, {accuracy}", file=sys.stderr)
+    return checkpoint.model()
 
 
 def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:
@@ -85,7 +102,7 @@ def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]
     if options.sampler is not None or options.steps is not None:
         if not isinstance(model, UsesSampler):
             raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(model).__name__} has no sampler")
-        process = model.diffusion_model().process if isinstance(model, Denoises) else None
+        process = getattr(model, "process", None)
         settings["sampler"] = sampler(model.default_sampler(), process, options.sampler, options.steps)
     if given := [name for name in guidance.SETTINGS if getattr(options, name) is not None]:
         if not isinstance(model, Denoises):

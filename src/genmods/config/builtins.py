@@ -225,6 +225,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "loss_by_noise": "genmods.callbacks.loss_by_noise:LossByNoise",
         "mistakes": "genmods.callbacks.mistakes:Mistakes",
         "norms": "genmods.callbacks.norms:Norms",
+        "power_ema": "genmods.callbacks.power_ema:PowerEMA",
         "report": "genmods.callbacks.report:Report",
         "restoration_report": "genmods.callbacks.restoration_report:RestorationReport",
         "sample_grid": "genmods.callbacks.sample_grid:SampleGrid",

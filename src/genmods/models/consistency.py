@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from genmods.core.errors import UserError
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.consistency import ConsistencySampler
 from genmods.models.diffusion import DiffusionModel
@@ -21,9 +20,7 @@ class ConsistencyModel(DiffusionModel):
     not_taken: ClassVar[tuple[str, ...]] = ("sampler",)
     own_sampler: ClassVar[Sampler] = ConsistencySampler(steps=2)
 
-    def diffusion_model(self) -> DiffusionModel:
-        """Raises UserError: its x0 is a sample, not the mean."""
-        raise UserError("a consistency model is no denoiser: take the diffusion model that it was tuned from")
+    diffusion_model = None  # type: ignore[assignment]  # so that it is no `Denoises`
 
     def likelihood(self) -> DiffusionLikelihood | None:
         """None: a consistency model has no likelihood."""

@@ -13,7 +13,7 @@ from genmods.core.errors import UserError
 from genmods.diffusion.conditioning import Conditioning, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.processes.variance_exploding import EDMProcess
-from genmods.models import Denoises, Restores
+from genmods.models import Denoises, Model, Restores
 from genmods.restoration.tiles import Tiled
 
 
@@ -37,7 +37,7 @@ class Prior:
         """From a denoiser, or from a trained diffusion task; raises UserError for anything else."""
         if isinstance(model, Prior):
             return model
-        if isinstance(model, Denoise) and not isinstance(model, Denoises):
+        if isinstance(model, Denoise) and not isinstance(model, Model):
             return cls(lambda cond: model)
         if isinstance(model, Restores):
             return cls(lambda cond: model.denoiser(EDMProcess()), model.image_shape, network=model)

@@ -1,0 +1,96 @@
+"""Snapshots of two averages of the weights, from which those of other lengths are made after training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from genmods.callbacks.ema import averaged_tensors
+from genmods.core import safetensors
+from genmods.core.devices import at_least_float32
+from genmods.core.errors import UserError
+from genmods.core.printable import say
+from genmods.optim.power_average import decay, exponent
+
+FOLDER = "snapshots"
+"""Within a run's folder: a file `STEP.safetensors` per snapshot."""
+
+
+class PowerEMA(Callback):
+    """Follows averages of the weights of several lengths and writes snapshots of them, in float32, to the run's folder.
+
+    `generate --ema LENGTH` then takes the average of any length about those kept (post-hoc EMA, Karras et al. 2024).
+    The callback `ema` goes on beside it, for what is seen during training.
+
+    Args:
+        lengths: Standard deviations of the averages as shares of the training, at least two in (0, 0.28].
+        snapshots: How many times they are written, evenly over the training.
+    """
+
+    def __init__(self, lengths: tuple[float, ...] = (0.05, 0.1), snapshots: int = 16) -> None:
+        if len(set(lengths)) < 2:
+            raise ValueError(f"lengths must be at least 2 different ones, got {list(lengths)}")
+        if snapshots < 1:
+            raise ValueError(f"snapshots must be at least 1, got {snapshots}")
+        for length in lengths:
+            exponent(length)
+        self.lengths, self.snapshots = tuple(lengths), snapshots
+        self.updates, self.due = 0, set[int]()
+        self.averages: list[dict[str, Tensor]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total = trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError("power_ema needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+        first = trainer.global_step - self.updates
+        count = int(total) - first
+        self.due = {round(count * k / self.snapshots) for k in range(1, self.snapshots + 1)} | {count}
+        live = averaged_tensors(pl_module)
+        averages = self.averages or [live for _ in self.lengths]
+        self.averages = [
+            {name: at_least_float32(average[name].detach()).to(live[name].device, copy=True) for name in live}
+            for average in averages
+        ]
+        size = sum(4 * tensor.numel() for tensor in live.values()) * len(self.lengths) / 1e6
+        rank_zero_only(say)(f"power_ema: {self.snapshots} snapshots of {size:.1f} MB", file=sys.stderr)
+        self._step = trainer.global_step
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self._step:
+            return
+        self._step, self.updates = trainer.global_step, self.updates + 1
+        live = [at_least_float32(tensor.detach()) for tensor in averaged_tensors(pl_module).values()]
+        for length, average in zip(self.lengths, self.averages, strict=True):
+            torch._foreach_lerp_(list(average.values()), live, 1 - decay(length, self.updates))
+        if self.updates in self.due:
+            rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.updates and self.updates not in self.due:  # it was stopped before its end
+            rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
+
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {f"{k}/{name}": t for k, average in enumerate(self.averages) for name, t in average.items()}
+        safetensors.save({"lengths": list(self.lengths), "step": self.updates}, tensors, path)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.averages:
+            state = {"lengths": list(self.lengths), "updates": self.updates, "weights": self.averages}
+            checkpoint["power_ema"] = state
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("power_ema")
+        if state is None:
+            return
+        if state["lengths"] != list(self.lengths):
+            had, now = state["lengths"], list(self.lengths)
+            raise UserError(f"callbacks.power_ema.lengths: the checkpoint has {had}, this recipe has {now}")
+        self.updates, self.averages = state["updates"], [dict(weights) for weights in state["weights"]]
