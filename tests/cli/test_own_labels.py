@@ -75,7 +75,7 @@ def figures(name: str) -> dict:
 
 
 @EACH
-def test_figures_from_files_are_those_in_memory(targets, joined, capsys):
+def test_figures_from_files_are_those_in_memory_and_predictions_have_the_columns_of_the_table(targets, joined, capsys):
     export(targets, Path("images"), joined)
     for name, data in (("memory", MEMORY % targets), ("files", FILES % "images")):
         path = recipe(name, TASKS[targets], data)
@@ -87,18 +87,10 @@ def test_figures_from_files_are_those_in_memory(targets, joined, capsys):
     if targets == "place" or (targets == "several" and not joined):
         assert found == expected  # bit for bit
 
-
-@EACH
-def test_classify_and_predict_write_the_columns_of_the_table(targets, joined, capsys):
-    export(targets, Path("images"), joined)
-    path = recipe("own", TASKS[targets], FILES % "images")
-    run("fit", "--config", path, "--quiet")
     capsys.readouterr()
     tables = []
-    for command in (
-        ["predict", "--config", path, "--quiet"],
-        ["classify", "--ckpt_path", "last", "--input", "images/test"],
-    ):
+    predict, classify = ["predict", "--config", path, "--quiet"], ["classify", "--ckpt_path", "runs/files", "--input"]
+    for command in (predict, [*classify, "images/test"]):
         run(*command)
         tables.append(list(csv.DictReader(io.StringIO(capsys.readouterr().out))))
     predicted, classified = tables

@@ -75,8 +75,8 @@ def _by_class(splits: Mapping[str, Images], names: list[str], kind: LabelKind) -
         ]
         return [f"train: {'; '.join(told)}"]
     lines = []
-    for split, images in splits.items():
-        if images.labels is not None:
-            counts = label_statistics(images.labels, kind, len(names))["class_counts"]
+    for split in ("train", "val", "test"):
+        if split in splits and (known := splits[split].labels) is not None:
+            counts = label_statistics(known, kind, len(names))["class_counts"]
             lines.append(f"{split}: " + ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True)))
     return lines

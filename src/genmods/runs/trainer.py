@@ -128,7 +128,9 @@ def _silence() -> None:
 
     Batches need no workers, the log interval may exceed an epoch, and logged values are already means over all ranks.
     """
-    for message in ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True"):
+    told_by_us = "Total length of `list` across ranks is zero"  # no validation images: in the summary of the data
+    idle = ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True")
+    for message in (*idle, told_by_us):
         warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logger = logging.getLogger(f"lightning.pytorch.{name}")

@@ -61,7 +61,7 @@ TABLES: dict[str, str] = {
     "samples/table": "samples of an evaluation: step, seed, number, condition, sampler, NFE, image",
     "val/confusion": "counts of validation images by true and predicted class",
     "val/worst": "the validation images with the largest loss: image, file, true class, predicted class, loss",
-    "nearest": "the most suspicious samples: number, nearest training images and their distances, by `evaluate`",
+    "nearest": "samples suspected of being copies: number, nearest training images, their distances, by `evaluate`",
     "test/restored": "test images of a restoration: number, clean, measured, restored, PSNR; `val/...` by `validate`",
 }
 
