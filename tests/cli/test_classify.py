@@ -162,3 +162,25 @@ def test_a_name_relative_to_the_folder_is_no_formula(model, tmp_path, monkeypatc
     (tmp_path / "a.png").rename("=1+1.png")
     assert classify("--input", "=1+1.png") == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("'=1+1.png,")
+
+
+def test_an_interrupted_call_is_continued_by_the_same_call(model, folder, tmp_path):
+    whole, out = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    assert classify("--input", folder, "--out", whole) == 2
+    predictions, seen = model.predictions, []
+
+    def interrupted(images):
+        if len(seen) == 1:
+            seen.append(None)
+            raise KeyboardInterrupt
+        seen.append(len(images))
+        return predictions(images)
+
+    model.predictions = interrupted
+    assert classify("--input", folder, "--out", out, "--batch_size", 1) == 130
+    assert not out.is_file(), "no table that is not whole"
+    with (tmp_path / ".parts.csv.unfinished").open("a") as file:
+        file.write('["half a')
+    assert classify("--input", folder, "--out", out, "--batch_size", 1) == 2
+    assert out.read_bytes() == whole.read_bytes()
+    assert seen == [1, None, 1, 1] and not (tmp_path / ".parts.csv.unfinished").exists()

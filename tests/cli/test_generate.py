@@ -1,11 +1,15 @@
 """`generate`: files, labels, samplers, and mistakes told in one line."""
 
+import itertools
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from genmods.cli import dispatch
+from genmods.cli.sample_files import SampleFiles
 from genmods.config.build import create
 from genmods.config.builtins import BUILTINS
 from genmods.data.images import to_uint8
@@ -285,3 +289,55 @@ def test_a_model_that_makes_no_images(tmp_path, served, capsys):
 def test_no_such_run(tmp_path, capsys):
     assert dispatch(["generate", "--ckpt_path", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.strip() == f"{tmp_path / 'none'}: no such checkpoint or run folder"
+
+
+def contents(folder):
+    """The bytes of each file; of the archive those of each member."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with zipfile.ZipFile(folder / "samples.npz") as archive:
+        return found | {"samples.npz": {name: archive.read(name) for name in archive.namelist()}}
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_an_interrupted_call_is_continued_by_the_same_call(tmp_path, served, capsys, batches):
+    served(shades(prediction="v"))
+    options = ("--n", "11", "--batch_size", "3", "--condition", "label=[7, coat]", "--sampler", "ddpm")
+    assert generate(tmp_path / "whole", *options) == 0
+    model, calls = shades(prediction="v"), itertools.count()
+    sample = model.sample
+
+    def interrupted(*args, **settings):
+        if next(calls) == batches:
+            raise KeyboardInterrupt
+        return sample(*args, **settings)
+
+    model.sample = interrupted
+    served(model)
+    out = tmp_path / "parts"
+    assert generate(out, *options) == 130
+    assert f"{3 * batches} of 11 images are in {out}; the same command continues" in capsys.readouterr().err
+    assert len(list(out.glob("0*.png"))) == 3 * batches
+    (out / ".unfinished/images.npy").open("ab").write(b"half a row")
+    assert generate(out, *options) == 0
+    assert next(calls) - batches - 1 == 4 - batches, "no batch is made twice"
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_samples_of_another_request_are_not_continued(tmp_path, served):
+    model = shades()
+    served(model)
+    sample, model.sample = model.sample, lambda *args, **settings: (_ for _ in ()).throw(KeyboardInterrupt)
+    files = SampleFiles(tmp_path, 4, {"seed": 1})
+    files.add(*[torch.zeros(2, 1, 6, 6)] * 2)
+    assert SampleFiles(tmp_path, 4, {"seed": 1}).done == 2
+    assert SampleFiles(tmp_path, 4, {"seed": 2}).done == 0 and not list(tmp_path.glob("0*.png"))
+    model.sample = sample
+    assert generate(tmp_path, "--n", "3") == 0 and len(arrays(tmp_path)["images"]) == 3
+
+
+def test_the_grid_is_of_some_hundred_images(tmp_path, served, capsys):
+    assert generate(tmp_path, "--n", "300") == 0
+    assert "300 images in" in (told := capsys.readouterr().out) and "the first 256 on" in told
+    assert len(arrays(tmp_path)["images"]) == len(list(tmp_path.glob("00*.png"))) == 300
+    side = Image.open(tmp_path / "grid.png").size
+    assert side[0] == side[1]

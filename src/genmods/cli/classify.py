@@ -9,6 +9,9 @@ from typing import Any
 
 from genmods.cli import model_options
 from genmods.cli.files import readable
+from genmods.cli.progress import ProgressBar
+from genmods.cli.row_file import RowFile
+from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.core.printable import say
 
@@ -19,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
     add("--out", type=Path, metavar="FILE.csv", help="output file (default: standard output)")
     add("--batch_size", type=int, default=256, help="batch size (default 256)")
+    add("--quiet", action="store_true", help="no progress bar")
     model_options.arguments(parser)
 
 
@@ -38,17 +42,20 @@ def run(options: argparse.Namespace) -> None:
     model = model_options.placed(model, options)
     paths = find_images(options.input)
     broken: list[str] = []
-    rows: list[tuple[str, list[float]]] = []
-    for start in range(0, len(paths), options.batch_size):
-        names, images = readable(paths[start : start + options.batch_size], model.image_shape, broken)
-        if names:
-            rows += zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True)
+    rows = RowFile(options.out, model_options.dependencies(options, "out", "quiet"))
+    with ProgressBar(options.quiet, "classifying") as bar:
+        for start in range(0, len(paths), options.batch_size):
+            some = [path for path in paths[start : start + options.batch_size] if str(path) not in rows.done]
+            names, images = readable(some, model.image_shape, broken) if some else ([], [])
+            if names:
+                rows.add(zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True))
+            bar(min(start + options.batch_size, len(paths)), len(paths))
     if options.out is None:
         predictions(rows, sys.stdout, model)
     else:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with options.out.open("w", encoding="utf-8", newline="") as file:
+        with replacing(options.out) as staged, staged.open("w", encoding="utf-8", newline="") as file:
             predictions(rows, file, model)
-        say(f"{len(rows)} images classified in {options.out}")
+        say(f"{len(rows.done)} images classified in {options.out}")
+    rows.path.unlink()
     if broken:
         raise UserError(*broken)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from genmods.cli import guidance, model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
+from genmods.cli.sample_files import SampleFiles
 from genmods.core.errors import UserError
 from genmods.core.printable import say
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from genmods.data.base import DataModule
     from genmods.diffusion import NoiseProcess, Sampler
 
@@ -58,15 +59,37 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(model).__name__}")
     model = model_options.placed(model, options)
     request, settings = requested(model, options), sampling_settings(model, options)
-    if request:
-        settings["condition"] = request
-    with ProgressBar(options.quiet) as bar:
-        samples = model.sample(options.n, seed=options.seed, batch_size=options.batch_size, progress=bar, **settings)
-    samples = samples.cpu()
     cond = model.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
-    images = samples if samples.ndim == 4 else data_of(options.ckpt_path).show(samples)
-    write(images, samples, options.out, cond)
-    say(f"{options.n} images in {options.out}, all on {options.out / 'grid.png'}")
+    shows = cache(lambda: data_of(options.ckpt_path).show)
+    files = SampleFiles(options.out, options.n, model_options.dependencies(options, "out", "quiet", "n"))
+    with ProgressBar(options.quiet) as bar, continued_by_the_same_call(files):
+        bar(files.done, options.n)
+        while files.done < options.n:
+            first = files.done
+            count = min(options.batch_size, options.n - first)
+            if request:
+                settings["condition"] = {name: from_turn(value, first) for name, value in request.items()}
+            samples = model.sample(count, seed=options.seed, batch_size=count, first=first, **settings).cpu()
+            files.add(samples if samples.ndim == 4 else shows()(samples), samples)
+            bar(files.done, options.n)
+        shown = files.finish(cond, lambda samples: shows()(samples))
+    which = "all" if shown == options.n else f"the first {shown}"
+    say(f"{options.n} images in {options.out}, {which} on {options.out / 'grid.png'}")
+
+
+@contextmanager
+def continued_by_the_same_call(files: SampleFiles) -> Iterator[None]:
+    """Within the block an interruption says how many samples there are."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"{files.done} of {files.n} images are in {files.folder}; the same command continues", file=sys.stderr)
+        raise
+
+
+def from_turn(value: Any, first: int) -> Any:
+    """A list of values that samples cycle through, beginning with that of sample `first`."""
+    return value[first % len(value) :] + value[: first % len(value)] if isinstance(value, list) and value else value
 
 
 def averaged(options: argparse.Namespace) -> Any:
@@ -134,29 +157,3 @@ def data_of(ckpt_path: str) -> DataModule:
     from genmods.runs.fit import build_data
 
     return build_data(Checkpoint.read(folders.find_checkpoint(ckpt_path)).parsed())
-
-
-def write(images: Tensor, samples: Tensor, folder: Path, cond: dict[str, Tensor]) -> None:
-    """Write `images` [N, C, H, W] in [-1, 1] as numbered PNG files, `grid.png` and `samples.npz`.
-
-    `samples.npz` holds `images` (uint8 [N, H, W, C]), or `samples` (float [N, ...]) for data other than images, and the
-    requested condition.
-    """
-    import numpy as np
-
-    from genmods.data.files import Picture, write_image
-    from genmods.data.images import to_uint8
-    from genmods.visual.picture import to_picture
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "samples.npz").is_file():  # remove images of an earlier, larger call
-        for old in folder.glob("[0-9]" * 5 + ".png"):
-            old.unlink()
-    for number, image in enumerate(images):
-        write_image(folder / f"{number:05d}.png", Picture(image, None, 8))
-    to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(folder / "grid.png")
-    arrays = {"samples": samples.float().numpy()}
-    if samples is images:
-        arrays = {"images": to_uint8(images).permute(0, 2, 3, 1).numpy()}
-    arrays |= {name: value.numpy() for name, value in cond.items()}
-    np.savez_compressed(folder / "samples.npz", allow_pickle=False, **arrays)

@@ -101,3 +101,16 @@ def find_features(choice: str | None, model: Model) -> Features | None:
     features = classifier_features(classifier, device=place)
     say(f"features {features.name} of {choice}", file=sys.stderr)
     return features
+
+
+def dependencies(options: argparse.Namespace, *free: str) -> dict[str, Any]:
+    """What the results of a command depend on: its options but the `free` ones, and the checkpoint file as it is."""
+    from genmods.runs import folders
+
+    settings = {name: value for name, value in vars(options).items() if name not in free}
+    try:
+        path = folders.find_checkpoint(options.ckpt_path)
+        state = path.stat()
+    except (UserError, OSError):  # it is loaded in some other way
+        return settings
+    return {**settings, "ckpt_path": str(path.resolve()), "written": [state.st_size, state.st_mtime_ns]}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 from typing import IO
 
 from genmods.core.printable import cell
 from genmods.models import Model
 
 
-def predictions(rows: Sequence[tuple[str, list[float]]], file: IO[str], model: Model) -> None:
+def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], model: Model) -> None:
     """What a model predicts for named images, as CSV, in the columns of the table that it was trained on.
 
     Of one class: the image, its most likely class, that probability, and the probability of each class. Of several
@@ -19,11 +20,13 @@ def predictions(rows: Sequence[tuple[str, list[float]]], file: IO[str], model: M
     """
     kind = model.predicts
     image, column = model.columns
-    names = [cell(name) for name in model.class_names or map(str, range(len(rows[0][1]) if rows else 0))]
+    rows = iter(rows)
+    some = list(itertools.islice(rows, 1))
+    names = [cell(name) for name in model.class_names or map(str, range(len(some[0][1]) if some else 0))]
     best = {"class": [column, "probability"], "several": [column] if column else []}.get(kind, [])
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(map(cell, [image, *best, *names]))
-    for name, row in rows:
+    for name, row in itertools.chain(some, rows):
         numbers = [f"{value:.6g}" if kind == "numbers" else f"{value:.6f}" for value in row]
         first: list[str] = []
         if kind == "class":
