@@ -42,7 +42,7 @@ def main() -> None:
             cells = [psnr(result, x, hole) for result in (draws.mean(0), draws[0])]
             mean, one = (f"{c.mean():.2f} ± {c.std() / len(c) ** 0.5:.2f}" for c in cells)
             told = model.conditioned_on().reveals_image
-            name = "told the mask" if told else "never saw a mask"
+            name = "mask-conditional" if told else "trained without masks"
             print(f"{case:<14}{name:<18}mean of 16 {mean}  one {one}  n {len(x)}  {1000 * seconds:.1f} ms", flush=True)
 
 

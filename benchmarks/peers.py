@@ -48,7 +48,7 @@ def in_float32(forward: Any) -> Any:
 
 
 def lucidrains_diffusion(sampling_steps: int | None = None) -> Any:
-    """denoising-diffusion-pytorch at its defaults but for widths: 1.41 M parameters, 2.06 GFLOP an image."""
+    """denoising-diffusion-pytorch at its defaults but for widths: 1.41 M parameters, 2.06 GFLOP per image."""
     from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 
     network = Unet(dim=32, dim_mults=(1, 2, 2), channels=1)

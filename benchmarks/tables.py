@@ -55,7 +55,7 @@ def _times_as_fast(row: dict[str, Any], peer: str) -> str:
 def training_step(found: dict[str, Any]) -> str:
     return beside_peers(found, {
         "parameters, M": lambda row: f"{row['parameters_M']:.2f}",
-        "GFLOP an image": lambda row: f"{row['gflop_per_image']:.2f}",
+        "GFLOP per image": lambda row: f"{row['gflop_per_image']:.2f}",
         "ms": lambda row: f"{row['median_ms']:.0f}",
     })  # fmt: skip
 

@@ -27,15 +27,15 @@ COUNTED = (
 )
 PHRASES = {
     "speech for computation": r"\b(?:says?|said|tells?|told|judges?|judged|judging|speaks?|heeds?|heeded)\b",
-    "lies and stands": r"(?<!must )\b(?:lies|lay|stands|stood|standing)\b|\b(?:does|do|to|may|can|that|not) stand\b",
+    "lies and stands": r"(?<!must )\b(?:lies|lay|stands|stood|standing)\b(?! in [\[(])|\b(?:do|to|may|can|not) stand\b",
     "behind and in front of": r"\b(?:behind|in front of)\b",
     "a for per": rf"\b(?:{COUNTED}) an? (?:{UNIT})s?\b",
     "archaic": r"\b(?:afresh|anew|ado|thereof|therein|wherein|whence|hence|forgo|amiss)\b|\b(?<!a )lot\b(?! of)",
     "of its own": r"\bof (?:its|their|his|one's|your|our|my) own\b|\bfor (?:itself|themselves)\b|\bby itself\b",
-    "negated nouns": r"\b(?:is|are|was|were) (?:no (?!longer|more|less|need|known|such)\w+|none\b)|\bnone of\b",
+    "negated nouns": r"\b(?<!there )(?:is|are|was|were) (?:no (?!longer|more|less|need|such|guidance)\w+|none)\b",
     "where for if": r"\bwhere there (?:is|are) (?:one|any|none|no)\b",
     "goes on": r"\b(?:goes|go|going|went) on\b|\bput back\b|\bgoes? (?:beside|into|under) it\b",
-    "in order": r"\bin order\b(?! to)|\bone another\b|\bthere already\b|\bof before\b|\bas before\b",
+    "in order": r"\bin order\b(?! to| of|\.)|\bone another\b|\bthere already\b|\bof before\b|\bas before\b",
 }
 COMPILED = {name: re.compile(pattern) for name, pattern in PHRASES.items()}
 CODE = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"")

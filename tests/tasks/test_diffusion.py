@@ -164,7 +164,7 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
         (
             Told(),
             {"conditioning": ClassLabels(3, drop=0.0), "weighting": ElboWeighting()},
-            "set conditioning.drop above 0",
+            "conditioning.drop must be above 0",
         ),
     ],
 )

@@ -75,5 +75,5 @@ def test_logits_are_one_a_class_and_targets_are_any_number():
         def forward(self, x):
             return self.whiten(x)
 
-    with pytest.raises(ValueError, match="not a row of numbers"):
+    with pytest.raises(ValueError, match="must return a vector per image"):
         Regressor(Maps(widths=(4,), image_size=8), image_size=8)

@@ -89,5 +89,5 @@ def to_float(images, index):
 
 
 def test_another_number_of_targets_is_one_clear_line():
-    with pytest.raises(UserError, match=r"set task.network.num_classes to 3"):
+    with pytest.raises(UserError, match=r"task.network.num_classes must be 3"):
         trainer().test(learner(Constant([0.0])), data(), verbose=False)
