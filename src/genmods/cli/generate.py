@@ -18,7 +18,6 @@ from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from genmods.data.base import DataModule
-    from genmods.diffusion import NoiseProcess, Sampler
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,35 +118,22 @@ def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The settings of `sample` given by the options; raises UserError for those that the model does not support."""
-    from genmods.models import Denoises, UsesSampler
+    from genmods.models import Denoises, UsesSampler, choose_sampler
 
     settings: dict[str, Any] = {}
     if options.sampler is not None or options.steps is not None:
         if not isinstance(model, UsesSampler):
             raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(model).__name__} has no sampler")
         process = getattr(model, "process", None)
-        settings["sampler"] = sampler(model.default_sampler(), process, options.sampler, options.steps)
+        try:
+            settings["sampler"] = choose_sampler(model.default_sampler(), options.sampler, options.steps, process)
+        except UserError as error:
+            raise UserError(f"--{error}" if str(error).startswith("steps:") else str(error)) from None
     if given := [name for name in guidance.SETTINGS if getattr(options, name) is not None]:
         if not isinstance(model, Denoises):
             raise UserError(f"--{given[0]}: guidance requires a diffusion model, got {type(model).__name__}")
         settings["guide"] = guidance.guide(model, options)
     return settings
-
-
-def sampler(own: Sampler, process: NoiseProcess | None, name: str | None, steps: int | None) -> Sampler:
-    """The model's sampler, or the one called `name`, with `steps` steps; raises UserError if that is not possible."""
-    from dataclasses import replace
-
-    from genmods.config.build import create
-
-    chosen = create("sampler", name, steps=steps or own.steps) if name else own
-    try:
-        chosen = replace(chosen, steps=steps) if steps is not None else chosen
-        if process is not None:
-            chosen.time_grid(process)
-    except ValueError as error:
-        raise UserError(f"--steps: {error}") from None
-    return chosen
 
 
 def data_of(ckpt_path: str) -> DataModule:

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.core.sizes import sides
     from genmods.data.walk import find_images
-    from genmods.models import Classifies, Inspectable, Model
+    from genmods.models import Classifies, Inspectable, Model, class_number
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.folders import find_checkpoint
     from genmods.visual.gradcam import grad_cam
@@ -47,7 +47,10 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(model).__name__}")
     condition, label = model_options.request(options), None
     if isinstance(model, Classifies) and options.label is not None:
-        label = torch.tensor([model_options.class_number(model.class_names, options.label)])
+        try:
+            label = torch.tensor([class_number(model.class_names, options.label)])
+        except UserError as error:
+            raise UserError(f"--{error}") from None
     broken: list[str] = []
     info = checkpoint.data_info
     shape = (info.in_channels, *sides(info.image_size))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -69,15 +68,6 @@ def _value(text: str) -> str | list[str]:
     if text.startswith("[") and text.endswith("]"):
         return [item.strip() for item in text[1:-1].split(",") if item.strip()]
     return text
-
-
-def class_number(class_names: list[str], label: str) -> int:
-    """The index of a class given by index or name; raises UserError for an unknown one."""
-    if label in class_names:
-        return class_names.index(label)
-    if re.fullmatch("[0-9]{1,9}", label) and int(label) < len(class_names):
-        return int(label)
-    raise UserError(f"--label {label}: unknown class; choose from {', '.join(class_names) or 'none'}")
 
 
 def find_features(choice: str | None, model: Model) -> Features | None:

@@ -13,11 +13,12 @@ from genmods.models.abilities import (
     Restores,
     UsesSampler,
 )
-from genmods.models.base import Inspection, Model, model_of
+from genmods.models.base import Inspection, Model, class_number, model_of
 from genmods.models.classifier import Classifier
 from genmods.models.consistency import ConsistencyModel
-from genmods.models.diffusion import DiffusionModel, Guide
+from genmods.models.diffusion import DiffusionModel, Guide, choose_sampler
 from genmods.models.generative import GAN, VAE
+from genmods.models.guides import guide
 from genmods.models.likelihood import DiffusionLikelihood, Likelihood
 from genmods.models.regressor import MultilabelClassifier, Regressor
 from genmods.models.temperature import fit_temperature
@@ -46,6 +47,9 @@ __all__ = [
     "Regressor",
     "Restores",
     "UsesSampler",
+    "choose_sampler",
+    "class_number",
     "fit_temperature",
+    "guide",
     "model_of",
 ]

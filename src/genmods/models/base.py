@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -73,6 +74,15 @@ class Model(Validated, nn.Module):
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip()
             raise UserError(f"the checkpoint does not fit this {type(self).__name__}: {first}") from None
+
+
+def class_number(class_names: Sequence[str], label: int | str) -> int:
+    """The number of a class given by number or name; raises UserError if there is no such class."""
+    if label in class_names:
+        return class_names.index(str(label))
+    if re.fullmatch("[0-9]{1,9}", str(label)) and int(label) < len(class_names):
+        return int(label)
+    raise UserError(f"label {label}: unknown class; choose from {', '.join(class_names) or 'none'}")
 
 
 def model_of(module: nn.Module) -> Any:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from genmods.config import registry
 from genmods.core import random
 from genmods.core.batch import INPUT, Batch
+from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSize, GreyLevels, Positive, SigmaData
 from genmods.diffusion.conditioning import ClassLabels, Condition, Conditioning, Unconditional
@@ -181,7 +184,8 @@ class DiffusionModel(Model):
         condition: Mapping[str, Any] | None = None,
         *,
         seed: int = 0,
-        sampler: Sampler | None = None,
+        sampler: Sampler | str | None = None,
+        steps: int | None = None,
         guidance: float = 1.0,
         guide: Guide | None = None,
         batch_size: int = 256,
@@ -195,7 +199,8 @@ class DiffusionModel(Model):
             condition: Values by the names of the conditioning, such as `{"label": 3}`; samples cycle through a list of
                 values. None: the conditioning's default, such as all classes in turn.
             seed: Random seed; sample i depends only on the seed, i and its condition.
-            sampler: Replaces the default sampler.
+            sampler: Replaces the default sampler; also the name of a registered one.
+            steps: Sampling steps, in place of the sampler's.
             guidance: Scale of classifier-free guidance; 1 means no guidance.
             guide: Returns the denoiser of a batch, given its condition and sample indices; replaces classifier-free
                 guidance.
@@ -209,7 +214,7 @@ class DiffusionModel(Model):
         Raises:
             UserError: If a name or a value of `condition` is unknown.
         """
-        sampler = sampler or self.sampler
+        sampler = choose_sampler(self.sampler, sampler, steps, self.process)
         indices = torch.arange(first, first + n, device=self.device)
         cond = self.conditioning.requested(n, condition, indices, self.device)
         chunks = indices.split(batch_size)
@@ -226,3 +231,28 @@ class DiffusionModel(Model):
 
 def _default_conditioning(num_classes: int, class_names: list[str] | None) -> Conditioning:
     return ClassLabels(num_classes=num_classes, class_names=class_names) if num_classes else Unconditional()
+
+
+def choose_sampler(
+    own: Sampler, sampler: Sampler | str | None, steps: int | None, process: NoiseProcess | None = None
+) -> Sampler:
+    """A model's `own` sampler, or another one, also by its registered name; with `steps` steps, or as many as `own`.
+
+    Raises UserError for an unknown name, and if the sampler cannot take so many steps of `process`.
+    """
+    chosen = own if sampler is None else sampler
+    if sampler is None and steps is None:
+        return own
+    try:
+        if isinstance(chosen, str):
+            cls: Any = registry.resolve(registry.find("sampler", chosen))
+            chosen = cls(steps=own.steps if steps is None else steps)
+        elif steps is not None:
+            chosen = replace(chosen, steps=steps)
+        if process is not None:
+            chosen.time_grid(process)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"steps: {error}") from None
+    return chosen
