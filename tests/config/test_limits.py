@@ -7,6 +7,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 from genmods.config import hints, registry
 from genmods.config.build import create
@@ -15,8 +16,10 @@ from genmods.config.check import UNKNOWN, allowed, default, model_entry
 from genmods.config.recipe import TRAINER
 from genmods.config.reflect import settings
 from genmods.config.text import Node
+from genmods.core import memory
 from genmods.core.errors import UserError
-from genmods.core.settings import Validated, first_fault, hints_of, is_from_data, read
+from genmods.core.limits import first_fault, is_from_data
+from genmods.core.settings import Validated, hints_of, read
 
 PARTS = [(kind, name) for kind, parts in BUILTINS.items() for name in parts]
 NEGATIVE = {
@@ -258,6 +261,24 @@ def test_what_a_plug_in_writes_is_read_in_no_time_or_refused_in_one_line(module,
     with pytest.raises(ValueError, match=r"^network\.\w+: the network '\w+' of 'limits_sample.py'.*: .*hint") as error:
         create("network", name)
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_no_memory_holds_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**6)
+    assert create("network", "mlp", width=64)
+    with pytest.raises(ValueError) as error:
+        create("network", "mlp", width=16384, depth=1000)
+    line = str(error.value)
+    assert line.startswith("network.mlp: the weights of the network 'mlp' must fit into 0.0 GB of free memory, got ")
+
+
+def test_the_estimate_of_memory_changes_no_weights():
+    torch.manual_seed(0)
+    weights, after = list(create("network", "mlp").parameters()), torch.rand(3)
+    torch.manual_seed(0)
+    network = resolved("network", "mlp")()
+    assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
+    assert torch.equal(after, torch.rand(3))
 
 
 @pytest.mark.parametrize("name", BUILTINS["optimizer"])

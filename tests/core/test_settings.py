@@ -13,7 +13,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Len, Lt, MinLen, MultipleOf
 
 from genmods.core.expressions import NotComputable, compute
-from genmods.core.settings import Count, Fraction, FromData, Length, Odd, Remainder, Validated, is_from_data, read
+from genmods.core.limits import Length, Odd, Remainder, is_from_data
+from genmods.core.settings import Count, Fraction, FromData, Validated, read
 
 
 class Part(Validated):

@@ -186,7 +186,7 @@ def test_a_tensor_too_large_for_memory_is_mapped(monkeypatch, tmp_path):
     import genmods.data.allocation as memory
 
     monkeypatch.setattr(memory, "_SMALL", 10)
-    monkeypatch.setattr(memory, "_free_memory", lambda: 100)
+    monkeypatch.setattr(memory, "free_memory", lambda: 100)
     monkeypatch.setenv("GENMODS_CACHE", str(tmp_path))
     images = Images(torch.randint(0, 256, (30, 1, 4, 4), dtype=torch.uint8), torch.arange(30))
     chosen = images.select(torch.tensor([3, 1, 29]))

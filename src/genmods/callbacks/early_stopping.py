@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -13,10 +14,11 @@ from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
 from genmods.core.printable import say
+from genmods.core.settings import NonNegative, Validated
 from genmods.tracking.monitor import Monitor, monitor_of
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(Validated, Callback):
     """Ends the training after `patience` validations in a row without an improvement.
 
     The count is saved with the checkpoints: a resumed run stops at the same step as an uninterrupted one, and one that
@@ -33,13 +35,9 @@ class EarlyStopping(Callback):
         self,
         monitor: str | None = None,
         mode: Literal["min", "max"] | None = None,
-        patience: int = 3,
-        min_delta: float = 0.0,
+        patience: Annotated[int, Ge(1)] = 3,
+        min_delta: NonNegative = 0.0,
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, got {patience}")
-        if min_delta < 0:
-            raise ValueError(f"min_delta must be at least 0, got {min_delta}")
         self.monitor: Monitor | None = None if monitor is None else monitor_of(monitor, mode)
         self.patience, self.min_delta = patience, min_delta
         self.best: float | None = None

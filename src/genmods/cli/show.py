@@ -11,8 +11,8 @@ from genmods.config.builtins import KINDS
 from genmods.config.check import FILLED, UNKNOWN, allowed, default
 from genmods.config.reflect import Module, Setting, docstring, dotted, lookup
 from genmods.config.text import Node, plain, write
+from genmods.core.limits import is_from_data
 from genmods.core.printable import say
-from genmods.core.settings import is_from_data
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

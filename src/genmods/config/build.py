@@ -9,6 +9,7 @@ from genmods.config import registry
 from genmods.config.check import LATE, From, Part, fill
 from genmods.config.text import RecipeError, marked
 from genmods.core.errors import UserError
+from genmods.core.memory import require_memory
 
 
 def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
@@ -32,6 +33,8 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         elif known[name].default is None:
             raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
     try:
+        if part.kind == "network":
+            require_memory(str(part.entry), lambda: cls(**values))
         built = partial(cls, **values) if part.kind in LATE else cls(**values)
     except RecipeError:
         raise

@@ -19,7 +19,7 @@ from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, plain
 from genmods.core.errors import UserError, nearest
 from genmods.core.expressions import NotComputable
-from genmods.core.settings import asks_for, first_fault, is_from_data
+from genmods.core.limits import asks_for, first_fault, is_from_data
 
 OPEN = "from data"
 """How a setting that is left to the data is written in a resolved recipe."""

@@ -17,17 +17,17 @@ import annotated_types
 from genmods.config.builtins import KINDS
 from genmods.config.reflect import Module, Setting, dotted, lookup
 from genmods.config.text import Node, RecipeError, plain
-from genmods.core import settings
+from genmods.core import limits, settings
 from genmods.core.errors import UserError
 from genmods.core.expressions import NotComputable, compute
-from genmods.core.settings import ANY, Hint, Hints, limited
+from genmods.core.limits import ANY, Hint, Hints, limited
 
 _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "Path": str, "PathLike": str}
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "a text"}
 _SEQUENCES = ("list", "List", "Sequence", "Iterable", "Collection", "tuple", "Tuple")
 _MAPPINGS = ("dict", "Dict", "Mapping")
 _FOREIGN = ("Tensor", "Callable", "timedelta")  # nothing that a recipe writes, and slow to look up
-_LIMITS = {"annotated_types": annotated_types, settings.__name__: settings}
+_LIMITS = {module.__name__: module for module in (annotated_types, limits, settings)}
 _DEPTH = 20
 """How many aliases may lead to a hint."""
 
@@ -41,7 +41,7 @@ def describe(hints: Hints) -> str:
 
 def _described(hint: Hint) -> str:
     if hint.form == "choice":
-        return settings.one_of(hint.items)
+        return limits.one_of(hint.items)
     if hint.form == "part":
         return f"a {hint.items[0]}"
     if hint.form in ("list", "tuple", "tuple...", "dict"):
@@ -55,7 +55,7 @@ def limits_in_words(hints: Hints) -> str:
     """What the alternatives ask for, such as `at least 2; each at most 9`; empty for nothing."""
     parts: list[str] = []
     for hint in hints:
-        parts += filter(None, map(settings.words, hint.limits))
+        parts += filter(None, map(limits.words, hint.limits))
         inner = hint.items if hint.form in ("list", "tuple", "tuple...", "dict") else ()
         parts += [f"each {text}" for item in inner if (text := limits_in_words(item))]
     return ", ".join(dict.fromkeys(parts))
@@ -97,7 +97,7 @@ def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"the hint {settings.shown(text)} is no expression") from error
+        raise UserError(f"the hint {limits.shown(text)} is no expression") from error
 
 
 def _generic(name: str, items: list[ast.expr], module: Module, depth: int) -> Hints:
@@ -137,6 +137,9 @@ def _named(name: str, module: Module, depth: int) -> Hints:
         return (Hint("list", (ANY,)),)
     if short in _MAPPINGS:
         return (Hint("dict", (ANY,)),)
+    origin, there = module.imports.get(name, ("", ""))
+    if origin == settings.__name__:
+        return settings.read(getattr(settings, there, Any))
     found = lookup(module, name)
     if found and not isinstance(found.value, ast.ClassDef):
         return read(found.value, found.module, depth)  # an alias
@@ -148,12 +151,15 @@ def _limit(expression: ast.expr, module: Module, depth: int = _DEPTH) -> tuple[A
     """The limit that an item of `Annotated` stands for; empty for what other libraries write there."""
     call = expression if isinstance(expression, ast.Call) else None
     name = dotted(call.func if call else expression)
-    found = lookup(module, name) if name else None
-    if found is None:
-        return ()
-    if not isinstance(found.value, ast.ClassDef):
-        return () if call or depth == 0 else _limit(found.value, found.module, depth - 1)
-    cls = getattr(_LIMITS.get(found.module.name), found.value.name, None)
+    origin, there = module.imports.get(name, ("", ""))
+    cls = getattr(_LIMITS.get(origin), there, None)
+    if cls is None:  # a name of the module itself, or one that comes by way of another module
+        found = lookup(module, name) if name else None
+        if found is None:
+            return ()
+        if not isinstance(found.value, ast.ClassDef):
+            return () if call or depth == 0 else _limit(found.value, found.module, depth - 1)
+        cls = getattr(_LIMITS.get(found.module.name), found.value.name, None)
     if cls is None or call is None:
         return () if cls is None else (cls,)
     try:
@@ -212,7 +218,7 @@ def told(value: Any) -> str:
         return "a list"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return settings.shown(value)
+    return limits.shown(value)
 
 
 def _accept(hint: Hint, node: Node, path: str, build: Build) -> Any:

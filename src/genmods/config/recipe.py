@@ -13,7 +13,7 @@ from genmods.config.hints import refusal
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, marked, read, write
 from genmods.core.errors import nearest
-from genmods.core.settings import one_of
+from genmods.core.limits import one_of
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")

@@ -8,54 +8,27 @@
             in_channels: Annotated[int, Ge(1), FromData] = 1,
         ): ...
 
-The limits are those of the package annotated-types, and `Odd`, `Remainder` and `Length` from here. A limit of a
-list is written around its hint, one of its items inside. A bound in quotes is arithmetic with other settings.
-`FromData` marks a setting that the data fills where a recipe leaves it open. Numbers are finite unless a hint says
-`Le(math.inf)`.
+The limits are those of the package annotated-types and of `genmods.core.limits`. A limit of a list is written around
+its hint, one of its items inside. A bound in quotes is arithmetic with other settings. `FromData` marks a setting that
+the data fills where a recipe leaves it open. Numbers are finite unless a hint says `Le(math.inf)`.
 
 The same hints are read from the source text by `genmods.config`, which checks and shows recipes without an import.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
-import math
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from numbers import Integral, Real
-from typing import Annotated, Any, Literal, NamedTuple, Self, Union
+from typing import Annotated, Any, Literal, Self, Union
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
-from genmods.core.expressions import NotComputable, compute, names
+from genmods.core.limits import ANY, FromData, Hint, Hints, first_fault, limited
 
-
-class FromData:
-    """Marks a setting that the data fills, by its name in `DataInfo.settings`, where a recipe leaves it open."""
-
-
-@dataclass(frozen=True)
-class Remainder:
-    """A limit: the value leaves `rest` when divided by `divisor`."""
-
-    divisor: int
-    rest: int
-
-
-@dataclass(frozen=True)
-class Length:
-    """A limit: the value has `items` items, a number or arithmetic with other settings: `Length("len(widths)")`."""
-
-    items: int | str
-
-
-Odd = Remainder(2, 1)
-"""A limit: the value is odd."""
 Fraction = Annotated[float, Ge(0), Le(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 """What is dropped, held out or remembered: less than everything."""
@@ -64,8 +37,10 @@ NonNegative = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(-(2**63)), Lt(2**63)]
 Steps = Annotated[int, Ge(1), Le(1_000_000)]
 BatchSize = Annotated[int, Ge(1), Le(1_000_000)]
+Depth = Annotated[int, Ge(1), Le(1000)]
+"""A number of layers or blocks."""
 Count = Annotated[int, Ge(1), Le(10_000)]
-"""A number of layers, heads, images shown, ..."""
+"""A number of heads, images shown, ..."""
 Channels = Annotated[int, Ge(1), Le(16_384)]
 EvenChannels = Annotated[int, Ge(2), Le(16_384), MultipleOf(2)]
 DataChannels = Annotated[Channels, FromData]
@@ -90,226 +65,6 @@ CondSize = Annotated[int, Ge(0), Le(16_384)]
 """Channels or numbers of a condition; 0 for none."""
 Classes = Annotated[int, Ge(1), Le(1_000_000), FromData]
 """The number of the data's classes, of which there must be some."""
-
-
-class Hint(NamedTuple):
-    """One alternative of a type hint.
-
-    Attributes:
-        form: A Python type, "null", "any", "choice", "list", "tuple", "tuple..." (of any length), "dict" or "part".
-        items: Choices; the alternatives of each item; the kind of a part.
-        limits: What the value must fulfil, and `FromData`.
-    """
-
-    form: Any
-    items: tuple[Any, ...] = ()
-    limits: tuple[Any, ...] = ()
-
-
-Hints = tuple[Hint, ...]
-ANY = (Hint("any"),)
-_TYPES = {int: "an int", float: "a number"}
-
-
-def limited(hints: Hints, limits: Iterable[Any]) -> Hints:
-    """Alternatives under further limits; null is under none."""
-    flat = tuple(one for limit in limits for one in (limit if isinstance(limit, GroupedMetadata) else (limit,)))
-    return tuple(hint if hint.form == "null" else hint._replace(limits=hint.limits + flat) for hint in hints)
-
-
-def is_from_data(hints: Hints) -> bool:
-    """Whether the data fills a setting with these alternatives."""
-    return any(FromData in hint.limits for hint in hints)
-
-
-def words(limit: Any, bound: Any = None) -> str:
-    """What a limit asks for, such as `at least 2`; empty for a marker. `bound` stands for that of the limit."""
-    bound = _bound(limit) if bound is None else bound
-    match limit:
-        case Ge():
-            return f"at least {bound}"
-        case Gt():
-            return f"above {bound}"
-        case Le():
-            return f"at most {bound}"
-        case Lt():
-            return f"less than {bound}"
-        case MultipleOf():
-            return f"a multiple of {bound}"
-        case Remainder(2, 1):
-            return "odd"
-        case Remainder(divisor, rest):
-            return f"{rest} more than a multiple of {divisor}"
-        case MinLen() | MaxLen() | Length():
-            end = "at least " if isinstance(limit, MinLen) else "at most " if isinstance(limit, MaxLen) else ""
-            return f"of {end}{bound} item{'s' * (bound != 1)}"
-    return ""
-
-
-def first_fault(values: Mapping[str, Any], hints: Mapping[str, Hints]) -> tuple[str, str] | None:
-    """The first setting whose value its hint refuses, and why; each by itself first, then compared with the others."""
-    for others in ({}, values):
-        for name, alternatives in hints.items():
-            if name in values and (answer := fault(name, values[name], alternatives, others)):
-                return name, answer
-    return None
-
-
-def fault(name: str, value: Any, hints: Hints, settings: Mapping[str, Any]) -> str | None:
-    """Why a value is refused, as `width must be at least 2, got 1`; None where one of the alternatives takes it.
-
-    Args:
-        name: How the message calls the value.
-        value: The value.
-        hints: Its alternatives.
-        settings: The values of the other settings; a limit that asks for one that is missing is left out.
-    """
-    refused = []
-    for hint in hints:
-        answer = _fault(name, value, hint, settings)
-        if answer is None:
-            return None
-        refused.append(answer)
-    told = [answer for answer in refused if answer]
-    if told or not refused:
-        return told[0] if told else None
-    return f"{name} must be {' or '.join(dict.fromkeys(_kind(hint) for hint in hints))}, got {shown(value)}"
-
-
-def _kind(hint: Hint) -> str:
-    if hint.form == "choice":
-        return one_of(hint.items)
-    return _TYPES.get(hint.form) or {"null": "None", "tuple...": "a list", "tuple": "a list"}.get(
-        hint.form, f"a {getattr(hint.form, '__name__', hint.form)}"
-    )
-
-
-def _fault(name: str, value: Any, hint: Hint, settings: Mapping[str, Any]) -> str | None:
-    """As `fault` for one alternative; empty for a value of another type."""
-    form = hint.form
-    if form in (int, float):
-        if isinstance(value, bool) or not isinstance(value, Integral if form is int else Real):
-            return ""
-        infinite = not isinstance(value, Integral) and not math.isfinite(value)
-        if infinite and (value != value or Le(math.inf) not in hint.limits):
-            return f"{name} must be {'finite' if value == value else 'a number'}, got {value}"
-    elif form == "choice":
-        return None if any(value == item and type(value) is type(item) for item in hint.items) else ""
-    elif form == "null":
-        return None if value is None else ""
-    elif form in ("list", "tuple", "tuple...", "dict"):
-        if value is None or isinstance(value, Real | str):
-            return ""
-        if answer := _fault_of_items(name, value, hint, settings):
-            return answer
-    elif value is None and form != "any":
-        return ""
-    return next((answer for limit in hint.limits if (answer := _exceeded(name, value, limit, settings))), None)
-
-
-def _fault_of_items(name: str, value: Any, hint: Hint, settings: Mapping[str, Any]) -> str | None:
-    if hint.form == "dict":
-        pairs = value.items() if isinstance(value, Mapping) else ()
-        answers = (fault(f"{name}.{key}", item, hint.items[0], settings) for key, item in pairs)
-    elif isinstance(value, list | tuple):
-        if hint.form == "tuple" and len(value) != len(hint.items):
-            return f"{name} must be of {len(hint.items)} items, got {shown(value)}"
-        inner = hint.items if hint.form == "tuple" else hint.items * len(value)
-        answers = (fault(f"{name}[{i}]", *pair, settings) for i, pair in enumerate(zip(value, inner, strict=True)))
-    else:
-        return None
-    return next((answer for answer in answers if answer), None)
-
-
-def _exceeded(name: str, value: Any, limit: Any, settings: Mapping[str, Any]) -> str | None:
-    bound = told = _bound(limit)
-    try:
-        if isinstance(bound, str):
-            bound = compute(parsed(bound), settings.__getitem__)
-            told = f"{told} = {bound}"
-        if _keeps(value, limit, bound):
-            return None
-    except (NotComputable, TypeError, ZeroDivisionError):
-        return None
-    return f"{name} must be {words(limit, told)}, got {shown(value)}"
-
-
-def _bound(limit: Any) -> Any:
-    """The bound of a limit: a number, or arithmetic with other settings as text."""
-    match limit:
-        case (
-            Ge(bound)
-            | Gt(bound)
-            | Le(bound)
-            | Lt(bound)
-            | MultipleOf(bound)
-            | MinLen(bound)
-            | MaxLen(bound)
-            | Length(bound)
-        ):
-            return bound
-    return None
-
-
-def _keeps(value: Any, limit: Any, bound: Any) -> bool:
-    match limit:
-        case Ge():
-            return value >= bound
-        case Gt():
-            return value > bound
-        case Le():
-            return value <= bound
-        case Lt():
-            return value < bound
-        case MultipleOf():
-            return value % bound == 0
-        case Remainder(divisor, rest):
-            return value % divisor == rest
-        case MinLen():
-            return len(value) >= bound
-        case MaxLen():
-            return len(value) <= bound
-        case Length():
-            return len(value) == bound
-    return True
-
-
-@cache
-def parsed(bound: str) -> ast.expr:
-    """The syntax of a bound in quotes; raises NotComputable."""
-    try:
-        return ast.parse(bound, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise NotComputable(str(error)) from error
-
-
-def asks_for(hints: Hints) -> set[str]:
-    """The other settings that the limits of these alternatives compare a value with."""
-    found: set[str] = set()
-    for hint in hints:
-        for bound in filter(lambda bound: isinstance(bound, str), map(_bound, hint.limits)):
-            try:
-                found |= names(parsed(bound))
-            except NotComputable:
-                continue
-        if hint.form in ("list", "tuple", "tuple...", "dict"):
-            found.update(*map(asks_for, hint.items))
-    return found
-
-
-def one_of(choices: Iterable[Any]) -> str:
-    """Choices in words: `'a', 'b' or 'c'`."""
-    *first, last = map(repr, choices)
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def shown(value: Any) -> str:
-    """A value as an error line shows it."""
-    try:
-        text = repr(value) if isinstance(value, str | list | tuple | dict) else str(value)
-    except ValueError:  # an int of thousands of digits
-        return "a huge int"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Validated:
@@ -403,7 +158,7 @@ def read(hint: Any) -> Hints:
     if hint is None or hint is type(None):
         return (Hint("null"),)
     if hint in (int, float, bool, str):
-        return (Hint(hint),) if hint in (int, float) else ANY
+        return (Hint(hint),)
     if origin is Annotated:
         return limited(read(args[0]), args[1:])
     if origin in (Union, types.UnionType):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.atomic import cache
+from genmods.core.memory import free_memory
 
 _SMALL = 1 << 28
 
@@ -20,7 +21,7 @@ def allocate(shape: tuple[int, ...]) -> Tensor:
     The file is created in the cache folder and unlinked immediately, so that its space is freed with the process.
     """
     size = math.prod(shape)
-    if size <= _SMALL or size <= _free_memory() // 2:
+    if size <= _SMALL or size <= free_memory() // 2:
         return torch.empty(shape, dtype=torch.uint8)
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,13 +31,3 @@ def allocate(shape: tuple[int, ...]) -> Tensor:
     mapped = torch.from_file(name, shared=True, size=size, dtype=torch.uint8).view(shape)
     os.unlink(name)
     return mapped
-
-
-def _free_memory() -> int:
-    """Available memory in bytes; infinite if unknown."""
-    try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return 1 << 62

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.batch import Share
+from genmods.core.settings import Count, Validated
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import LogNormalDensity, TimeDensity
 from genmods.diffusion.loss import Loss
@@ -28,7 +29,7 @@ FALL, WIDENING, HUBER = 2.0, 8.0, 0.00054
 """q, the factor in n(s), and c."""
 
 
-class ConsistencyLoss(nn.Module):
+class ConsistencyLoss(Validated, nn.Module):
     """The loss of consistency tuning.
 
     Args:
@@ -37,10 +38,8 @@ class ConsistencyLoss(nn.Module):
             times that close to the data.
     """
 
-    def __init__(self, density: TimeDensity | None = None, stages: int = 8):
+    def __init__(self, density: TimeDensity | None = None, stages: Count = 8):
         super().__init__()
-        if stages < 1:
-            raise ValueError(f"stages must be at least 1, got {stages}")
         self.density, self.stages = density or LogNormalDensity(-1.1, 2.0), stages
 
     def less_noise(self, s: Tensor, progress: float) -> Tensor:

@@ -22,7 +22,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
 from genmods.core.devices import to_float64
-from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize
+from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Depth
 from genmods.networks.base import Network
 
 _LOGIT_SCALE = 1 / 9
@@ -125,7 +125,7 @@ class Airbench(Network):
     def __init__(
         self,
         widths: Annotated[tuple[Channels, ...], MinLen(1), MaxLen(16)] = (64, 256, 256),
-        depth: Count = 2,
+        depth: Depth = 2,
         kernel: Count = 2,
         in_channels: DataChannels = 1,
         image_size: Annotated[DataSize, Ge("kernel - 1 + 2 ** len(widths)")] = 28,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, Count, DataChannels, DataSize
+from genmods.core.settings import Channels, DataChannels, DataSize, Depth
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
 from genmods.networks.layout import channels_last
@@ -39,7 +39,7 @@ class Autoencoder(Network):
         image_size: DataSize = 28,
         width: Channels = 32,
         multipliers: Multipliers = (1, 2, 2),
-        blocks: Count = 1,
+        blocks: Depth = 1,
         latent_channels: Channels = 4,
     ):
         super().__init__()

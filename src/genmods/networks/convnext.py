@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Length, Odd, Rate
+from genmods.core.limits import Length, Odd
+from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Depth, Rate
 from genmods.networks.base import Network
 from genmods.networks.parts import DropPath, drop_rates
 
@@ -65,7 +66,7 @@ class ConvNeXt(Network):
     def __init__(
         self,
         widths: Annotated[tuple[Channels, ...], MinLen(1), MaxLen(16)] = (64, 128, 256),
-        blocks: Annotated[tuple[Count, ...], Length("len(widths)")] = (2, 2, 2),
+        blocks: Annotated[tuple[Depth, ...], Length("len(widths)")] = (2, 2, 2),
         patch: Count = 2,
         kernel: Annotated[Count, Odd] = 7,
         drop_path: Rate = 0.1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, Count, DataChannels
+from genmods.core.settings import Channels, DataChannels, Depth
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
 from genmods.networks.layout import channels_last
@@ -32,7 +32,7 @@ class Discriminator(Network):
         in_channels: DataChannels = 1,
         width: Channels = 32,
         multipliers: Multipliers = (1, 2, 4),
-        blocks: Count = 1,
+        blocks: Depth = 1,
     ):
         super().__init__()
         channels = [width * m for m in multipliers]

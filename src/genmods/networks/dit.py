@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from annotated_types import MultipleOf
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Rate
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, attend, modulated, position_features, with_image, zeroed
 
@@ -37,7 +37,7 @@ class DiT(Network):
         self,
         in_channels: DataChannels = 1,
         width: Annotated[Channels, MultipleOf(4), MultipleOf("heads")] = 128,
-        depth: Count = 6,
+        depth: Depth = 6,
         heads: Count = 2,
         patch: Count = 2,
         dropout: Rate = 0.0,

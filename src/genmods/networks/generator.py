@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, Count, DataChannels, DataSize
+from genmods.core.settings import Channels, DataChannels, DataSize, Depth
 from genmods.networks.base import Network
 from genmods.networks.blocks import Block
 from genmods.networks.layout import channels_last
@@ -35,7 +35,7 @@ class Generator(Network):
         image_size: DataSize = 28,
         width: Channels = 32,
         multipliers: Multipliers = (1, 2, 4),
-        blocks: Count = 1,
+        blocks: Depth = 1,
     ):
         super().__init__()
         self.image_size = image_size

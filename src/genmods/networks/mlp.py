@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, DataSize, EvenChannels
+from genmods.core.settings import Channels, CondSize, DataChannels, DataClasses, DataSize, Depth, EvenChannels
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, modulated, zeroed
 
@@ -31,7 +31,7 @@ class MLP(Network):
         in_channels: DataChannels = 2,
         image_size: DataSize = 1,
         width: EvenChannels = 128,
-        depth: Count = 3,
+        depth: Depth = 3,
         num_classes: DataClasses = 0,
         cond_size: CondSize = 0,
         out_channels: Channels | None = None,

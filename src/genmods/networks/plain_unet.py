@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, EvenChannels
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
 from genmods.networks.layout import channels_last
@@ -45,7 +45,7 @@ class PlainUNet(Network):
         in_channels: DataChannels = 3,
         width: EvenChannels = 48,
         multipliers: Multipliers = (1, 2, 3),
-        blocks: Count = 2,
+        blocks: Depth = 2,
         patch: Count = 2,
         num_classes: DataClasses = 0,
         cond_channels: CondSize = 0,

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le, MaxLen, MinLen
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, Classes, Count, DataChannels, Rate, Remainder
+from genmods.core.limits import Remainder
+from genmods.core.settings import Channels, Classes, DataChannels, Depth, Rate
 from genmods.networks.base import Network
 from genmods.networks.parts import DropPath, drop_rates, init_he
 
@@ -107,7 +108,7 @@ class ResNet(Network):
     def __init__(
         self,
         width: Channels = 64,
-        blocks: Annotated[tuple[Count, ...], MinLen(1), MaxLen(8)] = (2, 2, 2, 2),
+        blocks: Annotated[tuple[Depth, ...], MinLen(1), MaxLen(8)] = (2, 2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
         stem: Literal["small", "large"] = "small",
         shortcut: ShortcutName = "pooled",
@@ -174,7 +175,7 @@ class WideResNet(Network):
 
     def __init__(
         self,
-        depth: Annotated[Count, Ge(10), Remainder(6, 4)] = 16,
+        depth: Annotated[Depth, Ge(10), Remainder(6, 4)] = 16,
         widen: Annotated[int, Ge(1), Le(256)] = 4,
         dropout: Rate = 0.0,
         in_channels: DataChannels = 1,

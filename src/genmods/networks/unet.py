@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels, Rate
+from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, EvenChannels, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Attention, Block, Embedding, Head, with_image
 from genmods.networks.layout import channels_last
@@ -43,7 +43,7 @@ class UNet(Network):
         in_channels: DataChannels = 1,
         width: EvenChannels = 32,
         multipliers: Multipliers = (1, 2, 2),
-        blocks: Count = 2,
+        blocks: Depth = 2,
         attention: LevelsOf = (-1,),
         heads: Count = 1,
         dropout: Rate = 0.0,

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, EvenChannels, Rate
+from genmods.core.settings import Channels, CondSize, DataChannels, DataClasses, Depth, EvenChannels, Rate
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, Head, with_image
 from genmods.networks.layout import channels_last
@@ -44,7 +44,7 @@ class VDM(Network):
         self,
         in_channels: DataChannels = 1,
         width: EvenChannels = 64,
-        depth: Count = 4,
+        depth: Depth = 4,
         fourier: tuple[Annotated[int, Ge(-30), Le(30)], ...] = (6, 7),
         attention: bool = True,
         dropout: Rate = 0.0,

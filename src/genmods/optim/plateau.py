@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Lt
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from genmods.core.settings import NonNegative, Validated
 
 PROGRESS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")
 
 
-class ReduceOnPlateau(ReduceLROnPlateau):
+class ReduceOnPlateau(Validated, ReduceLROnPlateau):
     """Multiplies the learning rates by `factor` after `patience` validations in a row without an improvement.
 
     Args:
@@ -28,19 +31,15 @@ class ReduceOnPlateau(ReduceLROnPlateau):
     def __init__(
         self,
         optimizer: Optimizer,
-        total_steps: int,
+        total_steps: Annotated[int, Ge(1)],
         monitor: str = "val/loss",
         mode: Literal["min", "max"] = "min",
-        factor: float = 0.1,
-        patience: int = 5,
-        threshold: float = 1e-4,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
+        factor: Annotated[float, Gt(0), Lt(1)] = 0.1,
+        patience: Annotated[int, Ge(0)] = 5,
+        threshold: NonNegative = 1e-4,
+        cooldown: Annotated[int, Ge(0)] = 0,
+        min_lr: NonNegative = 0.0,
     ) -> None:
-        if not 0 < factor < 1:
-            raise ValueError(f"factor must be between 0 and 1, got {factor}")
-        if patience < 0:
-            raise ValueError(f"patience must be at least 0, got {patience}")
         self.monitor = monitor
         super().__init__(optimizer, mode, factor, patience, threshold, cooldown=cooldown, min_lr=min_lr)
 

@@ -14,7 +14,8 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from genmods.core import random
-from genmods.core.settings import Hints, hints_of
+from genmods.core.limits import Hints
+from genmods.core.settings import hints_of
 from genmods.restoration.corruption import Corruption
 
 _DRAW, _INNER = 11, 12  # streams of the keys of what is drawn, and of the corruption that is drawn

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.core.sizes import Size, sides
+from genmods.core.settings import DataChannels, DataSides
+from genmods.core.sizes import sides
 from genmods.diffusion.prediction import Estimate, consistent
 from genmods.diffusion.process import NoiseProcess
 from genmods.models.base import Model
@@ -50,8 +51,8 @@ class RestorationNetwork(Model):
         operator: Operator | None = None,
         corruption: Corruption | None = None,
         level: Level = "blind",
-        in_channels: int = 3,
-        image_size: Size = 64,
+        in_channels: DataChannels = 3,
+        image_size: DataSides = 64,
     ) -> None:
         super().__init__()
         self.network, self.operator, self.corruption = network, operator or Identity(), corruption

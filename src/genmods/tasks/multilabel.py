@@ -6,6 +6,7 @@ from torch import Tensor
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
 from genmods.core.errors import UserError
+from genmods.core.settings import NonNegative
 from genmods.metrics.collected import Collected
 from genmods.metrics.several import SeveralLabels
 from genmods.models import MultilabelClassifier
@@ -25,9 +26,7 @@ class MultilabelTask(Task):
     monitor = Monitor("val/map", "max")
     model: MultilabelClassifier
 
-    def __init__(self, model: MultilabelClassifier, focal_gamma: float = 0.0) -> None:
-        if focal_gamma < 0:
-            raise ValueError(f"focal_gamma must be at least 0, got {focal_gamma}")
+    def __init__(self, model: MultilabelClassifier, focal_gamma: NonNegative = 0.0) -> None:
         super().__init__()
         self.model, self.focal_gamma = model, focal_gamma
         self.collected = Collected()

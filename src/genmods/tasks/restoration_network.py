@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.batch import EPOCH, INDEX, INPUT, Batch
+from genmods.core.settings import NonNegative
 from genmods.metrics.fidelity import psnr, ssim
 from genmods.restoration.losses import Example, RestorationLoss, Supervised
 from genmods.restoration.network import RestorationNetwork
@@ -33,7 +34,7 @@ class RestorationNetworkTask(Task):
     model: RestorationNetwork
 
     def __init__(
-        self, model: RestorationNetwork, loss: RestorationLoss | None = None, sigma: float | None = None
+        self, model: RestorationNetwork, loss: RestorationLoss | None = None, sigma: NonNegative | None = None
     ) -> None:
         super().__init__()
         self.model, self.loss, self.sigma = model, loss or Supervised(), sigma

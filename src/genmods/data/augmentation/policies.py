@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
@@ -41,14 +42,8 @@ class RandAugment(Augmentation):
     posterizes to 4 bits.
     """
 
-    num_ops: int = 2
-    magnitude: int = 9
-
-    def __post_init__(self) -> None:
-        if self.num_ops < 1:
-            raise ValueError(f"num_ops must be at least 1, got {self.num_ops}")
-        if not 0 <= self.magnitude <= 30:
-            raise ValueError(f"magnitude must lie in [0, 30], got {self.magnitude}")
+    num_ops: Annotated[int, Ge(1), Le(100)] = 2
+    magnitude: Annotated[int, Ge(0), Le(30)] = 9
 
     @property
     def num_uniforms(self) -> int:  # type: ignore[override]

@@ -6,13 +6,16 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.core.settings import Count, Seed
 from genmods.core.sizes import Size, sides
 from genmods.data.files import read_image
 from genmods.data.images import Images, Source, to_uint8
@@ -39,18 +42,10 @@ class PhotoPatches(Source):
     """
 
     root: str = "photos"
-    per_image: int = 8
-    scale: float = 0.5
-    channels: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.per_image < 1:
-            raise ValueError(f"per_image must be at least 1, got {self.per_image}")
-        if not 0 < self.scale <= 1:
-            raise ValueError(f"scale must be in (0, 1], got {self.scale}")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, got {self.channels}")
+    per_image: Count = 8
+    scale: Annotated[float, Gt(0), Le(1)] = 0.5
+    channels: Literal[1, 3] = 3
+    seed: Seed = 0
 
     def read(self) -> dict[str, Images]:
         return self.read_at(64)

@@ -19,7 +19,7 @@ from annotated_types import Ge, Lt, MaxLen, MinLen, MultipleOf
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.core.settings import Channels, Count, DataChannels, DataClasses, DataSize, FromData, Positive
+from genmods.core.settings import Channels, DataChannels, DataClasses, DataSize, Depth, FromData, Positive
 from genmods.networks.base import Condition, Network
 
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
@@ -62,7 +62,7 @@ class DiffusersUNet(Network):
         in_channels: DataChannels = 1,
         image_size: Annotated[DataSize, MultipleOf("2 ** (len(channels) - 1)")] = 32,
         channels: Annotated[tuple[Annotated[Channels, MultipleOf(8)], ...], MinLen(1), MaxLen(16)] = (32, 64, 64),
-        blocks: Count = 2,
+        blocks: Depth = 2,
         attention: tuple[Annotated[int, Ge("-len(channels)"), Lt("len(channels)")], ...] = (-1,),
         num_classes: DataClasses = 0,
         betas: Betas = "linear",

@@ -16,7 +16,8 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from genmods.core.settings import Count, Odd, Rate
+from genmods.core.limits import Odd
+from genmods.core.settings import Count, Rate
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 BINOMIAL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
