@@ -38,6 +38,7 @@ NEGATIVE = {
     "fourier": "exponents",
     "attention": "counted from the last level",
     "dampening": "of any size",
+    "keep": "all checkpoints",
 }
 """Settings that may be -1, and why."""
 SIZED = ("network", "process", "weighting", "sampler", "method", "task", "data")

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
+from genmods.core.settings import Count
 from genmods.diffusion import TimeDensity
 from genmods.diffusion.consistency import ConsistencyLoss
 from genmods.models.consistency import ConsistencyModel
@@ -21,7 +22,7 @@ class ConsistencyTask(Task):
 
     model: ConsistencyModel
 
-    def __init__(self, model: ConsistencyModel, density: TimeDensity | None = None, stages: int = 8) -> None:
+    def __init__(self, model: ConsistencyModel, density: TimeDensity | None = None, stages: Count = 8) -> None:
         super().__init__()
         model.process.requires_grad_(False)  # a learned schedule has been learned
         self.model = model

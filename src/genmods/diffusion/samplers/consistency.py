@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from genmods.core.settings import Steps
 from genmods.diffusion.grids import AngleGrid, Grid
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 
@@ -23,7 +24,7 @@ class ConsistencySampler(Sampler):
     """
 
     own_grid: ClassVar[Grid | None] = AngleGrid()
-    steps: int = 2
+    steps: Steps = 2
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)
