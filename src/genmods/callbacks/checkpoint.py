@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,11 +11,13 @@ from annotated_types import Ge
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.core import checkpoint as files
 from genmods.core.atomic import copy
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
+from genmods.core.printable import say
 from genmods.core.settings import Validated
 from genmods.tracking.base import run_folder
 from genmods.tracking.monitor import Score, monitor_of
@@ -88,7 +91,11 @@ class RunCheckpoint(Validated, Checkpoint):
             raise UserError("the checkpoint was written by an older version of genmods; train the model again")
         self.figures = state_dict["figures"]
         if self.best_path.is_file():  # a validation may have come after `last.ckpt`
-            state_dict = files.load(self.best_path)["callbacks"][self.state_key]
+            try:
+                state_dict = files.load(self.best_path)["callbacks"][self.state_key]
+            except (UserError, KeyError) as error:
+                rank_zero_only(say)(f"{error}; the next validation writes a new one", file=sys.stderr)
+                state_dict = {"monitor": None, "best": None}
         if state_dict["monitor"] == self.state_dict()["monitor"] and state_dict["best"]:  # else a new best begins
             self.best = Score(**state_dict["best"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.cli.sample_files import SampleFiles
 from genmods.core.errors import UserError
+from genmods.core.locking import owned
 from genmods.core.printable import say
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def run(options: argparse.Namespace) -> None:
     request, settings = requested(model, options), sampling_settings(model, options)
     cond = model.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
     shows = cache(lambda: data_of(options.ckpt_path).show)
-    files = SampleFiles(options.out, options.n, model_options.dependencies(options, "out", "quiet", "n"))
-    with ProgressBar(options.quiet) as bar, continued_by_the_same_call(files):
+    with ExitStack() as stack:
+        stack.enter_context(owned(options.out))
+        files = SampleFiles(options.out, options.n, model_options.dependencies(options, "out", "quiet", "n"))
+        bar = stack.enter_context(ProgressBar(options.quiet))
+        stack.enter_context(continued_by_the_same_call(files))
         bar(files.done, options.n)
         while files.done < options.n:
             first = files.done

@@ -13,6 +13,7 @@ from genmods.cli import model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
+from genmods.core.locking import owned
 from genmods.core.printable import say
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Session:
 
         options, started = self.options, time.perf_counter()
         scores = Scores(model_options.find_features(options.features, self.model))
-        with ProgressBar(options.quiet, "restoring") as bar:
+        with owned(options.out), ProgressBar(options.quiet, "restoring") as bar:
             bad = restore_files(
                 options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
             )

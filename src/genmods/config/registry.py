@@ -202,8 +202,7 @@ def find(kind: str, name: str) -> Entry:
 def resolve(entry: Entry) -> type:
     """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
     package = entry.target.partition(":")[0].partition(".")[0]
-    foreign = entry.origin != "genmods" and package != "genmods"
-    before = functions_by_place() if foreign else {}
+    before = functions_by_place() if entry.origin != "genmods" and package not in sys.modules else {}
     try:
         cls = imported(entry.target)
         base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object

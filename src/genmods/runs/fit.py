@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -24,14 +24,16 @@ from genmods.config.labels import refuse
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
+from genmods.core.locking import owned
 from genmods.core.plain import check_finite
 from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.folders import Place, place, requeued, write_status
+from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
 from genmods.runs.loggers import build_loggers, running
+from genmods.runs.resuming import refuse_another_meaning, tell_differences
 from genmods.runs.reuse import resolve
 from genmods.runs.trainer import make_trainer, refusals_in_one_line
 from genmods.tasks.base import FitPlan, Task
@@ -52,7 +54,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     if not is_trained(recipe):
         raise UserError(f"{recipe.source}: nothing to train; evaluate it with `genmods test`")
     ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
-    with StopSignals() as signals, place(recipe.name, ckpt_path, prefer="last") as at:
+    with StopSignals() as signals, place(recipe.name, ckpt_path, prefer="last") as at, alone(at.folder):
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
         with where_it_stopped(at.folder, before.step if before else 0):
             _train(recipe, at, before, signals, quiet)
@@ -74,7 +76,10 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         task.fit_statistics(data.examples())
     else:
         _check_continued(before, task, data, trainer)
+        refuse_another_meaning(resolved, before)
     settle(trainer, settings["precision"], before.precision if before else None, quiet)
+    if before is not None:
+        rank_zero_only(tell_differences)(resolved, before, at.folder, str(trainer.precision))
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         with refusals_in_one_line():
@@ -92,7 +97,31 @@ def where_it_stopped(folder: Path, step: int) -> Iterator[None]:
     except Stopped as stopped:
         if stopped.run is None and (folder / "checkpoints" / "last.ckpt").is_file():
             stopped.run, stopped.step = folder, step
+        _note_end(folder, "stopped")
         raise
+    except BaseException:
+        _note_end(folder, "failed")
+        raise
+
+
+def _note_end(folder: Path, state: str) -> None:
+    """Note how a run ended that was under way."""
+    before, step = status(folder)
+    if before == "running":
+        with suppress(OSError):
+            write_status(folder, state, step)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block this process, rank 0 of its run, owns the run folder; that the last one was killed is told."""
+    if getattr(rank_zero_only, "rank", 0):
+        yield
+        return
+    with owned(folder):
+        if status(folder)[0] == "running":
+            say(f"{folder}: the last process ended without a word after step {last_logged(folder)}", file=sys.stderr)
+        yield
 
 
 @rank_zero_only

@@ -65,7 +65,12 @@ def newest_folder(name: str) -> Path:
 
 def _newest(folder: Path) -> Path | None:
     """The run below `folder` with the newest `last.ckpt`."""
-    return max(_runs(folder), key=lambda run: (run / LAST).stat().st_mtime_ns, default=None)
+    return next(iter(_newest_first(folder)), None)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """The runs below `folder`, the one with the newest `last.ckpt` first."""
+    return sorted(_runs(folder), key=lambda run: (run / LAST).stat().st_mtime_ns, reverse=True)
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -85,7 +90,8 @@ def requeued(name: str, recipe: str) -> str | None:
 
 
 def status(run: Path) -> tuple[str, int]:
-    """The state of a run, "running" (also if it was killed), "out of time" or "finished", and its step."""
+    """The state of a run, "running" (also if it was killed), "stopped", "failed", "out of time" or
+    "finished", and its step."""
     return str(_reads(run, "status.json", "state")), int(_reads(run, "status.json", "step") or 0)
 
 
@@ -123,13 +129,66 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
         return path
     if not path.is_dir():
         raise UserError(f"{path}: no such checkpoint or run folder")
-    for name in dict.fromkeys((prefer, "best", "last")):
-        for folder in (path / "checkpoints", path):
-            if (folder / f"{name}.ckpt").is_file():
-                return folder / f"{name}.ckpt"
+    if candidates := _candidates(path, prefer):
+        return _first_readable(path, candidates, prefer)
     if newest := _newest(path):
         return find_checkpoint(newest, prefer)
     raise UserError(f"{path}: no checkpoint in this folder, neither best.ckpt nor last.ckpt")
+
+
+def _candidates(run: Path, prefer: str) -> list[Path]:
+    """The checkpoints of a run in the order in which they are tried: `prefer` "best" or "last", then older ones.
+
+    A run resumes from `best.ckpt` only if it has no other one.
+    """
+    for folder in (run / "checkpoints", run):
+        kept = sorted(folder.glob("step_*.ckpt"), reverse=True)
+        named = [folder / f"{name}.ckpt" for name in (("last",) if prefer == "last" else ("best", "last"))]
+        found = [path for path in (*named, *kept) if path.is_file()]
+        if not found and (folder / "best.ckpt").is_file():
+            return [folder / "best.ckpt"]
+        if found:
+            return found
+    return []
+
+
+def _first_readable(run: Path, candidates: list[Path], prefer: str) -> Path:
+    """The first checkpoint that can be read; what is damaged is named on stderr. Raises UserError if none can."""
+    faults: list[str] = []
+    for path in candidates:
+        try:
+            step = _step_of(path)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        if faults and os.environ.get("LOCAL_RANK", "0") == "0":
+            behind = last_logged(run) - step if prefer == "last" else 0
+            lost = f"; {behind} steps are lost" if behind > 0 else ""
+            say(*faults, f"{path} of step {step} is used instead{lost}", file=sys.stderr)
+        return path
+    others = [run / "checkpoints" / "best.ckpt", *(other / LAST for other in _newest_first(run.parent) if other != run)]
+    for other in (path for path in others if path not in candidates and path.is_file()):
+        try:
+            step = _step_of(other)
+        except UserError:
+            continue
+        raise UserError(f"{faults[0]}; {other} of step {step} is readable")
+    raise UserError(faults[0])
+
+
+def _step_of(path: Path) -> int:
+    """The step of a checkpoint; raises UserError where it cannot be read."""
+    from genmods.runs.checkpoint import Checkpoint
+
+    return Checkpoint.read(path).step
+
+
+def last_logged(run: Path) -> int:
+    """The step after the last row of a run's metrics, 0 without one."""
+    from genmods.tracking.series import read_metrics
+
+    rows = read_metrics(run / "metrics.csv")
+    return int(rows[-1]["step"]) + 1 if rows else 0
 
 
 def run_folder(checkpoint: Path) -> Path:

@@ -1,0 +1,89 @@
+"""A damaged checkpoint: a fit resumes from an older one of its run, a reading command takes the run's best or last."""
+
+import shutil
+
+import pytest
+
+from genmods.core import checkpoint as files
+from genmods.core.errors import UserError
+from genmods.runs import folders
+from genmods.runs.fit import fit
+from support.small_runs import CNN, classifier
+
+CALLBACKS = [{"name": "checkpoint", "every_n_steps": 1, "keep": 2}, {"name": "ema", "decays": [0.9]}]
+
+
+def recipe(steps, **more):
+    return classifier(CNN, name="fallen", callbacks=CALLBACKS, overrides=[f"--trainer.max_steps={steps}"], **more)
+
+
+@pytest.fixture(scope="module")
+def trained(workplace):
+    return fit(recipe(3), quiet=True)
+
+
+@pytest.fixture
+def run(trained):
+    """A copy of a run of 3 steps with last, best and step_000002 and step_000003, the only one there is."""
+    folder = trained.parent / "copy"
+    shutil.copytree(trained, folder)
+    hidden = trained.rename(folders.root() / "hidden")
+    yield folder
+    shutil.rmtree(folder)
+    hidden.rename(trained)
+
+
+def damage(run, *names):
+    for name in names:
+        path = run / "checkpoints" / f"{name}.ckpt"
+        path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_a_reading_command_takes_the_next_one_of_the_run(run, capsys):
+    damage(run, "best")
+    assert folders.find_checkpoint(run).name == "last.ckpt"
+    assert "best.ckpt: " in (told := capsys.readouterr().err) and "last.ckpt of step 3 is used instead" in told
+    damage(run, "last")
+    assert folders.find_checkpoint(run).name == "step_000003.ckpt"
+
+
+def test_a_fit_resumes_from_an_older_one_and_names_what_is_lost(run, capsys):
+    damage(run, "last", "step_000003")
+    assert fit(recipe(5), str(run), quiet=True) == run
+    told = capsys.readouterr().err
+    assert "step_000002.ckpt of step 2 is used instead; 1 steps are lost" in told
+    assert files.load(run / "checkpoints" / "last.ckpt")["global_step"] == 5
+
+
+def test_a_fit_does_not_go_back_to_the_best(run):
+    damage(run, "last", "step_000003", "step_000002")
+    with pytest.raises(UserError, match=r"last\.ckpt: .*best\.ckpt of step \d is readable") as caught:
+        fit(recipe(5), str(run), quiet=True)
+    assert "\n" not in str(caught.value)
+    assert fit(recipe(5), str(run / "checkpoints" / "best.ckpt"), quiet=True) == run
+
+
+def test_a_damaged_best_does_not_stop_a_good_run(run, capsys):
+    damage(run, "best")
+    assert fit(recipe(5), str(run), quiet=True) == run
+    told = capsys.readouterr().err
+    assert "best.ckpt: not a readable checkpoint" in told and "the next validation writes a new one" in told
+    assert files.load(run / "checkpoints" / "last.ckpt")["global_step"] == 5
+
+
+def test_what_changed_is_told_in_one_line(run, capsys):
+    fit(recipe(4, optimizer={"name": "adamw", "lr": 0.01}), str(run), quiet=True)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "resumed with other settings" in line]
+    assert "optimizer.lr 0.001 -> 0.01" in line and "max_steps" not in line
+
+
+def test_a_resume_as_it_was_says_nothing(run, capsys):
+    fit(recipe(4), str(run), quiet=True)
+    assert "other settings" not in capsys.readouterr().err
+
+
+def test_the_end_of_a_killed_process_is_told(run, capsys):
+    folders.write_status(run, "running", 0)
+    fit(recipe(4), str(run), quiet=True)
+    assert "the last process ended without a word after step 3" in capsys.readouterr().err
+    assert folders.status(run) == ("finished", 4)
