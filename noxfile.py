@@ -45,6 +45,26 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the installed dependencies; skipped if no database answers."""
+    session.install(".", "pip-audit")
+    told = session.run("pip-audit", "--local", "--progress-spinner=off", silent=True, success_codes=[0, 1]) or ""
+    session.log(told)
+    if "Traceback" in told or "ConnectionError" in told:
+        session.skip("no database of vulnerabilities answers here")
+    if "Found" in told and "vulnerabilit" in told:
+        session.error("vulnerable dependencies")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """The bill of materials of the package and its dependencies, CycloneDX JSON: `sbom.json`, or the path given."""
+    session.install(".", "cyclonedx-bom")
+    out = session.posargs[0] if session.posargs else "sbom.json"
+    session.run("cyclonedx-py", "environment", "--output-format", "JSON", "--output-file", out)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".", "ruff", "mypy", "types-PyYAML")
