@@ -212,3 +212,14 @@ def test_numbers_and_several_labels_are_no_classes_of_a_diffusion_model(targets)
             path.write_text(f"task: {task % (size, conditioning)}\ndata: {MEMORY % targets}\n")
             model = model_of(build(load(path).task, facts))
             assert isinstance(model.conditioning, expected) and model.denoiser.network.num_classes == 0
+
+
+def test_a_target_without_variance_is_refused_by_its_name(capsys):
+    export("place", Path("images"))
+    with Path("images/metadata.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    with Path("images/metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *([*row[:-1], "3"] for row in rows)])
+    run("fit", "--config", recipe("r", "regression", FILES % "images"), "--quiet", status=2)
+    expected = "targets must differ among the training images, got one radius for all"
+    assert capsys.readouterr().err.splitlines()[-1] == f"r.yaml:2: task: {expected}"

@@ -240,4 +240,4 @@ def test_unbalanced_classes_are_reported(tmp_path, caplog):
         save(noise(i), tmp_path / "many" / f"{i}.png")
     save(noise(9), tmp_path / "few" / "0.png")
     ImageFolder(str(tmp_path)).read()
-    assert "unbalanced: few 1, many 5" in caplog.text
+    assert "unbalanced: few 1, many 5; task.class_weights: balanced or data.sampling: balanced" in caplog.text

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd, FromData, Positive
+from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd, FromData, NonNegative
 from genmods.models.image import ImageModel
 from genmods.networks.base import Network
 
@@ -32,13 +32,13 @@ class Regressor(ImageModel):
         std: DataStd = 1.0,
         class_names: ClassNames | None = None,
         target_mean: Annotated[list[float], FromData] | None = None,
-        target_std: Annotated[list[Positive], FromData] | None = None,
+        target_std: Annotated[list[NonNegative], FromData] | None = None,
     ) -> None:
         super().__init__(network, None, in_channels, image_size, mean, std)
         self.class_names = class_names or []
         for name, spread in zip(self.class_names, target_std or [], strict=False):
             if spread == 0:
-                raise ValueError(f"target_std must be above 0, got 0: {name} is the same for all training images")
+                raise ValueError(f"targets must differ among the training images, got one {name} for all")
         self.register_buffer("target_mean", torch.tensor(target_mean or [0.0]))
         self.register_buffer("target_std", torch.tensor(target_std or [1.0]))
 
