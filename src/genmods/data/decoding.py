@@ -21,6 +21,9 @@ from genmods.core.errors import UserError
 from genmods.data.allocation import allocate
 from genmods.data.files import decode, open_image, plain_mode
 
+MAX_PIXELS = 80_000_000
+"""The most pixels of an image that is not part of a data set."""
+
 
 class Decoded(NamedTuple):
     """`pixels` uint8 [N, C, H, W]; `good` bool [N], false for unreadable files; `broken`: one line for each of them."""
@@ -97,10 +100,40 @@ def _common_size(known: list[tuple[Path, Any]]) -> tuple[int, int]:
 
 def _decode(path: Path, row: Tensor, background: str, max_pixels: int) -> None:
     """Fill `row`, uint8 [C, H, W], with the image in a file."""
-    channels, height, width = row.shape
+    _, height, width = row.shape
     with open_image(path, max_pixels) as opened:
         opened.draft(None, (2 * width, 2 * height))  # decode a JPEG at a fraction of its size if sufficient
         image = decode(opened, path)
+    _fill(image, row, background)
+
+
+def prepared(image: Any, shape: tuple[int, int, int]) -> Tensor:
+    """An image brought to `shape` [C, H, W] as the files of a folder are for training, uint8.
+
+    Args:
+        image: A file, a PIL image, or an array uint8 [H, W] or [H, W, C].
+        shape: [C, H, W].
+
+    Raises:
+        UserError: It is not such an image.
+    """
+    row = torch.empty(shape, dtype=torch.uint8)
+    if isinstance(image, str | os.PathLike):
+        _decode(Path(image), row, "white", MAX_PIXELS)
+        return row
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+            got = f"{array.dtype} {list(array.shape)}"
+            raise UserError(f"an image must be a file, a PIL image or an array uint8 [H, W] or [H, W, C], got {got}")
+        image = Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
+    _fill(decode(image, "image"), row, "white")
+    return row
+
+
+def _fill(image: Image.Image, row: Tensor, background: str) -> None:
+    """Fill `row`, uint8 [C, H, W], with a decoded image."""
+    channels, height, width = row.shape
     if image.mode == "I;16":
         image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if image.mode in ("LA", "RGBA"):

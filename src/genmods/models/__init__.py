@@ -14,7 +14,7 @@ from genmods.models.abilities import (
     UsesSampler,
 )
 from genmods.models.base import Inspection, Model, class_number, model_of
-from genmods.models.classifier import Classifier
+from genmods.models.classifier import Classifier, Prediction
 from genmods.models.consistency import ConsistencyModel
 from genmods.models.diffusion import DiffusionModel, Guide, choose_sampler
 from genmods.models.generative import GAN, VAE
@@ -42,6 +42,7 @@ __all__ = [
     "Likelihood",
     "Model",
     "MultilabelClassifier",
+    "Prediction",
     "Predicts",
     "ReceivesResults",
     "Regressor",

@@ -14,6 +14,7 @@ from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.progress import Progress
 from genmods.core.settings import Validated
+from genmods.networks.base import outermost_networks
 
 
 class Inspection(NamedTuple):
@@ -66,6 +67,16 @@ class Model(Validated, nn.Module):
         if self.image_shape is None:
             raise UserError(f"{type(self).__name__} has no example inputs of its {name}")
         return (torch.empty(1, *self.image_shape, device="meta"),)
+
+    def __repr__(self) -> str:
+        networks = ", ".join(type(network).__name__ for network in outermost_networks(self)) or "no network"
+        about = [networks, f"{sum(parameter.numel() for parameter in self.parameters()):,} parameters"]
+        if self.image_shape:
+            about.append(f"images {list(self.image_shape)}")
+        if self.class_names:
+            shown = ", ".join(self.class_names[:4])
+            about.append(f"{len(self.class_names)} classes: {shown}{', ...' if len(self.class_names) > 4 else ''}")
+        return f"{type(self).__name__}({'; '.join(about)})"
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load the weights; raises UserError, with the first difference, if they do not fit this model."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,20 @@ from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, D
 from genmods.models.image import ImageModel
 from genmods.models.temperature import fit_temperature
 from genmods.networks.base import Network
+
+
+class Prediction(NamedTuple):
+    """The most probable class of an image, its probability, and the probabilities of all classes by name."""
+
+    name: str
+    probability: float
+    probabilities: dict[str, float]
+
+    @classmethod
+    def of(cls, probabilities: dict[str, float]) -> Prediction:
+        """From the probabilities by name."""
+        name = max(probabilities, key=probabilities.__getitem__)
+        return cls(name, probabilities[name], probabilities)
 
 
 class Classifier(ImageModel):
@@ -61,6 +75,21 @@ class Classifier(ImageModel):
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
         return self.calibrated(self.scores(images))
+
+    def classify(self, image: Any) -> Prediction | list[Prediction]:
+        """The class of an image, or of each image in a list.
+
+        An image is a file, a PIL image or an array uint8 [H, W] or [H, W, C] of any size; it is resized like the files
+        of a folder for training. Raises UserError for anything else.
+        """
+        from genmods.data.decoding import prepared
+        from genmods.data.images import to_float
+
+        several = isinstance(image, list | tuple)
+        pixels = torch.stack([prepared(one, self.image_shape) for one in (image if several else [image])])
+        rows = self.probabilities(to_float(pixels).to(self.device)).tolist()
+        found = [Prediction.of(dict(zip(self.class_names, row, strict=True))) for row in rows]
+        return found if several else found[0]
 
     def predictions(self, images: Tensor) -> Tensor:
         return self.probabilities(images)

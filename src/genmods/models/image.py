@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
+from genmods.core.errors import UserError
 from genmods.core.sizes import PerChannel, Size, per_channel, sides
 from genmods.models.base import Inspection, Model
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
+
+FAR = 16.0
+"""The largest size of a pixel that passes for one of [-1, 1], with noise on it; checked on a CPU, without gradients."""
 
 
 class ImageModel(Model):
@@ -49,7 +53,15 @@ class ImageModel(Model):
             raise ValueError(f"{type(network).__name__} must return {wanted} per image, got {list(shape[1:])}")
 
     def normalised(self, images: Tensor) -> Tensor:
-        """`images` [B, C, H, W] in [-1, 1], normalised as the network's input."""
+        """`images` [B, C, H, W] in [-1, 1], normalised as the network's input; UserError for others, as 0 to 255."""
+        channels = self.image_shape[0]
+        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
+            got = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+            raise UserError(f"images must be float [B, {channels}, H, W] in [-1, 1], got {got}")
+        if images.device.type == "cpu" and images.numel() and not torch.is_grad_enabled():
+            largest = images.abs().amax().item()
+            if largest > FAR:
+                raise UserError(f"images must lie in [-1, 1], got the value {largest:.4g}")
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
