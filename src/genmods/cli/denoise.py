@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from pathlib import Path
 
 from genmods.cli.restoration_io import Session, common_arguments, part
 
@@ -24,11 +24,13 @@ def run(options: argparse.Namespace) -> None:
 
     corruption = part("corruption", options.corruption) if options.corruption else None
     session = Session(options)
-    denoise = partial(session.restorer.denoise, sigma=session.sigma, corruption=corruption)
+    restorer, estimated = session.restorer, corruption is None and session.sigma == "auto"
 
-    def restored(images: Tensor, numbers: Tensor) -> Restored:
-        settings = session.settings(numbers)
-        samples = denoise(images, samples=options.samples, **settings) if options.samples > 1 else None
-        return Restored(denoise(images, **settings), images, samples)
+    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
+        settings = session.settings(numbers) | {"corruption": corruption}
+        found = restorer.noise_level(images, options.label) if estimated else None
+        sigma = session.sigma if found is None else found
+        samples = restorer.denoise(images, sigma, samples=options.samples, **settings) if options.samples > 1 else None
+        return Restored(restorer.denoise(images, sigma, **settings), images, samples, found)
 
     session.process(restored)

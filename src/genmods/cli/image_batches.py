@@ -25,11 +25,13 @@ LOSSLESS = (".png", ".tif", ".tiff")
 
 @dataclass
 class Restored:
-    """A restored batch: results [B, C, H, W], inputs as shown in the strips, and posterior samples [K, B, C, H, W]."""
+    """A restored batch: results [B, C, H, W], inputs as shown in the strips, posterior samples [K, B, C, H, W], and the
+    level of white noise that was found in each image [B], on the scale of [-1, 1]."""
 
     image: Tensor
     shown: Tensor
     samples: Tensor | None = None
+    sigma: Tensor | None = None
 
 
 @dataclass
@@ -43,8 +45,11 @@ class Item:
     truth: Tensor | None = None
 
 
-RestoreBatch = Callable[[Tensor, Tensor], Restored]
-"""(images [B, C, H, W], image numbers int64 [B]) -> Restored."""
+RestoreBatch = Callable[[Tensor, Tensor, list[Path]], Restored]
+"""(images [B, C, H, W], image numbers int64 [B], their files) -> Restored."""
+
+BATCH_PIXELS = 1_000_000
+"""The most pixels of a batch of more than one image."""
 
 
 def names(inputs: list[Path], out: Path) -> dict[Path, Path]:
@@ -80,7 +85,10 @@ def truth_of(folder: Path, path: Path) -> Path:
 
 
 def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str]) -> Iterator[list[Item]]:
-    """Batches of at most `batch_size` items of one shape; one line per unreadable file is appended to `bad`."""
+    """Batches of at most `batch_size` items, and `BATCH_PIXELS`, of one shape.
+
+    One line per unreadable file is appended to `bad`.
+    """
     waiting: dict[torch.Size, list[Item]] = {}
     for index, (path, name) in enumerate(paths.items()):
         try:
@@ -92,7 +100,7 @@ def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: l
             continue
         shape = item.picture.image.shape
         waiting.setdefault(shape, []).append(item)
-        if len(waiting[shape]) == batch_size:
+        if len(waiting[shape]) >= min(batch_size, max(1, BATCH_PIXELS // (shape[1] * shape[2]))):
             yield waiting.pop(shape)
     yield from waiting.values()
 
@@ -104,12 +112,12 @@ def restore_files(
     truth: Path | None = None,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
-    score: Callable[[Path, Tensor, Tensor], None] | None = None,
+    score: Callable[[Item, Restored, int], None] | None = None,
 ) -> list[str]:
     """Restore all images of `inputs` into the folder `out`; returns one line for each file that failed.
 
-    `progress` is called with the number of processed and of all files, `score` with the name, result and ground truth
-    of each image.
+    `progress` is called with the number of processed and of all files, `score` with each image, its batch and its
+    row there.
     """
     bad: list[str] = []
     paths = names(inputs, out)
@@ -117,15 +125,15 @@ def restore_files(
     for items in batches(paths, truth, batch_size, bad):
         try:
             images = torch.stack([item.picture.image for item in items])
-            restored = restorer(images, torch.tensor([item.index for item in items]))
+            restored = restorer(images, torch.tensor([item.index for item in items]), [item.path for item in items])
         except ValueError as error:
             bad += [f"{item.path}: {error}" for item in items]
             continue
         for row, item in enumerate(items):
             try:
                 _write(out, item, restored, row)
-                if score is not None and item.truth is not None:
-                    score(item.name, restored.image[row], item.truth)
+                if score is not None:
+                    score(item, restored, row)
                 done += 1
             except ValueError as error:
                 bad.append(f"{item.path}: {error}")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from genmods.cli.restoration_io import Session, common_arguments, method_argument
+from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser, "0", "noise of the known pixels, on the scale of 0 to 255, or auto; then denoised")
     method_argument(parser)
     parser.add_argument(
-        "--mask", required=True, help="the hole: a file (white = fill), box:x,y,width,height or random:fraction"
+        "--mask",
+        required=True,
+        help="the hole: a file (white = fill), a folder of them, box:x,y,width,height or random:fraction",
     )
+    parser.add_argument("--invert", action="store_true", help="fill the black pixels of the mask in place of the white")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -20,14 +26,19 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
-    from genmods.cli.mask_option import parse_hole, read_mask
+    from genmods.cli.mask_option import notes, parse_hole
 
-    read_mask(options.mask)  # report an invalid mask before any image
+    for note in notes(options.mask):  # before the model is loaded
+        say(note, file=sys.stderr)
     session = Session(options)
 
-    def restored(images: Tensor, numbers: Tensor) -> Restored:
+    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
         height, width = images.shape[2:]
-        hole = torch.stack([parse_hole(options.mask, height, width, options.seed, int(n)) for n in numbers])
+        holes = [
+            parse_hole(options.mask, height, width, options.seed, int(number), name, options.invert)
+            for number, name in zip(numbers, names, strict=True)
+        ]
+        hole = torch.stack(holes)
         settings = session.settings(numbers) | {"samples": options.samples}
         samples = session.restorer.inpaint(images, hole, session.sigma, **settings)
         return Restored(samples[0], torch.where(hole[:, None], 0.0, images), samples)

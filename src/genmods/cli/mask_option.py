@@ -7,22 +7,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genmods.cli.mask_file import read_mask_file
 from genmods.core import random
 from genmods.core.errors import UserError
 from genmods.restoration.operators import BoxMask, RandomMask
 
-FORMS = "a file (white = fill), box:x,y,width,height, or random:fraction"
+FORMS = "a file (white = fill), a folder of them, box:x,y,width,height, or random:fraction"
 
 
-def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0) -> Tensor:
+def parse_hole(
+    text: str, height: int, width: int, seed: int = 0, index: int = 0, name: Path | None = None, invert: bool = False
+) -> Tensor:
     """The pixels to fill given by `--mask`.
 
     Args:
-        text: A file whose white pixels are filled, `box:x,y,width,height`, or `random:fraction`.
+        text: A file whose white pixels are filled, a folder with such a file of each image's name,
+            `box:x,y,width,height`, or `random:fraction`.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
         seed: Seed of random masks.
         index: Number of the image.
+        name: The image's file, for a folder of masks.
+        invert: Fill the other pixels instead.
 
     Returns:
         bool [height, width], true for pixels to fill.
@@ -32,11 +38,12 @@ def parse_hole(text: str, height: int, width: int, seed: int = 0, index: int = 0
     """
     mask = read_mask(text, int(random.fold(seed, index)))
     try:
-        hole = _from_file(mask, height, width) if isinstance(mask, Path) else mask.hole(height, width)
+        hole = _from_file(_file(mask, name), height, width) if isinstance(mask, Path) else mask.hole(height, width)
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"--mask {text}: {error}") from None
+    hole = ~hole if invert else hole
     if not hole.any():
         raise UserError(f"--mask {text}: the mask is empty, no pixel to inpaint")
     if hole.all():
@@ -59,9 +66,26 @@ def read_mask(text: str, key: int = 0) -> BoxMask | RandomMask | Path:
         raise
     except ValueError as error:
         raise UserError(f"--mask {text}: {error}") from None
-    if not Path(text).is_file():
+    if not Path(text).exists():
         raise UserError(f"--mask {text}: no such file; expected {FORMS}")
     return Path(text)
+
+
+def _file(mask: Path, name: Path | None) -> Path:
+    """The mask file of an image: `mask`, or in a folder the one of the image's name."""
+    if not mask.is_dir() or name is None:
+        return mask
+    found = sorted(path for path in mask.iterdir() if path.stem == name.stem and path.is_file())
+    if not found:
+        raise UserError(f"--mask {mask}: there is no mask called {name.stem} in this folder")
+    return next((path for path in found if path.suffix == name.suffix), found[0])
+
+
+def notes(text: str) -> list[str]:
+    """What a user should know of a mask file, looked at before the model is loaded; raises UserError for one that is
+    not an image."""
+    mask = read_mask(text)
+    return read_mask_file(mask)[1] if isinstance(mask, Path) and mask.is_file() else []
 
 
 def _numbers(text: str, rest: str, count: int) -> list[float]:
@@ -75,19 +99,8 @@ def _numbers(text: str, rest: str, count: int) -> list[float]:
 
 
 def _from_file(path: Path, height: int, width: int) -> Tensor:
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("1", "L", "RGB"):
-                raise UserError(
-                    f"--mask {path}: expected a black-and-white image of mode 1, L or RGB, got mode {image.mode}"
-                )
-            pixels = np.array(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"--mask {path}: cannot be read as an image ({error})") from None
+    pixels, _ = read_mask_file(path)
     if pixels.shape != (height, width):
         size = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise UserError(f"--mask {path}: must have the size of the image, {width} x {height} pixels, got {size}")
-    return torch.from_numpy(pixels >= 128)
+    return torch.from_numpy(pixels)

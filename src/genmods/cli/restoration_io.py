@@ -123,15 +123,25 @@ class Session:
 
     def process(self, restorer: RestoreBatch) -> None:
         """Restore the files and print the scores; raises UserError if some files failed."""
-        from genmods.cli.image_batches import restore_files
+        from genmods.cli.image_batches import Item, Restored, restore_files
         from genmods.cli.scores import Scores
 
         options, started = self.options, time.perf_counter()
         scores = Scores(model_options.find_features(options.features, self.model))
+        noiseless: list[Path] = []
+
+        def add(item: Item, restored: Restored, row: int) -> None:
+            sigma = None if restored.sigma is None else restored.sigma[row].square().mean().sqrt().item() * 255 / 2
+            if sigma is not None and sigma < 1:
+                noiseless.append(item.name)
+            if item.truth is not None:
+                scores.add(item.name, restored.image[row], item.truth, restored.shown[row], sigma)
+
         with owned(options.out), ProgressBar(options.quiet, "restoring") as bar:
-            bad = restore_files(
-                options.input, options.out, restorer, options.truth, options.batch_size, bar, scores.add
-            )
+            bad = restore_files(options.input, options.out, restorer, options.truth, options.batch_size, bar, add)
+        if noiseless:
+            files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
+            say(f"no white noise was found in {files}: next to nothing changes; --sigma sets a level", file=sys.stderr)
         if scores.rows:
             say(*scores.table())
             scores.write(options.out / "figures.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from genmods.cli.restoration_io import Session, common_arguments, method_argument, part
 
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     operator = operators[0] if len(operators) == 1 else Compose(operators)
     session = Session(options)
 
-    def restored(images: Tensor, numbers: Tensor) -> Restored:
+    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
         settings = session.settings(numbers) | {"samples": options.samples}
         samples = session.restorer.restore(images, operator, session.sigma, **settings)
         return Restored(samples[0], images, samples)

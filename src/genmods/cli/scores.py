@@ -18,6 +18,8 @@ from genmods.metrics.fidelity import psnr, ssim
 from genmods.metrics.frechet import frechet_distance
 from genmods.metrics.statistics import gaussian_statistics
 
+COLUMNS = ("sigma", "psnr_input", "psnr", "ssim", "lpips")
+"""The noise level that was found (0 to 255), the PSNR of the input, and the scores of the result."""
 LPIPS_BACKBONE = "alexnet-owt-*.pth"
 
 
@@ -41,12 +43,16 @@ class Scores:
     lpips: Callable[[Tensor, Tensor], Tensor] | None = field(default_factory=perceptual)
     embedded: list[Tensor] = field(default_factory=list)
 
-    def add(self, name: Path, result: Tensor, truth: Tensor) -> None:
-        """Add a file: `result` and `truth` [C, H, W] in [-1, 1]. Raises UserError if their shapes differ."""
+    def add(self, name: Path, result: Tensor, truth: Tensor, given: Tensor, sigma: float | None = None) -> None:
+        """Add a file: `result`, `truth` and the image `given` [C, H, W] in [-1, 1], and the noise level that was found,
+        0 to 255. Raises UserError if the shapes of result and truth differ."""
         if result.shape != truth.shape:
             raise UserError(f"the ground truth must have shape {list(result.shape)}, got {list(truth.shape)}")
         pair = result.cpu()[None], truth[None]
-        row = {"psnr": psnr(*pair).item()}
+        row = {} if sigma is None else {"sigma": sigma}
+        if given.shape == truth.shape:
+            row["psnr_input"] = psnr(given.cpu()[None], truth[None]).item()
+        row["psnr"] = psnr(*pair).item()
         if min(truth.shape[1:]) >= 11:
             row["ssim"] = ssim(*pair).item()
         if self.lpips is not None and min(truth.shape[1:]) >= 31:
@@ -66,7 +72,7 @@ class Scores:
     def summary(self) -> dict[str, tuple[float, float, int]]:
         """Mean, standard error and count of each score over the rows in which it is finite."""
         result = {}
-        for name in ("psnr", "ssim", "lpips"):
+        for name in COLUMNS:
             values = [row[name] for row in self.rows.values() if math.isfinite(row.get(name, math.nan))]
             if values:
                 column = torch.tensor(values, dtype=torch.float64)
@@ -93,8 +99,7 @@ class Scores:
 
     def write(self, path: Path) -> None:
         """Write all rows as CSV."""
-        keys = ["psnr", "ssim", "lpips"]
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["file", *keys])
-            writer.writerows([cell(name), *(row.get(key, "") for key in keys)] for name, row in self.rows.items())
+            writer.writerow(["file", *COLUMNS])
+            writer.writerows([cell(name), *(row.get(key, "") for key in COLUMNS)] for name, row in self.rows.items())

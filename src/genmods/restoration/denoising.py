@@ -31,6 +31,9 @@ from genmods.restoration.restore import check_images, check_range, draw_batches,
 SMALLEST = 1e-3
 """Noise below this (an eighth of a gray level of 256) is treated as none."""
 
+COLLAPSED = 2 / 255
+"""Noise of a grey level of 256: wavelets that see less than this do not overrule the refinement."""
+
 CONDITION = 10.0
 """The largest ratio of the noise on white to that on black for which the noise is whitened."""
 
@@ -65,6 +68,9 @@ def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     """The standard deviation of white noise in images, estimated by wavelets and refined by the model.
 
+    Noise that has gone through a camera or JPEG is not white, and the refinement then finds next to none: where it is
+    below half of the wavelets' estimate, that one is taken.
+
     Args:
         y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
         model: A trained diffusion task, or any `Denoise`.
@@ -78,7 +84,8 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     if prior.network is not None:
         return estimate_sigma(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
-    return refine_sigma(prior.denoise(y, label), y, sigma)
+    refined = refine_sigma(prior.denoise(y, label), y, sigma)
+    return torch.where((refined < sigma / 2) & (sigma > COLLAPSED), sigma, refined)
 
 
 @torch.no_grad()

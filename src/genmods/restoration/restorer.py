@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from genmods.core import random
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
@@ -25,6 +26,7 @@ from genmods.restoration.denoising import (
     denoise_samples,
     noise_level,
 )
+from genmods.restoration.holes import Box, hole_boxes
 from genmods.restoration.methods import Method
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Mask, Operator, ShapedMask
@@ -97,7 +99,7 @@ class Restorer:
 
         Args:
             images: Noisy images on [-1, 1].
-            sigma: The level of white noise.
+            sigma: The level of white noise; also as `noise_level` returns it.
             corruption: Noise of another kind, in place of `sigma`.
             samples: Draw so many posterior samples per image; None: the least mean squared error estimate.
             label: The class of the images.
@@ -121,12 +123,23 @@ class Restorer:
             level = corruption_level(rows.y, self.prior, corruption, rows.label)
         elif isinstance(sigma, str) and sigma == "auto":
             level = noise_level(rows.y, self.prior, rows.label)
+        elif isinstance(sigma, Tensor) and sigma.shape == (len(images), rows.each):
+            level = sigma.flatten().to(rows.y.device)
         else:
             level = self._levels(images, sigma).repeat_interleave(rows.each).to(rows.y.device)
         if samples is None:
             return rows.back(denoise(rows.y, self.prior, level, rows.label))
         sampler = DPMpp2MSDESampler(steps=self.steps)
         return rows.back(denoise_samples(rows.y, self.prior, level, samples, sampler, **shared))
+
+    def noise_level(self, images: Tensor, label: Any = None) -> Tensor:
+        """The standard deviation of white noise in `images` [B, C, H, W], on the scale of [-1, 1].
+
+        One per image, [B]; for a grey model and colour images one per channel, [B, C]. `denoise` takes either.
+        """
+        rows = self._rows(images, label, None)
+        levels = noise_level(rows.y, self.prior, rows.label).to(images.device)
+        return levels if rows.each == 1 else levels.view(len(images), rows.each)
 
     def inpaint(
         self,
@@ -153,14 +166,48 @@ class Restorer:
         Returns:
             Images [B, C, H, W], or samples [K, B, C, H, W].
         """
-        known = self._known(images, hole)
+        known, levels = self._known(images, hole), self._levels(images, sigma)
+        if self.prior.shape is not None and not levels.any():
+            boxes = list(hole_boxes(~known.all(0)[0], self.prior.shape[1:]))
+            if sum(box.pixels for box in boxes) < known[0].numel() / 2:
+                return self._in_boxes(images, ~known, boxes, samples, label, numbers, progress)
         rows = self._rows(images, label, numbers)
-        levels = self._levels(images, sigma)
         mask = Mask(known.to(rows.y.device).repeat_interleave(rows.each, 0))
         drawn = rows.back(self._draw(rows, mask, levels, samples or 1, progress))
         exact = known & (levels.to(known.device) == 0).view(-1, 1, 1, 1)
         drawn = torch.where(exact, images.to(drawn.dtype), drawn)
         return drawn[0] if samples is None else drawn
+
+    def _in_boxes(
+        self,
+        images: Tensor,
+        hole: Tensor,
+        boxes: list[Box],
+        samples: int | None,
+        label: Any,
+        numbers: Tensor | None,
+        progress: Progress | None,
+    ) -> Tensor:
+        """As `inpaint`, working on the boxes around the holes alone."""
+        result = images.expand(samples or 1, *images.shape).clone()
+        numbers = torch.arange(len(images)) if numbers is None else numbers
+        for place, box in enumerate(boxes):
+            inside = hole[..., *box.region]
+            rows = inside.flatten(1).any(1).nonzero().flatten()  # images with a hole here
+            key = numbers if place == 0 else random.fold(numbers, place)
+            filled = self.inpaint(
+                *(images[rows][..., *box.region], inside[rows, 0]),
+                samples=samples or 1,
+                label=None if label is None else self.labels(label, len(images))[rows],  # type: ignore[index]
+                numbers=key[rows.cpu()],
+                progress=part_of(progress, place, len(boxes)),
+            )
+            own = inside[rows] & box.hole.to(inside.device)
+            kept = result[:, rows][..., *box.region]
+            patch = torch.where(own, filled.to(kept), kept)
+            for k, row in enumerate(rows.tolist()):
+                result[:, row][..., *box.region] = patch[:, k]
+        return result if samples is not None else result[0]
 
     def restore(
         self,

@@ -1,0 +1,59 @@
+"""Mask files as editors and labelling tools write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genmods.core.errors import UserError
+
+
+def read_mask_file(path: Path) -> tuple[NDArray[np.bool_], list[str]]:
+    """The pixels of a mask that are white, or opaque where alpha alone draws it.
+
+    Grey and colour count by brightness from a half upward; white on transparent ground is composited on black; palettes
+    and 16 bits are read by their values. A file of the values 0 and 1, or of labels 0, 1, 2 ..., means its non-zero
+    pixels.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        The mask, bool [H, W], and what a user should know of it, one line each.
+
+    Raises:
+        UserError: For a file that is not an image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+            values, largest = _brightness(image)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise UserError(f"--mask {path}: cannot be read as an image ({error})") from None
+    top = values.max(initial=0)
+    if 0 < top < largest / 8 and len(np.unique(values)) <= top + 1:
+        return values > 0, [f"{path}: the largest value is {int(top)}; pixels above 0 are filled"]
+    grey = ((values > 0.04 * largest) & (values < 0.96 * largest)).mean()
+    notes = [f"{path}: {grey:.1%} of the pixels are grey; those of at least half the brightness are filled"]
+    return values >= largest / 2, notes if grey else []
+
+
+def _brightness(image) -> tuple[NDArray[np.float64], float]:  # type: ignore[no-untyped-def]
+    """The brightness [H, W] of each pixel and that of white."""
+    if image.mode == "P" and "transparency" not in image.info:
+        indices = np.asarray(image)
+        if indices.max() <= 16:  # a label map: its palette is for looking at
+            return indices.astype(np.float64), 255.0
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
+        alpha, grey = pixels[..., 3] / 255, pixels[..., :3] @ (0.299, 0.587, 0.114)
+        flat = np.ptp(grey[alpha > 0.5]) < 1 if (alpha > 0.5).any() else True
+        only_alpha = flat and alpha.min() < 0.5  # one colour on transparent ground, whichever: alpha draws the mask
+        return (255 * alpha if only_alpha else grey * alpha), 255.0
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        return np.asarray(image).astype(np.float64), 65535.0
+    return np.asarray(image.convert("L")).astype(np.float64), 255.0

@@ -1,0 +1,94 @@
+"""Masks as editors and labelling tools write them: each kind means the same pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genmods.cli.mask_file import read_mask_file
+from genmods.cli.mask_option import notes, parse_hole
+from genmods.core.errors import UserError
+
+HOLE = np.zeros((12, 10), dtype=bool)
+HOLE[3:7, 2:6] = True
+WHITE = (HOLE * 255).astype(np.uint8)
+
+
+def rgba(color, alpha):
+    return np.dstack([*(np.full_like(WHITE, c) if np.isscalar(c) else c for c in color), alpha])
+
+
+def palette(values, colors, **info):
+    image = Image.fromarray(values.astype(np.uint8), "P")
+    image.putpalette(colors)
+    image.info.update(info)
+    return image
+
+
+KINDS = {
+    "grey": lambda: Image.fromarray(WHITE),
+    "one bit": lambda: Image.fromarray(WHITE).convert("1"),
+    "colour": lambda: Image.fromarray(np.dstack([WHITE] * 3)),
+    "white on black, opaque alpha": lambda: Image.fromarray(rgba([WHITE] * 3, np.full_like(WHITE, 255))),
+    "white on transparent": lambda: Image.fromarray(rgba([255] * 3, WHITE)),
+    "black on transparent": lambda: Image.fromarray(rgba([0] * 3, WHITE)),
+    "red on transparent": lambda: Image.fromarray(rgba([255, 0, 0], WHITE)),
+    "grey and alpha": lambda: Image.fromarray(np.dstack([WHITE, np.full_like(WHITE, 255)]), "LA"),
+    "labels in a palette": lambda: palette(HOLE, [0, 0, 0, 128, 0, 0]),
+    "grey palette": lambda: palette(WHITE, [k for k in range(256) for _ in range(3)]),
+    "sixteen bits": lambda: Image.fromarray(HOLE.astype(np.uint16) * 65535),
+    "zeros and ones": lambda: Image.fromarray(HOLE.astype(np.uint8)),
+    "zeros and ones of sixteen bits": lambda: Image.fromarray(HOLE.astype(np.uint16)),
+    "labels": lambda: Image.fromarray((HOLE * 3).astype(np.uint8)),
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(image, name="mask.png"):
+        image.save(tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_means_the_same_pixels(written, kind):
+    mask, _ = read_mask_file(written(KINDS[kind]()))
+    assert np.array_equal(mask, HOLE)
+
+
+def test_grey_edges_count_from_half_and_are_told(written):
+    soft = WHITE.copy()
+    soft[2, 2:6], soft[7, 2:6] = 200, 60
+    mask, told = read_mask_file(written(Image.fromarray(soft)))
+    assert mask[2, 2:6].all() and not mask[7].any()
+    assert len(told) == 1 and "6.7% of the pixels are grey" in told[0]
+
+
+def test_the_largest_value_is_told_where_it_is_small(written):
+    path = written(KINDS["zeros and ones"]())
+    assert notes(str(path)) == [f"{path}: the largest value is 1; pixels above 0 are filled"]
+
+
+def test_inverted(written):
+    path = written(Image.fromarray(255 - WHITE))
+    assert np.array_equal(parse_hole(str(path), 12, 10, invert=True).numpy(), HOLE)
+
+
+def test_a_folder_has_a_mask_for_each_image(written, tmp_path):
+    written(Image.fromarray(WHITE), "a.png")
+    written(Image.fromarray(WHITE.T.copy()), "b.png")
+    first = parse_hole(str(tmp_path), 12, 10, name=tmp_path / "a.jpg")
+    second = parse_hole(str(tmp_path), 10, 12, name=tmp_path / "b.jpg")
+    assert np.array_equal(first.numpy(), HOLE) and np.array_equal(second.numpy(), HOLE.T)
+    with pytest.raises(UserError, match="there is no mask called c in this folder"):
+        parse_hole(str(tmp_path), 12, 10, name=tmp_path / "c.jpg")
+
+
+def test_an_empty_mask_and_what_is_no_image_are_told_before_the_model(written, tmp_path):
+    path = written(Image.fromarray(np.zeros_like(WHITE)))
+    with pytest.raises(UserError, match="the mask is empty"):
+        parse_hole(str(path), 12, 10)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        notes(str(tmp_path / "text.png"))
