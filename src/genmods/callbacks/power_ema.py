@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt, Le, MinLen
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -16,13 +17,16 @@ from genmods.core import safetensors
 from genmods.core.devices import at_least_float32
 from genmods.core.errors import UserError
 from genmods.core.printable import say
-from genmods.optim.power_average import decay, exponent
+from genmods.core.settings import Count, Validated
+from genmods.optim.power_average import LONGEST, decay
 
 FOLDER = "snapshots"
 """Within a run's folder: a file `STEP.safetensors` per snapshot."""
+Length = Annotated[float, Gt(0), Le(LONGEST)]
+"""The standard deviation of an average, as a share of the training."""
 
 
-class PowerEMA(Callback):
+class PowerEMA(Validated, Callback):
     """Follows averages of the weights of several lengths and writes snapshots of them, in float32, to the run's folder.
 
     `generate --ema LENGTH` then takes the average of any length about those kept (post-hoc EMA, Karras et al. 2024).
@@ -33,13 +37,9 @@ class PowerEMA(Callback):
         snapshots: How many times they are written, evenly over the training.
     """
 
-    def __init__(self, lengths: tuple[float, ...] = (0.05, 0.1), snapshots: int = 16) -> None:
+    def __init__(self, lengths: Annotated[tuple[Length, ...], MinLen(2)] = (0.05, 0.1), snapshots: Count = 16) -> None:
         if len(set(lengths)) < 2:
             raise ValueError(f"lengths must be at least 2 different ones, got {list(lengths)}")
-        if snapshots < 1:
-            raise ValueError(f"snapshots must be at least 1, got {snapshots}")
-        for length in lengths:
-            exponent(length)
         self.lengths, self.snapshots = tuple(lengths), snapshots
         self.updates, self.due = 0, set[int]()
         self.averages: list[dict[str, Tensor]] = []
