@@ -224,3 +224,14 @@ def test_an_evaluation_uploads_no_checkpoint_again(tmp_path, monkeypatch):
         logger.log_metrics({"test/acc": 0.5}, step=2)
         logger.finalize("success")
     assert not [r for r in read_records(run_files(tmp_path)[0]) if r.WhichOneof("record_type") == "artifact"]
+
+
+def test_the_line_that_uploads_names_every_offline_part_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("offline-run-20261128_3-mine", "offline-run-20261128_1-mine", "offline-run-20261128_2-other"):
+        (tmp_path / "runs/a/wandb" / name / "files").mkdir(parents=True)
+    run = WandbRun()
+    run.run_id = "mine"
+    run._experiment = types.SimpleNamespace(dir=str(tmp_path / "runs/a/wandb/offline-run-20261128_3-mine/files"))
+    parts = [f"runs/a/wandb/offline-run-20261128_{i}-mine" for i in (1, 3)]
+    assert run.sync_command == f"wandb sync {' '.join(parts)}"

@@ -13,12 +13,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from genmods.callbacks.ema import find_ema
 from genmods.core import checkpoint as files
 from genmods.core.atomic import copy
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
 from genmods.core.printable import say
 from genmods.core.settings import Validated
+from genmods.core.system import free
 from genmods.tracking.base import run_folder
 from genmods.tracking.monitor import Score, monitor_of
 
@@ -118,6 +120,16 @@ class RunCheckpoint(Validated, Checkpoint):
     def _save(self, trainer: Trainer, path: Path) -> None:
         trainer.save_checkpoint(path)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raise UserError if the disk has no room for `last.ckpt` beside its predecessor."""
+        size = checkpoint_size(trainer, pl_module)
+        left = free(self.folder)
+        if left and left[0] < 2 * size and not is_trial(trainer):
+            raise UserError(
+                f"{self.folder}: a checkpoint takes about {size:,} bytes, twice as many while it is written, and "
+                f"{left[0]:,} are free; nothing was trained"
+            )
+
     def on_step_end(self, trainer: Trainer) -> None:
         step = trainer.global_step
         due = step % self.every_n_steps == 0 or step == trainer.max_steps or trainer.should_stop
@@ -141,3 +153,12 @@ class RunCheckpoint(Validated, Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._saved_step and trainer.global_step > 0:
             self.save_last(trainer)
+
+
+def checkpoint_size(trainer: Trainer, module: LightningModule) -> int:
+    """Bytes of a checkpoint, about: the weights, their averages and the states of the optimizer."""
+    weights = sum(tensor.nbytes for tensor in module.state_dict().values())
+    settings = [optimizer.defaults for optimizer in trainer.optimizers]
+    states = sum(2 if "betas" in setting else 1 if setting.get("momentum") else 0 for setting in settings)
+    ema = find_ema(trainer)
+    return weights * (1 + states + (len(ema.decays) if ema else 0))

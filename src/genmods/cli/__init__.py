@@ -11,6 +11,7 @@ import sys
 
 from genmods.core.errors import UserError, nearest
 from genmods.core.printable import say
+from genmods.core.system import system_error
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
@@ -67,6 +68,12 @@ def dispatch(arguments: list[str]) -> int:
     except BrokenPipeError:  # as in `genmods list | head`
         sys.stderr.close()
         return 141
+    except (OSError, MemoryError, RuntimeError) as error:
+        line = system_error(error)
+        if line is None:
+            raise
+        say(line, file=sys.stderr)
+        return 2
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,8 +20,13 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield staged
         staged.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(staged)):  # what was meant, not where it is made
+            error.filename = str(path)
+        raise
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
 
 
 def copy(source: Path, target: Path) -> None:

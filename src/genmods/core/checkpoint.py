@@ -7,6 +7,7 @@ must be plain data, and all floating-point numbers must be finite.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import warnings
@@ -20,6 +21,7 @@ from torch import Tensor
 from genmods.core import plain
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
+from genmods.core.system import FullDisk, free
 
 FORMAT = 2
 """The format version of checkpoints and exported models; other versions are refused."""
@@ -60,10 +62,17 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
     path, content = Path(path), {**checkpoint, _FORMAT: FORMAT}
     if fault := plain.fault(content):
         raise UserError(f"{path}: not written, {fault}")
-    with replacing(path) as staged, staged.open("wb") as file:
-        torch.save({**content, _CHECKSUM: digest(content)}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as staged:
+        try:
+            with staged.open("wb") as file:
+                torch.save({**content, _CHECKSUM: digest(content)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch hides the error number
+            needed, left = plain.size(content), free(path)
+            if (isinstance(error, RuntimeError) or error.errno == errno.ENOSPC) and left and left[0] < needed:
+                raise FullDisk(path, needed) from error
+            raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -79,6 +79,11 @@ def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
     return ""
 
 
+def size(tree: Any) -> int:
+    """Bytes of the tensors of any shape in plain data."""
+    return sum(value.nbytes for _, value in _walk(tree) if isinstance(value, Tensor))
+
+
 def not_finite(tree: Any) -> Iterator[tuple[str, Tensor]]:
     """The floating-point tensors of any shape in plain data that contain non-finite numbers, with their paths."""
     for path, value in _walk(tree):

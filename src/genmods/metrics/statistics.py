@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,6 @@ def cached_statistics(
     if path.is_file():
         return GaussianStatistics(*torch.load(path, weights_only=True))
     statistics = gaussian_statistics(features())
-    with replacing(path) as staged:
+    with suppress(OSError, RuntimeError), replacing(path) as staged:  # the figure does not need the cache
         torch.save(tuple(statistics), staged)
     return statistics

@@ -75,11 +75,15 @@ class MetricsFile(Logger, RunLogger):
             rows[row["step"]] = rows.pop(row["step"], {}) | row
             self._rewrite(list(rows.values()))
             return
-        with open(self.path, "r+b") as file:
-            self._offset = self._offset if same else file.seek(0, os.SEEK_END)
-            file.seek(self._offset)
-            file.write(self._line(merged))
-            file.truncate()
+        try:
+            with open(self.path, "r+b") as file:
+                self._offset = self._offset if same else file.seek(0, os.SEEK_END)
+                file.seek(self._offset)
+                file.write(self._line(merged))
+                file.truncate()
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         self._row = merged
 
     def _line(self, row: Row) -> bytes:

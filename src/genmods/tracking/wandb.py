@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import string
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -245,9 +246,12 @@ class WandbRun(WandbLogger, RunLogger):
 
     @property
     def sync_command(self) -> str:
-        """The command that uploads the run from disk."""
+        """The command that uploads the run from disk: each part that a resumed run has there, in order of time."""
         folder = Path(self.experiment.dir).parent
-        return f"wandb sync {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
+        parts = sorted({folder, *folder.parent.glob(f"offline-run-*-{self.run_id}")}, key=lambda part: part.name)
+        here = Path.cwd()
+        shown = [str(part.relative_to(here) if part.is_relative_to(here) else part) for part in parts]
+        return f"wandb sync {shlex.join(shown)}"
 
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb

@@ -1,0 +1,72 @@
+"""Errors of the operating system in one line: what, where, and how much room there is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes|[Tt]ried to allocate ([\d.]+ \w+)")
+_WRITE = re.compile(r"inline_container|PytorchStreamWriter|unexpected pos \d+")
+
+
+class FullDisk(OSError):
+    """There is no room for a file.
+
+    Args:
+        path: The file.
+        needed: Its size in bytes.
+    """
+
+    def __init__(self, path: Path, needed: int) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self.needed = needed
+
+
+def system_error(error: BaseException) -> str | None:
+    """An error of the operating system in one line; None for any other error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or os.strerror(error.errno)}{_room(error)}"
+    if isinstance(error, MemoryError):
+        return f"out of memory{_memory()}; try a smaller batch size"
+    if isinstance(error, RuntimeError) and (asked := _MEMORY.search(str(error))):
+        size = f"{int(asked[1]):,} bytes" if asked[1] else asked[2]
+        return f"out of memory: {size} were requested{_memory()}; try a smaller batch size"
+    if isinstance(error, RuntimeError) and _WRITE.search(str(error)):
+        return f"a checkpoint could not be written: {str(error).splitlines()[0][:120]}"
+    return None
+
+
+def _room(error: OSError) -> str:
+    """What is free where a file did not fit, and what was needed, where that is known."""
+    if error.errno not in _FULL or not error.filename:
+        return ""
+    needed = f"{error.needed:,} bytes are needed, " if isinstance(error, FullDisk) else ""
+    if left := free(Path(error.filename)):
+        room, files = left
+        return (
+            f" ({needed}{room:,} bytes are free{', no inodes are left' if files == 0 else ''}); what was there is kept"
+        )
+    return ""
+
+
+def free(path: Path) -> tuple[int, int] | None:
+    """Free bytes and inodes for a user where `path` lies or will lie, or None where the system does not say."""
+    place = next((parent for parent in (path, *path.absolute().parents) if parent.is_dir()), None)
+    if place is None or not hasattr(os, "statvfs"):
+        return None
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else -1
+
+
+def _memory() -> str:
+    """The free memory, where the system says it."""
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return f", {int(fields['MemAvailable'].split()[0]) * 1024:,} bytes are free"
+    except (OSError, KeyError, ValueError):
+        return ""

@@ -1,0 +1,86 @@
+"""What the operating system refuses is one line: the file, what is needed and free, and what is kept."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from genmods import cli
+from genmods.callbacks import checkpoint as callback
+from genmods.cli import dispatch
+from genmods.core import checkpoint as files
+from genmods.core.system import FullDisk, system_error
+from genmods.metrics.statistics import cached_statistics
+from support.small_runs import CNN, classifier
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+def raising(error):
+    def refuse(*_, **__):
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "runs/a"), "runs/a: Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), "out: Permission denied"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (MemoryError(), "out of memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes."),
+            "out of memory: 4,000,000 bytes were requested",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory: 2.00 GiB were"),
+    ],
+)
+def test_one_line(monkeypatch, capsys, error, line):
+    monkeypatch.setattr(cli, "_dispatch", raising(error))
+    assert dispatch([]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(line)
+
+
+def test_other_errors_are_not_the_systems():
+    assert system_error(ValueError("x")) is None and system_error(RuntimeError("shapes")) is None
+
+
+def test_a_full_disk_says_what_is_needed_and_free(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    files.save({"a": torch.zeros(3)}, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(files, "free", lambda place: (10, 5))
+    monkeypatch.setattr(torch, "save", raising(RuntimeError("unexpected pos 12 vs 10")))
+    with pytest.raises(FullDisk) as caught:
+        files.save({"a": torch.zeros(1000)}, path)
+    told = system_error(caught.value)
+    assert told.startswith(f"{path}: No space left on device (4,000 bytes are needed, ") and "is kept" in told
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_without_a_name_in_its_error_has_one_in_the_line(workplace, capsys, monkeypatch):
+    """An error of writing, unlike one of opening, does not know its file."""
+    classifier(CNN, name="grown")
+    monkeypatch.setattr(torch, "save", raising(OSError(errno.EFBIG, "File too large")))
+    assert dispatch(["fit", "--config", "runs/grown.yaml", "--quiet"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("runs/grown/") and line.endswith(".ckpt: File too large")
+    assert not list(Path("runs/grown").rglob("*.part"))
+
+
+def test_the_room_is_looked_at_before_the_first_step(workplace, capsys, monkeypatch):
+    classifier(CNN, name="no_room")
+    monkeypatch.setattr(callback, "free", lambda place: (1000, 5))
+    assert dispatch(["fit", "--config", "runs/no_room.yaml", "--quiet"]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "a checkpoint takes about" in line and "1,000 are free; nothing was trained" in line
+
+
+def test_a_figure_needs_no_cache():
+    images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
+    found = cached_statistics(Path("/proc/nowhere"), "pixels", images, lambda: torch.rand(4, 3))
+    assert found.mean.shape == (3,)
