@@ -107,9 +107,7 @@ def test_pretrained_weights_come_with_their_scale(monkeypatch, channels, classes
     pixels = torch.rand(2, channels, 32, 32)
     images = network.normalised(pixels * 2 - 1)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    if channels == 1:
-        mean, std = mean.mean(), std.mean()
-    scaled = ((pixels - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)).expand(-1, 3, -1, -1)
+    scaled = (pixels.expand(-1, 3, -1, -1) - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
     with torch.no_grad():
         if classes == 1000:
             torch.testing.assert_close(network(images), theirs(scaled), atol=1e-4, rtol=1e-4)

@@ -166,6 +166,8 @@ USUAL = {
 """Few steps end narrower than the data: a step of first order to noise-free data is their mean given x. Higher orders
 overshoot at 5 to 8. One step has a law of its own, `one_step`."""
 
+KARRAS = {3: Allowed(0.0, 1.1), 5: Allowed(0.1, 1.25), 8: Allowed(0.35, 1.25), 20: Allowed(0.65, 1.2)}
+
 EXCEPTIONS: list[tuple[str, str, str, dict[int, Allowed], str]] = [
     (
         "heun",
@@ -174,8 +176,8 @@ EXCEPTIONS: list[tuple[str, str, str, dict[int, Allowed], str]] = [
         {5: Allowed(0.3, 1.45), 8: Allowed(0.5, 1.35)},
         "keeps half of a noise that is gone at a step's end",
     ),
-    ("dpmpp_3m", "*", "karras", {5: Allowed(0.3, 2.0), 8: Allowed(0.5, 2.2)}, "extrapolates over steps that grow in λ"),
-    ("*", "*", "karras", {3: Allowed(0.0, 1.1), 5: Allowed(0.1, 1.25)}, "few of s^(1/7) from 850 on are near the data"),
+    ("dpmpp_3m", "*", "karras", {5: Allowed(0.3, 2.1), 8: Allowed(0.5, 2.2)}, "extrapolates over steps that grow in λ"),
+    ("*", "*", "karras", KARRAS, "few of s^(1/7), from up to 850 on, are near the data"),
     ("*", "edm", "uniform", {n: Allowed(0.0, 1.25) for n in USUAL}, "steps of 80/N in σ"),
     ("*", "edm", "quadratic", {n: Allowed(0.0, 1.25) for n in USUAL}, "steps uniform in √σ from 80 on"),
     ("*", "learned", "quadratic", {n: Allowed(0.0, 1.25) for n in (2, 3, 5, 8)}, "√t where the log-SNR is linear in t"),

@@ -1,6 +1,7 @@
 """Every process with every prediction, sampler and grid at every number of steps: where normal data end.
 
     nox -s torture -- laws
+    python tests/torture/laws.py edm rectified      # of these processes alone
 
 The closing table has a line per sampler and number of steps: the least and the largest standard deviation of samples
 over that of the data, and what fell out of `support.laws.EXCEPTIONS`. Status 1 if anything did.
@@ -23,9 +24,9 @@ from support.oracles import Network, built_in
 def main() -> int:
     torch.set_num_threads(1)
     processes, seen, faults = laws.all_processes(), {}, []
-    for (name, process), prediction, grid in product(
-        processes.items(), BUILTINS["prediction"], ("", *BUILTINS["grid"])
-    ):
+    chosen = sys.argv[1:] or list(processes)
+    for name, prediction, grid in product(chosen, BUILTINS["prediction"], ("", *BUILTINS["grid"])):
+        process = processes[name]
         said = built_in("prediction", prediction)()
         try:
             said.check(process)

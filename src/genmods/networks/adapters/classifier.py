@@ -37,9 +37,13 @@ class ForeignClassifier(Network):
     """A classifier `model` of another library for images [B, C, H, W].
 
     `resize` interpolates images to this side length first; `statistics` are the normalisation of the pretrained
-    weights. `freeze` lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted
+    weights, and `colours` that of their colour channels, in each of which the model then gets a grey image.
+    `freeze` lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted
     names, or `backbone` for all but the output layer.
     """
+
+    gain: Tensor | None
+    offset: Tensor | None
 
     def __init__(
         self,
@@ -47,8 +51,16 @@ class ForeignClassifier(Network):
         resize: int | None,
         statistics: Statistics | None,
         freeze: list[str] | None,
+        colours: Statistics | None = None,
     ) -> None:
         super().__init__()
+        gain = offset = None
+        if statistics and colours:
+            (mean,), (std,) = statistics
+            gain = torch.tensor([std / s for s in colours[1]]).view(1, -1, 1, 1)
+            offset = torch.tensor([(mean - m) / s for m, s in zip(*colours, strict=True)]).view(1, -1, 1, 1)
+        self.register_buffer("gain", gain, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
         self.model = model
         self.resize, self.statistics = resize, statistics
         self.frozen = tuple(self._freeze(freeze or []))
@@ -81,7 +93,9 @@ class ForeignClassifier(Network):
         return self
 
     def prepare_input(self, x: Tensor) -> Tensor:
-        """Resize images [B, C, H, W] to the size that the model expects."""
+        """Images [B, C, H, W] with the channels and the size that the model expects."""
+        if self.gain is not None and self.offset is not None:
+            x = x * self.gain + self.offset
         return x if self.resize is None else F.interpolate(x, size=self.resize, mode="bilinear", antialias=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -41,10 +41,17 @@ class TimmNetwork(ForeignClassifier):
             raise UserError("the network 'timm' requires the package timm: pip install 'genmods[timm]'") from error
         if not timm.is_model(architecture):
             raise ValueError(f"timm has no classifier {architecture!r}{nearest(architecture, timm.list_models())}")
-        weights = loads_weights(pretrained)
+        weights, colours = loads_weights(pretrained), None
+        known = timm.get_pretrained_cfg(architecture) if pretrained and in_channels == 1 else None
+        if known is not None and len(known.mean) == 3:
+            colours = input_statistics(known.mean, known.std, 3)
         try:
             model: Any = timm.create_model(
-                architecture, pretrained=weights, in_chans=in_channels, num_classes=num_classes, drop_rate=dropout
+                architecture,
+                pretrained=weights,
+                in_chans=3 if colours else in_channels,
+                num_classes=num_classes,
+                drop_rate=dropout,
             )
         except (OSError, RuntimeError) as error:
             if not weights:
@@ -53,7 +60,7 @@ class TimmNetwork(ForeignClassifier):
             raise UserError(f"the pretrained weights of timm's {architecture} cannot be loaded: {line}") from error
         cfg = model.pretrained_cfg
         statistics = input_statistics(cfg["mean"], cfg["std"], in_channels) if pretrained else None
-        super().__init__(model, resize, statistics, freeze)
+        super().__init__(model, resize, statistics, freeze, colours)
 
     def features(self, x: Tensor) -> Tensor:
         model: Any = self.model

@@ -53,11 +53,13 @@ class TorchvisionNetwork(ForeignClassifier):
             raise ValueError(f"torchvision has no classifier {architecture!r}{nearest(architecture, names)}")
         extra = {"aux_logits": False, "init_weights": True} if architecture in _AUXILIARY else {}
         model = models.get_model(architecture, weights=None, num_classes=num_classes, **extra)
-        _set_channels(model, in_channels)
+        colours = input_statistics(*_IMAGENET, 3) if pretrained and in_channels == 1 else None
+        channels = 3 if colours else in_channels
+        _set_channels(model, channels)
         if loads_weights(pretrained):
-            _load_weights(model, architecture, in_channels)
+            _load_weights(model, architecture, channels)
         statistics = input_statistics(*_IMAGENET, in_channels) if pretrained else None
-        super().__init__(model, resize, statistics, freeze)
+        super().__init__(model, resize, statistics, freeze, colours)
 
     def features(self, x: Tensor) -> Tensor:
         captured: list[Tensor] = []
