@@ -71,8 +71,8 @@ FAULTS = {
         "multipliers: [1, b]",
         "4: task.network.multipliers[1]: multipliers[1] must be an int, got 'b'",
     ),
-    "missing part": ("  process: cosine\n", "", "2: task: the task 'diffusion' needs `process`: a process"),
-    "missing name": ("name: unet, ", "", "4: task.network: needs a `name`; choose from "),
+    "missing part": ("  process: cosine\n", "", "2: task: the task 'diffusion' requires `process`: a process"),
+    "missing name": ("name: unet, ", "", "4: task.network: requires a `name`; choose from "),
     "missing section": ("data:", "name: x #", "data: the section is missing"),
     "a sampler for a network": (
         "unet",
@@ -96,7 +96,7 @@ FAULTS = {
     ),
     "negative seed": ("seed: 7", "seed: -7", "1: seed: seed must be an int from 0 to"),
     "word for a seed": ("seed: 7", "seed: seven", "1: seed: seed must be an int, got 'seven'"),
-    "duplicate key": ("  prediction: v", "  process: linear", "6: task.process: the key is given twice, first at "),
+    "duplicate key": ("  prediction: v", "  process: linear", "6: task.process: duplicate key, first at "),
     "bad YAML": ("{name: ddim", "{name: ddim: 3", "7: is not valid YAML: "),
     "tab": ("  process", "\tprocess", "5: is not valid YAML: "),
     "class_path": (
@@ -105,18 +105,18 @@ FAULTS = {
         "4: task.network.class_path: a recipe names registered parts only",
     ),
     "tag": ("width: 32", "width: !!python/object/apply:os.getcwd []", "4: task.network.width: the tag "),
-    "anchor": ("cosine", "&a cosine", "5: task.process: anchors and aliases (& and *) are not allowed"),
+    "anchor": ("cosine", "&a cosine", "5: task.process: anchors and aliases (& and *) are not supported"),
     "from with settings": (
         "name: unet",
         "from: runs/x",
-        "4: task.network.width: a part taken `from` a run takes no other setting",
+        "4: task.network.width: must not be combined with `from`",
     ),
-    "two documents": ("data:", "---\ndata:", "8: holds more than one document"),
-    "key that is no word": ("seed: 7", "[a]: 7", "1: a key must be a word"),
+    "two documents": ("data:", "---\ndata:", "8: must contain one document, got more"),
+    "key that is no word": ("seed: 7", "[a]: 7", "1: keys must be strings"),
     "setting of the recipe's own": (
         "4000",
         "4000, logger: true",
-        "10: trainer.logger: is not set here: it is a section of its own",
+        "10: trainer.logger: cannot be set: it is a separate section",
     ),
     "depth": ("width: 32", "width: " + "[" * 60 + "]" * 60, "is nested deeper than "),
 }
@@ -161,11 +161,11 @@ OVERRIDES = {
     "--task.network.name=unett": "command line: task.network.name: no network is called 'unett'",
     "--trainr.max_steps=3": "command line: trainr: a recipe has no section 'trainr'; did you mean 'trainer'?",
     "--trainer.max_steps=-2": "command line: trainer.max_steps: max_steps must be at least -1, got -2",
-    "--trainer.max_steps.x=3": "command line: trainer.max_steps: is the value 4000, not a block of settings",
+    "--trainer.max_steps.x=3": "command line: trainer.max_steps: must be a block of settings, got 4000",
     "--data.augment.3=flip": "command line: data.augment.3: expected an index below 1, got '3'",
     "--task.network.width=[1": "command line: task.network.width: is not valid YAML",
-    "--trainer.max_steps": "command line: trainer.max_steps: needs a value",
-    "--=3": "command line: there is no key in '--=3'",
+    "--trainer.max_steps": "command line: trainer.max_steps: requires a value",
+    "--=3": "command line: expected --KEY=VALUE, got '--=3'",
     "stray": "command line: 'stray' is neither an option nor an override --KEY=VALUE",
 }
 
@@ -198,13 +198,13 @@ def test_files_that_are_no_recipes(recipe, tmp_path, capsys):
     (tmp_path / "bomb.yaml").write_text(bomb)
     for name, told in {
         "empty": "empty.yaml: is empty",
-        "binary": "binary.yaml: is not text in UTF-8",
+        "binary": "binary.yaml: not text in UTF-8",
         "list": "list.yaml:1: a recipe is a block of sections",
         "nul": "nul.yaml: is not valid YAML",
-        "large": "large.yaml: is larger than",
+        "large": "large.yaml: larger than",
         "folder": "folder.yaml: is a folder",
         "bomb": "bomb.yaml:1: a: anchors and aliases",
-        "missing": "missing.yaml: there is no such file or shipped recipe",
+        "missing": "missing.yaml: no such file or shipped recipe",
     }.items():
         assert one_line(capsys, "check", f"{name}.yaml").startswith(told)
 
@@ -254,7 +254,7 @@ def test_faulty_files_of_own_parts(recipe, tmp_path, capsys):
         "syntax": "SyntaxError: invalid syntax",
         "takes": "takes the name of a built-in",
         "kind": "no kind of part is called 'netwrok'; did you mean 'network'?",
-        "none": "there is no file 'none.py'",
+        "none": "no such file 'none.py'",
     }.items():
         line = one_line(capsys, "check", "faulty.yaml", "--import", f"{name}.py")
         assert line.startswith("--import: ") and told in line, line

@@ -209,9 +209,9 @@ def test_weights_stay_in_float32(path, precision):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--callbacks=[ema, {name: ema, decays: [0.9]}]", "callbacks[1]: the callback ema is there already"),
+        ("--callbacks=[ema, {name: ema, decays: [0.9]}]", "callbacks[1]: the callback ema is listed twice"),
         ("--name=../elsewhere", "name: names a folder under runs: must be printable, without"),
-        ("--name=\udcff", "command line: name: is not text in UTF-8"),
+        ("--name=\udcff", "command line: name: not text in UTF-8"),
         ("--name=..", "name: names a folder under runs: must be printable"),
         ("--name=''", "name: names a folder under runs: must have 1 to 200 bytes, got ''"),
         ("--name=" + "n" * 300, "name: names a folder under runs: must have 1 to 200 bytes"),

@@ -10,7 +10,7 @@ import pytest
 
 from genmods.config import hints, registry
 from genmods.config.builtins import BUILTINS
-from genmods.config.check import FILLED, UNKNOWN, allowed, default, model_entry
+from genmods.config.check import PROVIDED, UNKNOWN, allowed, default, model_entry
 from genmods.config.reflect import docstring, find_class, settings
 from genmods.config.text import Node
 
@@ -74,7 +74,7 @@ def test_every_built_in_is_found_by_path_and_documented(kind, name):
 
 
 def test_what_the_task_fills_is_no_setting():
-    for kind, filled in FILLED.items():
+    for kind, filled in PROVIDED.items():
         for name in BUILTINS.get(kind, ()):
             assert not set(filled) & set(allowed(registry.find(kind, name)))
 

@@ -51,13 +51,16 @@ def test_a_registered_class_is_a_part(monkeypatch):
 
 def test_a_class_of_another_kind_is_refused():
     entry = registry.Entry("network", "wrong", "genmods.diffusion.prediction:EpsPrediction", "somewhere")
-    with pytest.raises(UserError, match=r"the network 'wrong' of 'somewhere' is no genmods.networks.base.Network"):
+    with pytest.raises(UserError, match=r"the network 'wrong' of 'somewhere' is not a genmods.networks.base.Network"):
         registry.resolve(entry)
 
 
 @pytest.mark.parametrize(
     ("target", "told"),
-    [("genmods_nowhere:X", "needs the package 'genmods_nowhere'"), ("genmods.networks:Nothing", "cannot be imported")],
+    [
+        ("genmods_nowhere:X", "requires the package 'genmods_nowhere'"),
+        ("genmods.networks:Nothing", "cannot be imported"),
+    ],
 )
 def test_a_part_that_cannot_be_imported_is_told(target, told):
     with pytest.raises(UserError, match=told):

@@ -136,7 +136,7 @@ def test_a_whole_task_is_taken_to_other_data(digits):
         ({"process": {"from": "runs/digits"}}, "task.process.from: runs/digits: this run has no process"),
         ({"codec": {"from": "runs/digits"}}, "codec must be an autoencoder with encode and decode, got CNN"),
         ({"network": {"from": "runs/digits"}}, "CNN does not fit this task"),
-        ({"network": {"from": "runs/digits", "width": 3}}, "takes no other setting"),
+        ({"network": {"from": "runs/digits", "width": 3}}, "must not be combined with `from`"),
     ],
 )
 def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):

@@ -1,1 +1,1 @@
-"""Recipes: YAML with line marks, checked against the registry, built into objects."""
+"""Recipes: YAML with line numbers, checked against the registry, built into objects."""

@@ -1,4 +1,4 @@
-"""Checked parts to objects: the only place where a recipe's classes are imported."""
+"""Builds objects from checked parts: the only module that imports the classes of a recipe."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ from functools import partial
 from typing import Any
 
 from genmods.config import registry
-from genmods.config.check import LATE, From, Part, fill
-from genmods.config.text import RecipeError, marked
+from genmods.config.check import PARTIAL_KINDS, From, Part, fill
+from genmods.config.text import RecipeError, with_marks
 from genmods.core.errors import UserError
 from genmods.core.memory import require_memory
 
 
 def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
-    """The object of a part: its given settings, `facts` for those left open, and the weights that the part brings.
+    """Build the object of a part from its settings, `facts` for settings left to the data, and its weights, if any.
 
-    Optimizers and schedules become `functools.partial(cls, **settings)`. Raises RecipeError, with file and line, where
-    the class refuses its settings or cannot be imported, where the weights do not fit, and for a `{from: RUN}` that
-    `runs.reuse.resolve` has not replaced.
+    Optimizers and schedules become `functools.partial(cls, **settings)`. Raises RecipeError, with file and line, if the
+    class refuses its settings or cannot be imported, if the weights do not fit, and for an unresolved `{from: RUN}`.
     """
     if isinstance(part, From):
-        raise RecipeError(part.where, part.path, "no earlier run can be used here")
+        raise RecipeError(part.where, part.path, "{from: RUN} is not supported here")
     cls, facts = _resolved(part), part.facts or facts or {}
     if part.kind in ("task", "model"):
         whose = part.model or part
@@ -31,11 +30,11 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         if name in facts:
             values[name] = facts[name]
         elif known[name].default is None:
-            raise RecipeError(part.where, f"{part.path}.{name}", "the data does not say; set it in the recipe")
+            raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
     try:
         if part.kind == "network":
             require_memory(str(part.entry), lambda: cls(**values))
-        built = partial(cls, **values) if part.kind in LATE else cls(**values)
+        built = partial(cls, **values) if part.kind in PARTIAL_KINDS else cls(**values)
     except RecipeError:
         raise
     except (Exception, SystemExit) as error:
@@ -49,7 +48,7 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
 
 
 def _told(part: Part, error: BaseException) -> str:
-    """A refusal of a class as it tells it; what it did not mean to raise with its name and that of the class."""
+    """The message of a refusal; an unexpected exception is shown with its type and the class."""
     told = " ".join(str(error).split())
     meant = isinstance(error, ValueError | ArithmeticError | RuntimeError | ImportError | OSError)
     if told and meant and not isinstance(error, RecursionError):
@@ -59,7 +58,7 @@ def _told(part: Part, error: BaseException) -> str:
 
 
 def _resolved(part: Part) -> Any:
-    """The class of a part; raises RecipeError where it cannot be imported."""
+    """The class of a part; raises RecipeError if it cannot be imported."""
     try:
         return registry.resolve(part.entry)
     except UserError as error:
@@ -79,9 +78,9 @@ def _value(value: Any, facts: dict[str, Any]) -> Any:
 def create(kind: str, name: str, **settings: Any) -> Any:
     """A registered part built in Python: `create("network", "unet", width=32)`.
 
-    A setting that is a part takes an object, a name or a dict with `name`. Raises ValueError for an unknown kind, name
-    or setting and for a value of the wrong type.
+    A setting that is a part accepts an object, a name or a dictionary with `name`. Raises ValueError for an unknown
+    kind, name or setting and for a value of the wrong type.
     """
     entry = registry.find(kind, name)
-    where = marked(settings, "").value
+    where = with_marks(settings, "").value
     return build(fill(entry, where, "", f"{kind}.{name}"))

@@ -1,7 +1,7 @@
-"""The sections of a recipe and the built-in parts: names in text, so that listing and checking them imports nothing.
+"""The sections of a recipe and the built-in parts as text, so that listing and checking them imports nothing.
 
 `KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class.
-`imported` is what such a text names.
+`imported` imports such a class.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""Parts of a recipe judged against the settings of their classes, as read from the source text.
+"""Checks parts of a recipe against the settings of their classes, as read from the source text.
 
-A part is written `name`, `{name: ..., setting: ...}` or `{from: RUN}`. What is checked here is what is built later:
-nothing is imported, every fault has a file, a line and a key path.
+A part is written as `name`, `{name: ..., setting: ...}` or `{from: RUN}`. Nothing is imported; every error has a file,
+a line and a key path.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from genmods.config import foreign, hints, registry
 from genmods.config.builtins import KINDS
 from genmods.config.reflect import Setting, dotted, find_class, inherits, lookup, settings
 from genmods.config.registry import Entry
-from genmods.config.text import Node, RecipeError, marked, plain
+from genmods.config.text import Node, RecipeError, plain, with_marks
 from genmods.core.errors import UserError, nearest
 from genmods.core.expressions import NotComputable
 from genmods.core.limits import asks_for, first_fault, is_from_data
 
-OPEN = "from data"
-"""How a setting that is left to the data is written in a resolved recipe."""
-FILLED = {
+FROM_DATA = "from data"
+"""The value, in a resolved recipe, of a setting that is filled from the data."""
+PROVIDED = {
     "optimizer": ("params",),
     "schedule": ("optimizer", "total_steps"),
     "module": ("source", "seed"),
     "data_module": ("seed",),
     "trainer": ("logger", "callbacks", "default_root_dir", "inference_mode", "plugins", "use_distributed_sampler"),
 }
-"""Parameters that the task, the recipe or the command fills, by kind: no settings of a recipe."""
+"""Parameters filled by the task, the recipe or the command, by kind; a recipe cannot set them."""
 MODEL = "genmods.models.base:Model"
-LATE = ("optimizer", "schedule")
-"""Kinds whose parts are completed by the task."""
+PARTIAL_KINDS = ("optimizer", "schedule")
+"""Kinds whose parts are built by the task, from `functools.partial`."""
 
 
 class _Unknown:
-    """The default is no literal and no registered part."""
+    """A default that is neither a literal nor a registered part."""
 
 
 UNKNOWN = _Unknown()
@@ -47,8 +47,8 @@ UNKNOWN = _Unknown()
 class From:
     """`{from: RUN}`: the part of this kind that an earlier run trained.
 
-    In `{name: TASK, from: RUN}` it is the model of that task, of the class that `entry` names, with the settings
-    `given` in place of those of the run.
+    In `{name: TASK, from: RUN}` it is the model of that task, of the class `entry`, with the settings `given` instead
+    of those of the run.
     """
 
     kind: str
@@ -63,8 +63,8 @@ class From:
 class Part:
     """A checked part: the class to build, and the value of each setting that is given or has a part as its default.
 
-    `load`, where there is one, gives the object that was built the weights of an earlier run; `facts` are those of the
-    data of that run, where the part is used as it was there.
+    `load`, if set, loads the weights of an earlier run into the built object; `facts` are those of the data of that
+    run, if the part is reused unchanged.
     """
 
     entry: Entry
@@ -76,7 +76,7 @@ class Part:
 
     @property
     def model(self) -> Part | None:
-        """The model of a task; None for a task that is its own."""
+        """The model of a task; None for a task that is its own model."""
         part = self.given.get("model")
         return part if isinstance(part, Part) and part.kind == "model" else None
 
@@ -91,21 +91,21 @@ class Part:
         return [name for name, setting in known if name not in self.given and is_from_data(hints.of(setting))]
 
     def settings(self) -> dict[str, Setting]:
-        """The settings of the class itself: not those that the task fills, nor `name`, which names the part."""
-        hidden = (*FILLED.get(self.kind, ()), "name", *(("model",) if model_entry(self.entry) else ()))
+        """The settings of the class, without those that the task fills and without `name`, the name of the part."""
+        hidden = (*PROVIDED.get(self.kind, ()), "name", *(("model",) if model_entry(self.entry) else ()))
         known = foreign.declared(self.entry.target, settings(self.entry.target))
         return {name: setting for name, setting in known.items() if name not in hidden}
 
 
 def allowed(entry: Entry) -> dict[str, Setting]:
-    """The settings that a recipe may write for an entry: its own, and for a task those of its model too."""
+    """The settings of an entry that a recipe can set, for a task including those of its model."""
     model = model_entry(entry)
     return {**(allowed(model) if model else {}), **Part(entry, "", "", {}).settings()}
 
 
 @cache
 def model_entry(entry: Entry) -> Entry | None:
-    """The model of a task's class, which its constructor takes as `model`; None for a task that is its own model."""
+    """The model class of a task, the type of its parameter `model`; None for a task that is its own model."""
     setting = settings(entry.target).get("model") if entry.kind == "task" else None
     if setting is None or setting.hint is None:
         return None
@@ -116,7 +116,7 @@ def model_entry(entry: Entry) -> Entry | None:
 
 
 def default(setting: Setting) -> Any:
-    """The default of a setting: a literal, a `Node` that names a registered part, or UNKNOWN."""
+    """The default of a setting: a literal, a `Node` of a registered part, or UNKNOWN."""
     expression, module = setting.default, setting.module
     if isinstance(expression, ast.Call):
         return _default_part(setting)
@@ -144,12 +144,12 @@ def _default_part(setting: Setting) -> Any:
     if found and kinds and not call.args:
         for entry in registry.entries(kinds[0]).values():
             if (own := find_class(entry.target)) and own.target == found.target:
-                return marked({"name": entry.name, **given}, f"the default of {setting.name}")
+                return with_marks({"name": entry.name, **given}, f"the default of {setting.name}")
     return UNKNOWN
 
 
 def part(kind: str, node: Node, path: str, standard: Node | None = None) -> Part | From:
-    """The checked part that a node describes; `standard` is the part that stands there by default."""
+    """The checked part that a node describes; `standard` is the default part."""
     if isinstance(node.value, dict) and "from" in node.value and not (kind == "task" and "name" in node.value):
         return _from(kind, node, path)
     entry, given = named(kind, node, path, standard)
@@ -157,11 +157,11 @@ def part(kind: str, node: Node, path: str, standard: Node | None = None) -> Part
 
 
 def named(kind: str, node: Node, path: str, standard: Node | None = None) -> tuple[Entry, dict[str, Node]]:
-    """The entry that a node names and the settings it gives, not yet checked."""
+    """The entry and the settings of a node, not yet checked."""
     given = _block(kind, node, path)
     if "name" not in given:
         if standard is None:
-            raise RecipeError(node.where, path, f"needs a `name`{nearest('', registry.names(kind))}")
+            raise RecipeError(node.where, path, f"requires a `name`{nearest('', registry.names(kind))}")
         given = {**standard.value, **given}
     name = given.pop("name")
     below = f"{path}.name" if isinstance(node.value, dict) else path
@@ -192,7 +192,7 @@ def _from(kind: str, node: Node, path: str) -> From:
     given = dict(node.value)
     run = given.pop("from")
     for key, extra in given.items():
-        raise RecipeError(extra.where, f"{path}.{key}", "a part taken `from` a run takes no other setting")
+        raise RecipeError(extra.where, f"{path}.{key}", "must not be combined with `from`")
     return From(kind, _run(run, path), node.where, path)
 
 
@@ -203,7 +203,7 @@ def _run(node: Node, path: str) -> str:
 
 
 def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
-    """The part of an entry with its settings checked: unknown keys, types, and settings that have no default."""
+    """The part of an entry with checked settings: unknown keys, types, missing required settings."""
     result = Part(entry, where, path, {})
     try:
         model = model_entry(entry)
@@ -223,7 +223,7 @@ def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:
 
 
 def _taken(model: Entry, run: Node, given: dict[str, Node], path: str) -> From:
-    """The model of an earlier run, with checked settings in place of its own."""
+    """The model of an earlier run, with some settings replaced by checked ones."""
     known = Part(model, run.where, path, {}).settings()
     result = Part(model, run.where, path, {})
     result.given = {name: _value(known[name], node, f"{path}.{name}", None) for name, node in given.items()}
@@ -232,22 +232,24 @@ def _taken(model: Entry, run: Node, given: dict[str, Node], path: str) -> From:
 
 
 def _fill_one(part: Part, setting: Setting, node: Node | None) -> None:
-    """Convert the value of a setting, or its default where that is a part."""
+    """Convert the value of a setting, or its default if that is a part."""
     below = f"{part.path}.{setting.name}"
     alternatives = hints.of(setting)
     left = is_from_data(alternatives)
     standard = default(setting) if setting.default is not None else None
     if node is not None:
-        if not (left and node.value == OPEN):
+        if not (left and node.value == FROM_DATA):
             part.given[setting.name] = _value(setting, node, below, standard)
     elif isinstance(standard, Node):
-        part.given[setting.name] = _value(setting, marked(plain(standard), part.where), below, None)
+        part.given[setting.name] = _value(setting, with_marks(plain(standard), part.where), below, None)
     elif setting.default is None and not left:
-        raise RecipeError(part.where, part.path, f"{part.entry} needs `{setting.name}`: {hints.describe(alternatives)}")
+        raise RecipeError(
+            part.where, part.path, f"{part.entry} requires `{setting.name}`: {hints.describe(alternatives)}"
+        )
 
 
 def _check_limits(part: Part, given: dict[str, Node]) -> None:
-    """Raise RecipeError, in the words of the constructor, for values that the hints do not take."""
+    """Raise RecipeError, with the message of the constructor, for values that violate the limits of the hints."""
     values = {name: value for name, value in _values(part).items() if _is_plain(value)}
     alternatives = {name: hints.of(setting) for name, setting in part.settings().items()}
     if found := first_fault(values, alternatives):
@@ -258,7 +260,7 @@ def _check_limits(part: Part, given: dict[str, Node]) -> None:
 
 
 def _values(part: Part) -> dict[str, Any]:
-    """The given settings and the defaults of the others that are not left to the data."""
+    """The given settings, and the defaults of the others except those left to the data."""
     left = part.open()
     return {
         name: part.given[name] if name in part.given else default(setting)
@@ -273,7 +275,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def refuse_unknown(entry: Entry, given: dict[str, Node], path: str, known: Iterable[str]) -> None:
-    """Raise RecipeError for a key that is no setting."""
+    """Raise RecipeError for an unknown setting."""
     for key, node in given.items():
         if key not in known:
             raise RecipeError(node.where, f"{path}.{key}", f"{entry} has no setting '{key}'{nearest(key, known)}")

@@ -1,4 +1,4 @@
-"""What settings of other libraries' classes take: hints with limits, in place of those in their source."""
+"""Hints with limits for settings of other libraries' classes, replacing those in their source."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _HINTS: dict[str, dict[str, str]] = {
         "overfit_batches": "Annotated[int, Ge(0)] | Fraction",
     },
 }
-"""Hints by the beginning of a class's module and by setting, in the names of `genmods.core.settings`."""
+"""Hints by prefix of the class's module and by setting, with the names of `genmods.core.settings`."""
 
 
 def declared(target: str, known: dict[str, Setting]) -> dict[str, Setting]:
-    """The settings of the class "module:Class", with these hints where there are some for it."""
+    """The settings of the class "module:Class", with these hints if there are any for it."""
     texts = next((texts for start, texts in _HINTS.items() if target.startswith(start)), {})
     return {name: _restated(setting, texts[name]) if name in texts else setting for name, setting in known.items()}
 

@@ -1,7 +1,7 @@
-"""Type hints as syntax: what a recipe may write for a setting, and what a value becomes under it.
+"""Type hints as syntax: the values that a recipe can set, and their conversion.
 
-A hint becomes a flat list of alternatives with their limits, as `genmods.core.settings` reads them from a class. One
-that names the base class of a registry kind (`K`, `K | None`, `list[K]`, `dict[str, K]`) accepts a part of that kind.
+A hint becomes a flat list of alternatives with their limits, as `genmods.core.settings` reads them from a class. A hint
+with the base class of a registry kind (`K`, `K | None`, `list[K]`, `dict[str, K]`) accepts a part of that kind.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": st
 _NAMES = {bool: "true or false", int: "an int", float: "a number", str: "a text"}
 _SEQUENCES = ("list", "List", "Sequence", "Iterable", "Collection", "tuple", "Tuple")
 _MAPPINGS = ("dict", "Dict", "Mapping")
-_FOREIGN = ("Tensor", "Callable", "timedelta")  # nothing that a recipe writes, and slow to look up
+_FOREIGN = ("Tensor", "Callable", "timedelta")  # cannot be set in a recipe, and slow to look up
 _LIMITS = {module.__name__: module for module in (annotated_types, limits, settings)}
 _DEPTH = 20
-"""How many aliases may lead to a hint."""
+"""Maximum number of nested aliases of a hint."""
 
 Build = Callable[[str, Node, str], Any]
 
 
 def describe(hints: Hints) -> str:
-    """The alternatives in words."""
-    return " or ".join(dict.fromkeys(map(_described, hints))) or "nothing that a recipe can write"
+    """The alternatives as text."""
+    return " or ".join(dict.fromkeys(map(_described, hints))) or "not settable in a recipe"
 
 
 def _described(hint: Hint) -> str:
@@ -52,7 +52,7 @@ def _described(hint: Hint) -> str:
 
 
 def limits_in_words(hints: Hints) -> str:
-    """What the alternatives ask for, such as `at least 2; each at most 9`; empty for nothing."""
+    """The limits of the alternatives as text, such as `at least 2; each at most 9`; empty if there are none."""
     parts: list[str] = []
     for hint in hints:
         parts += filter(None, map(limits.words, hint.limits))
@@ -73,9 +73,9 @@ def of(setting: Setting) -> Hints:
 
 
 def read(hint: ast.expr | None, module: Module, depth: int = _DEPTH) -> Hints:
-    """The alternatives of a hint; what a recipe cannot write (a tensor, a callable) is left out.
+    """The alternatives of a hint, without those that a recipe cannot set (a tensor, a callable).
 
-    Raises UserError for text that is no expression and for an alias that leads nowhere.
+    Raises UserError for invalid syntax and for circular aliases.
     """
     if hint is None:
         return ANY
@@ -97,7 +97,7 @@ def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"the hint {limits.shown(text)} is no expression") from error
+        raise UserError(f"the hint {limits.shown(text)} is not an expression") from error
 
 
 def _generic(name: str, items: list[ast.expr], module: Module, depth: int) -> Hints:
@@ -148,7 +148,7 @@ def _named(name: str, module: Module, depth: int) -> Hints:
 
 
 def _limit(expression: ast.expr, module: Module, depth: int = _DEPTH) -> tuple[Any, ...]:
-    """The limit that an item of `Annotated` stands for; empty for what other libraries write there."""
+    """The limit in an item of `Annotated`; empty for annotations of other libraries."""
     call = expression if isinstance(expression, ast.Call) else None
     name = dotted(call.func if call else expression)
     origin, there = module.imports.get(name, ("", ""))
@@ -174,7 +174,7 @@ def _constant(expression: ast.expr, module: Module) -> Any:
     try:
         return constant(expression, module)
     except NotComputable as error:
-        raise UserError(f"'{ast.unparse(expression)}' in a hint is no constant") from error
+        raise UserError(f"'{ast.unparse(expression)}' in a hint is not a constant") from error
 
 
 def constant(expression: ast.expr, module: Module, depth: int = _DEPTH) -> Any:
@@ -192,11 +192,11 @@ def constant(expression: ast.expr, module: Module, depth: int = _DEPTH) -> Any:
 
 
 class Mismatch(Exception):
-    """The value fits none of the alternatives."""
+    """The value does not fit any of the alternatives."""
 
 
 def convert(hints: Hints, node: Node, path: str, build: Build) -> Any:
-    """The value of a node under a hint; `build(kind, node, path)` makes the parts. Raises RecipeError."""
+    """Convert a node to a value of a hint; `build(kind, node, path)` builds parts. Raises RecipeError."""
     for hint in sorted(hints, key=lambda hint: hint.form is float):  # 1 is an int where both are allowed
         try:
             return _accept(hint, node, path, build)
@@ -206,12 +206,14 @@ def convert(hints: Hints, node: Node, path: str, build: Build) -> Any:
 
 
 def refusal(node: Node, path: str, wanted: str) -> RecipeError:
-    """The error of a value of another type: `width must be an int, got 'wide'`."""
-    return RecipeError(node.where, path, f"{path.rpartition('.')[2]} must be {wanted}, got {told(node.value)}")
+    """The error for a value of the wrong type: `width must be an int, got 'wide'`."""
+    return RecipeError(
+        node.where, path, f"{path.rpartition('.')[2]} must be {wanted}, got {describe_value(node.value)}"
+    )
 
 
-def told(value: Any) -> str:
-    """A value as an error line shows it."""
+def describe_value(value: Any) -> str:
+    """A value as text for error messages."""
     if isinstance(value, dict):
         return "a block of settings"
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""Whether the labels of a recipe's data are those that its task takes, judged without importing either.
+"""Checks, without importing them, whether a recipe's task supports the labels of its data.
 
-A task states the kinds in its class variable `label_kinds`. A source states its own in the property `kind_of_labels`,
-where that returns a constant, or names a function of its settings in `kind_of_labels_from`. What says neither, such as
-a data module of another package, is judged when a run begins.
+A task declares the supported kinds in its class variable `label_kinds`. A source declares its kind in the property
+`kind_of_labels`, if that returns a constant, or names a function of its settings in `kind_of_labels_from`. Otherwise,
+as for a data module of another package, the check is done when a run starts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genmods.core.label_kinds import refusal
 
 
 def check_labels(recipe: Recipe) -> None:
-    """Raises RecipeError where the task cannot be trained on the labels of the data."""
+    """Raises RecipeError if the task cannot be trained on the labels of the data."""
     source = recipe.data.given.get("source")
     if not isinstance(source, Part):
         return
@@ -34,7 +34,7 @@ def check_labels(recipe: Recipe) -> None:
 
 
 def refuse(task: Part, kinds: tuple[Any, ...], kind: Any) -> None:
-    """Raises RecipeError where a task that takes labels of `kinds` has data with labels of `kind`."""
+    """Raises RecipeError if a task that requires labels of `kinds` has data with labels of `kind`."""
     if reason := refusal(kinds, kind):
         raise RecipeError(task.where, "task", f"{task.entry} {reason}")
 
@@ -49,7 +49,7 @@ def _of_source(source: Part) -> Any:
 
 
 def _constant(found: Found | None, name: str) -> Any:
-    """The literal that a class, or the nearest of its bases, assigns to `name` or returns from it; else None."""
+    """The literal that a class, or its nearest base, assigns to `name` or returns from it; otherwise None."""
     if found is None or not isinstance(found.value, ast.ClassDef):
         return None
     for statement in found.value.body:
@@ -63,7 +63,7 @@ def _constant(found: Found | None, name: str) -> Any:
 
 
 def _named(statement: ast.stmt) -> list[str]:
-    """What a statement of a class body gives a value to."""
+    """The names that a statement of a class body assigns."""
     if isinstance(statement, ast.FunctionDef):
         return [statement.name]
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
@@ -71,6 +71,6 @@ def _named(statement: ast.stmt) -> list[str]:
 
 
 def _returned(statement: ast.stmt) -> ast.expr | None:
-    """What a function returns, where that is all that it does."""
+    """The expression returned by a function that only returns one; otherwise None."""
     last = statement.body[-1] if isinstance(statement, ast.FunctionDef) else None
     return last.value if isinstance(last, ast.Return) else None

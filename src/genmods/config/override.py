@@ -1,8 +1,8 @@
 """Overrides of a recipe: `--task.network.width=64` or `--trainer.max_steps 10` on the command line, with values in YAML
 syntax, and nested settings in Python.
 
-Order does not matter: blocks are replaced before their settings are changed. A block whose name changes starts afresh,
-and so does one that is taken `--...from=RUN`.
+Order does not matter: blocks are replaced before their settings are changed. Changing the name of a block, or taking it
+`from` a run, discards its other settings.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from genmods.config.text import Node, RecipeError, marked, parse, plain
+from genmods.config.text import Node, RecipeError, parse, plain, with_marks
 
 WHERE = "command line"
 Change = tuple[str, Node]
-"""The key path of a setting, and its new value with the place where it is given."""
+"""The key path of a setting, and its new value with its location."""
 
 
 def split(arguments: list[str]) -> list[tuple[str, str]]:
@@ -27,32 +27,32 @@ def split(arguments: list[str]) -> list[tuple[str, str]]:
             raise RecipeError(WHERE, "", f"'{argument}' is neither an option nor an override --KEY=VALUE")
         key, equals, value = argument[2:].partition("=")
         if not all(key.split(".")):
-            raise RecipeError(WHERE, "", f"there is no key in '{argument}'")
+            raise RecipeError(WHERE, "", f"expected --KEY=VALUE, got '{argument}'")
         if not equals:
             value = next(waiting, "--")
             if value.startswith("--"):
-                raise RecipeError(WHERE, key, f"needs a value: --{key}=VALUE")
+                raise RecipeError(WHERE, key, f"requires a value: --{key}=VALUE")
         pairs.append((key, value))
     return pairs
 
 
 def of_arguments(arguments: list[str]) -> Iterator[Change]:
-    """The changes that `--key=value` and `--key value` arguments ask for; raises RecipeError."""
+    """The changes given by `--key=value` and `--key value` arguments; raises RecipeError."""
     for key, text in split(arguments):
-        yield key, marked(plain(parse(text, f"{WHERE}: {key}", marks=False)), WHERE)
+        yield key, with_marks(plain(parse(text, f"{WHERE}: {key}", marks=False)), WHERE)
 
 
 def of_settings(settings: Mapping[str, Any], where: str, path: str = "") -> Iterator[Change]:
-    """The changes that nested settings ask for; a list is one value."""
+    """The changes given by nested settings; a list is one value."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from of_settings(value, where, f"{path}{name}.")
         else:
-            yield f"{path}{name}", marked(value, where)
+            yield f"{path}{name}", with_marks(value, where)
 
 
 def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> None:
-    """Change the tree in place; `kept` names the keys of `data` that survive a change of its name."""
+    """Apply changes to the tree in place; `kept` are the keys of `data` that are preserved when its name changes."""
     blocks = []
     for key, value in changes:
         keys = key.split(".")
@@ -69,7 +69,7 @@ def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> No
 
 
 def _taken_whole(root: Node, keys: list[str]) -> bool:
-    """Whether these are the keys of `from` in a task that has a name beside it."""
+    """Whether these are the keys of `from` in a task that also has a name."""
     task = root.value.get("task") if keys == ["task", "from"] else None
     return task is not None and isinstance(task.value, dict) and {"name", "from"} <= task.value.keys()
 
@@ -99,7 +99,7 @@ def _container(block: Node, keys: list[str], where: str) -> dict[str, Node] | li
     elif block.value is None:
         block.value = {}
     if not isinstance(block.value, dict | list):
-        raise RecipeError(where, ".".join(keys), f"is the value {block.value!r}, not a block of settings")
+        raise RecipeError(where, ".".join(keys), f"must be a block of settings, got {block.value!r}")
     return block.value
 
 
@@ -107,7 +107,7 @@ def _step(block: Node, key: str, keys: list[str], where: str) -> Node:
     container = _container(block, keys, where)
     if isinstance(container, list):
         return container[_index(container, key, [*keys, key], where)]
-    return container.setdefault(key, marked({}, where))
+    return container.setdefault(key, with_marks({}, where))
 
 
 def _index(items: list[Node], key: str, keys: list[str], where: str) -> int:

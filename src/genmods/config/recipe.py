@@ -1,4 +1,4 @@
-"""A recipe: the sections of one run, checked, resolved to plain data and back."""
+"""Recipes: the checked sections of a run, and conversion to and from plain data."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any
 
 from genmods.config import override, registry
 from genmods.config.builtins import KINDS, SECTIONS
-from genmods.config.check import OPEN, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
+from genmods.config.check import FROM_DATA, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
 from genmods.config.hints import refusal
 from genmods.config.registry import Entry
-from genmods.config.text import Node, RecipeError, marked, read, write
+from genmods.config.text import Node, RecipeError, read, with_marks, write
 from genmods.core.errors import nearest
 from genmods.core.limits import one_of
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
-_WHY = {
-    "logger": "it is a section of its own",
-    "callbacks": "it is a section of its own",
+_NOT_SET_HERE = {
+    "logger": "it is a separate section",
+    "callbacks": "it is a separate section",
     "default_root_dir": "it is the run folder",
-    "inference_mode": "it is off, likelihood and guidance need gradients",
-    "plugins": "genmods saves checkpoints in its own way",
-    "use_distributed_sampler": "it is off, the data module shares the samples out",
+    "inference_mode": "it is off, since likelihoods and guidance need gradients",
+    "plugins": "checkpoints are saved by a plugin of genmods",
+    "use_distributed_sampler": "it is off, since the data module distributes the samples",
 }
-STANDARD = {"num_sanity_val_steps": 0, "enable_model_summary": False, "precision": "auto"}
-"""Trainer settings that differ from Lightning's where a recipe is silent."""
+DEFAULTS = {"num_sanity_val_steps": 0, "enable_model_summary": False, "precision": "auto"}
+"""Defaults of Trainer settings that differ from Lightning's."""
 LONGEST_NAME = 200
-"""The most bytes of a recipe's name."""
+"""Maximum length of a recipe's name in bytes."""
 PRECISIONS = ("auto", "32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
-"""Those that keep weights, their averages and images in float32; `auto` is resolved when a run begins."""
+"""Precisions with weights, their averages and images in float32; `auto` is resolved at the start of a run."""
 
 
 class Recipe:
-    """A checked recipe. `source` is its file, `name` its own name or that of the file.
+    """A checked recipe. `source` is its file, `name` its name, by default that of the file.
 
     `task`, `data`, `optimizer` and `trainer` are parts to build; `schedule` is a part or None; `logger` and `callbacks`
     are lists of parts. `data` builds the data module, whose first argument is the source.
@@ -54,20 +54,20 @@ class Recipe:
         self.data = _data(_required(sections, "data", source), self.seed)
         self.optimizer = part(
             "optimizer",
-            sections.get("optimizer", marked({}, source)),
+            sections.get("optimizer", with_marks({}, source)),
             "optimizer",
-            standard=marked({"name": "adamw"}, source),
+            standard=with_marks({"name": "adamw"}, source),
         )
         schedule = sections.get("schedule", Node(None, source))
         self.schedule = None if schedule.value is None else part("schedule", schedule, "schedule")
-        self.trainer = _trainer(sections.get("trainer", marked({}, source)))
+        self.trainer = _trainer(sections.get("trainer", with_marks({}, source)))
         _check_warmup(self.schedule, self.trainer)
         self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
         self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
         _refuse_twice(self.callbacks)
 
     def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The resolved recipe as plain data: every setting, those left to the data as such or as `facts`."""
+        """The resolved recipe with all settings as plain data; settings left to the data are filled with `facts`."""
         facts = facts or {}
         module = _shown(self.data, {})
         source = _shown(self.data.given["source"], {}) if "source" in self.data.given else {}
@@ -84,12 +84,12 @@ class Recipe:
         }
 
     def to_yaml(self, facts: dict[str, Any] | None = None) -> str:
-        """The resolved recipe as YAML; loading it again gives the same text."""
+        """The resolved recipe as YAML; loading and writing it again returns the same text."""
         return write(self.plain(facts))
 
 
 def _fault_of_name(name: str) -> str:
-    """Why the folder of a recipe's runs cannot have this name; empty where it can."""
+    """The reason why a folder of runs cannot have this name; empty if it can."""
     if not 1 <= len(name.encode(errors="surrogatepass")) <= LONGEST_NAME:
         return f"must have 1 to {LONGEST_NAME} bytes"
     if name in (".", "..") or name.strip() != name or not name.isprintable() or set(name) & set("/\\<>"):
@@ -122,9 +122,9 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
 
 
 def _data(node: Node, seed: int) -> Part:
-    """The data module of the section: one of its own, or that of images around a source.
+    """The data module of the section: a registered one, or `ImageData` with a source.
 
-    The section of a source is flat; a setting that the source has too goes to both.
+    The section of a source is flat; settings that both have are passed to both.
     """
     name = node.value.get("name") if isinstance(node.value, dict) else node
     if name is not None and name.value in registry.names("data_module"):
@@ -146,9 +146,9 @@ def _trainer(node: Node) -> Part:
     if not isinstance(given, dict):
         raise refusal(node, "trainer", "a block of settings of Lightning's Trainer")
     for key, item in given.items():
-        if key in _WHY:
-            raise RecipeError(item.where, f"trainer.{key}", f"is not set here: {_WHY[key]}")
-    given = {**marked(STANDARD, node.where).value, **given}
+        if key in _NOT_SET_HERE:
+            raise RecipeError(item.where, f"trainer.{key}", f"cannot be set: {_NOT_SET_HERE[key]}")
+    given = {**with_marks(DEFAULTS, node.where).value, **given}
     precision = given.pop("precision")
     if str(precision.value) not in PRECISIONS:
         raise refusal(precision, "trainer.precision", one_of(PRECISIONS))
@@ -158,7 +158,7 @@ def _trainer(node: Node) -> Part:
 
 
 def _check_warmup(schedule: Part | From | None, trainer: Part) -> None:
-    """Raise RecipeError for a warm-up that is longer than the run, if its steps are given."""
+    """Raise RecipeError if the warm-up is longer than the run."""
     steps, trial = trainer.given.get("max_steps") or -1, trainer.given.get("fast_dev_run")
     warmup = schedule.given.get("warmup") if isinstance(schedule, Part) else None
     if isinstance(warmup, int | float) and 0 < steps < warmup and not trial:
@@ -178,12 +178,12 @@ def _refuse_twice(callbacks: list[Part | From]) -> None:
     seen: set[str] = set()
     for callback in (one for one in callbacks if isinstance(one, Part)):
         if callback.entry.name in seen:
-            raise RecipeError(callback.where, callback.path, f"the callback {callback.entry.name} is there already")
+            raise RecipeError(callback.where, callback.path, f"the callback {callback.entry.name} is listed twice")
         seen.add(callback.entry.name)
 
 
 def _shown(value: Any, facts: dict[str, Any]) -> Any:
-    """Plain data of a checked value: the settings of a part with every default that can be written."""
+    """Plain data of a checked value; a part with all settings whose defaults can be represented."""
     if isinstance(value, From):
         return {"from": value.run}
     if isinstance(value, list | tuple):
@@ -204,7 +204,7 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
         if name in value.given:
             result[name] = _shown(value.given[name], facts)
         elif name in left:
-            result[name] = facts.get(name, OPEN)
+            result[name] = facts.get(name, FROM_DATA)
         elif (standard := default(setting)) is not UNKNOWN:
             result[name] = _shown(standard, facts)
     return result
@@ -213,8 +213,8 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
 def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
     """The checked recipe of a file, or of a shipped recipe's bare name.
 
-    It is changed by `--key=value` overrides, and by nested `settings` of its sections, such as `{"trainer": {...}}`.
-    Raises RecipeError: one line with file, line and key path.
+    `--key=value` overrides and nested `settings` of its sections, such as `{"trainer": {...}}`, change it. Raises
+    RecipeError with file, line and key path.
     """
     from genmods.config.shipped import locate
 
@@ -229,7 +229,7 @@ def from_plain(
     settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; otherwise as `load`."""
-    return _recipe(marked(dict(data), source), source, source, overrides, settings)
+    return _recipe(with_marks(dict(data), source), source, source, overrides, settings)
 
 
 def _recipe(root: Node, source: str, name: str, overrides: Iterable[str], settings: Mapping[str, Any] | None) -> Recipe:

@@ -1,8 +1,8 @@
-"""Classes read from their source text: which settings a constructor takes, without importing its module or its parents.
+"""Reads the settings of constructors from their source text, without importing their modules or parents.
 
-A module is found by path alone, a name is followed through imports, and the settings of a class are those of its
-`__init__`, or the fields of a dataclass and of the dataclasses it inherits. A constructor that passes `**settings` to
-`super().__init__` takes those of its parent, too.
+A module is found by its path, a name is followed through imports. The settings of a class are the parameters of its
+`__init__`, or the fields of a dataclass and its bases. A constructor that passes `**settings` to `super().__init__`
+also has the settings of its parent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Module:
-    """The top level of a source file: its classes, its assignments and where its imported names come from."""
+    """The top level of a source file: classes, assignments, and origins of imported names."""
 
     def __init__(self, name: str, path: Path):
         self.name = name
@@ -62,7 +62,7 @@ def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 @cache
 def find_module(name: str) -> Module | None:
-    """The module's top level, or None where no source file is found; raises SyntaxError. Imports nothing."""
+    """The module's top level, or None if there is no source file; raises SyntaxError. Imports nothing."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if loaded and loaded.endswith(".py"):
         return Module(name, Path(loaded))
@@ -78,7 +78,7 @@ def find_module(name: str) -> Module | None:
 
 
 class Found(NamedTuple):
-    """A class or an assigned expression, and the module whose names it is written in."""
+    """A class or an assigned expression, and the module in which its names are resolved."""
 
     module: Module
     value: ast.expr | ast.ClassDef
@@ -90,7 +90,7 @@ class Found(NamedTuple):
 
 
 def lookup(module: Module | None, name: str, depth: int = 20) -> Found | None:
-    """What `name` (possibly dotted) stands for in a module, followed through imports; None where that is unknown."""
+    """The object of `name` (possibly dotted) in a module, followed through imports; None if unknown."""
     if module is None or depth == 0:
         return None
     head, _, rest = name.partition(".")
@@ -130,7 +130,7 @@ def summary(target: str) -> str:
 
 
 class Setting(NamedTuple):
-    """One parameter of a constructor: its hint and default as syntax, read in the names of `module`."""
+    """A parameter of a constructor: hint and default as syntax, with names resolved in `module`."""
 
     name: str
     hint: ast.expr | None
@@ -169,7 +169,7 @@ def inherits(found: Found, target: str) -> bool:
 
 @cache
 def settings(target: str) -> dict[str, Setting]:
-    """The settings of the class "module:Class" in their order; empty where the class takes none."""
+    """The settings of the class "module:Class" in order; empty if there are none."""
     found = find_class(target)
     return (_settings(found) or {}) if found else {}
 
@@ -200,7 +200,7 @@ def _inherited(found: Found) -> dict[str, Setting] | None:
 
 
 def _passed_on(init: ast.FunctionDef, found: Found) -> dict[str, Setting]:
-    """The settings that `**more` takes for `super().__init__(..., **more)`, but those given there by name."""
+    """The settings passed through `**more` to `super().__init__(..., **more)`, except those given there by name."""
     more = init.args.kwarg.arg if init.args.kwarg else None
     for call in ast.walk(init) if more else ():
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
@@ -228,7 +228,7 @@ def _is_field(statement: ast.AnnAssign) -> bool:
 
 
 def _field_default(value: ast.expr | None) -> ast.expr | None:
-    """The default of a dataclass field as an expression, None where it has none."""
+    """The default of a dataclass field as an expression, None if it has none."""
     options = _options(value)
     if options is None:
         return value

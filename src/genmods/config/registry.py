@@ -1,8 +1,8 @@
-"""Kinds and names as text: which part `{name: unet}` stands for, without importing anything until it is used.
+"""The registry of parts: kinds and names as text; nothing is imported until it is used.
 
-Three origins, searched in this order: the built-ins of `genmods.config.builtins`, parts that `@register` names in this
-process, and entry points of installed distributions in the groups `genmods.<kind>`. A built-in's name cannot be taken;
-a faulty entry point, and a distribution that cannot be read, is reported by name and left out.
+Parts are searched in this order: the built-ins of `genmods.config.builtins`, classes registered with `@register` in
+this process, and entry points of installed distributions in the groups `genmods.<kind>`. The names of built-ins are
+reserved; invalid entry points and unreadable distributions are reported by name and ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T", bound=type)
 
 
 class Entry(NamedTuple):
-    """One registered part: `target` is "module:Class", `origin` "genmods", a file or a distribution's name."""
+    """A registered part: `target` is "module:Class", `origin` "genmods", a file or the name of a distribution."""
 
     kind: str
     name: str
@@ -44,7 +44,7 @@ def _known_kind(kind: str) -> None:
 
 
 def report(message: str) -> None:
-    """Tell of a part that is left out: one line on stderr."""
+    """Report an ignored part: one line on stderr."""
     say(f"genmods: {message}", file=sys.stderr)
 
 
@@ -53,7 +53,7 @@ _plugins_are_used = True
 
 
 def without_plugins() -> None:
-    """Leave out the parts of other distributions for the rest of this process."""
+    """Ignore the parts of other distributions for the rest of this process."""
     global _plugins_are_used
     _plugins_are_used = False
     _plugins.cache_clear()
@@ -61,7 +61,7 @@ def without_plugins() -> None:
 
 @cache
 def _plugins() -> dict[tuple[str, str], Entry]:
-    """The entry points `genmods.<kind>` of installed distributions; the faulty ones are reported once and left out."""
+    """The entry points `genmods.<kind>` of installed distributions; invalid ones are reported once and ignored."""
     found: dict[tuple[str, str], Entry] = {}
     for entry in _entry_points() if _plugins_are_used else ():
         if fault := _fault(entry, found.get((entry.kind, entry.name))):
@@ -72,7 +72,7 @@ def _plugins() -> dict[tuple[str, str], Entry]:
 
 
 class _Point(NamedTuple):
-    """An entry point: its group, name and target, and the distribution that has it."""
+    """An entry point: its group, name, target and distribution."""
 
     group: str
     name: str
@@ -82,10 +82,10 @@ class _Point(NamedTuple):
 
 @cache
 def _points() -> list[_Point]:
-    """The entry points that matter here; a distribution that cannot be read is reported once and left out.
+    """The entry points of genmods; a distribution that cannot be read is reported once and ignored.
 
-    For the rest of the process it has no entry points: torch and others read those of all distributions unguarded when
-    they are imported.
+    Its entry points are hidden for the rest of the process, because torch and others read those of all distributions on
+    import without handling errors.
     """
     from importlib.metadata import distributions
 
@@ -117,7 +117,7 @@ def _entry_points() -> Iterator[Entry]:
 
 @cache
 def report_external_callbacks() -> None:
-    """Name the distributions that would add callbacks to each of Lightning's Trainers."""
+    """Report the distributions that would add callbacks to all of Lightning's Trainers."""
     for origin in dict.fromkeys(point.origin for point in _points() if point.group == _CALLBACKS):
         report(f"the callbacks of the distribution '{origin}' are left out, a run has those of its recipe")
 
@@ -126,7 +126,7 @@ _hidden: set[str] = set()
 
 
 def _hide(folder: str) -> None:
-    """Make the distribution whose metadata is in `folder` one without entry points in this process."""
+    """Hide the entry points of the distribution with metadata in `folder` in this process."""
     from importlib.metadata import PathDistribution
 
     read: Any = PathDistribution.read_text
@@ -151,7 +151,7 @@ def _told(error: BaseException) -> str:
 
 
 def _fault(entry: Entry, other: Entry | None) -> str:
-    """Why an entry point is left out, judged without importing it; empty where nothing is wrong."""
+    """The reason why an entry point is ignored, determined without importing it; empty if it is valid."""
     from genmods.config.reflect import find_class, find_module
 
     module, _, name = entry.target.partition(":")
@@ -190,7 +190,7 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Entry:
-    """The part called `name`; raises UserError with the nearest name, or with the kind that the name belongs to."""
+    """The part called `name`; raises UserError with the nearest name, or with the kind to which the name belongs."""
     known = entries(kind)
     if name in known:
         return known[name]
@@ -200,25 +200,25 @@ def find(kind: str, name: str) -> Entry:
 
 
 def resolve(entry: Entry) -> type:
-    """Import the class of an entry; raises UserError, with the origin's name, where that fails in any way."""
+    """Import the class of an entry; raises UserError, with the name of its origin, if this fails."""
     package = entry.target.partition(":")[0].partition(".")[0]
     before = functions_by_place() if entry.origin != "genmods" and package not in sys.modules else {}
     try:
         cls = imported(entry.target)
         base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
     except ModuleNotFoundError as error:
-        raise UserError(f"{entry} needs the package '{error.name}'") from error
+        raise UserError(f"{entry} requires the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
         raise UserError(f"{entry} cannot be imported ({_told(error)})") from error
     if place := replaced_by(package, before):
         raise UserError(f"{entry} is refused, its import replaces {place}")
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError(f"{entry} is no {base.__module__}.{base.__name__}")
+        raise UserError(f"{entry} is not a {base.__module__}.{base.__name__}")
     return cls
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """A class decorator that makes a class a part for this process: `@register("network", "mine")`.
+    """A class decorator that registers a part in this process: `@register("network", "mine")`.
 
     Raises UserError for an unknown kind or a name that is taken.
     """
@@ -247,18 +247,18 @@ def imports() -> list[str]:
 
 
 def import_file(path: str | Path) -> None:
-    """Run a user's Python file for the sake of its `@register`ed parts; raises UserError where it fails in any way."""
+    """Run a user's Python file to register its parts; raises UserError if it fails."""
     from importlib.util import module_from_spec, spec_from_file_location
     from zlib import crc32
 
     path, given = Path(path), str(path)
     if not path.is_file():
-        raise UserError(f"there is no file '{path}'")
+        raise UserError(f"no such file '{path}'")
     path = path.resolve()
     name = f"genmods_import_{path.stem}_{crc32(bytes(path))}"  # two files may have one name
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UserError(f"'{path}' is no Python file")
+        raise UserError(f"'{path}' is not a Python file")
     sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(sys.modules[name])

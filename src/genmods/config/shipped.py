@@ -1,4 +1,4 @@
-"""The recipes that come with genmods: `recipes/` of a checkout, `genmods/shipped_recipes` of a wheel."""
+"""The recipes shipped with genmods: `recipes/` of a checkout, `genmods/shipped_recipes` of a wheel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def folder() -> Path:
-    """Where the shipped recipes are."""
+    """The folder of the shipped recipes."""
     inside = _PACKAGE / "shipped_recipes"
     return inside if inside.is_dir() else _PACKAGE.parents[1] / "recipes"
 
@@ -32,7 +32,7 @@ def locate(source: str | Path) -> tuple[Path, str]:
         raise RecipeError(str(path), "", "is a folder, not a recipe")
     if not path.exists():
         hint = nearest(path.with_suffix("").as_posix().removeprefix("recipes/"), known)
-        raise RecipeError(str(path), "", f"there is no such file or shipped recipe{hint}")
+        raise RecipeError(str(path), "", f"no such file or shipped recipe{hint}")
     inner = path.with_suffix("").parts
     if "recipes" in inner[:-1]:
         return path, "-".join(inner[len(inner) - inner[::-1].index("recipes") :])

@@ -1,7 +1,7 @@
-"""Strict YAML: text to a tree with file and line on every value, and back.
+"""Strict YAML: parses text to a tree with file and line of every value, and writes it.
 
-Narrower than YAML on purpose: no anchors, aliases or tags, no key twice, keys are text, and of plain scalars only
-`null`, `true`, `false` and decimal numbers (`1e-3` too) are converted; `010`, `12:30:45` and `on` stay text.
+This is a subset of YAML: no anchors, aliases or tags, no duplicate keys, only strings as keys. Of plain scalars, only
+`null`, `true`, `false` and decimal numbers (including `1e-3`) are converted; `010`, `12:30:45` and `on` remain text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 MAX_VALUES = 10_000
 MAX_NUMBER = 400
-"""The most characters of a number; a longer one stays text."""
+"""Maximum length of a number in characters; longer ones remain text."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DIGITS = r"(0|[1-9][0-9]*(_[0-9]+)*)"
 _INT = re.compile(rf"[-+]?{_DIGITS}")
@@ -31,11 +31,11 @@ _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL
 _WORDS |= {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
 _WORDS |= {".nan": float("nan"), ".inf": float("inf"), "-.inf": -float("inf")}
 _BARE = re.compile(r"[A-Za-z/]([A-Za-z0-9_./ +@%-]*[A-Za-z0-9_./+@%-])?")
-_QUOTED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words that some YAML reader converts
+_QUOTED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words that some YAML readers convert
 
 
 class RecipeError(UserError):
-    """A mistake in a recipe, told as `file:line: key.path: message`."""
+    """An error in a recipe, with the message `file:line: key.path: message`."""
 
     def __init__(self, where: str, path: str, message: str):
         super().__init__(": ".join(item for item in (where, path, message) if item))
@@ -43,14 +43,14 @@ class RecipeError(UserError):
 
 @dataclass(slots=True)
 class Node:
-    """A value of a recipe (a scalar, `dict[str, Node]` or `list[Node]`) and where it is written."""
+    """A value of a recipe (a scalar, `dict[str, Node]` or `list[Node]`) and its location."""
 
     value: Any
     where: str
 
 
 def plain(node: Node) -> Any:
-    """The tree without its marks."""
+    """The tree as plain data, without locations."""
     if isinstance(node.value, dict):
         return {key: plain(item) for key, item in node.value.items()}
     if isinstance(node.value, list):
@@ -58,12 +58,12 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def marked(value: Any, where: str) -> Node:
-    """Plain data as a tree whose marks all say `where`."""
+def with_marks(value: Any, where: str) -> Node:
+    """Plain data as a tree with the location `where`."""
     if isinstance(value, dict):
-        return Node({str(key): marked(item, where) for key, item in value.items()}, where)
+        return Node({str(key): with_marks(item, where) for key, item in value.items()}, where)
     if isinstance(value, list | tuple):
-        return Node([marked(item, where) for item in value], where)
+        return Node([with_marks(item, where) for item in value], where)
     return Node(value, where)
 
 
@@ -81,7 +81,7 @@ def scalar(text: str) -> Any:
 
 
 def read(path: Path) -> Node:
-    """The tree of a recipe file; raises RecipeError where it is no such thing."""
+    """The tree of a recipe file; raises RecipeError if it is not a valid file."""
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -89,20 +89,20 @@ def read(path: Path) -> Node:
     except OSError as error:
         raise RecipeError(name, "", f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise RecipeError(name, "", f"is larger than {MAX_BYTES} bytes; that is no recipe")
+        raise RecipeError(name, "", f"larger than {MAX_BYTES} bytes; not a recipe")
     try:
         return parse(data.decode(), name)
     except UnicodeDecodeError as error:
-        raise RecipeError(name, "", "is not text in UTF-8; that is no recipe") from error
+        raise RecipeError(name, "", "not text in UTF-8; not a recipe") from error
 
 
 def parse(text: str, source: str, marks: bool = True) -> Node:
-    """The tree of a YAML text; `marks` adds line numbers to `source`. Raises RecipeError."""
+    """Parse YAML text; with `marks`, locations are `source:line`. Raises RecipeError."""
     reader = _Reader(text, source, marks)
     try:
         return reader.document()
     except UnicodeError:
-        raise RecipeError(source, "", "is not text in UTF-8") from None
+        raise RecipeError(source, "", "not text in UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
@@ -111,7 +111,7 @@ def parse(text: str, source: str, marks: bool = True) -> Node:
 
 
 class _Reader:
-    """Builds the tree from the parser's events, so that nothing is expanded before it is judged."""
+    """Builds the tree from the parser's events, so that nothing is expanded before it is validated."""
 
     def __init__(self, text: str, source: str, marks: bool):
         self.events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
@@ -130,18 +130,18 @@ class _Reader:
         root = self.node(next(self.events), "", 0)
         next(self.events)
         if not isinstance(event := next(self.events), yaml.StreamEndEvent):
-            raise RecipeError(self.where(event.start_mark), "", "holds more than one document")
+            raise RecipeError(self.where(event.start_mark), "", "must contain one document, got more")
         return root
 
     def node(self, event: Any, path: str, depth: int) -> Node:
         where = self.where(event.start_mark)
         if isinstance(event, yaml.AliasEvent) or event.anchor:
-            raise RecipeError(where, path, "anchors and aliases (& and *) are not allowed")
+            raise RecipeError(where, path, "anchors and aliases (& and *) are not supported")
         if event.tag and event.tag != "!":
-            raise RecipeError(where, path, f"the tag {event.tag} is not allowed; only registered names make objects")
+            raise RecipeError(where, path, f"the tag {event.tag} is not supported; use the names of registered parts")
         self.values += 1
         if self.values > MAX_VALUES:
-            raise RecipeError(where, path, f"holds more than {MAX_VALUES:,} values; that is no recipe")
+            raise RecipeError(where, path, f"more than {MAX_VALUES:,} values; not a recipe")
         if depth > MAX_DEPTH:
             raise RecipeError(where, path[:40], f"is nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.MappingStartEvent):
@@ -158,18 +158,18 @@ class _Reader:
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             where = self.where(event.start_mark)
             if not isinstance(event, yaml.ScalarEvent):
-                raise RecipeError(where, path, "a key must be a word")
+                raise RecipeError(where, path, "keys must be strings")
             key = event.value
             below = f"{path}.{key}" if path else key
             if key in result:
-                raise RecipeError(where, below, f"the key is given twice, first at {result[key].where}")
+                raise RecipeError(where, below, f"duplicate key, first at {result[key].where}")
             result[key] = self.node(next(self.events), below, depth + 1)
             result[key].where = where  # the key's line: a block begins where it is named
         return result
 
 
 def write(value: Any) -> str:
-    """Plain data as YAML that `parse` and other YAML readers read back as the same data."""
+    """Plain data as YAML, which `parse` and other YAML readers read back as the same data."""
     return "\n".join(_lines(value)) + "\n"
 
 

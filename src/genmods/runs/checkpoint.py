@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genmods.config.build import build
 from genmods.config.check import Part, part
-from genmods.config.text import marked
+from genmods.config.text import with_marks
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.core.plain import check_finite, not_finite
@@ -125,7 +125,7 @@ class Checkpoint:
     @property
     def _part(self) -> Part:
         """The task of the recipe; raises RecipeError if this version of genmods does not support it."""
-        task = part("task", marked(self.recipe["task"], self.source), "task")
+        task = part("task", with_marks(self.recipe["task"], self.source), "task")
         if not isinstance(task, Part):
             raise UserError(f"{self.source}: its task is that of another run, which `fit` does not write")
         return task
