@@ -140,7 +140,11 @@ def test_what_is_loaded(tmp_path):
     trainer, _ = fit(tmp_path, [ema])
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     content = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    content |= {"recipe": {}, "data_info": DataInfo((1, 8, 8), 10, 0.0, 1.0, 256, []).plain()}
+    content |= {
+        "recipe": dict.fromkeys(("name", "seed", "task", "data"), ""),
+        "data_info": DataInfo((1, 8, 8), 10, 0.0, 1.0, 256, []).plain(),
+        "preparation": None,
+    }
     checkpoint, raw = Checkpoint.of(content), content["state_dict"]
     assert torch.equal(checkpoint.weights()["layer.weight"], ema.shadows[0]["layer.weight"])
     assert torch.equal(checkpoint.weights()["norm.num_batches_tracked"], raw["norm.num_batches_tracked"])

@@ -50,7 +50,7 @@ def test_each_channel_is_normalised_by_its_own_statistics(workplace, tmp_path):
     data = pictures(tmp_path / "dark", 0, 60)
     made = classifier({"name": "cnn", "layers": ["conv 4"]}, data)
     module = build_data(made)
-    task = build_task(made, module.info)
+    task = build_task(made, module.info).model
     train = module.splits["train"]
     images = module.prepare(train.batch(torch.arange(len(train))))["image"]
     seen = task.normalised(images).transpose(0, 1).flatten(1)
@@ -65,7 +65,7 @@ def test_a_constant_channel_is_no_division_by_zero(workplace, tmp_path):
         pixels = np.array(Image.open(path)) * [1, 0, 0]
         Image.fromarray(pixels.astype(np.uint8)).save(path)
     made = classifier({"name": "cnn", "layers": ["conv 4"]}, data)
-    task = build_task(made, build_data(made).info)
+    task = build_task(made, build_data(made).info).model
     assert task.normalised(torch.full((1, 3, 8, 8), -1.0)).isfinite().all()
 
 
@@ -89,5 +89,5 @@ def test_a_whole_model_keeps_the_scale_of_its_own_data(workplace, tmp_path):
     made = recipe(task, bright)
     restoration = build_task(resolve(made), build_data(made).info)
     alone = folders.load(run)
-    assert restoration.model.model.denoiser.sigma_data == alone.model.denoiser.sigma_data
-    assert restoration.model.model.denoiser.sigma_data != pytest.approx(build_data(made).info.sigma_data, rel=0.1)
+    assert restoration.model.denoiser.sigma_data == alone.denoiser.sigma_data
+    assert restoration.model.denoiser.sigma_data != pytest.approx(build_data(made).info.sigma_data, rel=0.1)

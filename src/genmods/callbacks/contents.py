@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from genmods.data.info import DataInfo
+from genmods.data.preparation import Preparation
 
 
 class RunContents(Callback):
@@ -17,14 +18,21 @@ class RunContents(Callback):
         data_info: The facts of the data.
         data_hash: Hash of the data's images and labels.
         run_ids: The run's id in each of its loggers, by logger name.
+        preparation: How image files were prepared; None for other data.
     """
 
     def __init__(
-        self, recipe: dict[str, Any], data_info: DataInfo, data_hash: str, run_ids: dict[str, str | None]
+        self,
+        recipe: dict[str, Any],
+        data_info: DataInfo,
+        data_hash: str,
+        run_ids: dict[str, str | None],
+        preparation: Preparation | None = None,
     ) -> None:
         self.plain = {
             "recipe": recipe,
             "data_info": data_info.plain(),
+            "preparation": None if preparation is None else preparation.plain(),
             "data_hash": data_hash,
             "run_ids": run_ids,
         }

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from genmods.cli.tables import predictions
+    from genmods.data.preparation import Preparation
     from genmods.data.walk import find_images
     from genmods.models import Predicts
     from genmods.runs import folders
@@ -41,12 +42,13 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(model).__name__}")
     model = model_options.placed(model, options)
     paths = find_images(options.input)
+    preparation = model.preparation or Preparation.of_shape(model.image_shape)
     broken: list[str] = []
     rows = RowFile(options.out, model_options.dependencies(options, "out", "quiet"))
     with ProgressBar(options.quiet, "classifying") as bar:
         for start in range(0, len(paths), options.batch_size):
             some = [path for path in paths[start : start + options.batch_size] if str(path) not in rows.done]
-            names, images = readable(some, model.image_shape, broken) if some else ([], [])
+            names, images = readable(some, preparation, broken) if some else ([], [])
             if names:
                 rows.add(zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True))
             bar(min(start + options.batch_size, len(paths)), len(paths))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genmods.core.errors import UserError
+from genmods.core.printable import say
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from genmods.data.preparation import Preparation
 
 
 def folder(text: str) -> Path:
@@ -19,21 +25,28 @@ def folder(text: str) -> Path:
     return path
 
 
-def readable(paths: list[Path], shape: tuple[int, int, int], broken: list[str]) -> tuple[list[str], list[Tensor]]:
-    """Read image files, resized to `shape` like the images of an `image_folder` for training.
+def readable(paths: list[Path], preparation: Preparation | None, broken: list[str]) -> tuple[list[str], list[Tensor]]:
+    """Read image files, prepared like the training data of a model.
 
     Args:
-        paths: Image files, and folders of them.
-        shape: [C, H, W] of the model.
+        paths: Image files.
+        preparation: How the images of a model are prepared; None for a model of other data.
         broken: Receives one line for each file that cannot be read.
 
     Returns:
         Names and images [C, H, W] in [-1, 1].
+
+    Raises:
+        UserError: The model takes no images.
     """
     from genmods.data.decoding import decode_files
     from genmods.data.images import to_float
 
-    channels, side, _ = shape
-    pixels, good, lines = decode_files(paths, side, channels, "white", max_pixels=80_000_000)
+    if preparation is None or preparation.levels is None:
+        raise UserError("this model takes no image files")
+    pixels, good, lines, _, told = decode_files(paths, preparation)
     broken += lines
-    return [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine], list(to_float(pixels[good]))
+    for line in told:
+        say(line, file=sys.stderr)
+    names = [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine]
+    return names, list(to_float(pixels[good], preparation.levels))

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> None:
     shows = cache(lambda: data_of(options.ckpt_path).show)
     with ExitStack() as stack:
         stack.enter_context(owned(options.out))
-        files = SampleFiles(options.out, options.n, model_options.dependencies(options, "out", "quiet", "n"))
+        depends = model_options.dependencies(options, "out", "quiet", "n")
+        files = SampleFiles(options.out, options.n, depends, model.preparation)
         bar = stack.enter_context(ProgressBar(options.quiet))
         stack.enter_context(continued_by_the_same_call(files))
         bar(files.done, options.n)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genmods.core.errors import UserError
 from genmods.data.files import Picture, read_image, write_image
+from genmods.data.preparation import Range
 from genmods.data.walk import find_images
 
 LOSSLESS = (".png", ".tif", ".tiff")
@@ -84,7 +85,9 @@ def truth_of(folder: Path, path: Path) -> Path:
     return min(alike, key=lambda found: (found.suffix != path.suffix, found.name))
 
 
-def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str]) -> Iterator[list[Item]]:
+def batches(
+    paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str], value_range: Range | None = None
+) -> Iterator[list[Item]]:
     """Batches of at most `batch_size` items, and `BATCH_PIXELS`, of one shape.
 
     One line per unreadable file is appended to `bad`.
@@ -92,9 +95,9 @@ def batches(paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: l
     waiting: dict[torch.Size, list[Item]] = {}
     for index, (path, name) in enumerate(paths.items()):
         try:
-            item = Item(index, path, name, read_image(path))
+            item = Item(index, path, name, read_image(path, value_range))
             if truth is not None:
-                item.truth = read_image(truth_of(truth / name.parent, path)).image
+                item.truth = read_image(truth_of(truth / name.parent, path), value_range).image
         except UserError as error:
             bad.append(str(error))
             continue
@@ -113,16 +116,18 @@ def restore_files(
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
     score: Callable[[Item, Restored, int], None] | None = None,
+    value_range: Range | None = None,
 ) -> list[str]:
     """Restore all images of `inputs` into the folder `out`; returns one line for each file that failed.
 
     `progress` is called with the number of processed and of all files, `score` with each image, its batch and its
     row there.
+    `value_range`: values of black and white in files of more than 8 bits; None for the full range.
     """
     bad: list[str] = []
     paths = names(inputs, out)
     done = 0
-    for items in batches(paths, truth, batch_size, bad):
+    for items in batches(paths, truth, batch_size, bad, value_range):
         try:
             images = torch.stack([item.picture.image for item in items])
             restored = restorer(images, torch.tensor([item.index for item in items]), [item.path for item in items])
@@ -162,7 +167,8 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
 def _like(picture: Picture, image: Tensor) -> Picture:
     """`image` with the bit depth of `picture`, its alpha if the size agrees, its colour profile if the mode agrees."""
     alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
-    return Picture(image, alpha, picture.bits, picture.icc if len(image) == len(picture.image) else None)
+    icc = picture.icc if len(image) == len(picture.image) else None
+    return Picture(image, alpha, picture.bits, icc, picture.ends)
 
 
 def _save(path: Path, picture: Picture) -> None:
@@ -171,7 +177,11 @@ def _save(path: Path, picture: Picture) -> None:
 
 
 def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:
-    """Images [C, h, w] in a row, enlarged by integer factors to similar heights, separated by white gaps."""
+    """Images [C, h, w] in a row, enlarged by integer factors to similar heights, separated by white gaps.
+
+    Only the first channel of images with neither 1 nor 3 channels is shown.
+    """
+    panels = [panel if len(panel) in (1, 3) else panel[:1] for panel in panels]
     channels, height = max(len(p) for p in panels), max(p.shape[1] for p in panels)
     strips: list[Tensor] = []
     for panel in panels:

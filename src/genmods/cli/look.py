@@ -30,7 +30,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     import torch
 
-    from genmods.core.sizes import sides
     from genmods.data.walk import find_images
     from genmods.models import Classifies, Inspectable, Model, class_number
     from genmods.runs.checkpoint import Checkpoint
@@ -52,10 +51,8 @@ def run(options: argparse.Namespace) -> None:
         except UserError as error:
             raise UserError(f"--{error}") from None
     broken: list[str] = []
-    info = checkpoint.data_info
-    shape = (info.in_channels, *sides(info.image_size))
-    names, images = readable(find_images(options.input), shape, broken)
-    network = model.inspect(torch.zeros(shape), condition, 1.0).network
+    names, images = readable(find_images(options.input), checkpoint.preparation, broken)
+    network = model.inspect(torch.zeros(checkpoint.data_info.shape), condition, 1.0).network
     path = next(name for name, module in model.named_modules() if module is network)
     layer = None
     if options.layer:

@@ -138,7 +138,16 @@ class Session:
                 scores.add(item.name, restored.image[row], item.truth, restored.shown[row], sigma)
 
         with owned(options.out), ProgressBar(options.quiet, "restoring") as bar:
-            bad = restore_files(options.input, options.out, restorer, options.truth, options.batch_size, bar, add)
+            bad = restore_files(
+                options.input,
+                options.out,
+                restorer,
+                options.truth,
+                options.batch_size,
+                bar,
+                add,
+                self.model.preparation and self.model.preparation.range,
+            )
         if noiseless:
             files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
             say(f"no white noise was found in {files}: next to nothing changes; --sigma sets a level", file=sys.stderr)

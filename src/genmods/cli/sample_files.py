@@ -1,6 +1,6 @@
 """The files of `generate`, written batch by batch, so that a call that was stopped is continued by the same call.
 
-DIR/00000.png ...   one file per image
+DIR/00000.png ...   one file per image; .tif for neither 1 nor 3 channels; 16 bits for models of more than 256 levels
 DIR/grid.png        the first images
 DIR/samples.npz     all of them as one array, and their condition
 DIR/.unfinished/    the array up to now and what it is of, until the last image is there
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from genmods.data.preparation import Preparation
+
 SHOWN = 256
 """The most images in the grid."""
 
@@ -33,10 +35,17 @@ class SampleFiles:
         folder: Where the files go.
         n: The number of samples.
         request: What the samples depend on, as plain data: samples of another request are not continued.
+        preparation: How the files of the training were prepared: images are written in its range and depth.
     """
 
-    def __init__(self, folder: Path, n: int, request: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, n: int, request: Mapping[str, Any], preparation: Preparation | None = None
+    ) -> None:
         self.folder, self.n = folder, n
+        self._bits, self._ends = 8, (0.0, 255.0)
+        if preparation is not None and (preparation.levels or 0) > 256:
+            low, high = preparation.range or (0.0, 65535.0)
+            self._bits, self._ends = 16, (low, high) if 0 <= low < high <= 65535 else (0.0, 65535.0)
         self._unfinished = folder / ".unfinished"
         self._request = json.loads(json.dumps({**request, "n": n}, default=str))
         self.done = self._begin()
@@ -50,22 +59,29 @@ class SampleFiles:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         if self._unfinished.is_dir() or (self.folder / "samples.npz").is_file():
-            for old in self.folder.glob("*.png"):
-                if re.fullmatch(r"[0-9]{5,}\.png", old.name):
+            for old in self.folder.iterdir():
+                if re.fullmatch(r"[0-9]{5,}\.(png|tif)", old.name):
                     old.unlink()
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return 0
 
     def add(self, images: Tensor, samples: Tensor) -> None:
         """Write the next `images` [B, C, H, W] in [-1, 1], of `samples` [B, ...], which may be the same."""
+        import numpy as np
+
         from genmods.data.files import Picture, write_image
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        for number, image in enumerate(images, start=self.done):
-            with replacing(self.folder / f"{number:05d}.png") as staged:
-                write_image(staged.with_suffix(".png"), Picture(image, None, 8))
-                staged.with_suffix(".png").replace(staged)
-        self._append(_rows(images, samples), "images" if samples is images else "samples")
+        pictures = [Picture(image, None, self._bits, ends=self._ends) for image in images]
+        suffix = ".png" if images.shape[1] in (1, 3) else ".tif"
+        for number, picture in enumerate(pictures, start=self.done):
+            with replacing(self.folder / f"{number:05d}{suffix}") as staged:
+                write_image(staged.with_suffix(suffix), picture)
+                staged.with_suffix(suffix).replace(staged)
+        if samples is images:
+            self._append(np.stack([picture.stored() for picture in pictures]), "images")
+        else:
+            self._append(samples.float().numpy(), "samples")
         self.done += len(images)
         with replacing(self._unfinished / "state.json") as staged:
             staged.write_text(json.dumps({"request": self._request, "done": self.done}), encoding="utf-8")
@@ -97,13 +113,14 @@ class SampleFiles:
         import numpy as np
         import torch
 
-        from genmods.data.images import to_float
         from genmods.visual.picture import to_picture
 
         (path,) = self._unfinished.glob("*.npy")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         first = torch.from_numpy(np.array(array[:SHOWN]))
-        images = to_float(first.permute(0, 3, 1, 2)) if path.stem == "images" else show(first)
+        low, high = self._ends
+        stored = path.stem == "images"
+        images = first.permute(0, 3, 1, 2).float().sub(low).div(high - low).mul(2).sub(1) if stored else show(first)
         with replacing(self.folder / "grid.png") as staged:
             to_picture(images, columns=max(1, round(len(images) ** 0.5))).save(staged, format="png")
         place = self.folder / "samples.npz"
@@ -114,10 +131,3 @@ class SampleFiles:
                     np.lib.format.write_array(file, value.cpu().numpy(), allow_pickle=False)
         shutil.rmtree(self._unfinished)
         return len(images)
-
-
-def _rows(images: Tensor, samples: Tensor) -> np.ndarray:
-    """What the array holds of a batch: uint8 [B, H, W, C] of images, else the samples [B, ...] in float32."""
-    from genmods.data.images import to_uint8
-
-    return to_uint8(images).permute(0, 2, 3, 1).numpy() if samples is images else samples.float().numpy()

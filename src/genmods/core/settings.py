@@ -56,7 +56,7 @@ ClassNames = Annotated[list[str], FromData]
 Pixels = Annotated[int, Ge(1), Le(16_384)]
 """The side of an image."""
 DataSize = Annotated[Pixels, FromData]
-"""The side of the data's images, which are square."""
+"""The side of the data's images, for what takes squares alone."""
 DataSides = Annotated[Pixels | tuple[Pixels, Pixels], FromData]
 """The side of the data's images, or their height and width."""
 DataClasses = Annotated[int, Ge(0), Le(1_000_000), FromData]

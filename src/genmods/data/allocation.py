@@ -1,4 +1,4 @@
-"""Allocation of large uint8 tensors in memory, or in a memory-mapped scratch file."""
+"""Where a large tensor of pixels lives: in memory, or in a scratch file that the system pages in and out."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from genmods.core.memory import free_memory
 _SMALL = 1 << 28
 
 
-def allocate(shape: tuple[int, ...]) -> Tensor:
-    """An uninitialised uint8 tensor [*shape], memory-mapped from a scratch file if larger than half the free memory.
+def allocate(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
+    """An uninitialised tensor of a shape; one of more than half of the free memory is mapped from a scratch file.
 
     The file is created in the cache folder and unlinked immediately, so that its space is freed with the process.
     """
-    size = math.prod(shape)
+    count = math.prod(shape)
+    size = count * dtype.itemsize
     if size <= _SMALL or size <= free_memory() // 2:
-        return torch.empty(shape, dtype=torch.uint8)
+        return torch.empty(shape, dtype=dtype)
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(suffix=".uint8", dir=folder)
+    descriptor, name = tempfile.mkstemp(suffix=".pixels", dir=folder)
     os.truncate(descriptor, size)
     os.close(descriptor)
-    mapped = torch.from_file(name, shared=True, size=size, dtype=torch.uint8).view(shape)
+    mapped = torch.from_file(name, shared=True, size=count, dtype=dtype).view(shape)
     os.unlink(name)
     return mapped

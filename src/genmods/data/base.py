@@ -20,6 +20,7 @@ from genmods.core.lightning_internals import batches_done, batches_left
 from genmods.core.settings import BatchSize, Seed, Validated
 from genmods.data.info import DataInfo
 from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
+from genmods.data.preparation import Preparation
 from genmods.data.splits import shuffled
 
 
@@ -65,6 +66,14 @@ class DataModule(Validated, LightningDataModule):
     def data_name(self) -> str:
         """The name of the data set in logs."""
         return type(self).__name__.lower()
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How an image file becomes a sample; None where samples are no images."""
+        return Preparation.of_shape(self.info.shape)
+
+    def prepare_as(self, preparation: Preparation) -> None:
+        """Prepare image files as a model expects them, where the settings leave that open; before they are read."""
 
     def prepare(self, batch: Batch) -> Batch:
         """Prepare a batch of `splits` for a task (images to float32 in [-1, 1], for instance), without augmentation."""

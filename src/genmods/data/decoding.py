@@ -1,64 +1,93 @@
-"""Decodes many image files of any sizes and modes into one uint8 tensor, with threads.
+"""Many image files, of any sizes and kinds, as one tensor: headers first, then pixels, by threads.
 
-Headers are read first to determine channels and size, then pixels. Errors of unreadable files are collected.
+The headers give the channels, the size and the depth of the whole; what cannot be read is collected, not raised.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from genmods.core.errors import UserError
 from genmods.data.allocation import allocate
-from genmods.data.files import decode, open_image, plain_mode
+from genmods.data.files import naming, open_image
+from genmods.data.formats.pillow import PillowFile
+from genmods.data.formats.raster import Raster, quiet_decoders, white_of
+from genmods.data.preparation import Preparation, Range
 
-MAX_PIXELS = 80_000_000
-"""The most pixels of an image that is not part of a data set."""
+_DEEP = 65536
 
 
 class Decoded(NamedTuple):
-    """`pixels` uint8 [N, C, H, W]; `good` bool [N], false for unreadable files; `broken`: one line for each of them."""
+    """Files as pixels.
+
+    Attributes:
+        pixels: uint8 or, of more than 256 levels, uint16 [N, C, H, W].
+        good: bool [N], false where a file could not be read.
+        broken: One line for each of these.
+        preparation: What was done, without anything open.
+        told: Lines on what may not be as one expects.
+    """
 
     pixels: Tensor
     good: Tensor
     broken: list[str]
+    preparation: Preparation
+    told: list[str]
 
 
-def decode_files(
-    paths: list[Path], side: int | None, channels: int | None, background: str, max_pixels: int
-) -> Decoded:
-    """Decode image files, resized and centre-cropped to `side` (None: all images must be squares of one size).
+class _Header(NamedTuple):
+    """What is known of a file before its pixels; `least` and `most` of numbers that have no white."""
 
-    `channels` None means 1 if all images are grey, otherwise 3. Transparent pixels show `background`; 16-bit values are
-    converted to 8 bits. Raises UserError if `side` is None and sizes differ.
+    size: tuple[int, int]
+    channels: int
+    colour: int
+    white: float | None
+    whole: bool
+    pages: int
+    least: float = 0.0
+    most: float = 0.0
+
+
+def decode_files(paths: list[Path], wish: Preparation) -> Decoded:
+    """Every file's image, prepared as `wish` where it says how, and as all files need where it is open.
+
+    Raises:
+        UserError: No size is wished for and the sizes differ, or so do the channels.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        headers = _progress(pool.map(_attempt(lambda p: _header(p, max_pixels)), paths), len(paths), "looking at")
-        known = [
-            (path, header) for path, header in zip(paths, headers, strict=True) if not isinstance(header, UserError)
-        ]
-        if channels is None:
-            channels = 3 if any(header[0].startswith("RGB") for _, header in known) else 1
-        pixels = allocate((len(paths), channels, *((side, side) if side else _common_size(known))))
+    with quiet_decoders(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        look = _attempt(lambda path: _header(path, wish))
+        headers = _progress(pool.map(look, paths), len(paths), "looking at")
+        known = {path: header for path, header in zip(paths, headers, strict=True) if isinstance(header, _Header)}
+        settled = _settled(wish, known)
+        assert settled.size is not None and settled.channels is not None and settled.levels is not None
+        dtype = torch.uint8 if settled.levels <= 256 else torch.uint16
+        pixels = allocate((len(paths), settled.channels, *settled.size), dtype)
 
-        def fill(place: int) -> None:
+        def fill(place: int) -> Range:
             if isinstance(headers[place], UserError):
                 raise headers[place]
-            _decode(paths[place], pixels[place], background, max_pixels)
+            return _fill(paths[place], pixels[place].numpy(), settled, wish.channels)
 
         results = _progress(pool.map(_attempt(fill), range(len(paths))), len(paths), "reading")
-    good = torch.tensor([result is None for result in results], dtype=torch.bool)
-    return Decoded(pixels, good, [str(result) for result in results if result is not None])
+    good = torch.tensor([not isinstance(result, UserError) for result in results], dtype=torch.bool)
+    broken = [str(result) for result in results if isinstance(result, UserError)]
+    spans = [result for result in results if not isinstance(result, UserError)]
+    used, told = _range_in_use(wish, settled, known, spans)
+    if used.levels is not None and used.levels < settled.levels:  # cubic interpolation overshoots
+        np.minimum(values := pixels.numpy(), used.levels - 1, out=values)
+    pages = sum(header.pages > 1 for header in known.values())
+    told += [f"{pages:,} file{'s' * (pages != 1)} with several pages: the first is read"] * (pages > 0)
+    return Decoded(pixels, good, broken, used, told)
 
 
 def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -82,64 +111,131 @@ def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
     return list(track(results, title, total, console=Console(stderr=True), transient=True, disable=total < 1000))
 
 
-def _header(path: Path, max_pixels: int) -> tuple[str, tuple[int, int]]:
-    """(mode, (height, width)) of an image as stored in the file, before its EXIF orientation is applied."""
-    with open_image(path, max_pixels) as image:
-        return plain_mode(image), (image.height, image.width)
+def _header(path: Path, wish: Preparation) -> _Header:
+    with naming(path):
+        file = open_image(path, wish.max_pixels, wish.channels)
+        channels = file.channels + (file.alpha and file.channels + 1 == wish.channels)
+        found = _Header(file.size, channels, file.colour, file.white, file.whole, file.pages)
+        if file.white is None and wish.range is None:
+            values = file.read().values
+            if not np.isfinite(values).all():
+                raise ValueError("holds values that are not finite")
+            found = found._replace(least=float(values.min()), most=float(values.max()))
+        return found
 
 
-def _common_size(known: list[tuple[Path, Any]]) -> tuple[int, int]:
-    for path, (_, size) in known:
-        if size != known[0][1][1] or size[0] != size[1]:
+def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
+    """`wish` with everything that the files decide."""
+    channels, value_range, levels = wish.channels, wish.range, wish.levels
+    headers = list(known.values())
+    if channels is None:
+        channels = _common_channels(known)
+    bare = [header for header in headers if header.white is None]
+    if value_range is None and bare:
+        least, most = min(header.least for header in bare), max(header.most for header in bare)
+        value_range = (0.0, 1.0) if least >= 0 and most <= 1 else (least, most) if least < most else (least, least + 1)
+    if levels is None:
+        deep = bool(bare) or any(header.white is not None and header.white > 255 for header in headers)
+        levels = _DEEP if deep else 256
+        if wish.range is not None and not deep and wish.range[1] > 255:
+            raise UserError(f"data.range: {list(wish.range)} was given, and all images have 8 bits")
+        whole = all(header.whole for header in headers)
+        if value_range is not None and whole and all(end == int(end) for end in value_range):
+            levels = min(levels, int(value_range[1] - value_range[0]) + 1)
+    return replace(wish, size=wish.size or _common_size(known), channels=channels, range=value_range, levels=levels)
+
+
+def _common_channels(known: dict[Path, _Header]) -> int:
+    """1 where all files are grey, 3 where all are grey or RGB, else the number that all have."""
+    counts = {header.channels for header in known.values()}
+    if len(counts) == 1:
+        return counts.pop()
+    path, odd = next(((path, header) for path, header in known.items() if header.colour == 0), (None, None))
+    if odd is not None:
+        other = next(header.channels for header in known.values() if header.channels != odd.channels)
+        raise UserError(f"{path}: has {odd.channels} channels, and other images have {other}; set data.channels")
+    return 3 if known else 1
+
+
+def _common_size(known: dict[Path, _Header]) -> tuple[int, int]:
+    headers = list(known.items())
+    for path, header in headers:
+        if header.size != headers[0][1].size:
+            (height, width), (h, w) = header.size, headers[0][1].size
             raise UserError(
-                f"{path}: has {size[1]} x {size[0]} pixels; images that are not squares of one size need the side "
-                "to bring them to: set data.image_size"
+                f"{path}: has {width} x {height} pixels (width x height), and {headers[0][0].name} has {w} x {h}; "
+                "images of several sizes need one to bring them to: set data.image_size"
             )
-    return known[0][1][1] if known else (1, 1)
+    return headers[0][1].size if headers else (1, 1)
 
 
-def _decode(path: Path, row: Tensor, background: str, max_pixels: int) -> None:
-    """Fill `row`, uint8 [C, H, W], with the image in a file."""
-    _, height, width = row.shape
-    with open_image(path, max_pixels) as opened:
-        opened.draft(None, (2 * width, 2 * height))  # decode a JPEG at a fraction of its size if sufficient
-        image = decode(opened, path)
-    _fill(image, row, background)
+def _fill(path: Path, row: np.ndarray, preparation: Preparation, channels: int | None) -> Range:
+    """Fill `row` [C, H, W] with the image in a file; the least and the largest value in it."""
+    with naming(path):
+        height, width = row.shape[1:]
+        raster = open_image(path, preparation.max_pixels, channels).read((2 * height, 2 * width))
+        row[:] = preparation.pixels(raster)
+        values = raster.values
+        return (0.0, float(row.max())) if values.dtype == np.uint8 else (float(values.min()), float(values.max()))
 
 
-def prepared(image: Any, shape: tuple[int, int, int]) -> Tensor:
-    """An image brought to `shape` [C, H, W] as the files of a folder are for training, uint8.
+def prepared(image: Any, preparation: Preparation) -> Tensor:
+    """An image prepared as the files of the training were, float32 [C, H, W] in [-1, 1].
 
     Args:
-        image: A file, a PIL image, or an array uint8 [H, W] or [H, W, C].
-        shape: [C, H, W].
+        image: A file, a PIL image, or an array uint8 or uint16 [H, W] or [H, W, C].
+        preparation: That of a checkpoint.
 
     Raises:
         UserError: It is not such an image.
     """
-    row = torch.empty(shape, dtype=torch.uint8)
-    if isinstance(image, str | os.PathLike):
-        _decode(Path(image), row, "white", MAX_PIXELS)
-        return row
-    if not isinstance(image, Image.Image):
-        array = np.asarray(image)
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-            got = f"{array.dtype} {list(array.shape)}"
-            raise UserError(f"an image must be a file, a PIL image or an array uint8 [H, W] or [H, W, C], got {got}")
-        image = Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
-    _fill(decode(image, "image"), row, "white")
-    return row
+    assert preparation.levels is not None
+    with quiet_decoders(), naming(image if isinstance(image, str | os.PathLike) else "image"):
+        if isinstance(image, str | os.PathLike):
+            raster = open_image(image, preparation.max_pixels, preparation.channels).read(
+                preparation.size and (2 * preparation.size[0], 2 * preparation.size[1])
+            )
+        elif isinstance(image, Image.Image):
+            raster = PillowFile(Path("image"), image.copy()).read()
+        else:
+            array = np.asarray(image)
+            if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3):
+                got = f"{array.dtype} {list(array.shape)}"
+                raise UserError(
+                    f"an image must be a file, a PIL image or an array uint8 [H, W] or [H, W, C], got {got}"
+                )
+            array = array.reshape(*array.shape[:2], -1)
+            alpha = array[:, :, 3] if array.shape[2] == 4 else None
+            values = array[:, :, :3] if alpha is not None else array
+            colour = values.shape[2] if values.shape[2] in (1, 3) else 0
+            raster = Raster(values, white_of(array.dtype), alpha, colour)
+        pixels = np.ascontiguousarray(preparation.pixels(raster), dtype=np.float32)
+    return torch.from_numpy(pixels).div_((preparation.levels - 1) / 2).sub_(1)
 
 
-def _fill(image: Image.Image, row: Tensor, background: str) -> None:
-    """Fill `row`, uint8 [C, H, W], with a decoded image."""
-    channels, height, width = row.shape
-    if image.mode == "I;16":
-        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if image.mode in ("LA", "RGBA"):
-        whole = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", whole.size, background), whole)
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    row.copy_(torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1))
+def _range_in_use(
+    wish: Preparation, done: Preparation, known: dict[Path, _Header], spans: list[Range]
+) -> tuple[Preparation, list[str]]:
+    """The preparation with the range that the set uses, where that is less than an eighth of what 16 bits hold, and
+    lines about it."""
+    if not spans:
+        return done, []
+    assert done.levels is not None
+    least, most = min(span[0] for span in spans), max(span[1] for span in spans)
+    if wish.range is not None:
+        low, high = wish.range
+        beyond = least < low or most > high
+        line = f"values from {least:g} to {most:g} are cut off at the range {low:g} to {high:g}"
+        return done, [line] if beyond and done.levels > 256 else []
+    if done.range is not None:
+        low, high = done.range
+        line = f"values from {least:g} to {most:g} without a white of their own: {low:g} is black and {high:g} white"
+        return done, [f"{line}; data.range sets other ends"]
+    whites = {header.white for header in known.values()}
+    if wish.levels is None and whites == {_DEEP - 1.0} and most < _DEEP / 8:
+        top = 2 ** max(8, int(most).bit_length()) - 1
+        line = f"16-bit images with values up to {most:,.0f} of 65,535: {top:,} is white; data.range sets other ends"
+        return replace(done, range=(0.0, float(top)), levels=top + 1), [line]
+    if done.levels == 256 and 0 < most < 32 and wish.levels is None:
+        return done, [f"the images use values up to {most:.0f} of 255; data.range: [0, {most:.0f}] would spread them"]
+    return done, []

@@ -5,9 +5,7 @@ Values are 2v/(2^bits - 1) - 1 in float32, whose 24-bit mantissa represents 16-b
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,115 +13,124 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genmods.core.errors import UserError
 from genmods.data import png16
-
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of TIFF 6.0, the last of EXIF 2.32 too
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+from genmods.data.formats.arrays import ArrayFile
+from genmods.data.formats.pillow import open_pillow
+from genmods.data.formats.raster import ImageFile, quiet_decoders
+from genmods.data.preparation import Preparation, Range
+from genmods.data.walk import HEIC
 
 
 @dataclass
 class Picture:
-    """An image with the properties of its file.
+    """One image.
 
-    Args:
-        image: float32 [C, H, W] in [-1, 1], C = 1 (grey) or 3 (RGB).
-        alpha: float32 [1, H, W] in [0, 1], or None.
-        bits: Bits per channel, 8 or 16.
-        icc: The ICC colour profile, or None.
+    Attributes:
+        image: float32 [C, H, W] in [-1, 1], C 1 (grey), 3 (RGB) or any other number.
+        alpha: Opacity float32 [1, H, W] in [0, 1], or None.
+        bits: 8 or 16.
+        icc: The colour profile, as it is stored in a file, or None.
+        ends: The values of black and white in a file; None for 0 and the largest of so many bits.
     """
 
     image: Tensor
     alpha: Tensor | None = None
     bits: int = 8
     icc: bytes | None = None
+    ends: Range | None = None
+
+    def stored(self) -> np.ndarray:
+        """The values in a file, uint8 or uint16 [H, W, C], alpha last."""
+        low, high = self.ends or (0, 2**self.bits - 1)
+        values = ((self.image.detach().cpu().float() + 1) / 2).clamp(0, 1).double() * (high - low) + low
+        if self.alpha is not None:
+            alpha = self.alpha.detach().cpu().clamp(0, 1).double() * (2**self.bits - 1)
+            values = torch.cat([values, alpha])
+        return values.round().permute(1, 2, 0).numpy().astype(np.uint16 if self.bits == 16 else np.uint8)
 
 
 @contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Context that converts any error to a UserError that names the file."""
+def naming(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong inside is a UserError that names the file."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: {_reason(error, path)}") from None
 
 
-def open_image(path: str | Path, max_pixels: int = 80_000_000) -> Image.Image:
-    """Open an image with Pillow, without decoding; raises UserError if it is not an image or too large."""
-    with _naming(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = Image.open(path)
-        if image.format == "TIFF" and image.tag_v2.get(_ORIENTATION, 1) > 4:  # type: ignore[attr-defined]
-            with image:  # of a file on the disk Pillow would map the rows with width and height exchanged
-                image = Image.open(io.BytesIO(Path(path).read_bytes()))
-    if image.width * image.height > max_pixels:
-        raise UserError(f"{path}: must have at most {max_pixels:,} pixels, got {image.width} x {image.height}")
-    return image
+def open_image(path: str | Path, max_pixels: int = 80_000_000, channels: int | None = None) -> ImageFile:
+    """The file with its header read, its pixels not yet decoded.
 
+    Args:
+        path: A file of any format that is read: `genmods.data.formats`.
+        max_pixels: The largest number of pixels allowed.
+        channels: The number of channels that is wanted: so many pages of a TIFF file are its channels.
 
-def decode(image: Image.Image, path: str | Path) -> Image.Image:
-    """Decode the first frame of an opened image, upright, to mode L, LA, RGB, RGBA, or I;16 (16-bit grey)."""
-    with _naming(path):
-        image.load()
-        inverted = image.mode in _DEEP_MODES and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0  # white is zero
-        image = ImageOps.exif_transpose(image)
-        if image.mode in _DEEP_MODES:
-            values = np.asarray(image).astype(np.int64)
-            if values.min() < 0 or values.max() > 65535:
-                raise ValueError("has values beyond 16 bits")
-            return Image.fromarray((65535 - values if inverted else values).astype(np.uint16))
-        if image.mode == "F":
-            raise ValueError("has floating-point values, for which white is undefined")
-        return image.convert(plain_mode(image))
-
-
-def plain_mode(image: Image.Image) -> str:
-    """The mode to which an image is decoded: L, LA, RGB, RGBA, or I;16 for 16-bit grey."""
-    if image.mode in _DEEP_MODES:
-        return "I;16"
-    transparent = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    grey = image.mode in ("1", "L", "LA", "La")
-    return ("L" if grey else "RGB") + ("A" if transparent else "")
-
-
-def read_image(path: str | Path) -> Picture:
-    """Read an image file (PNG, JPEG, WebP, TIFF ...) with its bit depth and alpha; palette and CMYK become RGB.
-
-    Raises UserError, with the file name, if it is broken.
+    Raises:
+        UserError: It is no image, or too large; the message names it.
     """
-    opened = open_image(path)
-    icc = None if opened.mode in ("CMYK", "LAB") else opened.info.get("icc_profile")
-    if opened.format == "PNG" and opened.mode not in _DEEP_MODES and png16.png_depth(path) == 16:
-        with _naming(path):
-            pixels = _upright(png16.read_png(path), opened)
-    elif opened.format == "TIFF" and opened.mode in ("RGB", "RGBA") and 16 in opened.tag_v2.get(_BITS_PER_SAMPLE, ()):  # type: ignore[attr-defined]
-        with _naming(path):
-            pixels = _upright(png16.read_tiff(path), opened)
-    else:
-        pixels = np.asarray(decode(opened, path))
-    bits = 8 * pixels.dtype.itemsize
-    values = torch.from_numpy(pixels.astype(np.float32)).reshape(*pixels.shape[:2], -1).permute(2, 0, 1) / (2**bits - 1)
-    channels = 1 if len(values) < 3 else 3
-    alpha = values[channels:].contiguous() if len(values) > channels else None
-    return Picture(values[:channels].mul(2).sub(1).contiguous(), alpha, bits, icc)
+    path = Path(path)
+    with naming(path):
+        file = _opened(path, channels)
+    height, width = file.size
+    if width * height > max_pixels:
+        raise UserError(f"{path}: must have at most {max_pixels:,} pixels, got {width} x {height}")
+    return file
+
+
+def _opened(path: Path, channels: int | None) -> ImageFile:
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return ArrayFile(path)
+    if suffix in HEIC:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return open_pillow(path, channels)
+
+
+def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
+    """The image in a file (PNG, JPEG, WebP, TIFF, NPY ...) with its own bits and alpha; palette and CMYK become RGB.
+
+    Args:
+        path: The file.
+        value_range: The values of black and white in files of more than 8 bits; None for 0 and the white of its depth.
+
+    Raises:
+        UserError: The file is broken; the message names it.
+    """
+    with quiet_decoders(), naming(path):
+        raster = open_image(path).read()
+        low, high = ends = Preparation(range=value_range, levels=65536).ends(raster)
+        values = raster.values[:, :, : raster.colour or None].transpose(2, 0, 1)
+        image = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).sub_(low).div_(high - low)
+        alpha = None
+        if raster.alpha is not None and raster.white is not None:
+            alpha = torch.from_numpy(np.ascontiguousarray(raster.alpha[None], dtype=np.float32)) / raster.white
+    bits = 8 if raster.values.dtype == np.uint8 else 16
+    whole = ends if raster.white is not None and raster.white <= 65535 else None
+    return Picture(image.mul_(2).sub_(1), alpha, bits, raster.icc, whole)
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
     """Write a picture in the format of the path's suffix, losslessly except for JPEG (quality 95).
 
-    Raises UserError if the format does not support 16 bits or alpha.
+    Raises UserError where the format cannot hold 16 bits, alpha or so many channels.
     """
     path = Path(path)
-    values = (picture.image.detach().cpu().float() + 1) / 2
-    if picture.alpha is not None:
-        values = torch.cat([values, picture.alpha.detach().cpu().float()])
-    white = 2**picture.bits - 1
-    pixels = (values.clamp(0, 1).double() * white).round().permute(1, 2, 0).numpy()
-    pixels = pixels.astype(np.uint16 if picture.bits == 16 else np.uint8)
+    pixels = picture.stored()
     suffix = path.suffix.lower()
+    if len(picture.image) not in (1, 3):
+        if suffix not in (".tif", ".tiff"):
+            raise UserError(f"{path}: a {suffix} file cannot hold {len(picture.image)} channels, a .tif file can")
+        png16.write_tiff(path, pixels, picture.icc)
+        return
     if picture.bits == 16 and suffix == ".png":
         png16.write_png(path, pixels, picture.icc)
         return
@@ -152,13 +159,10 @@ def _reason(error: Exception, path: str | Path) -> str:
         return "is empty" if os.path.getsize(path) == 0 else "is not an image"
     if isinstance(error, Image.DecompressionBombError):
         return "has too many pixels"
+    if "imagecodecs" in str(error):
+        return "is compressed in a way that needs imagecodecs: pip install 'genmods[tiff]'"
+    if str(error).startswith(("decoder error", "Unable to seek")):
+        return f"is broken ({str(error)[0].lower()}{str(error)[1:]})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _upright(pixels: np.ndarray, opened: Image.Image) -> np.ndarray:
-    """`pixels` [H, W, C] rotated according to the orientation tag of the file `opened`."""
-    orientation = opened.getexif().get(_ORIENTATION, 1)
-    pixels = np.rot90(pixels, {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}.get(orientation, 0))
-    return pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels

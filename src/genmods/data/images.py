@@ -1,4 +1,4 @@
-"""Data sets of uint8 images with labels, by split, and sources that read them.
+"""Data sets of 8- or 16-bit images with labels, by split, and sources that read them.
 
 A pixel value p of a source with L grey levels represents 2p/(L - 1) - 1, so that 0 is black (-1) and L - 1 is white
 (+1); rounding recovers p exactly.
@@ -15,7 +15,9 @@ from torch import Tensor
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import Validated
+from genmods.core.sizes import Size
 from genmods.data.allocation import allocate
+from genmods.data.preparation import Fit, Preparation
 
 
 @dataclass
@@ -23,7 +25,7 @@ class Images:
     """Images of one split.
 
     Attributes:
-        pixels: uint8 [N, C, H, W].
+        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W].
         labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
         names: The file of each image, relative to the root folder; None if they are not from files.
     """
@@ -33,8 +35,9 @@ class Images:
     names: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise ValueError(f"pixels must be uint8 [N, C, H, W], not {self.pixels.dtype} {list(self.pixels.shape)}")
+        if self.pixels.dtype not in (torch.uint8, torch.uint16) or self.pixels.ndim != 4:
+            told = f"{self.pixels.dtype} {list(self.pixels.shape)}"
+            raise ValueError(f"pixels must be uint8 or uint16 [N, C, H, W], got {told}")
         if self.labels is not None and len(self.labels) != len(self.pixels):
             raise ValueError(f"there must be one label for each of {len(self.pixels)} images, got {len(self.labels)}")
         if self.names is not None and len(self.names) != len(self.pixels):
@@ -44,7 +47,7 @@ class Images:
         return len(self.pixels)
 
     def batch(self, indices: Tensor) -> Batch:
-        """The images at `indices` (int64 [B]) by the keys of a batch, as uint8."""
+        """The images at `indices` (int64 [B]) by the keys of a batch, as they are stored."""
         return {INPUT: self._pixels(indices)} | ({} if self.labels is None else {LABEL: self.labels[indices]})
 
     def select(self, indices: Tensor) -> Images:
@@ -54,7 +57,7 @@ class Images:
         return Images(self._pixels(indices), labels, names)
 
     def _pixels(self, indices: Tensor) -> Tensor:
-        pixels = allocate((len(indices), *self.pixels.shape[1:]))
+        pixels = allocate((len(indices), *self.pixels.shape[1:]), self.pixels.dtype)
         torch.index_select(self.pixels, 0, indices, out=pixels)
         return pixels
 
@@ -73,9 +76,18 @@ class Source(Validated):
         """The splits of the data set: "train", and "val" and "test" if they exist."""
         raise NotImplementedError
 
-    def read_at(self, image_size: int | None) -> dict[str, Images]:
-        """`read` for a desired side in pixels; sources that decode files override it to resize during decoding."""
+    def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
+        """`read` for a desired size in pixels; sources that decode files override it to resize during decoding."""
         return self.read()
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How files were prepared; None for a source that reads no image files."""
+        return None
+
+    def prepare_as(self, preparation: Preparation) -> Source:
+        """This source, with what it leaves open about the preparation of files as in `preparation`."""
+        return self
 
     @property
     def class_names(self) -> list[str]:
@@ -114,7 +126,7 @@ class Source(Validated):
 
 
 def to_float(pixels: Tensor, levels: int = 256) -> Tensor:
-    """uint8 pixels [..., C, H, W] in 0 ... levels - 1 as float32 in [-1, 1] of the same shape, both ends exact."""
+    """Stored pixels [..., C, H, W] in 0 ... levels - 1 as float32 in [-1, 1] of the same shape, both ends exact."""
     return pixels.float().div_((levels - 1) / 2).sub_(1)
 
 

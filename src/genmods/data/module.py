@@ -1,6 +1,6 @@
 """The data module of images from any source, split, batched, and augmented on the training device.
 
-Images are stored in one uint8 tensor; batches and augmentation are pure functions of (seed, epoch, index).
+Images are stored in one tensor of 8 or 16 bits; batches and augmentation are pure functions of (seed, epoch, index).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from genmods.core.batch import INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.core.settings import BatchSize, Pixels, Rate, Seed
+from genmods.core.sizes import sides
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
@@ -26,6 +27,7 @@ from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
 from genmods.data.labelling import kind_of, label_statistics, summary
 from genmods.data.loader import Loader, Plan, Uniforms
+from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
 
@@ -33,7 +35,9 @@ from genmods.data.splits import hold_out, shuffled
 class ImageData(DataModule):
     """Batches of a source's images: float32 `image` [B, C, H, W] in [-1, 1], `label`, `index` and `epoch` int64 [B].
 
-    `image_size` resizes (shorter side, antialiased) and crops the centre where the images have another size.
+    `image_size`: the side of a square or [height, width]; left open, the one that all images have. `fit` says what
+    becomes of images of another shape: "crop" takes the largest part from the centre, "pad" adds a border, "stretch"
+    distorts; all resize with antialiasing. Outside of a Trainer batches are as they are stored; `prepare` converts one.
     A val or test split that the source does not bring is taken from its training images: `val_fraction` and
     `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
     `seed` sets the order and the augmentation; it is that of a recipe.
@@ -46,7 +50,8 @@ class ImageData(DataModule):
         source: Source,
         batch_size: BatchSize = 128,
         augment: list[Augmentation] = [],  # noqa: B006
-        image_size: Pixels | None = None,
+        image_size: Pixels | tuple[Pixels, Pixels] | None = None,
+        fit: Literal["crop", "pad", "stretch"] = "crop",
         val_fraction: Rate = 0.1,
         test_fraction: Annotated[Rate, Lt("1 - val_fraction")] = 0.1,
         num_workers: Workers = 0,
@@ -58,7 +63,8 @@ class ImageData(DataModule):
         super().__init__(batch_size, num_workers, seed)
         self.source = source
         self.augment = list(augment)
-        self.image_size = image_size
+        self.size = None if image_size is None else sides(image_size)
+        self.fit: Fit = fit
         self.fractions = {"test": test_fraction, "val": val_fraction}
         self.split_seed = split_seed
         self.limit = limit
@@ -78,6 +84,20 @@ class ImageData(DataModule):
     def class_names(self) -> list[str]:
         """Names of the classes in the order of the labels; empty without labels."""
         return list(self.source.class_names)
+
+    @property
+    def preparation(self) -> Preparation:
+        _, channels, *size = self.splits["train"].pixels.shape
+        if (of_files := self.source.preparation) is not None:
+            return of_files
+        return Preparation((size[0], size[1]), channels, self.fit, levels=256)
+
+    def prepare_as(self, preparation: Preparation) -> None:
+        if "splits" in self.__dict__:
+            raise RuntimeError("the images have been read already")
+        source = self.source.prepare_as(preparation)
+        if source is not self.source:  # it reads image files
+            self.source, self.size = source, self.size or preparation.size
 
     @cached_property
     def hash(self) -> str:
@@ -132,7 +152,7 @@ class ImageData(DataModule):
         return self.splits[split].names or super().names(split)
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
-        """The uint8 pixels [N, C, H, W] of a split and its labels; None without such a split."""
+        """The pixels [N, C, H, W] of a split as they are stored and its labels; None without such a split."""
         images = self.splits.get(split)
         return None if images is None else (images.pixels, images.labels)
 
@@ -167,7 +187,7 @@ class ImageData(DataModule):
         return augmented(batch, augment, len(self.class_names), self.source.levels)
 
     def _read(self) -> dict[str, Images]:
-        splits = dict(self.source.read_at(self.image_size))
+        splits = dict(self.source.read_at(self.size, self.fit))
         if not splits.get("train"):
             raise UserError(f"{type(self.source).__name__}: no training images")
         total = len(splits["train"])
@@ -183,18 +203,11 @@ class ImageData(DataModule):
         if self.limit is not None:
             for name, images in splits.items():
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
-        splits = {name: resize(images, self.image_size, self.source.levels) for name, images in splits.items()}
-        height, width = splits["train"].pixels.shape[-2:]
-        if height != width:
-            raise UserError(
-                f"{type(self.source).__name__}: the images have {width} x {height} pixels; images that are not squares "
-                "need the side to bring them to: set data.image_size"
-            )
-        return splits
+        return {name: resize(images, self.size, self.fit, self.source.levels) for name, images in splits.items()}
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
-    """A batch of uint8 images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in order.
+    """A batch of stored images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in order.
 
     The random numbers `UNIFORMS` [B, size] are distributed over the augmentations. Labels become weights [B, K] if an
     augmentation mixes them.
@@ -204,22 +217,23 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
     if augment:
         numbers = batch[UNIFORMS].split([step.num_uniforms for step in augment], dim=1)
         for step, u in zip(augment, numbers, strict=True):
-            batch = step.apply(batch if step.moves else as_float(batch, levels), u)
+            moved = step.moves and batch[INPUT].dtype == torch.uint8
+            batch = step.apply(batch if moved else as_float(batch, levels), u)
     return as_float(batch, levels)
 
 
 def as_float(batch: Batch, levels: int) -> Batch:
-    """The batch with uint8 images [B, C, H, W] converted to float32 in [-1, 1]."""
+    """The batch with stored images [B, C, H, W] converted to float32 in [-1, 1]."""
     return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
 
 
 def statistics(pixels: Tensor, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation on [-1, 1] per channel of `pixels` uint8 [N, C, H, W], exact up to rounding in
+    """Mean and standard deviation on [-1, 1] per channel of stored `pixels` [N, C, H, W], exact up to rounding in
     float64."""
     counts = torch.zeros(pixels.shape[1], max(levels, 256), dtype=torch.int64)
     for chunk in pixels.split(4096):
         for channel, count in enumerate(counts):
-            count += torch.bincount(chunk[:, channel].flatten(), minlength=len(count))
+            count += torch.bincount(chunk[:, channel].flatten().int(), minlength=len(count))
     values = torch.arange(counts.shape[1], dtype=torch.float64) * 2 / (levels - 1) - 1
     weights = counts.double() / counts.sum(1, keepdim=True)
     mean = (weights * values).sum(1, keepdim=True)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 
-def png_depth(path: str | Path) -> int:
-    """Bits per channel from the header of a PNG file."""
+def png_header(path: str | Path) -> tuple[int, bool]:
+    """Bits per channel, and whether there is no colour, from the header of a PNG file."""
     with open(path, "rb") as file:
-        return file.read(25)[24]
+        header = file.read(26)
+    return header[24], header[25] in (0, 4)
 
 
 def read_png(path: str | Path) -> np.ndarray:
@@ -23,17 +24,6 @@ def read_png(path: str | Path) -> np.ndarray:
 
     encoded = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
     return decode_png(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-
-
-def read_tiff(path: str | Path) -> np.ndarray:
-    """The pixels [H, W, C] of the first page of a colour TIFF file; raises ValueError or others if unreadable."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        separate = page.tags["PlanarConfiguration"].value == tifffile.PLANARCONFIG.SEPARATE
-        pixels = page.asarray()
-    return pixels.transpose(1, 2, 0) if separate else pixels
 
 
 def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
@@ -55,12 +45,14 @@ def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
 
 
 def write_tiff(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
-    """Write a deflated TIFF file, grey, colour or colour with alpha, with a colour profile."""
+    """Write a deflated TIFF file, grey, RGB, RGB with alpha or of other channels, with a colour profile."""
     import tifffile
 
     channels = pixels.shape[2]
     settings: dict[str, Any] = {"photometric": "minisblack"}
-    if channels > 1:
+    if channels == 2 or channels > 4:
+        settings |= {"planarconfig": "contig", "extrasamples": ["unspecified"] * (channels - 1)}
+    elif channels > 1:
         alpha = ["unassalpha"] if channels == 4 else None
         settings = {"photometric": "rgb", "planarconfig": "contig", "extrasamples": alpha}
     pixels = pixels.squeeze(2) if channels == 1 else pixels

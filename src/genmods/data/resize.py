@@ -1,4 +1,4 @@
-"""Resizes images to squares: the shorter side is resized with antialiasing, then the centre is cropped."""
+"""Bringing images in memory to one size, with antialiasing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.data.images import Images
+from genmods.data.preparation import Fit
 
 
-def resize(images: Images, side: int | None, levels: int = 256) -> Images:
-    """`images` at `side` x `side` pixels, rounded to the same grey levels; unchanged if `side` is None."""
-    if side is None or images.pixels.shape[-2:] == (side, side):
+def resize(images: Images, size: tuple[int, int] | None, fit: Fit = "crop", levels: int = 256) -> Images:
+    """`images` at (height, width), rounded to the same grey levels; as they are where `size` is None."""
+    if size is None or images.pixels.shape[-2:] == size:
         return images
-    pixels = torch.cat([resize_pixels(chunk, side, levels) for chunk in images.pixels.split(1024)])
+    pixels = torch.cat([resize_pixels(chunk, size, fit, levels) for chunk in images.pixels.split(1024)])
     return replace(images, pixels=pixels)
 
 
-def resize_pixels(pixels: Tensor, side: int, levels: int = 256) -> Tensor:
-    """uint8 [N, C, H, W] as uint8 [N, C, side, side]: bicubic with antialiasing, centre crop."""
+def resize_pixels(pixels: Tensor, size: tuple[int, int], fit: Fit = "crop", levels: int = 256) -> Tensor:
+    """Stored pixels [N, C, H, W] as such at (height, width): bicubic; the border of `pad` is black."""
     height, width = pixels.shape[-2:]
-    scale = side / min(height, width)
-    size = (max(side, round(height * scale)), max(side, round(width * scale)))
-    larger = F.interpolate(pixels.float(), size, mode="bicubic", antialias=True, align_corners=False)
-    top, left = (size[0] - side) // 2, (size[1] - side) // 2
-    cropped = larger[..., top : top + side, left : left + side]
-    return cropped.round_().clamp_(0, levels - 1).to(torch.uint8)
+    scales = (size[0] / height, size[1] / width)
+    if fit != "stretch":
+        scales = (max(scales), max(scales)) if fit == "crop" else (min(scales), min(scales))
+    inner = [max(1, round(side * scale)) for side, scale in zip((height, width), scales, strict=True)]
+    inner = [(max if fit == "crop" else min)(a, b) for a, b in zip(inner, size, strict=True)]
+    scaled = F.interpolate(pixels.float(), inner, mode="bicubic", antialias=True, align_corners=False)
+    top, left = ((a - b) // 2 for a, b in zip(inner, size, strict=True))
+    if fit == "crop":
+        scaled = scaled[..., top : top + size[0], left : left + size[1]]
+    else:
+        scaled = F.pad(scaled, (-left, size[1] - inner[1] + left, -top, size[0] - inner[0] + top))
+    return scaled.round_().clamp_(0, levels - 1).to(pixels.dtype)

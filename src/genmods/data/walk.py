@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from genmods.core.errors import UserError
 
-SUFFIXES = frozenset(
+_log = logging.getLogger(__name__)
+HEIC = frozenset([".heic", ".heif"])
+"""What phones write; read by pillow-heif where it is installed."""
+_ALWAYS = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
-)
+) | {".npy", ".npz"}
+_TABLES = frozenset([".csv", ".tsv", ".jsonl", ".parquet"])
+
+
+def suffixes() -> frozenset[str]:
+    """The suffixes of files that are read as images, in lower case."""
+    return _ALWAYS | HEIC if find_spec("pillow_heif") else _ALWAYS
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """The image files among `paths` and, sorted, in folders among them at any depth; hidden files are excluded.
+
+    What is in a folder and no image is counted in a warning.
 
     Raises UserError for a path that does not exist and for a folder without images.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [p for p in walk(path) if not p.is_dir()]
+            skipped: Counter[str] = Counter()
+            inside = [p for p in walk(path, skipped) if not p.is_dir()]
+            line = about_skipped(skipped)
             if not inside:
-                raise UserError(f"{path}: no images in this folder")
+                raise UserError(f"{path}: no images in this folder{line and f' ({line})'}")
+            if line:
+                _log.warning("%s: %s", path, line)
             found += inside
         elif path.exists():
             found.append(path)
@@ -32,12 +50,14 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def walk(folder: Path) -> list[Path]:
+def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
     """All paths below `folder` with the name of an image file, sorted, without hidden names.
 
-    Symbolic links are followed; each folder is visited once; folders with the name of an image file are not visited.
+    All other files except tables are counted in `skipped` by suffix. Symbolic links are followed; each folder is
+    visited once; folders with the name of an image file are not visited.
     """
     found: list[Path] = []
+    read = suffixes()
     entered: set[str] = set()
     todo = [folder]
     while todo:
@@ -53,10 +73,13 @@ def walk(folder: Path) -> list[Path]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if Path(entry.name).suffix.lower() in SUFFIXES:
+            suffix = Path(entry.name).suffix
+            if suffix.lower() in read:
                 found.append(Path(entry.path))
             elif _is_folder(entry):
                 todo.append(Path(entry.path))
+            elif skipped is not None and suffix.lower() not in _TABLES:
+                skipped[suffix] += 1
     return sorted(found)
 
 
@@ -65,3 +88,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a loop of symbolic links
         return False
+
+
+def about_skipped(skipped: Counter[str]) -> str:
+    """The files that were no images, by suffix, in one line; what would read them is added."""
+    listed = []
+    for suffix, count in skipped.most_common():
+        hint = ": install pillow-heif (pip install 'genmods[heic]')" if suffix.lower() in HEIC else ""
+        listed.append(f"{count:,} {suffix or 'nameless'} file{'s' * (count != 1)}{hint}")
+    return f"skipped {', '.join(listed)}" if listed else ""

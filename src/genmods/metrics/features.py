@@ -31,8 +31,8 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def as_float(images: Tensor, levels: int = 256) -> Tensor:
-    """Images [B, C, H, W] as float32 in [-1, 1]; uint8 images have the values 0 ... `levels` - 1."""
-    return to_float(images, levels) if images.dtype == torch.uint8 else images.float()
+    """Images [B, C, H, W] as float32 in [-1, 1]; stored images have the values 0 ... `levels` - 1."""
+    return images.float() if images.is_floating_point() else to_float(images, levels)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.progress import Progress
 from genmods.core.settings import Validated
+from genmods.data.preparation import Preparation
 from genmods.networks.base import outermost_networks
 
 
@@ -41,6 +42,8 @@ class Model(Validated, nn.Module):
     """Whether the model predicts classes or is conditioned on them."""
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the input or output images; None for other data."""
+    preparation: Preparation | None = None
+    """How image files are prepared for a trained model; None before training and for other data."""
 
     not_taken: ClassVar[tuple[str, ...]] = ()
     """Settings that a task taken `from` an earlier run has of its own."""

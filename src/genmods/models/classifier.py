@@ -83,11 +83,13 @@ class Classifier(ImageModel):
         of a folder for training. Raises UserError for anything else.
         """
         from genmods.data.decoding import prepared
-        from genmods.data.images import to_float
+        from genmods.data.preparation import Preparation
 
         several = isinstance(image, list | tuple)
-        pixels = torch.stack([prepared(one, self.image_shape) for one in (image if several else [image])])
-        rows = self.probabilities(to_float(pixels).to(self.device)).tolist()
+        preparation = self.preparation or Preparation.of_shape(self.image_shape)
+        assert preparation is not None
+        images = torch.stack([prepared(one, preparation) for one in (image if several else [image])])
+        rows = self.probabilities(images.to(self.device)).tolist()
         found = [Prediction.of(dict(zip(self.class_names, row, strict=True))) for row in rows]
         return found if several else found[0]
 

@@ -14,7 +14,8 @@ from genmods.core import random
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
-from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSize, GreyLevels, Positive, SigmaData
+from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSides, GreyLevels, Positive, SigmaData
+from genmods.core.sizes import sides
 from genmods.diffusion.conditioning import ClassLabels, Condition, Conditioning, Unconditional
 from genmods.diffusion.denoiser import Denoise, Denoiser, mmse
 from genmods.diffusion.guidance import ClassifierFree
@@ -65,7 +66,7 @@ class DiffusionModel(Model):
         codec: Network | None = None,
         latent_scale: Positive | None = None,
         in_channels: DataChannels = 1,
-        image_size: DataSize = 28,
+        image_size: DataSides = 28,
         num_classes: DataClasses = 0,
         sigma_data: SigmaData = 1.0,
         levels: GreyLevels = 256,
@@ -76,7 +77,7 @@ class DiffusionModel(Model):
         self.latents = LatentSpace(codec, latent_scale)
         self.denoiser = Denoiser(network, process, prediction, sigma_data if self.latents.is_pixels else 1.0)
         self.sampler = sampler or self.own_sampler
-        self.image_shape, self.levels = (in_channels, image_size, image_size), levels
+        self.image_shape, self.levels = (in_channels, *sides(image_size)), levels
         self.uses_classes = "label" in self.conditioning.names
         self.class_names = class_names or [str(k) for k in range(num_classes)]
         self._check()

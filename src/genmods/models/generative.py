@@ -9,7 +9,8 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.progress import Progress
-from genmods.core.settings import Channels, DataChannels, DataSize
+from genmods.core.settings import Channels, DataChannels, DataSides
+from genmods.core.sizes import sides
 from genmods.models.base import Model, in_batches
 from genmods.networks.base import Network, dry_run
 
@@ -48,14 +49,14 @@ class VAE(LatentModel):
 
     network: Any
 
-    def __init__(self, network: Network, in_channels: DataChannels = 1, image_size: DataSize = 28) -> None:
+    def __init__(self, network: Network, in_channels: DataChannels = 1, image_size: DataSides = 28) -> None:
         super().__init__()
         if not (hasattr(network, "encode") and hasattr(network, "decode")):
             raise ValueError(
                 f"the task vae requires an autoencoder with encode and decode, got {type(network).__name__}"
             )
         self.network = network
-        self.image_shape = (in_channels, image_size, image_size)
+        self.image_shape = (in_channels, *sides(image_size))
 
     def latent_shape(self) -> torch.Size:
         return self.network.encode(torch.zeros(1, *self.image_shape, device=self.device))[0].shape[1:]
@@ -71,11 +72,11 @@ class GAN(LatentModel):
     """
 
     def __init__(
-        self, network: Network, latent: Channels = 64, in_channels: DataChannels = 1, image_size: DataSize = 28
+        self, network: Network, latent: Channels = 64, in_channels: DataChannels = 1, image_size: DataSides = 28
     ) -> None:
         super().__init__()
         self.network, self.latent = network, latent
-        self.image_shape = (in_channels, image_size, image_size)
+        self.image_shape = (in_channels, *sides(image_size))
         fake = dry_run(network, torch.empty(2, latent, device="meta"))
         if fake not in (None, (2, *self.image_shape)):
             raise ValueError(

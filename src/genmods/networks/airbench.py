@@ -22,7 +22,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
 from genmods.core.devices import to_float64
-from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Depth
+from genmods.core.settings import Channels, Classes, Count, DataChannels, Depth, FromData, Pixels
 from genmods.networks.base import Network
 
 _LOGIT_SCALE = 1 / 9
@@ -49,6 +49,9 @@ def whitening(images: Tensor, kernel: int, eps: float = 5e-4) -> tuple[Tensor, T
     bias = -filters @ patches.mean(0)
     both = torch.cat([filters, -filters]).view(-1, channels, kernel, kernel)
     return both.float(), torch.cat([bias, -bias]).float()
+
+
+_Side = Annotated[Pixels, Ge("kernel - 1 + 2 ** len(widths)")]
 
 
 class Whitening(nn.Module):
@@ -115,7 +118,7 @@ class Airbench(Network):
         depth: Convolutions per block.
         kernel: Side of the whitened patches.
         in_channels: Channels of the images.
-        image_size: Side of the images in pixels.
+        image_size: Side of the images in pixels, or (height, width).
         num_classes: Number of classes.
 
     Raises:
@@ -128,7 +131,7 @@ class Airbench(Network):
         depth: Depth = 2,
         kernel: Count = 2,
         in_channels: DataChannels = 1,
-        image_size: Annotated[DataSize, Ge("kernel - 1 + 2 ** len(widths)")] = 28,
+        image_size: Annotated[_Side | tuple[_Side, _Side], FromData] = 28,
         num_classes: Classes = 10,
     ) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, DataChannels, DataSize, Depth
+from genmods.core.settings import Channels, DataChannels, DataSides, Depth
+from genmods.core.sizes import sides
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
 from genmods.networks.layout import channels_last
@@ -36,15 +37,15 @@ class Autoencoder(Network):
     def __init__(
         self,
         in_channels: DataChannels = 1,
-        image_size: DataSize = 28,
+        image_size: DataSides = 28,
         width: Channels = 32,
         multipliers: Multipliers = (1, 2, 2),
         blocks: Depth = 1,
         latent_channels: Channels = 4,
     ):
         super().__init__()
-        self.image_size = image_size
-        self.margin = -image_size % 2 ** (len(multipliers) - 1)
+        self.size = sides(image_size)
+        self.margin = [-side % 2 ** (len(multipliers) - 1) for side in self.size]
         channels = [width * m for m in multipliers]
         encoder: list[nn.Module] = [nn.Conv2d(in_channels, channels[0], 3, padding=1)]
         decoder: list[nn.Module] = [nn.Conv2d(latent_channels, channels[-1], 3, padding=1)]
@@ -63,16 +64,18 @@ class Autoencoder(Network):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each [B, latent_channels, h, w], for images [B, C, image_size, image_size]."""
-        if x.shape[2:] != (self.image_size, self.image_size):
-            raise ValueError(f"images must be {self.image_size} pixels per side, got {tuple(x.shape[2:])}")
-        padded = channels_last(F.pad(x, (0, self.margin, 0, self.margin)))
+        if x.shape[2:] != self.size:
+            raise ValueError(
+                f"images must have {self.size[0]} x {self.size[1]} pixels (H x W), got {tuple(x.shape[2:])}"
+            )
+        padded = channels_last(F.pad(x, (0, self.margin[1], 0, self.margin[0])))
         mean, logvar = self.moments(self.encoder(padded)).to(x.dtype).chunk(2, dim=1)
         return mean, logvar.clamp(-20, 10)
 
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, in_channels, image_size, image_size] of latent images [B, latent_channels, h, w]."""
         h = self.decoder(channels_last(z))
-        return self.last(h)[:, :, : self.image_size, : self.image_size].to(z.dtype)
+        return self.last(h)[:, :, : self.size[0], : self.size[1]].to(z.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of `x` [B, C, image_size, image_size] from the mean of its latent image."""

@@ -10,11 +10,13 @@ linear WIDTH                   fully connected layer, activation; the first one 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from genmods.core.settings import Classes, DataChannels, DataSize
+from genmods.core.settings import Classes, DataChannels, DataSides
+from genmods.core.sizes import sides
 from genmods.networks.base import Network
 from genmods.networks.parts import ActivationName, NormName, conv_block, init_he, make_activation
 
@@ -51,9 +53,9 @@ def parse_layer(text: str) -> tuple[str, list[float]]:
 
 
 class _Builder:
-    """Builds modules from parsed layers and tracks the shape [channels, size, size], or [channels] after flattening."""
+    """Builds modules from parsed layers and tracks the shape [channels, *size], or [channels] after flattening."""
 
-    def __init__(self, channels: int, size: int, norm: NormName, activation: ActivationName) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], norm: NormName, activation: ActivationName) -> None:
         self.channels, self.size, self.flat = channels, size, False
         self.norm, self.activation = norm, activation
 
@@ -62,21 +64,25 @@ class _Builder:
         if self.flat and kind in ("conv", "pool", "avgpool"):
             raise ValueError(f"layers: {text!r} must precede the linear layers")
         layer = getattr(self, kind)(*numbers)
-        if self.size < 1:
+        if min(self.size) < 1:
             raise ValueError(f"layers: no pixels are left after {text!r}; use fewer pooling layers or larger images")
         return layer
 
     def conv(self, width: int, kernel: int = 3, stride: int = 1) -> nn.Module:
         block = conv_block(self.channels, width, kernel, stride, self.norm, self.activation)
-        self.channels, self.size = width, (self.size + 2 * ((kernel - 1) // 2) - kernel) // stride + 1
+        self.channels = width
+        self._resize(lambda side: (side + 2 * ((kernel - 1) // 2) - kernel) // stride + 1)
         return block
 
+    def _resize(self, change: Callable[[int], int]) -> None:
+        self.size = (change(self.size[0]), change(self.size[1]))
+
     def pool(self, size: int) -> nn.Module:
-        self.size //= size
+        self._resize(lambda side: side // size)
         return nn.MaxPool2d(size)
 
     def avgpool(self, size: int = 0) -> nn.Module:
-        self.size = self.size // size if size else 1
+        self._resize(lambda side: side // size if size else 1)
         return nn.AvgPool2d(size) if size else nn.AdaptiveAvgPool2d(1)
 
     def dropout(self, rate: float) -> nn.Module:
@@ -84,12 +90,12 @@ class _Builder:
 
     def linear(self, width: int) -> nn.Module:
         dense = nn.Linear(self.width, width)
-        self.channels, self.size, flat, self.flat = width, 1, self.flat, True
+        self.channels, self.size, flat, self.flat = width, (1, 1), self.flat, True
         return nn.Sequential(*([] if flat else [nn.Flatten()]), dense, make_activation(self.activation))
 
     @property
     def width(self) -> int:
-        return self.channels * self.size**2
+        return self.channels * self.size[0] * self.size[1]
 
 
 class CNN(Network):
@@ -116,11 +122,11 @@ class CNN(Network):
         norm: NormName = "batch",
         activation: ActivationName = "relu",
         in_channels: DataChannels = 1,
-        image_size: DataSize = 28,
+        image_size: DataSides = 28,
         num_classes: Classes = 10,
     ) -> None:
         super().__init__()
-        builder = _Builder(in_channels, image_size, norm, activation)
+        builder = _Builder(in_channels, sides(image_size), norm, activation)
         counts: Counter[str] = Counter()
         named: OrderedDict[str, nn.Module] = OrderedDict()
         for text in DEFAULT_LAYERS if layers is None else layers:

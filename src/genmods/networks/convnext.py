@@ -15,9 +15,11 @@ from annotated_types import Ge, MaxLen, MinLen
 from torch import Tensor, nn
 
 from genmods.core.limits import Length, Odd
-from genmods.core.settings import Channels, Classes, Count, DataChannels, DataSize, Depth, Rate
+from genmods.core.settings import Channels, Classes, Count, DataChannels, Depth, FromData, Pixels, Rate
 from genmods.networks.base import Network
 from genmods.networks.parts import DropPath, drop_rates
+
+_Side = Annotated[Pixels, Ge("patch * 2 ** (len(widths) - 1)")]
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -71,7 +73,7 @@ class ConvNeXt(Network):
         kernel: Annotated[Count, Odd] = 7,
         drop_path: Rate = 0.1,
         in_channels: DataChannels = 1,
-        image_size: Annotated[DataSize, Ge("patch * 2 ** (len(widths) - 1)")] = 28,
+        image_size: Annotated[_Side | tuple[_Side, _Side], FromData] = 28,
         num_classes: Classes = 10,
     ) -> None:
         super().__init__()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, DataChannels, DataSize, Depth
+from genmods.core.settings import Channels, DataChannels, DataSides, Depth
+from genmods.core.sizes import sides
 from genmods.networks.base import Network
 from genmods.networks.blocks import Block
 from genmods.networks.layout import channels_last
@@ -32,18 +35,18 @@ class Generator(Network):
         self,
         latent: Channels = 64,
         in_channels: DataChannels = 1,
-        image_size: DataSize = 28,
+        image_size: DataSides = 28,
         width: Channels = 32,
         multipliers: Multipliers = (1, 2, 4),
         blocks: Depth = 1,
     ):
         super().__init__()
-        self.image_size = image_size
+        self.size = sides(image_size)
         channels = [width * m for m in multipliers]
-        self.side = -(-image_size // 2 ** (len(channels) - 1))
+        self.coarsest = tuple(-(-side // 2 ** (len(channels) - 1)) for side in self.size)
         size = 4 * width
         self.style = nn.Sequential(nn.Linear(latent, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
-        self.stem = nn.Linear(size, channels[-1] * self.side**2)
+        self.stem = nn.Linear(size, channels[-1] * math.prod(self.coarsest))
         self.levels = nn.ModuleList()
         coarser = channels[-1]
         for c in reversed(channels):
@@ -55,11 +58,11 @@ class Generator(Network):
 
     def forward(self, z: Tensor) -> Tensor:
         style = self.style(z)
-        h = channels_last(self.stem(style).unflatten(1, (-1, self.side, self.side)))
+        h = channels_last(self.stem(style).unflatten(1, (-1, *self.coarsest)))
         for index, level in enumerate(self.levels):
             if index:
                 h = F.interpolate(h, scale_factor=2)
             for block in level.children():
                 h = block(h, style)
-        out = self.last(F.silu(self.norm(h)))[:, :, : self.image_size, : self.image_size]
+        out = self.last(F.silu(self.norm(h)))[:, :, : self.size[0], : self.size[1]]
         return out.to(z.dtype).tanh()

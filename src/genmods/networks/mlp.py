@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, DataChannels, DataClasses, DataSize, Depth, EvenChannels
+from genmods.core.settings import Channels, CondSize, DataChannels, DataClasses, DataSides, Depth, EvenChannels
+from genmods.core.sizes import sides
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding, modulated, zeroed
 
@@ -29,7 +32,7 @@ class MLP(Network):
     def __init__(
         self,
         in_channels: DataChannels = 2,
-        image_size: DataSize = 1,
+        image_size: DataSides = 1,
         width: EvenChannels = 128,
         depth: Depth = 3,
         num_classes: DataClasses = 0,
@@ -39,7 +42,7 @@ class MLP(Network):
         super().__init__()
         self.num_classes, self.cond_size = num_classes, cond_size
         self.out_channels = in_channels if out_channels is None else out_channels
-        pixels = image_size**2
+        pixels = math.prod(sides(image_size))
         self.embedding = Embedding(width, num_classes, cond_size)
         self.stem = nn.Linear(in_channels * pixels, width)
         self.layers = nn.ModuleList(Layer(width) for _ in range(depth))

@@ -16,6 +16,7 @@ from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.core.plain import check_finite, not_finite
 from genmods.data.info import DataInfo
+from genmods.data.preparation import Preparation
 from genmods.runs.schema import SECTIONS, check_content
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Checkpoint:
         recipe: The resolved recipe as plain data; its task does not depend on earlier runs.
         data_info: The facts of the training data.
         state_dict: Raw weights of the task by name.
+        preparation: How image files were prepared; None for other data.
         averages: Averaged weights (EMA) by name; empty without EMA.
         step: Number of optimizer steps.
         epoch: Number of completed epochs.
@@ -40,11 +42,13 @@ class Checkpoint:
         run_ids: The run's id in each of its loggers, by logger name; empty for an exported model.
         content: Everything that Lightning saved.
         source: The file, for messages.
+        source: The file, for messages.
     """
 
     recipe: dict[str, Any]
     data_info: DataInfo
     state_dict: dict[str, Tensor]
+    preparation: Preparation | None = None
     averages: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     epoch: int = 0
@@ -85,6 +89,7 @@ class Checkpoint:
             recipe=content["recipe"],
             data_info=data_info,
             state_dict=content["state_dict"],
+            preparation=Preparation.of(content["preparation"]) if content["preparation"] else None,
             averages=content["ema"]["weights"][0] if "ema" in content else {},
             step=content.get("global_step", 0),
             epoch=content.get("epoch", 0),
@@ -158,4 +163,5 @@ class Checkpoint:
         except UserError as error:
             raise UserError(f"{self.source}: {error}") from None
         model_of(built).columns = self.data_info.columns
+        model_of(built).preparation = self.preparation
         return built.eval()

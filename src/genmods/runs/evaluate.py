@@ -17,6 +17,7 @@ from genmods.core.lightning_internals import set_logged_step
 from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
+from genmods.data.preparation import Preparation
 from genmods.models import Model, Predicts, model_of
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, is_trained
@@ -62,10 +63,13 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
         data = build_data(recipe)
         if before:
+            if before.preparation is not None:
+                data.prepare_as(before.preparation)
             task = before.task()
             task.plan = replace(task.plan, seed=recipe.seed)
             _report_ignored(recipe, before)
             check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
+            tell_prepared_otherwise(before.preparation, data.preparation)
         else:
             task = build_task(resolve(recipe), data.info)
         if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]) and not (
@@ -113,6 +117,18 @@ def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool
         was, has = getattr(before, name), getattr(now, name)
         if was and has != was:
             raise UserError(f"data must have {name} {was} like the model's training data, got {has}")
+
+
+@rank_zero_only
+def tell_prepared_otherwise(before: Preparation | None, now: Preparation | None) -> None:
+    """One line on stderr about image files that are prepared otherwise than those that the model was trained on."""
+    if before is None or now is None:
+        return
+    names = ("fit", "background", "range")
+    other = [name for name in names if getattr(before, name) != getattr(now, name)]
+    if other:
+        told = ", ".join(f"data.{name} was {getattr(before, name)} and is {getattr(now, name)}" for name in other)
+        say(f"images are prepared otherwise than for training: {told}", file=sys.stderr)
 
 
 @rank_zero_only

@@ -14,6 +14,7 @@ def export(checkpoint: Checkpoint, path: Path, raw: bool = False) -> None:
     header = {
         "recipe": {name: checkpoint.recipe[name] for name in SECTIONS},
         "data_info": checkpoint.data_info.plain(),
+        "preparation": None if checkpoint.preparation is None else checkpoint.preparation.plain(),
         "global_step": checkpoint.step,
     }
     safetensors.save(header, checkpoint.weights(raw), path)

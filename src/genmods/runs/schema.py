@@ -38,6 +38,11 @@ def check_content(content: dict[str, Any]) -> None:
         _check(f"data_info.{name}", content["data_info"][name], fits, what)
     if unknown := set(content["data_info"]) - set(_INFO):
         raise UserError(f"data_info.{min(unknown)}: written by another version of genmods")
+    if (record := content["preparation"]) is not None:
+        if set(record) != set(_PREPARATION):
+            raise UserError("preparation: written by another version of genmods")
+        for name, (fits, what) in _PREPARATION.items():
+            _check(f"preparation.{name}", record[name], fits, what)
 
 
 def _check(name: str, value: Any, fits: Fits, what: str) -> None:
@@ -93,6 +98,7 @@ def _names(value: Any) -> bool:
 _NEEDED: dict[str, tuple[Fits, str]] = {
     "recipe": (_block, "a block of sections"),
     "data_info": (_block, "a block of facts"),
+    "preparation": (lambda value: value is None or _block(value), "how images are prepared"),
     "state_dict": (_tensors, "tensors by name"),
 }
 _OPTIONAL: dict[str, tuple[Fits, str]] = {
@@ -106,6 +112,18 @@ _OPTIONAL: dict[str, tuple[Fits, str]] = {
     "loops": (_block, "states by loop"),
     "optimizer_states": (lambda value: isinstance(value, list), "a list of states"),
     "lr_schedulers": (lambda value: isinstance(value, list), "a list of states"),
+}
+_PREPARATION: dict[str, tuple[Fits, str]] = {
+    "size": (lambda value: _shape(value) and len(value) == 2, "a height and a width"),
+    "channels": (lambda value: _count(value) and value >= 1, "a number of channels"),
+    "fit": (lambda value: value in ("crop", "pad", "stretch"), "crop, pad or stretch"),
+    "background": (lambda value: value in ("white", "black"), "white or black"),
+    "range": (
+        lambda value: value is None or (isinstance(value, list | tuple) and _channels(value) and len(value) == 2),
+        "black and white",
+    ),
+    "levels": (lambda value: _count(value) and 2 <= value <= 2**16, "a number of grey levels"),
+    "max_pixels": (_count, "a number of pixels"),
 }
 _INFO: dict[str, tuple[Fits, str]] = {
     "shape": (_shape, "1 to 4 sizes"),

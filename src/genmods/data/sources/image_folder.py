@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, fields
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -14,10 +15,14 @@ from annotated_types import Ge, Le
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.printable import printable
+from genmods.core.settings import Channels
+from genmods.core.sizes import Size, sides
 from genmods.data.decoding import decode_files
 from genmods.data.folder.layout import Layout, Reading
 from genmods.data.folder.reading import read_layout
 from genmods.data.images import Images, Source
+from genmods.data.preparation import Fit, Preparation
+from genmods.data.walk import about_skipped, walk
 
 _log = logging.getLogger(__name__)
 _TOLD = 10
@@ -25,7 +30,7 @@ _TOLD = 10
 
 @dataclass
 class ImageFolder(Source):
-    """The images below `root`, brought to ImageData's `image_size` where that is set (shorter side, centre crop).
+    """The images below `root`, brought to ImageData's `image_size` where that is set.
 
     Subfolders called train, val (or valid, validation, dev) and test are splits. Labels are in a table beside the
     images or beside those of a split, `metadata.csv`, `.jsonl` or `.parquet`, or in another one that `labels` names
@@ -37,9 +42,13 @@ class ImageFolder(Source):
     and 1, or texts such as `red|round` (`separator`), are several labels; numbers are numbers. `label_kind` says it
     where the columns leave it open, such as classes called 0, 1, 2.
 
-    Hidden names and files not named like images are left out. `channels` is 1 (grey), 3 (RGB) or, left open, 1 where
-    all images are grey. Transparent pixels show `background`; 16-bit values are rounded to 8 bits; of an animation the
-    first frame counts. `on_error` says what happens when files are broken or have more than `max_pixels`, and when rows
+    Hidden names are left out, other files that are no images are counted in a warning. `channels`: 1 (grey), 3 (RGB),
+    one more than that for their opacity, or the number that all files have; left open, 1 where all images are grey, 3
+    where some are RGB. Transparent pixels show `background`, and so does the border of `fit: pad`. `range`: the values
+    of black and white in files of more than 8 bits, or, where all have 8, in these; left open, all that a file can
+    hold, or the bits that are in use where these are less than an eighth. 16 bits stay 16. Of an animation and of a
+    file of several pages the first one counts; `.npy` and `.npz` hold one array [H, W], [H, W, C] or [C, H, W] each.
+    `on_error` says what happens when files are broken or have more than `max_pixels`, and when rows
     of a table have no image, no label or contradict each other: "stop" names each and raises UserError, "skip" trains
     on the rest, and names and counts them; `broken` lists them.
     """
@@ -53,13 +62,18 @@ class ImageFolder(Source):
     separator: str | None = None
     file_column: str | None = None
     split_column: str | None = None
-    channels: Literal[1, 3] | None = None
+    channels: Channels | None = None
     background: Literal["white", "black"] = "white"
     on_error: Literal["stop", "skip"] = "stop"
     max_pixels: Annotated[int, Ge(1), Le(10**10)] = 80_000_000
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range must rise, got {self.range[0]} to {self.range[1]}")
         self.broken: list[str] = []
+        self._used: Preparation | None = None
+        self._levels: int | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -103,11 +117,37 @@ class ImageFolder(Source):
     def read(self) -> dict[str, Images]:
         return self.read_at(None)
 
-    def read_at(self, image_size: int | None) -> dict[str, Images]:
+    @property
+    def levels(self) -> int:
+        return 256 if self._used is None or self._used.levels is None else self._used.levels
+
+    @property
+    def preparation(self) -> Preparation | None:
+        return self._used
+
+    def prepare_as(self, preparation: Preparation) -> ImageFolder:
+        opened = self.channels is None or self.channels == preparation.channels
+        source = replace(self, channels=preparation.channels if opened else self.channels)
+        if self.range is None:
+            source.range, source._levels = preparation.range, preparation.levels
+        return source
+
+    def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
         found = self.layout
         paths = [path for files in found.paths.values() for path in files]
-        pixels, good, self.broken = decode_files(paths, image_size, self.channels, self.background, self.max_pixels)
+        wish = Preparation(
+            None if size is None else sides(size),
+            self.channels,
+            fit,
+            self.background,
+            self.range,
+            self._levels,
+            self.max_pixels,
+        )
+        pixels, good, self.broken, self._used, told = decode_files(paths, wish)
         self._report_broken(len(paths))
+        for line in filter(None, (about_skipped(self._skipped), *told)):
+            _log.warning("%s: %s", self.root, line)
         everything = Images(pixels, names=self._relative(paths))
         places = torch.arange(len(paths)).split([len(files) for files in found.paths.values()])
         splits = {}
@@ -119,6 +159,12 @@ class ImageFolder(Source):
         if found.kind == "class":
             _warn_of_imbalance(splits["train"], found.names)
         return splits
+
+    @property
+    def _skipped(self) -> Counter[str]:
+        skipped: Counter[str] = Counter()
+        walk(Path(self.root).expanduser(), skipped)
+        return skipped
 
     def _relative(self, paths: list[Path]) -> list[str]:
         root = Path(self.root).expanduser()

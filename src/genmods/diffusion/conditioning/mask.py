@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT
-from genmods.core.settings import DataChannels, DataSize
+from genmods.core.settings import DataChannels, DataSides
+from genmods.core.sizes import sides
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
@@ -21,9 +22,9 @@ class MaskedImage(Conditioning):
 
     reveals_image = True
 
-    def __init__(self, in_channels: DataChannels = 1, image_size: DataSize = 28) -> None:
+    def __init__(self, in_channels: DataChannels = 1, image_size: DataSides = 28) -> None:
         super().__init__()
-        self.shape = (1 + in_channels, image_size, image_size)
+        self.shape = (1 + in_channels, *sides(image_size))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
         return {"image": masked(batch[INPUT])}

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.sizes import Size
 from genmods.networks.base import Network, is_restoring
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -48,7 +49,7 @@ class ForeignClassifier(Network):
     def __init__(
         self,
         model: nn.Module,
-        resize: int | None,
+        resize: Size | None,
         statistics: Statistics | None,
         freeze: list[str] | None,
         colours: Statistics | None = None,

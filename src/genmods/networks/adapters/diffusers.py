@@ -19,9 +19,10 @@ from annotated_types import Ge, Lt, MaxLen, MinLen, MultipleOf
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.core.settings import Channels, DataChannels, DataClasses, DataSize, Depth, FromData, Positive
+from genmods.core.settings import Channels, DataChannels, DataClasses, Depth, FromData, Pixels, Positive
 from genmods.networks.base import Condition, Network
 
+_Side = Annotated[Pixels, MultipleOf("2 ** (len(channels) - 1)")]
 Betas = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 
 
@@ -60,7 +61,7 @@ class DiffusersUNet(Network):
         self,
         path: str | None = None,
         in_channels: DataChannels = 1,
-        image_size: Annotated[DataSize, MultipleOf("2 ** (len(channels) - 1)")] = 32,
+        image_size: Annotated[_Side | tuple[_Side, _Side], FromData] = 32,
         channels: Annotated[tuple[Annotated[Channels, MultipleOf(8)], ...], MinLen(1), MaxLen(16)] = (32, 64, 64),
         blocks: Depth = 2,
         attention: tuple[Annotated[int, Ge("-len(channels)"), Lt("len(channels)")], ...] = (-1,),
@@ -113,7 +114,7 @@ def library() -> ModuleType:
 def new_unet(
     diffusers: ModuleType,
     in_channels: int,
-    image_size: int,
+    image_size: int | tuple[int, int],
     channels: tuple[int, ...],
     blocks: int,
     attention: tuple[int, ...],

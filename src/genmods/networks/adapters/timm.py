@@ -31,7 +31,7 @@ class TimmNetwork(ForeignClassifier):
         pretrained: bool = False,
         freeze: list[str] | None = None,
         dropout: Rate = 0.0,
-        resize: Pixels | None = None,
+        resize: Pixels | tuple[Pixels, Pixels] | None = None,
         in_channels: DataChannels = 3,
         num_classes: Classes = 10,
     ) -> None:

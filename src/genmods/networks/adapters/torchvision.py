@@ -42,7 +42,7 @@ class TorchvisionNetwork(ForeignClassifier):
         architecture: str = "resnet18",
         pretrained: bool = False,
         freeze: list[str] | None = None,
-        resize: Pixels | None = None,
+        resize: Pixels | tuple[Pixels, Pixels] | None = None,
         in_channels: DataChannels = 3,
         num_classes: Classes = 10,
     ) -> None:

@@ -1,0 +1,1 @@
+"""Image files by format, each read as a `Raster`: the only decoder, of training and of every command."""

@@ -1,0 +1,145 @@
+"""Files that Pillow opens, read without its losses: 16 bits stay 16, transparent values of every depth count."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from genmods.data import png16
+from genmods.data.formats.raster import Raster
+from genmods.data.formats.tiff import TiffFile, painted
+
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _COLOUR_MAP, _EXTRA, _FORMAT = (
+    258, 262, 274, 277, 284, 320, 338, 339,
+)  # fmt: skip
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+
+
+class PillowFile:
+    """An image that Pillow has opened; of an animation the first frame is read."""
+
+    def __init__(self, path: Path, image: Image.Image) -> None:
+        self.path, self._image, self.pages = path, image, 1
+        self._tags: Any = getattr(image, "tag_v2", {})
+        self._png_depth, grey_png = png16.png_header(path) if image.format == "PNG" else (8, False)
+        orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow turns TIFF by itself
+        self.orientation = orientation if isinstance(orientation, int) else 1
+        self.size = (image.width, image.height) if self.orientation > 4 else (image.height, image.width)
+        deep = image.mode in _DEEP or self._png_depth == 16
+        grey = image.mode in ("1", "L", "LA", "La", *_DEEP) or (deep and grey_png)
+        self.alpha = image.mode in _TRANSPARENT or "transparency" in image.info
+        self.channels = self.colour = 1 if grey else 3
+        self.white: float | None = 65535.0 if deep else 255.0
+        if deep and self._tags:
+            (bits,) = self._tags.get(_BITS, (16,))
+            self.white = float(2**bits - 1) if bits <= 16 and self._tags.get(_FORMAT, (1,)) == (1,) else None
+        self.whole = image.mode != "F"
+        if not self.whole:
+            self.white = None
+        if self._tags:
+            self.pages = _pages(image)
+
+    def read(self, least: tuple[int, int] | None = None) -> Raster:
+        if self._png_depth == 16 and self._image.mode not in _DEEP:
+            return self._deep_png()
+        image = self._image
+        if least is not None:
+            height, width = reversed(least) if self.orientation > 4 else least
+            image.draft(None, (width, height))  # a JPEG is decoded at a fraction of its size where that is enough
+        image.load()
+        icc = None if image.mode in ("CMYK", "LAB") else image.info.get("icc_profile")
+        if image.mode in (*_DEEP, "F"):
+            values = np.asarray(image)
+            if image.mode in _DEEP and self.white is not None:
+                values = _unsigned(values)
+                values = self.white - values if self._tags.get(_PHOTOMETRIC) == 0 else values
+                values = values.astype(np.uint16)
+            return Raster(values[:, :, None], self.white, self._hidden(values), 1, icc).turned(self.orientation)
+        if image.format == "TIFF" and image.mode == "P":
+            colours = painted(np.asarray(image), self._tags[_COLOUR_MAP])
+            return Raster(colours, 255.0, None, 3, icc).turned(self.orientation)
+        if (grey := image.mode in ("1", "L")) and isinstance(image.info.get("transparency"), int):
+            values = np.asarray(image.convert("L"))
+            return Raster(values[:, :, None], 255.0, self._hidden(values), 1, icc).turned(self.orientation)
+        mode = "L" if grey or image.mode in ("LA", "La") else "RGB"
+        values = np.asarray(image.convert(mode + ("A" if self.alpha else ""))).reshape(image.height, image.width, -1)
+        alpha = values[:, :, -1] if self.alpha else None
+        return Raster(values[:, :, : self.channels], 255.0, alpha, self.colour, icc).turned(self.orientation)
+
+    def _deep_png(self) -> Raster:
+        values = png16.read_png(self.path)
+        alpha = values[:, :, -1] if values.shape[2] in (2, 4) else None
+        colour = values[:, :, : self.channels]
+        key = self._image.info.get("transparency")
+        if alpha is None and key is not None:
+            alpha = np.where((colour == np.array(key)).all(-1), 0, 65535).astype(np.uint16)
+        return Raster(colour, 65535.0, alpha, self.colour, self._image.info.get("icc_profile")).turned(self.orientation)
+
+    def _hidden(self, values: np.ndarray) -> np.ndarray | None:
+        """The opacity of grey `values` of which one is transparent; None where none is."""
+        key = self._image.info.get("transparency")
+        if not isinstance(key, int) or self.white is None:
+            return None
+        if self._png_depth < 8 and self._image.mode == "L":  # told in the depth of the file
+            key = key * 255 // (2**self._png_depth - 1)
+        return np.where(values == key, 0, self.white).astype(values.dtype)
+
+
+def open_pillow(path: Path, channels: int | None) -> PillowFile | TiffFile:
+    """The file as Pillow opens it, or, for what Pillow misreads, tifffile; raises what they raise."""
+    try:
+        image = Image.open(path)
+    except Image.UnidentifiedImageError:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+        if magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return TiffFile(path, channels)
+        raise
+    if image.format != "TIFF":
+        return PillowFile(path, image)
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    if not _faithful(image.mode, tags):
+        image.close()
+        return TiffFile(path, channels)
+    if _pages(image) > 1:
+        with suppress(Exception):  # what tifffile cannot parse has no such pages
+            if (several := TiffFile(path, channels)).stacked:
+                image.close()
+                return several
+    if isinstance(turn := tags.get(_ORIENTATION, 1), int) and turn > 4:
+        image.close()  # of a file on the disk Pillow would map the rows with width and height exchanged
+        image = Image.open(io.BytesIO(path.read_bytes()))
+    return PillowFile(path, image)
+
+
+def _faithful(mode: str, tags: Any) -> bool:
+    """Whether Pillow keeps all that a TIFF file of these tags holds."""
+    samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))
+    if samples == 1:
+        return tags.get(_FORMAT, (1,)) == (1,) and max(bits) <= 16
+    extra = tags.get(_EXTRA, ())
+    if tags.get(_PLANAR, 1) == 2 and 1 in extra:
+        return False
+    opacity = any(kind in (1, 2, 999) for kind in extra)
+    kept = {"RGB": 3, "YCbCr": 3, "LAB": 3, "P": 1}.get(mode, 4 if mode == "CMYK" else len(mode))
+    return max(bits) <= 8 and samples == kept and (mode not in _TRANSPARENT or opacity or mode == "RGBA")
+
+
+def _pages(image: Any) -> int:
+    try:
+        return image.n_frames
+    except Exception:
+        return 1  # the chain of pages is broken behind the first
+
+
+def _unsigned(values: np.ndarray) -> np.ndarray:
+    values = values.astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("has values beyond 16 bits")
+    return values

@@ -1,0 +1,157 @@
+"""How an image file becomes the pixels that a model sees: one record, of training and of every command."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from genmods.data.formats.raster import Raster
+
+Fit = Literal["crop", "pad", "stretch"]
+"""How an image of another shape is brought to a size: its centre, all of it with a border, or all of it distorted."""
+Background = Literal["white", "black"]
+Range = tuple[float, float]
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images are prepared. A checkpoint holds that of its training.
+
+    Attributes:
+        size: (height, width) in pixels; None for images that have one size already.
+        channels: Number of channels; None in a wish: 1 where all images are grey, 3 where some are colour, else the
+            number that all have.
+        fit: What becomes of an image of another shape.
+        background: What transparent pixels and the border of `pad` show.
+        range: The values of black and white in files; None for 0 and the white of a file's depth. In a set with deeper
+            files, 8-bit ones are left out of it.
+        levels: Number of values of a stored pixel, 0 ... levels - 1; None in a wish: as many as the files have.
+        max_pixels: The largest number of pixels that a file may have.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    fit: Fit = "crop"
+    background: Background = "white"
+    range: Range | None = None
+    levels: int | None = None
+    max_pixels: int = 80_000_000
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data, from which `Preparation.of(plain)` is the same again."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Preparation:
+        """The record of plain data, also of JSON, which has lists for tuples."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+        return cls(**values)
+
+    @classmethod
+    def of_shape(cls, shape: tuple[int, ...] | None) -> Preparation | None:
+        """That of images [C, H, W] about whose files nothing more is known; None for other shapes."""
+        return cls((shape[1], shape[2]), shape[0], levels=256) if shape is not None and len(shape) == 3 else None
+
+    def ends(self, raster: Raster) -> Range:
+        """The values of black and white in a raster. Raises ValueError for numbers without a white, where no range is
+        known."""
+        shallow = raster.values.dtype == np.uint8
+        if self.range is not None and not (shallow and (self.levels or 0) > 256):
+            return self.range
+        if raster.white is None:
+            raise ValueError(
+                f"holds {raster.values.dtype} values, which have no white; set data.range to [BLACK, WHITE]"
+            )
+        return 0.0, raster.white
+
+    def pixels(self, raster: Raster) -> np.ndarray:
+        """A raster as whole numbers 0 ... levels - 1, float32 or uint8 [C, H, W].
+
+        Raises ValueError where its channels cannot become those of this record, and for values that are not finite.
+        """
+        assert self.channels is not None and self.levels is not None
+        low, high = self.ends(raster)
+        values: Any = raster.values
+        top, alpha = self.levels - 1, raster.alpha
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError("holds values that are not finite")
+        if (low, high, top) != (0, 255, 255) or values.dtype != np.uint8 or alpha is not None:
+            wide = np.float32 if values.dtype.itemsize <= 2 else np.float64
+            values = ((values.astype(wide) - low) * (top / (high - low))).astype(np.float32)
+        if alpha is not None and raster.white is not None:
+            share = alpha[:, :, None].astype(np.float32) / raster.white
+            if values.shape[2] + 1 == self.channels:
+                values = np.concatenate([values, share * top], axis=2)
+            else:
+                values = values * share + (top if self.background == "white" else 0) * (1 - share)
+        if self.size is not None and values.shape[:2] != self.size:
+            values = framed(values, self.size, self.fit, top if self.background == "white" else 0)
+        values = with_channels(values, self.channels, raster.colour)
+        if values.dtype != np.uint8:
+            values = values.round().clip(0, top)
+        return values.transpose(2, 0, 1)
+
+
+def with_channels(values: np.ndarray, channels: int, colour: int) -> np.ndarray:
+    """Values [H, W, C] with another number of channels, of which the first `colour` are grey or RGB.
+
+    Raises ValueError where one cannot become the other.
+    """
+    have = values.shape[2]
+    if have == channels:
+        return values
+    if colour == 3 and channels == 3:
+        return values[:, :, :3]
+    if colour == 1 and channels == 3:
+        return np.repeat(values[:, :, :1], 3, axis=2)
+    if colour == 3 and channels == 1:
+        grey = values[:, :, :3] @ np.array(_LUMA, dtype=np.float32)
+        return (grey.round().astype(values.dtype) if values.dtype == np.uint8 else grey)[:, :, None]
+    if colour == 1 and channels == 1:
+        return values[:, :, :1]
+    raise ValueError(f"has {have} channel{'s' * (have != 1)}, not {channels}")
+
+
+def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -> np.ndarray:
+    """Values [H, W, C], uint8 or float32, at (height, width), bicubic with antialiasing.
+
+    Args:
+        values: The image.
+        size: The height and width to bring it to.
+        fit: "crop" takes the largest part of the right shape from the centre, "pad" adds a border, "stretch" distorts.
+        border: The value of the border.
+    """
+    height, width = values.shape[:2]
+    box: tuple[float, float, float, float] = (0, 0, width, height)
+    inner = size
+    if fit == "crop":
+        scale = min(width / size[1], height / size[0])
+        w, h = scale * size[1], scale * size[0]
+        box = ((width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2)
+    elif fit == "pad":
+        scale = min(size[1] / width, size[0] / height)
+        inner = (min(size[0], max(1, round(height * scale))), min(size[1], max(1, round(width * scale))))
+    result = resampled(values, inner, box)
+    if inner == size:
+        return result
+    whole = np.full((*size, values.shape[2]), border, dtype=values.dtype)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    whole[top : top + inner[0], left : left + inner[1]] = result
+    return whole
+
+
+def resampled(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """The part `box` (left, upper, right, lower) of values [H, W, C] at (height, width)."""
+    together = values.dtype == np.uint8 and values.shape[2] == 3
+    bands = [values] if together else [values[:, :, band] for band in range(values.shape[2])]
+    resized = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(band)).resize(size[::-1], Image.Resampling.BICUBIC, box)
+        ).reshape(*size, -1)
+        for band in bands
+    ]
+    return np.concatenate(resized, axis=2)
