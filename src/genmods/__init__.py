@@ -4,6 +4,12 @@
 packages work without a recipe; `diffusion`, `networks`, `models`, `metrics` and `restoration` without a trainer too.
 """
 
+import os
+import sys
+
+if sys.argv[:1] == ["-m"] and "genmods" in sys.orig_argv and sys.path[0] in ("", os.getcwd()):
+    del sys.path[0]  # `python -m genmods`: no file of the working directory shadows a module of Python
+
 from typing import TYPE_CHECKING
 
 from genmods.core.exports import lazy

@@ -141,7 +141,7 @@ def test_what_is_loaded(tmp_path):
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     content = torch.load(tmp_path / "last.ckpt", weights_only=True)
     content |= {
-        "recipe": dict.fromkeys(("name", "seed", "task", "data"), ""),
+        "recipe": {"name": "mine", "seed": 0, "task": {"name": "vae"}, "data": {"name": "digits"}},
         "data_info": DataInfo((1, 8, 8), 10, 0.0, 1.0, 256, []).plain(),
         "preparation": None,
     }

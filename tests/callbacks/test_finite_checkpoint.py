@@ -10,6 +10,7 @@ from genmods.callbacks.ema import EMA
 from genmods.callbacks.finite_checkpoint import FiniteCheckpoint
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.runs.step_loop import StepLoop
 
 
 class Spiked(LightningModule):
@@ -42,7 +43,7 @@ class Spiked(LightningModule):
 
 
 def run(module, folder):
-    Trainer(
+    trainer = Trainer(
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
@@ -51,7 +52,9 @@ def run(module, folder):
         callbacks=[EMA((0.9,)), FiniteCheckpoint(), RunCheckpoint(every_n_steps=2)],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=folder,
-    ).fit(module, DataLoader(TensorDataset(torch.ones(4, 1))))
+    )
+    StepLoop.install(trainer)
+    trainer.fit(module, DataLoader(TensorDataset(torch.ones(4, 1))))
 
 
 SAID = {

@@ -198,7 +198,7 @@ def test_every_operator():
         on_both(inverse)
 
 
-@pytest.mark.parametrize("corruption", list(BUILTINS["corruption"]))
+@pytest.mark.parametrize("corruption", sorted(set(BUILTINS["corruption"]) - {"between", "in_turn", "one_of"}))
 def test_denoising(corruption):
     def denoised(place):
         kind = create("corruption", corruption)

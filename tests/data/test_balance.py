@@ -83,7 +83,7 @@ def test_a_data_module_draws_so_and_continues_no_other_run():
     labels = torch.cat([batch["label"] for batch in data.train_dataloader()])
     assert labels.bincount().max() - labels.bincount().min() <= 1
     data.check_continued(data.state_dict(), 1)
-    with pytest.raises(UserError, match=r"data.sampling was shuffled and is balanced now"):
+    with pytest.raises(UserError, match=r"data.sampling must be shuffled, got balanced"):
         data.check_continued(plain.state_dict(), 1)
     several = ImageData(Synthetic(train_images=40, targets="several", side=8), sampling="balanced")
     with pytest.raises(UserError, match="balanced takes one class per image, and this data has several labels"):

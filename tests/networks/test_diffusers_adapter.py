@@ -77,10 +77,13 @@ def test_a_saved_pipeline_comes_back(diffusers, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"channels": (12,)}, "channels is (12,)"),
-        ({"image_size": 30, "channels": (8, 8, 8)}, "image_size is 30: 3 levels ask for a multiple of 4"),
-        ({"attention": (5,)}, "attention is (5,)"),
-        ({"path": "/nowhere"}, "path is /nowhere"),
+        ({"channels": (12,)}, "channels[0] must be a multiple of 8, got 12"),
+        (
+            {"image_size": 30, "channels": (8, 8, 8)},
+            "image_size must be a multiple of 2 ** (len(channels) - 1) = 4, got 30",
+        ),
+        ({"attention": (5,)}, "attention[0] must be less than len(channels) = 3, got 5"),
+        ({"path": "/nowhere"}, "got /nowhere"),
     ],
 )
 def test_bad_settings_are_named(diffusers, settings, message):

@@ -96,8 +96,8 @@ def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits,
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"data": {"name": "digits", "batch_size": 50, "limit": 200}}, "its data.batch_size was 100 and is 50 now"),
-        ({"callbacks": [{"name": "ema", "decays": [0.5]}]}, "callbacks.ema.decays: the checkpoint has"),
+        ({"data": {"name": "digits", "batch_size": 50, "limit": 200}}, "data.batch_size must be 100, got 50"),
+        ({"callbacks": [{"name": "ema", "decays": [0.5]}]}, "callbacks.ema.decays must be those of the checkpoint"),
     ],
 )
 def test_a_refused_continuation_leaves_the_run_as_it_was(digits, changes, told):

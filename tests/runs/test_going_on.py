@@ -111,7 +111,7 @@ def whole(tmp_path_factory):
 def test_stopped_by_a_signal(tmp_path, whole, capsys, stop, status, step):
     assert go(tmp_path, stop=stop) == status
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith(f"stopped at step {step}; to go on: python -m genmods fit --config runs/long/")
+    assert line.startswith(f"stopped at step {step}; resume with: python -m genmods fit --config runs/long/")
     assert go(tmp_path, "--ckpt_path", "auto") == 0
     assert outcome(tmp_path) == whole
 

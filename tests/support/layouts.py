@@ -31,6 +31,7 @@ NETWORKS = {
     "airbench": ("airbench", {"in_channels": 2, "image_size": 16, "widths": (4, 8)}),
     "generator": ("generator", {"in_channels": 2, "image_size": 16, "latent": 4, "width": 4, "multipliers": (1, 2)}),
     "mlp": ("mlp", {"in_channels": 2, "image_size": 16, "width": 8, "depth": 1}),
+    "plain_unet": ("plain_unet", {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1}),
     "resnet": ("resnet", {"in_channels": 2, "width": 4, "blocks": (1, 1)}),
     "resnet, bottlenecks": ("resnet", {"in_channels": 2, "width": 1, "blocks": (1, 1), "block": "bottleneck"}),
     "resnet, strided": ("resnet", {"in_channels": 2, "width": 4, "blocks": (1, 1), "shortcut": "strided"}),

@@ -28,11 +28,10 @@ WAITS = {
     "restoration.operators.blur:Blur.transfer: to the device": "the kernel, once per size of images and device",
     "restoration.restore:check_images: read": "once per restoration: measured images must be finite",
     "restoration.restore:check_range: read": "once per restoration: measured images must be on [-1, 1]",
+    "restoration.restore:rounding: read": "once per restoration: images of 8 or 16 bits have rounding noise",
     "restoration.restore:restore: to the device": "the rows of a batch of draws choose their measurements",
     "diffusion.noise:noise_stream: to the device": "the numbers of the draws, once per batch of draws",
     "tasks.classification:ClassificationTask.evaluation_step: size by values": "torchmetrics drops ignored labels",
-    "tasks.multilabel:MultilabelTask.evaluation_step: read": "torchmetrics checks that labels are 0 and 1",
-    "tasks.multilabel:MultilabelTask.evaluation_step: size by values": "the same check, by the unique labels",
     "tasks.restoration:RestorationTask.restored: to the CPU": "the images' numbers, which seed the draws",
 }
 """Every wait for the device outside of training, by the function that asks, and why it is there."""

@@ -90,4 +90,4 @@ def to_float(images, index):
 
 def test_another_number_of_targets_is_one_clear_line():
     with pytest.raises(UserError, match=r"task.network.num_classes must be 3"):
-        trainer().test(learner(Constant([0.0])), data(), verbose=False)
+        trainer().test(learner(Constant([0.0]), in_channels=3, image_size=16), data(), verbose=False)

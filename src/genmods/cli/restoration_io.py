@@ -129,6 +129,7 @@ class Session:
         options, started = self.options, time.perf_counter()
         scores = Scores(model_options.find_features(options.features, self.model))
         noiseless: list[Path] = []
+        preparation = getattr(self.model, "preparation", None)
 
         def add(item: Item, restored: Restored, row: int) -> None:
             sigma = None if restored.sigma is None else restored.sigma[row].square().mean().sqrt().item() * 255 / 2
@@ -146,7 +147,7 @@ class Session:
                 options.batch_size,
                 bar,
                 add,
-                self.model.preparation and self.model.preparation.range,
+                preparation and preparation.range,
             )
         if noiseless:
             files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"

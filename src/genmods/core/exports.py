@@ -15,7 +15,8 @@ from typing import Any
 def lazy(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """`__all__`, `__getattr__` and `__dir__` of a package, from its imports `if TYPE_CHECKING`."""
     spec: Any = sys.modules[package].__spec__
-    block = next(node for node in ast.parse(spec.loader.get_source(package)).body if isinstance(node, ast.If))
+    body = ast.parse(spec.loader.get_source(package)).body
+    block = next(n for n in body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     modules = {alias.name: str(node.module) for node in imports for alias in node.names}
     names = sorted(modules)

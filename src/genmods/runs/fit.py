@@ -64,7 +64,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
 def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSignals, quiet: bool) -> None:
     resolved = resolve(recipe, before)
     data = build_data(resolved)
-    _look_at(data, resolved)
+    _refuse_labels(data, resolved)
     task = build_task(resolved, data.info, before)
     callbacks = [build(part, data.info.settings()) for part in resolved.callbacks]
     loggers = build_loggers(recipe, before)
@@ -80,6 +80,8 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     settle(trainer, settings["precision"], before.precision if before else None, quiet)
     if before is not None:
         rank_zero_only(tell_differences)(resolved, before, at.folder, str(trainer.precision))
+    if not quiet:
+        rank_zero_only(say)(*data.summary(), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         with refusals_in_one_line():
@@ -144,11 +146,10 @@ def warn_of_no_step(trainer: Trainer, start: int) -> None:
         say(f"nothing was trained: the run is at step {step}, {why}", file=sys.stderr)
 
 
-def _look_at(data: DataModule, recipe: Recipe) -> None:
-    """Say what there is to train on. Raises RecipeError where the task does not take its labels."""
+def _refuse_labels(data: DataModule, recipe: Recipe) -> None:
+    """Raises RecipeError where the task does not take the labels of the data."""
     if isinstance(recipe.task, Part):
         refuse(recipe.task, registry.resolve(recipe.task.entry).label_kinds, data.info.label_kind)  # type: ignore[attr-defined]
-    rank_zero_only(say)(*data.summary(), file=sys.stderr)
 
 
 def is_trained(recipe: Recipe) -> bool:
