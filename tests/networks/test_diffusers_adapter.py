@@ -80,7 +80,7 @@ def test_a_saved_pipeline_comes_back(diffusers, tmp_path):
         ({"channels": (12,)}, "channels[0] must be a multiple of 8, got 12"),
         (
             {"image_size": 30, "channels": (8, 8, 8)},
-            "image_size must be a multiple of 2 ** (len(channels) - 1) = 4, got 30",
+            "must be a multiple of 2 ** (len(channels) - 1) = 4, got 30",
         ),
         ({"attention": (5,)}, "attention[0] must be less than len(channels) = 3, got 5"),
         ({"path": "/nowhere"}, "got /nowhere"),

@@ -190,9 +190,9 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
         UserError: It is not such an image.
     """
     assert preparation.levels is not None
-    with quiet_decoders(), naming(image if isinstance(image, str | os.PathLike) else "image"):
+    with quiet_decoders(), naming(Path(image) if isinstance(image, str | os.PathLike) else "image"):
         if isinstance(image, str | os.PathLike):
-            raster = open_image(image, preparation.max_pixels, preparation.channels).read(
+            raster = open_image(Path(image), preparation.max_pixels, preparation.channels).read(
                 preparation.size and (2 * preparation.size[0], 2 * preparation.size[1])
             )
         elif isinstance(image, Image.Image):

@@ -19,6 +19,7 @@ from genmods.core.settings import Count, Seed
 from genmods.core.sizes import Size, sides
 from genmods.data.files import read_image
 from genmods.data.images import Images, Source, to_uint8
+from genmods.data.preparation import Fit
 from genmods.data.walk import walk
 
 _FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -50,9 +51,9 @@ class PhotoPatches(Source):
     def read(self) -> dict[str, Images]:
         return self.read_at(64)
 
-    def read_at(self, image_size: Size | None) -> dict[str, Images]:
-        size = sides(image_size or 64)
-        return {name: self._patches(paths, name == "train", size) for name, paths in self._splits().items() if paths}
+    def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
+        patch = sides(size or 64)
+        return {name: self._patches(paths, name == "train", patch) for name, paths in self._splits().items() if paths}
 
     def _splits(self) -> dict[str, list[Path]]:
         root = Path(self.root).expanduser()
