@@ -44,5 +44,7 @@ def test_the_truth_is_the_file_of_the_same_stem(tmp_path):
 def test_lpips_is_left_out_where_its_network_has_no_pixels_left():
     scores = Scores(lpips=lambda x, y: torch.tensor(0.5))
     for side in (30, 31):
-        scores.add(Path(f"{side}.png"), torch.zeros(1, side, side), torch.ones(1, side, side))
+        scores.add(
+            Path(f"{side}.png"), torch.zeros(1, side, side), torch.ones(1, side, side), torch.zeros(1, side, side)
+        )
     assert ["lpips" in row for row in scores.rows.values()] == [False, True]

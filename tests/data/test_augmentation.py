@@ -233,7 +233,7 @@ def test_beta_quantiles(alpha):
 def test_torchvision_transforms_are_refused_in_one_line():
     with pytest.raises(ValueError, match="did you mean 'RandomRotation'"):
         TorchVision("RandomRotatoin")
-    with pytest.raises(ValueError, match="ColorJitter does not take"):
+    with pytest.raises(ValueError, match="ColorJitter does not accept these settings"):
         TorchVision("ColorJitter", {"brightnes": 0.1})
 
 

@@ -121,5 +121,5 @@ def test_a_run_that_ended_continues_with_more_steps(hook, steps, uninterrupted, 
 def test_another_batch_size_is_refused(hook, tmp_path):
     save = Save(hook, 5, tmp_path / "x.ckpt")
     fit(Toy(), save)
-    with pytest.raises(UserError, match=r"its data\.batch_size was 10"):
+    with pytest.raises(UserError, match=r"data\.batch_size must be 10"):
         fit(Toy(), ckpt=save.path, batch_size=20)

@@ -49,7 +49,7 @@ def test_reads_or_says_in_one_line_what_is_missing(name, no_data):
     try:
         splits = source.read()
     except UserError as error:
-        assert "\n" not in str(error) and ("set root" in str(error) or "no such folder" in str(error))
+        assert "\n" not in str(error) and ("set root" in str(error) or "no folder" in str(error))
         return
     for images in splits.values():
         assert int(images.pixels.max()) < source.levels

@@ -20,7 +20,7 @@ from support.installing import install
 
 RECIPE = """
 seed: 3
-task: {name: consistency, network: convolutions_1d, conditioning: parameters}
+task: {name: consistency_1d, network: convolutions_1d, conditioning: parameters}
 data: {name: waves, count: 256, batch_size: 64}
 optimizer: {name: adamw, lr: 5e-3}
 trainer: {max_steps: 60, accelerator: cpu, precision: 32, log_every_n_steps: 10}
@@ -53,7 +53,7 @@ def generate(run, out, *options):
 
 
 def test_the_parts_are_listed_shown_and_checked(run, capsys):
-    for kind, name in (("task", "consistency"), ("conditioning", "parameters"), ("data_module", "waves")):
+    for kind, name in (("task", "consistency_1d"), ("conditioning", "parameters"), ("data_module", "waves")):
         assert dispatch(["list", kind]) == 0 and dispatch(["show", kind, name]) == 0
     told = capsys.readouterr().out
     assert told.count("genmods-waves") >= 6 and "count: int = 512" in told

@@ -83,7 +83,7 @@ def test_validate_finds_the_figure_of_the_fit_again(workplace):
 @pytest.mark.parametrize("name", ["in_channels", "class_names"])
 def test_a_model_does_not_judge_other_data(digits, name):
     other = SHAPES | ({"channels": 3} if name == "in_channels" else {})
-    with pytest.raises(UserError, match=rf"trained on data with {name} .*; this data has "):
+    with pytest.raises(UserError, match=rf"data must have {name} .* like the model's training data"):
         evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
 
 

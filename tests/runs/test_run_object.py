@@ -65,7 +65,7 @@ def test_a_shipped_recipe_by_name_in_a_thread(workplace):
         ({"trainr": {"max_steps": 1}}, "settings: trainr: a recipe has no section 'trainr'; did you mean 'trainer'"),
         (
             {"task": {"network": {"width": "wide"}}},
-            "settings: task.network.width: expected an int, got the text 'wide'",
+            "settings: task.network.width: width must be an int, got 'wide'",
         ),
         ({"task": {"network": {"name": 3}}}, "settings: task.network.name: expected a name, got '3'"),
     ],

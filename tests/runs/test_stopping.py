@@ -13,6 +13,7 @@ from genmods.core import checkpoint as files
 PARTS = '''
 import torch
 from genmods import register
+from genmods.core.settings import Classes, DataChannels, DataSize
 from genmods.networks.base import Network
 
 

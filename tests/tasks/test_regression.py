@@ -52,7 +52,7 @@ def test_targets_are_where_the_shape_is():
 @pytest.mark.parametrize("values", [[0.5, 0.5, 0.2], [0.4, 0.6, 0.3]])
 def test_figures_agree_with_a_calculation_by_hand(values):
     images = data()
-    (figures,) = trainer().test(learner(Constant(values)), images, verbose=False)
+    (figures,) = trainer().test(learner(Constant(values), in_channels=3, image_size=16), images, verbose=False)
     target, said = images.splits["test"].labels, torch.tensor(values)
     error = target - said
     spread = (target - target.mean(0)).square().sum(0)

@@ -37,7 +37,7 @@ class Prior:
         """From a denoiser, or from a trained diffusion task; raises UserError for anything else."""
         if isinstance(model, Prior):
             return model
-        if isinstance(model, Denoise) and not isinstance(model, Model):
+        if isinstance(model, Denoise) and not isinstance(model, Model | Denoises):
             return cls(lambda cond: model)
         if isinstance(model, Restores):
             return cls(lambda cond: model.denoiser(EDMProcess()), model.image_shape, network=model)
