@@ -25,7 +25,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {"len": len, "max": max, "min": min,
 
 
 class NotComputable(ValueError):
-    """The expression is no arithmetic, a name in it has no value, or its result is too large or undefined."""
+    """The expression is not arithmetic, a name in it has no value, or its result is too large or undefined."""
 
 
 def compute(expression: ast.expr, value_of: Callable[[str], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The labels of a data set looked at as a whole: of which kind they are, how many there are of each, what to tell."""
+"""The labels of a whole data set: their kind, their counts, and warnings."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class LatentSpace(Validated, nn.Module):
         scale: The factor of the latents, above 0; None measures it in `fit`.
 
     Raises:
-        ValueError: The codec is no autoencoder, or the scale is out of range.
+        ValueError: If the codec is not an autoencoder, or the scale is out of range.
     """
 
     scale: Tensor

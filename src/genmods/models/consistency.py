@@ -14,7 +14,7 @@ class ConsistencyModel(DiffusionModel):
     """A consistency model of images or latents, which samples in one to four steps; its default sampler is
     `consistency` with 2 steps, also where it is tuned from a run.
 
-    It is no denoiser: its x0 is a sample and not the mean. So it has no likelihood and restores nothing.
+    It is not a denoiser: its x0 is a sample, not the mean. Therefore it has no likelihood and cannot restore images.
     """
 
     not_taken: ClassVar[tuple[str, ...]] = ("sampler",)

@@ -31,10 +31,9 @@ class RestorationNetwork(Model):
     """Estimates the clean image of a measurement y = A x, corrupted: the network's result is added to A⁺ y.
 
     Args:
-        network: Called as `network(x, log_snr, cond)`, as a denoising network is.
-        operator: A; None for the identity.
-        corruption: What happens to A x; None where the data of training are corrupted already.
-        level: What the network is told of the noise: "blind" nothing, "known" its root mean square σ per image as the
+        network: Called as `network(x, log_snr, cond)`, as a denoising network is. operator: A; None for the identity.
+        corruption: What happens to A x; None where the data of training are corrupted already. level: Noise information
+        that the network receives: "blind" none, "known" the root mean square σ per image as the
             log-SNR −2 ln σ, "map" its standard deviation at each pixel as `cond["image"]`.
         in_channels, image_size: Of the images of training; other sizes work where the network takes them.
 

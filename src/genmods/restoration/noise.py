@@ -2,10 +2,10 @@
 
 The diagonal Haar band (a - b - c + d)/2 of white noise has its standard deviation, and of most images little else, so
 the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Files break that in four ways.
-Blocks that are exactly constant (no noise was added there) say nothing. Grey levels make the median one of a few
-values: each stands for the cell around it, within which the median is interpolated. Clipped pixels are left out, and
-what remains is a truncated normal, whose standard deviation is a known part of σ. And on a black or white ground half
-of the noise is gone: there the pixels that survived are half-normal, with the same median over 0.6745.
+Blocks that are exactly constant (no noise was added there) carry no information. Grey levels make the median one of a
+few values: each stands for the cell around it, within which the median is interpolated. Clipped pixels are left out,
+and what remains is a truncated normal, whose standard deviation is a known part of σ. And on a black or white ground
+half of the noise is gone: there the pixels that survived are half-normal, with the same median over 0.6745.
 """
 
 from __future__ import annotations

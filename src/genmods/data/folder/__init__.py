@@ -1,1 +1,1 @@
-"""What is known of a folder of images before one is opened: splits, labels, and where these are said."""
+"""The layout of a folder of images, before any is opened: splits, labels, and their origin."""

@@ -1,4 +1,4 @@
-"""What a table says of each image: a class, several labels, or numbers, by its columns or as the recipe asks.
+"""The labels of a table: a class, several labels, or numbers per image, by its columns or as set in the recipe.
 
 One column of text is the class; columns of 0 and 1, lists, or texts with a separator are several labels; numbers are
 numbers. Nothing heavy is imported.
@@ -101,7 +101,7 @@ def _separator(texts: list[str]) -> str:
 
 
 def number(cell: Any) -> float | None:
-    """A cell as a finite number, None where it is none; a decimal comma is one where the cell is so."""
+    """A cell as a finite number, None if it is not one; a decimal comma is one where the cell is so."""
     if isinstance(cell, bool):
         return None
     if isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell):
@@ -130,7 +130,7 @@ class Reader:
         self._places = {name: k for k, name in enumerate(self.names)}
 
     def is_blank(self, row: Row) -> bool:
-        """Whether a row says nothing of its image."""
+        """Whether a row has no label for its image."""
         return all(row.cells.get(name) is None for name in self.columns.names)
 
     def read(self, row: Row) -> Label:

@@ -1,4 +1,4 @@
-"""What `synthetic` says of its settings without torch."""
+"""The kind of labels of `synthetic` by its settings, without torch."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class LearnedProcess(VariancePreservingProcess):
         return start + (end - start) * value, (end - start) * rate
 
     def _scaled(self, share: Tensor) -> Tensor:
-        """`share`, with its gradient multiplied as `schedule_gradient` says."""
+        """`share`, with its gradient scaled by `schedule_gradient`."""
         factor = self._factor
         if factor is not None and share.requires_grad and share.shape == factor.shape:
             share.register_hook(lambda gradient: gradient * factor.to(gradient))
