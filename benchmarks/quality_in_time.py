@@ -107,7 +107,7 @@ class Ours:
 
         def sample(first: int, n: int) -> Tensor:
             with torch.autocast(self.device, torch.bfloat16, enabled=self.precision(recipe) == BFLOAT16):
-                return task.sample(n, sampler=DDIMSampler(50), first=first)
+                return task.model.sample(n, sampler=DDIMSampler(50), first=first)
 
         return sample
 

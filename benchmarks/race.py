@@ -77,7 +77,7 @@ class Judge(Callback):
     def on_train_epoch_end(self, trainer: Trainer, task: Any) -> None:
         task.eval()
         with trainer.precision_plugin.forward_context():
-            trainer.should_stop = self.race.judge(lambda images: task.probabilities(images.to(task.device)).cpu())
+            trainer.should_stop = self.race.judge(lambda images: task.model.probabilities(images.to(task.device)).cpu())
         task.train()
 
 

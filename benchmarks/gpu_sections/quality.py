@@ -53,8 +53,8 @@ def features_of(job: Job) -> Features:
     """The classifier of the section `accuracy`, or else one that is trained here."""
     path = job.folder / accuracy.WEIGHTS
     if not path.exists():
-        return classifier_features(accuracy.run(job, "fast", 100.1, job.size(60, 5))[1], job.device)
+        return classifier_features(accuracy.run(job, "fast", 100.1, job.size(60, 5))[1].model, job.device)
     recipe = data.recipe(job, "long")
     classifier = build_task(recipe, build_data(recipe).info)
     classifier.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return classifier_features(classifier, job.device)
+    return classifier_features(classifier.model, job.device)

@@ -217,9 +217,9 @@ def test_layouts(tmp_path):
         "test": [1],
     }
     assert split.class_names == ["x", "y"]
-    with pytest.raises(UserError, match="no training images of class 'z'"):
+    with pytest.raises(UserError, match="there is no class 'z' among the training images"):
         ImageFolder(str(tmp_path / "odd")).read()
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="there is no folder"):
         ImageFolder(str(tmp_path / "nothing")).read()
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="no images in"):

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from genmods.data.formats.raster import Raster
 
@@ -146,6 +145,8 @@ def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -
 
 def resampled(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
     """The part `box` (left, upper, right, lower) of values [H, W, C] at (height, width)."""
+    from PIL import Image
+
     together = values.dtype == np.uint8 and values.shape[2] == 3
     bands = [values] if together else [values[:, :, band] for band in range(values.shape[2])]
     resized = [
