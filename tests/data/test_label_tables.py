@@ -330,7 +330,7 @@ def test_captions_are_told_from_classes(tmp_path, caplog):
     table(
         tmp_path / "metadata.csv", [["file_name", "kind"], *([name, f"kind {i % 15}"] for i, name in enumerate(names))]
     )
-    assert len(classes(tmp_path)) == 30 and caplog.text == ""
+    assert len(classes(tmp_path)) == 30 and "different values" not in caplog.text
 
 
 def test_a_validation_folder_without_rows_is_said(tmp_path, caplog):

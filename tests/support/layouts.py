@@ -63,7 +63,11 @@ def inputs(name: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     if kind == "generator":
         return (torch.randn(32, settings["latent"], generator=generator).to(dtype),)
     images = torch.randn(32, settings["in_channels"], 16, 16, generator=generator).to(dtype)
-    return (images, torch.zeros(32, dtype=dtype)) if kind in ("diffusers", "dit", "mlp", "unet", "vdm") else (images,)
+    return (
+        (images, torch.zeros(32, dtype=dtype))
+        if kind in ("diffusers", "dit", "mlp", "plain_unet", "unet", "vdm")
+        else (images,)
+    )
 
 
 def gradient(network: Network, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -80,7 +80,6 @@ class _Point(NamedTuple):
     origin: str
 
 
-@cache
 def _points() -> list[_Point]:
     """The entry points of genmods; a distribution that cannot be read is reported once and ignored.
 
