@@ -56,6 +56,16 @@ class Interrupt(Callback):
         self.stop("start", trainer)
 
 
+@pytest.fixture(autouse=True)
+def defaults():
+    """Signals as in a terminal; a background job has some of them ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def go(folder, *arguments, stop=None):
     """The status of `fit`, in this process."""
     with pytest.MonkeyPatch.context() as patch:
