@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,6 +63,18 @@ class Checkpoint:
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
         """Read a checkpoint or an exported model; raises UserError for any other file."""
+        return _ahead.pop(_state(path), None) or cls._read(path)
+
+    @classmethod
+    def read_ahead(cls, path: Path) -> Checkpoint:
+        """As `read`; the next `read` of the unchanged file takes this result in place of reading it again."""
+        found = cls.read(path)
+        _ahead.clear()
+        _ahead[_state(path)] = found
+        return found
+
+    @classmethod
+    def _read(cls, path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             from genmods.core import safetensors
 
@@ -165,3 +178,16 @@ class Checkpoint:
         model_of(built).columns = self.data_info.columns
         model_of(built).preparation = self.preparation
         return built.eval()
+
+
+_ahead: dict[tuple[str, int, int], Checkpoint] = {}
+"""The last checkpoint that was read ahead, by its file's state."""
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    """What changes when a file is written anew: its path, size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns

@@ -180,7 +180,7 @@ def _step_of(path: Path) -> int:
     """The step of a checkpoint; raises UserError where it cannot be read."""
     from genmods.runs.checkpoint import Checkpoint
 
-    return Checkpoint.read(path).step
+    return Checkpoint.read_ahead(path).step
 
 
 def last_logged(run: Path) -> int:
