@@ -24,7 +24,11 @@ LPIPS_BACKBONE = "alexnet-owt-*.pth"
 
 
 def perceptual() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """LPIPS with the AlexNet weights of torch's hub folder; None if they are missing. Downloads nothing."""
+    """LPIPS with the AlexNet weights in torch's hub folder, or None if they are missing. Nothing is downloaded.
+
+    Returns:
+        A function of two batches of images [B, 3, H, W] in [-1, 1], which returns their mean distance, a scalar.
+    """
     if not any((Path(torch.hub.get_dir()) / "checkpoints").glob(LPIPS_BACKBONE)):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Diffusion models: processes, predictions, samplers, guidance and likelihood. Needs torch alone."""
+"""Diffusion models: noise processes, predictions, samplers, guidance and likelihoods. Depends on torch only."""
 
 from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
 from genmods.diffusion.consistency import ConsistencyLoss

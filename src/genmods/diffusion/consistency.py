@@ -1,14 +1,15 @@
-"""Consistency tuning (Geng et al. 2024, "Consistency Models Made Easy"): f(x_t, t) becomes the end of the probability
-flow that passes through x_t, so that one call makes a sample. f is the denoiser's x0.
+"""Consistency tuning (Geng et al. 2024, "Consistency Models Made Easy").
 
-With s = σ/α a pair of noise levels s > r has the same noise ε, and f at s is drawn to f at r, without a gradient there:
+The denoiser's x0 = f(x_t, t) is trained to be the endpoint of the probability flow through x_t, so that one call
+generates a sample. In a pair of noise levels s > r (s = σ/α) with the same noise ε, f at s is trained towards f at r,
+whose gradient is stopped:
 
     L = (√(mean of (f(x_s) - f(x_r))² over pixels + c²) - c)/(s - r),
     r = s (1 - n(s)/q^(k+1)),    n(s) = 1 + 8 S(-s),    S logistic, q = 2, in stage k = 0, 1, ...
 
-r is 0, and f(x_r) then x0, wherever that is below the process' least noise. At first r is 0 or s/2 and f close to the
-mean of the data given x_t, which the model was trained for; each stage halves the gaps. `c` of the pseudo-Huber norm is
-that of Song and Dhariwal (2023). Everything depends on s alone, so that any process and prediction will do.
+Below the least noise of the process r is 0 and f(x_r) is x0. In the first stage r is 0 or s/2, and f is close to
+E[x0 | x_t], which the model was trained for; each stage halves the gaps. `c` of the pseudo-Huber norm is that of Song
+and Dhariwal (2023). The loss depends on s only and works with every process and prediction.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class ConsistencyLoss(Validated, nn.Module):
     """The loss of consistency tuning.
 
     Args:
-        density: The distribution of the noisier time of a pair; by default ln(σ/α) ~ N(-1.1, 2²).
-        stages: Number of stages, at least 1; in the last one a pair is 2^-stages apart, relative to s, or up to five
+        density: Distribution of the noisier time of a pair; by default ln(σ/α) ~ N(-1.1, 2²).
+        stages: Number of stages, at least 1. In the last one the relative gap of a pair is 2^-stages, or up to five
             times that close to the data.
     """
 
@@ -43,7 +44,7 @@ class ConsistencyLoss(Validated, nn.Module):
         self.density, self.stages = density or LogNormalDensity(-1.1, 2.0), stages
 
     def less_noise(self, s: Tensor, progress: float) -> Tensor:
-        """r [B] for the noise levels `s` = σ/α [B], at a `progress` of training in [0, 1]."""
+        """The lower noise levels r [B] for `s` = σ/α [B] at a `progress` of training in [0, 1]."""
         stage = min(int(progress * self.stages), self.stages - 1)
         gap = (1 + WIDENING * torch.sigmoid(-s)) / FALL ** (stage + 1)
         return s * (1 - gap).clamp_min(0)
@@ -64,13 +65,13 @@ class ConsistencyLoss(Validated, nn.Module):
             denoiser: The model.
             x0: Data [B, ...].
             cond: The condition of the batch.
-            progress: The share of training that is done, in [0, 1], which chooses the stage.
-            u: Uniform numbers [B] in [0, 1) that select the times; drawn if not given.
-            eps: Standard normal noise [B, ...]; drawn if not given.
-            share: Which part of a batch `x0` is, where several processes compute it.
+            progress: Fraction of the training steps completed, in [0, 1], which selects the stage.
+            u: Uniform numbers [B] in [0, 1) that select the times; drawn if None.
+            eps: Standard normal noise [B, ...]; drawn if None.
+            share: The share of a larger batch that `x0` is, if several processes compute it.
 
         Returns:
-            The loss per sample; its error is the mean square over pixels of f(x_s) - f(x_r).
+            The loss per sample; `error` is the mean over pixels of (f(x_s) - f(x_r))².
         """
         process = denoiser.process
         u = self.density.numbers(len(x0), x0.device, share) if u is None else u
@@ -90,8 +91,8 @@ class ConsistencyLoss(Validated, nn.Module):
 
 
 def same_draws(module: nn.Module) -> AbstractContextManager:
-    """A context after which the random numbers of torch go on as before it, where `module` has dropout: what is called
-    after it has the same mask."""
+    """A context that restores torch's random state on exit if `module` has active dropout, so that the next call uses
+    the same dropout mask."""
     if not any(isinstance(part, nn.Dropout) and part.p > 0 and part.training for part in module.modules()):
         return nullcontext()
     device = next(module.parameters()).device

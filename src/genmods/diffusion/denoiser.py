@@ -1,7 +1,7 @@
 """A denoiser is a network, a process and a prediction: (x_t, t, condition) -> Estimate(x0, ε).
 
-The network gets x_t/√(α² σ_data² + σ²), which has unit variance at every noise level, and the log-SNR, so that it is
-independent of the process' time parameterisation.
+The network receives x_t/√(α² σ_data² + σ²), which has unit variance at every noise level, and the log-SNR, so that it
+is independent of the time parameterisation of the process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
 
 Condition = dict[str, Tensor]
-"""What a network is conditioned on, by name: tensors [B, ...]; {} is unconditional."""
+"""The network's condition: tensors [B, ...] by name; {} is unconditional."""
 
 
 @runtime_checkable
 class Denoise(Protocol):
-    """The protocol of denoisers, which samplers, likelihoods, guidance and restoration take.
+    """The protocol of denoisers, the argument of samplers, likelihoods, guidance and restoration.
 
-    A `Denoiser`, a `ConditionedDenoiser`, a guided one, or any object with these two members.
+    Implemented by `Denoiser`, `ConditionedDenoiser` and guidance, or by any object with these two members.
     """
 
     @property
@@ -33,20 +33,20 @@ class Denoise(Protocol):
         """The noise process of x_t."""
 
     def __call__(self, x_t: Tensor, t: Tensor, /) -> Estimate:
-        """Estimates data and noise.
+        """Estimates data and noise from x_t.
 
         Args:
             x_t: Noisy data [B, ...].
             t: Times [B], float64.
 
         Returns:
-            The estimate at `x_t`, of its shape and type.
+            The estimate, with the shape and dtype of `x_t`.
         """
 
 
 @dataclass(frozen=True)
 class DenoiserWrapper:
-    """Base of denoisers that wrap another one and keep its process; a subclass defines `__call__`."""
+    """Base class of denoisers that wrap another one and share its process; a subclass defines `__call__`."""
 
     denoiser: Denoise
 
@@ -57,15 +57,15 @@ class DenoiserWrapper:
 
 
 class Denoiser(Validated, nn.Module):
-    """A network as a denoiser.
+    """A denoiser with a neural network.
 
     Args:
-        network: Called as `network(x, log_snr, cond)` with x [B, C, ...] of unit variance, log-SNR [B], clamped to
-            ±13.5 or to the network's `log_snr_limit`, and the condition; returns [B, C, ...], or [B, 2 C, ...], whose
-            second half then is the reverse variance (Nichol and Dhariwal 2021).
+        network: Called as `network(x, log_snr, cond)` with x [B, C, ...] of unit variance, the log-SNR [B], clamped to
+            ±13.5 or to the network's `log_snr_limit`, and the condition. Returns [B, C, ...], or [B, 2 C, ...] with the
+            reverse variance in the second half (Nichol and Dhariwal 2021).
         process: The noise process.
-        prediction: What the network's output means.
-        sigma_data: The root mean square of the data, above 0.
+        prediction: The parameterisation of the network output.
+        sigma_data: Root mean square of the data, above 0.
 
     Raises:
         ValueError: If `sigma_data` is not positive, or if the prediction does not determine x0 and ε at some time of
@@ -86,10 +86,10 @@ class Denoiser(Validated, nn.Module):
             cond: The condition.
 
         Returns:
-            The network's output F [B, C, ...], and its variance output [B, C, ...] or None.
+            The output F [B, C, ...], and the variance output [B, C, ...] or None.
 
         Raises:
-            ValueError: If `t` is not one time per sample, or the network returns another number of channels.
+            ValueError: If `t` is not one time per sample, or the number of output channels is neither C nor 2 C.
         """
         check_times(t, x_t)
         scale = torch.hypot(self.process.alpha(t) * self.sigma_data, self.process.sigma(t)).reciprocal()
@@ -112,10 +112,10 @@ class Denoiser(Validated, nn.Module):
         return estimate if variance is None else estimate._replace(var_fraction=(variance + 1) / 2)
 
     def conditioned(self, cond: Condition) -> ConditionedDenoiser:
-        """This denoiser with a condition bound.
+        """This denoiser with a fixed condition.
 
         Args:
-            cond: The condition of B samples; an integer `label` [B] lies in [-1, num_classes), -1 for no label.
+            cond: The condition of B samples; an integer `label` [B] must lie in [-1, num_classes), -1 for no label.
 
         Raises:
             ValueError: If a label is out of range.
@@ -131,7 +131,7 @@ class Denoiser(Validated, nn.Module):
 
 @dataclass(frozen=True)
 class ConditionedDenoiser(DenoiserWrapper):
-    """A `Denoiser` with its condition [B, ...] bound."""
+    """A `Denoiser` with a fixed condition [B, ...]."""
 
     denoiser: Denoiser
     cond: Condition
@@ -142,12 +142,12 @@ class ConditionedDenoiser(DenoiserWrapper):
 
 
 def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:
-    """The times [B] at which σ_t/α_t of a process is `sigma` [B], clamped to its range."""
+    """The times [B] at which σ_t/α_t of `process` is `sigma` [B], clamped to its range."""
     low, high = process.log_snr_range
     return process.time((-2 * to_float64(sigma).log()).clamp(low, high))
 
 
 def mmse(denoiser: Denoise, y: Tensor, sigma: Tensor) -> Tensor:
-    """E[x | y] [B, C, H, W] by one call, for `y` [B, C, H, W] with white noise of standard deviation `sigma` [B]."""
+    """The posterior mean E[x | y] [B, C, H, W] of y = x + noise of standard deviation `sigma` [B], by one call."""
     t = matching_time(denoiser.process, sigma)
     return denoiser(per_sample(denoiser.process.alpha(t), y) * y, t).x0

@@ -1,7 +1,7 @@
-"""The distribution of noise levels in training: a density of t, as a map of uniform numbers.
+"""Distributions of noise levels in training: a density of t, sampled by a map of uniform numbers.
 
-Each density also computes the density of the log-SNR that it implies, p(log-SNR) = p(t)/|d log-SNR/dt|, by which a
-weighting divides to have a given effective weight.
+Each density also computes the density of the log-SNR, p(log-SNR) = p(t)/|d log-SNR/dt|, by which weightings per unit of
+log-SNR are divided.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ class TimeDensity(Validated):
         share: Share | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Uniform numbers [count] in [0, 1) on `device` that select the times of a batch: independent ones, drawn from
-        `generator`.
+        """Uniform numbers [count] in [0, 1) that select the times of a batch; by default independent.
 
         Args:
-            count: The number of samples.
-            device: Where the samples are.
-            share: Which part of a batch they are; None for all of it.
-            generator: None for torch's own.
+            count: Number of samples.
+            device: The device of the result.
+            share: The share of a larger batch that the samples are, if several processes compute it.
+            generator: The random number generator; None for torch's global one.
         """
         return torch.rand(count, generator=generator, device=device)
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        """Times [B], float64, from uniform numbers `u` [B] in [0, 1)."""
+        """Times [B], float64, for uniform numbers `u` [B] in [0, 1)."""
         raise NotImplementedError
 
     def log_snr_density(self, process: NoiseProcess, t: Tensor) -> Tensor:
@@ -51,7 +50,7 @@ class TimeDensity(Validated):
 
 @dataclass(frozen=True)
 class UniformDensity(TimeDensity):
-    """Uniform in t: over the levels of a discrete process, else over [t_min_trained, t_max]."""
+    """Uniform in t: over the levels of a discrete process, or over [t_min_trained, t_max]."""
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
         u = to_float64(u)
@@ -66,9 +65,8 @@ class UniformDensity(TimeDensity):
 
 @dataclass(frozen=True)
 class LowDiscrepancyDensity(UniformDensity):
-    """Uniform in t, with the times of a batch spread evenly, u_i = u_0 + i/B mod 1: the same mean, less variance
-    (Kingma et al. 2021, VDM, appendix I). Of several processes, each takes every `world`-th time, u_0 being a function
-    of what they share."""
+    """Uniform in t, with the times of a batch evenly spaced, u_i = u_0 + i/B mod 1: the same mean with less variance
+    (Kingma et al. 2021, VDM, appendix I). Several processes share u_0, and each takes every `world`-th time."""
 
     def numbers(
         self,
@@ -87,8 +85,8 @@ class LowDiscrepancyDensity(UniformDensity):
 
 @dataclass(frozen=True)
 class LogNormalDensity(TimeDensity):
-    """ln(σ/α) ~ N(mean, std²), truncated to the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0); over the
-    logistic log-SNR of rectified flow it is the logit-normal density (Esser et al. 2024)."""
+    """ln(σ/α) ~ N(mean, std²), truncated to the range of the process (EDM: -1.2, 1.2; EDM2: -0.4, 1.0). For rectified
+    flow, whose log-SNR is logistic in t, this is the logit-normal density (Esser et al. 2024)."""
 
     mean: float = -1.2
     std: Positive = 1.2
@@ -98,7 +96,7 @@ class LogNormalDensity(TimeDensity):
         return 0.5 * torch.erfc((ends / 2 + self.mean) / self.std / math.sqrt(2))
 
     def __call__(self, process: NoiseProcess, u: Tensor) -> Tensor:
-        low, high = ends = process.log_snr_ends(u.device)  # tensors: numbers would wait for the device at each step
+        low, high = ends = process.log_snr_ends(u.device)  # tensors: numbers would synchronise the device in each step
         last, first = self._tails(ends)
         z = torch.special.ndtri(first + (last - first) * to_float64(u))
         return process.time((-2 * (self.mean + self.std * z)).clamp(low, high)).detach()

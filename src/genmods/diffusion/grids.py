@@ -1,7 +1,7 @@
-"""Step grids: the times t_max = t_0 > t_1 > ... > t_N = t_min of a sampler with N steps.
+"""Sampling grids: the times t_max = t_0 > t_1 > ... > t_N = t_min of a sampler with N steps.
 
-A grid that is uniform in some coordinate f of the noise level has its N points there between t_max and the least noisy
-time `t_min_trained`, and then steps to the data where `t_min` is free of noise.
+A grid that is uniform in some function of the noise level places its points between t_max and the least noisy trained
+time `t_min_trained`; a last step to `t_min` follows if the data there are noise-free.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from genmods.core.settings import Positive, Validated
 from genmods.diffusion.process import NoiseProcess
 
 NOISY_END, CLEAN_END = 10, 4
-"""The ends of `LambdaGrid`: σ/α of its first point per step, and of its last point times the number of steps cubed."""
+"""The ends of `LambdaGrid`: σ/α of the first point divided by N, and of the last point times N³."""
 
 ANGLE_SHARE = 0.85
-"""The share of φ, the rest being √φ, in which `AngleGrid` is uniform."""
+"""Weight of φ in the coordinate in which `AngleGrid` is uniform; √φ has the remaining weight."""
 
 
 class Grid(Validated):
-    """The registry kind `grid`: the times [N + 1] of a sampler's N steps."""
+    """The registry kind `grid`: the times [N + 1] of a sampler with N steps."""
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
-        """The times [N + 1] of N `steps`: float64, falling from `t_max` to `t_min`."""
+        """Times [N + 1] for N = `steps`: float64, decreasing from `t_max` to `t_min`."""
         raise NotImplementedError
 
 
 def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Tensor:
-    """The times of `steps` steps on `grid`, or on the process' own one where it is None.
+    """The times of `steps` steps on `grid`, or on the default grid of the process.
 
     Returns:
-        Float64 times [N + 1] for N `steps`, falling from `t_max` to `t_min`, on the CPU.
+        Float64 times [N + 1] for N = `steps`, decreasing from `t_max` to `t_min`, on the CPU.
 
     Raises:
         ValueError: If a discrete process has fewer levels than `steps`.
@@ -46,14 +46,14 @@ def time_grid(process: NoiseProcess, steps: int, grid: Grid | None = None) -> Te
 
 
 def _ending(process: NoiseProcess, log_snr: Tensor, steps: int) -> Tensor:
-    """The times of rising `log_snr`, the first set to t_max, and t_min after them where they are one too few."""
+    """Times of increasing `log_snr`, with the first set to t_max, and t_min appended if one of N + 1 is missing."""
     times = process.time(log_snr).detach()
     times[0] = process.t_max
     return times if len(times) > steps else torch.cat([times, torch.full_like(times[:1], process.t_min)])
 
 
 def _points(process: NoiseProcess, steps: int) -> int:
-    """How many points of a grid are above `t_min_trained`, inclusive."""
+    """Number of grid points at or above `t_min_trained`."""
     return steps if process.t_min_trained > process.t_min else steps + 1
 
 
@@ -77,12 +77,12 @@ class QuadraticGrid(Grid):
 
 @dataclass(frozen=True)
 class LambdaGrid(Grid):
-    """Times [N + 1] uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that widen with N.
+    """Times [N + 1] uniform in λ = ln(α/σ) (Lu et al. 2022, DPM-Solver), between ends that depend on N.
 
-    The grid starts as if t_max had σ/α = `NOISY_END` N, and its last point before the data is at `CLEAN_END`/N³, both
-    within the range of the process, so that few steps are spent where the image forms. The whole range is covered from
-    N = 16 on for the continuous processes, and only from N = 86 on for `rectified` and for discrete `cosine`,
-    whose range begins at a log-SNR of -13.5.
+    σ/α is at most `NOISY_END` N at the first point and `CLEAN_END`/N³ at the last one before the data, both within the
+    range of the process: a few steps are concentrated where the image forms. The whole range is covered from N = 16 for
+    the continuous processes, but only from N = 86 for `rectified` and for discrete `cosine`, whose range begins at a
+    log-SNR of -13.5.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:
@@ -107,11 +107,11 @@ class KarrasGrid(Grid):
 
 @dataclass(frozen=True)
 class AngleGrid(Grid):
-    """Times [N + 1] nearly uniform in φ = atan(σ/α), denser close to the data; the same for every process.
+    """Times [N + 1] nearly uniform in φ = atan(σ/α), denser close to the data; the same noise levels for every process.
 
-    With s = φ/φ_max, w s + (1 - w) √s falls uniformly, w = `ANGLE_SHARE`. Of 20 steps uniform in φ the last one starts
-    at a noise of ten gray levels, and finer detail is replaced by its mean; uniform in √φ leaves too few steps to the
-    noisy end.
+    With s = φ/φ_max, w s + (1 - w) √s decreases uniformly, w = `ANGLE_SHARE`. If 20 steps were uniform in φ, the last
+    one would start at a noise of ten grey levels and replace finer detail by its mean; uniform in √φ, too few steps
+    would remain for high noise.
     """
 
     def __call__(self, process: NoiseProcess, steps: int) -> Tensor:

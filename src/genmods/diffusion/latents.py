@@ -1,4 +1,4 @@
-"""The space in which a model diffuses: pixels, or the latents of an autoencoder (Rombach et al. 2022)."""
+"""The space of the diffusion: pixels, or the latents of an autoencoder (Rombach et al. 2022)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LatentSpace(Validated, nn.Module):
 
     Args:
         codec: A module with `encode(x) -> (mean, log_var)` and `decode(z) -> x`; None for pixels.
-        scale: The factor of the latents, above 0; None measures it in `fit`.
+        scale: Factor of the latents, above 0; None measures it in `fit`.
 
     Raises:
         ValueError: If the codec is not an autoencoder, or the scale is out of range.
@@ -34,12 +34,12 @@ class LatentSpace(Validated, nn.Module):
 
     @property
     def is_pixels(self) -> bool:
-        """Whether images are diffused as they are."""
+        """Whether pixels are diffused."""
         return self.codec is None
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] as what is diffused: themselves, or the scaled means of their latents."""
+        """The diffused x0 of images [B, C, H, W] in [-1, 1]: the images, or the scaled means of their latents."""
         return images if self.codec is None else self.codec.encode(images)[0] * self.scale
 
     @torch.no_grad()
@@ -49,11 +49,11 @@ class LatentSpace(Validated, nn.Module):
         return images.clamp(-1, 1).float()
 
     def shape(self, image_shape: Sequence[int]) -> torch.Size:
-        """The shape without the batch of what is diffused for images of `image_shape` [C, H, W]."""
+        """The shape of x0 without the batch dimension, for images of `image_shape` [C, H, W]."""
         return self.encode(torch.zeros(1, *image_shape, device=self.scale.device)).shape[1:]
 
     def fit(self, images: Tensor) -> None:
-        """Measure the scale, unless it was given, on example images [N, C, H, W] in [-1, 1]."""
+        """Measures the scale on example images [N, C, H, W] in [-1, 1], unless it was given."""
         if self.measured:
             latents = torch.cat([self.encode(part) for part in images.split(256)])
             self.scale.div_(latents.square().mean().sqrt())

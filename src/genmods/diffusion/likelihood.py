@@ -1,16 +1,17 @@
-"""Likelihoods in bits per dimension: the variational bound, and the probability flow.
+"""Likelihoods in bits per dimension: the variational bound, and the probability flow ODE.
 
-Data on [-1, 1] with L gray levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then
-is -log2(p)/D - log2(2/(L - 1)) bits/dim.
+Data in [-1, 1] with L grey levels have bins of width 2/(L - 1), each centred on its value; a density p on [-1, 1] then
+corresponds to -log2(p)/D - log2(2/(L - 1)) bits/dim.
 
-The bound (Ho et al. 2020; Kingma et al. 2021), in nats, is the sum of
+The variational bound (Ho et al. 2020; Kingma et al. 2021), in nats, is the sum of
 
     prior            KL( q(x_T | x) ‖ N(0, prior_std²) )
-    diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps, or ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR without steps
-    reconstruction   -ln p(x | x_t) at the least noisy trained time t, each pixel's softmax over the gray levels v of
+    diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps, or ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR in continuous
+    time reconstruction   -ln p(x | x_t) at the least noisy trained time t: per pixel the softmax over the grey levels v
+    of
                      -(x_t - α v)²/2σ² (Kingma et al. 2021, equation 13)
 
-The flow (Song et al. 2021) is exact for its own model: ln p(x) = ln p_T(x_T) + ∫ ∇·(dx/dt) dt along it.
+The likelihood of the probability flow (Song et al. 2021) is exact: ln p(x) = ln p_T(x_T) + ∫ ∇·(dx/dt) dt.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-"""The golden ratio's conjugate, whose multiples mod 1 are a low-discrepancy sequence."""
+"""The conjugate of the golden ratio, whose multiples mod 1 are a low-discrepancy sequence."""
 SEED = 0
-"""The seed of all times and noise here, so that a likelihood is reproducible."""
+"""The seed of times and noise in this module, so that likelihoods are reproducible."""
 
 
 class BoundTerms(NamedTuple):
@@ -51,18 +52,17 @@ def bound_bits_per_dim(
 ) -> BoundTerms:
     """Bits per dimension by the variational bound (ELBO); differentiable.
 
-    A discrete process is bounded over its own levels, a continuous one in continuous time. The times of an image are
-    evenly spread, from a start that moves on by the golden ratio from one index to the next: a low-discrepancy sequence
-    over the images too.
+    A discrete process is bounded over its levels, a continuous one in continuous time. The times of an image are evenly
+    spaced, and their offset increases by the golden ratio from one index to the next, which makes it a low-discrepancy
+    sequence over the images, too.
 
     Args:
         denoiser: The model.
-        x0: Images [B, ...] on [-1, 1], quantized to `gray_levels`.
+        x0: Images [B, ...] in [-1, 1], quantized to `gray_levels`.
         gray_levels: Number of values of a pixel, at least 2.
-        num_times: Noise levels per image at which the diffusion term is estimated; None visits every level of a
-            discrete process once.
-        indices: Int64 [B], by default 0 to B - 1. Times and noise of image i depend on `indices[i]` alone.
-
+        num_times: Number of noise levels per image at which the diffusion term is estimated; None uses every level of
+            a discrete process once.
+        indices: Int64 [B], by default 0 to B - 1. Times and noise of image i depend on `indices[i]` only.
     Returns:
         The bound and its three terms, each [B].
 
@@ -102,7 +102,7 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _diffusion(denoiser: Denoise, x0: Tensor, eps: Tensor, u: Tensor, grid: Tensor | None) -> Tensor:
-    """One draw of the diffusion term, nats [B], at the times that u in [0, 1) [B] chooses: its mean is the term."""
+    """One estimate of the diffusion term, nats [B], at the times selected by u in [0, 1) [B]; unbiased."""
     process = denoiser.process
     if grid is None:
         t, fall = process.likelihood_times(u)
@@ -145,18 +145,18 @@ def flow_bits_per_dim(
 ) -> Tensor:
     """Bits per dimension by the probability flow ODE (Song et al. 2021), from `t_min_trained` to `t_max`.
 
-    Images are dequantized with uniform noise of one bin. The steps are of the classical Runge-Kutta method, uniform in
-    the log-SNR, four calls of the denoiser each.
+    Images are dequantized with uniform noise of one bin. The ODE is solved by the classical Runge-Kutta method with
+    steps uniform in the log-SNR, with four calls of the denoiser per step.
 
     Args:
         denoiser: The model.
-        x0: Images [B, ...] on [-1, 1].
-        gray_levels: Number of values of a pixel, at least 2; None for continuous data, whose -log2 density per
+        x0: Images [B, ...] in [-1, 1].
+        gray_levels: Number of values of a pixel, at least 2; None for continuous data, for which the -log2 density per
             dimension is returned.
         steps: Number of Runge-Kutta steps.
-        probes: Number of Rademacher vectors of Hutchinson's estimate of the divergence; None computes it exactly, at
+        probes: Number of Rademacher vectors for Hutchinson's estimate of the divergence; None computes it exactly, with
             one backward pass per dimension.
-        indices: Int64 [B], by default 0 to B - 1. The noise of image i depends on `indices[i]` alone.
+        indices: Int64 [B], by default 0 to B - 1. The noise of image i depends on `indices[i]` only.
 
     Returns:
         Bits per dimension [B].
@@ -188,7 +188,7 @@ def flow_bits_per_dim(
 
 
 def _probes(indices: Tensor, x0: Tensor, probes: int | None) -> list[Tensor]:
-    """Rademacher vectors like `x0`, or for None the unit vectors, whose quadratic forms add up to the trace."""
+    """Rademacher vectors of the shape of `x0`, or for None the unit vectors, whose quadratic forms sum to the trace."""
     if probes is None:
         basis = torch.eye(x0[0].numel(), dtype=x0.dtype, device=x0.device)
         return [unit.view_as(x0[0]).expand_as(x0) for unit in basis]
@@ -219,7 +219,7 @@ class _Flow(NamedTuple):
         return value.detach(), divergence
 
     def step(self, x: Tensor, log_snr: float, h: float) -> tuple[Tensor, Tensor]:
-        """One Runge-Kutta step: x after it, and the integral of the divergence."""
+        """One Runge-Kutta step: the new x, and the integral of the divergence."""
         k1, d1 = self.velocity(x, log_snr)
         k2, d2 = self.velocity(x + h / 2 * k1, log_snr + h / 2)
         k3, d3 = self.velocity(x + h / 2 * k2, log_snr + h / 2)

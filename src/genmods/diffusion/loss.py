@@ -1,9 +1,9 @@
-"""The training loss (denoising score matching): a density of times, a weighting and the error of the output.
+"""The training loss (denoising score matching): a density of times, a weighting, and the error of the network output.
 
     L = E_{t ~ density, ε} [ weight(t) · mean over pixels of (F(x_t, t) - target)² ]
 
-The mean over pixels is the loss of one sample; the reduction over the batch is left to the caller.
-`genmods.diffusion.densities` and `genmods.diffusion.weightings` hold the registered parts.
+The loss is returned per sample; the caller reduces it over the batch. `genmods.diffusion.densities` and
+`genmods.diffusion.weightings` contain the registered parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from genmods.diffusion.weightings import NoiseLevel, SimpleWeighting, Weighting
 
 
 class Loss(NamedTuple):
-    """Per sample, all [B]: the weighted loss to train on, the plain error of the output, its log-SNR and its time t."""
+    """Per sample, all [B]: the weighted loss to train on, the unweighted error of the output, the log-SNR, the time
+    t."""
 
     per_sample: Tensor
     error: Tensor
@@ -34,15 +35,15 @@ class Loss(NamedTuple):
 
 
 class DiffusionLoss(Validated, nn.Module):
-    """The loss of a `Denoiser`.
+    """The training loss of a `Denoiser`.
 
-    If the network also returns a variance, `hybrid` times the ELBO's term of that step is added, whose gradient goes to
-    the variance alone (Nichol and Dhariwal 2021, equation 16); this requires a discrete process.
+    If the network also returns a variance, `hybrid` times the ELBO term of that step is added, with a gradient for the
+    variance only (Nichol and Dhariwal 2021, equation 16); this requires a discrete process.
 
     Args:
-        density: The distribution of times; by default uniform.
-        weighting: The weight of each noise level; by default 1.
-        hybrid: The weight of the ELBO's term, at least 0.
+        density: Distribution of times; uniform by default.
+        weighting: Weight by noise level; 1 by default.
+        hybrid: Weight of the ELBO term, at least 0.
     """
 
     def __init__(
@@ -69,13 +70,13 @@ class DiffusionLoss(Validated, nn.Module):
             denoiser: The model.
             x0: Data [B, ...].
             cond: The condition of the batch.
-            u: Uniform numbers [B] in [0, 1) that select the times; drawn if not given.
-            eps: Standard normal noise [B, ...]; drawn if not given.
-            generator: Of the random numbers drawn here.
-            share: Which part of a batch `x0` is, where several processes compute it.
+            u: Uniform numbers [B] in [0, 1) that select the times; drawn if None.
+            eps: Standard normal noise [B, ...]; drawn if None.
+            generator: Random number generator; None for torch's global one.
+            share: The share of a larger batch that `x0` is, if several processes compute it.
 
         Returns:
-            The loss per sample, and what it was computed at.
+            The loss per sample, with the unweighted errors and noise levels.
         """
         self.check(denoiser.process)
         if u is None:
@@ -85,11 +86,11 @@ class DiffusionLoss(Validated, nn.Module):
         factor = torch.ones(len(x0), dtype=torch.float64, device=float64_device(x0.device))
         with denoiser.process.schedule_gradient(factor):
             loss = self._of(denoiser, x0, cond, self.density(denoiser.process, u), eps)
-        factor.copy_(2 * loss.per_sample.detach())  # of the gradient of loss², whose mean a learned schedule minimises
+        factor.copy_(2 * loss.per_sample.detach())  # the gradient of E[loss²], which a learned schedule minimises
         return loss
 
     def check(self, process: NoiseProcess) -> None:
-        """Raises ValueError if `process` is a learned one that this loss cannot train."""
+        """Raises ValueError if `process` is learned and cannot be trained by this loss."""
         if not any(parameter.requires_grad for parameter in process.parameters()):
             return
         if not (self.weighting.per_log_snr and isinstance(self.density, UniformDensity)):
@@ -113,16 +114,16 @@ class DiffusionLoss(Validated, nn.Module):
 
 
 def step_bound(denoiser: Denoiser, x0: Tensor, estimate: Estimate, t: Tensor) -> Tensor:
-    """The ELBO's terms of the steps from levels `t` [B] to the previous ones.
+    """The ELBO terms of the steps from levels `t` [B] to the previous levels.
 
     Args:
-        denoiser: The model, of a discrete process.
+        denoiser: The model, with a discrete process.
         x0: Data [B, ...].
         estimate: The estimate at `t`, with a learned variance.
         t: Levels of the process [B].
 
     Returns:
-        Nats per pixel [B], times the number of levels. The last step, to the data, adds no noise and is 0.
+        Nats per pixel [B], times the number of levels. 0 for the last step, to the data, which adds no noise.
 
     Raises:
         ValueError: If the process is continuous.

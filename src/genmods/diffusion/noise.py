@@ -16,17 +16,17 @@ StepNoise = Callable[[int], Tensor]
 """step -> standard normal noise [B, ...]."""
 
 INITIAL = -1
-"""The step whose noise a sampler starts from."""
+"""The step number of the initial noise."""
 
 
 class Noise(Protocol):
-    """All the standard normal noise of a batch of samples."""
+    """The standard normal noise of a batch of samples."""
 
     def initial(self) -> Tensor:
-        """The noise [B, ...] that a sampler starts from; its type and device are those of the samples."""
+        """The initial noise [B, ...] of a sampler, which defines dtype and device of the samples."""
 
     def __call__(self, step: int) -> Tensor:
-        """The noise [B, ...] that `step` adds."""
+        """The noise [B, ...] added in `step`."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class NoiseStream:
 
     Attributes:
         seed: The seed of all samples.
-        indices: Sample numbers, int64 [B]; sample i depends on `seed` and `indices[i]` alone.
-        shape: The shape of one sample, without B.
-        dtype: The type of the noise; it is drawn in float32.
+        indices: Sample numbers, int64 [B]; sample i depends on `seed` and `indices[i]` only.
+        shape: The shape of one sample.
+        dtype: The dtype of the result; random numbers are drawn in float32.
     """
 
     seed: int
@@ -46,11 +46,11 @@ class NoiseStream:
     dtype: torch.dtype = torch.float32
 
     def initial(self) -> Tensor:
-        """The noise `[B, *shape]` that a sampler starts from."""
+        """The initial noise `[B, *shape]` of a sampler."""
         return self(INITIAL)
 
     def __call__(self, step: int) -> Tensor:
-        """The noise `[B, *shape]` of `step`."""
+        """The noise `[B, *shape]` added in `step`."""
         keys = fold(self.seed, self.indices, step)
         return normal(keys, math.prod(self.shape)).view(len(keys), *self.shape).to(self.dtype)
 
@@ -66,12 +66,12 @@ def noise_stream(
 
     Args:
         seed: The seed.
-        indices: Sample numbers, integers [B]; sample i depends on `seed` and `indices[i]` alone.
-        shape: The shape of one sample, without B.
-        device: Where the noise is made; by default where `indices` are.
-        dtype: The type of the noise, and so of the samples.
+        indices: Sample numbers, integers [B]; sample i depends on `seed` and `indices[i]` only.
+        shape: The shape of one sample.
+        device: The device of the noise; by default that of `indices`.
+        dtype: The dtype of the noise and of the samples.
 
     Returns:
-        A `NoiseStream`, whose calls return noise `[B, *shape]`.
+        A `NoiseStream`, which returns noise `[B, *shape]`.
     """
     return NoiseStream(seed, indices.to(device=device, dtype=torch.int64), tuple(shape), dtype)

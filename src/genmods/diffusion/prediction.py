@@ -1,6 +1,6 @@
-"""Network output parameterisations: at x_t = α x0 + σ ε one pair of coefficients, F = a x0 + b ε.
+"""Parameterisations of the network output: F = a x0 + b ε at x_t = α x0 + σ ε.
 
-The two lines are a 2x2 system, and its solution decodes every prediction:
+Solving the two equations for x0 and ε decodes every prediction:
 
     D = α b - σ a,    x0 = (b x_t - σ F)/D,    ε = (α F - a x_t)/D.
 """
@@ -22,9 +22,9 @@ class Estimate(NamedTuple):
 
     Attributes:
         x0: The data [B, ...], E[x0 | x_t] for an exact denoiser.
-        eps: The noise [B, ...]; x_t = α x0 + σ ε, unless a guidance changes one alone.
-        var_fraction: The logarithmic position in [0, 1] of the reverse variance between its bounds
-            (`genmods.diffusion.variance`) [B, ...], where the network learned it; else None.
+        eps: The noise [B, ...]; x_t = α x0 + σ ε, unless guidance changes only one of them.
+        var_fraction: The reverse variance as a logarithmic position in [0, 1] between its bounds
+            (`genmods.diffusion.variance`) [B, ...], if the network predicts it; otherwise None.
     """
 
     x0: Tensor
@@ -33,8 +33,7 @@ class Estimate(NamedTuple):
 
 
 def consistent(process: NoiseProcess, x_t: Tensor, x0: Tensor, t: Tensor) -> Estimate:
-    """The estimate of the data `x0` [B, ...] and of the noise that it implies at `x_t` [B, ...] and `t` [B]:
-    ε = (x_t - α x0)/σ."""
+    """The estimate with data `x0` [B, ...] and ε = (x_t - α x0)/σ, at `x_t` [B, ...] and `t` [B]."""
     alpha, sigma = per_sample(process.alpha(t), x_t), per_sample(process.sigma(t), x_t)
     return Estimate(x0, (x_t - alpha * x0) / sigma)
 
@@ -43,12 +42,11 @@ class Prediction(Validated):
     """The registry kind `prediction`: the coefficients (a, b) of the target a x0 + b ε."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(a, b) in float64, of the shape of `t`."""
+        """(a, b), float64, of the shape of `t`."""
         raise NotImplementedError
 
     def determinant(self, process: NoiseProcess, t: Tensor) -> Tensor:
-        """D = α b - σ a, of the shape of `t` [...]; an error e of the output is an error -σ e/D of x0 and α e/D of
-        ε."""
+        """D = α b - σ a, of the shape of `t` [...]; an output error e causes errors -σ e/D of x0 and α e/D of ε."""
         a, b = self.coefficients(process, t)
         return process.alpha(t) * b - process.sigma(t) * a
 
@@ -104,7 +102,7 @@ class X0Prediction(Prediction):
 
 @dataclass(frozen=True)
 class VPrediction(Prediction):
-    """v-prediction: F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022, for any process); D = √(α² + σ²) is never 0."""
+    """v-prediction: F = (α ε - σ x0)/√(α² + σ²) (Salimans and Ho 2022), for any process; D = √(α² + σ²) is never 0."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = process.alpha(t), process.sigma(t)
@@ -114,7 +112,7 @@ class VPrediction(Prediction):
 
 @dataclass(frozen=True)
 class FlowPrediction(Prediction):
-    """F = dx_t/dt = α' x0 + σ' ε, the velocity of flow matching (Lipman et al. 2023)."""
+    """Flow matching: F = dx_t/dt = α' x0 + σ' ε, the velocity (Lipman et al. 2023)."""
 
     def coefficients(self, process: NoiseProcess, t: Tensor) -> tuple[Tensor, Tensor]:
         return process.alpha_rate(t), process.sigma_rate(t)
@@ -122,7 +120,7 @@ class FlowPrediction(Prediction):
 
 @dataclass(frozen=True)
 class KarrasPrediction(Prediction):
-    """F of x0 = c_skip x_t + c_out F (Karras et al. 2022, table 1), for any process.
+    """EDM preconditioning: F in x0 = c_skip x_t + c_out F (Karras et al. 2022, table 1), for any process.
 
     With V = α² sigma_data² + σ²: F = (σ/sigma_data x0 - α sigma_data ε)/√V, of unit variance for data of
     standard deviation `sigma_data`; D = -√V/sigma_data.

@@ -1,7 +1,8 @@
-"""Loss weightings over noise levels. A weight multiplies the squared error of the network's own output F.
+"""Loss weightings by noise level. A weight multiplies the squared error of the network output F.
 
-An error e of F is an error (α/D) e of ε and (σ/D) e of x0, D the determinant of the prediction. So a weight w on the
-ε-error is w (α/D)² on F, and a weighting "per unit of log-SNR" is divided by the density of the log-SNR in training.
+An error e of F corresponds to errors (α/D) e of ε and (σ/D) e of x0, with the determinant D of the prediction. A weight
+w of the ε-error is therefore w (α/D)² for F, and a weighting "per unit of log-SNR" is divided by the training density
+of the log-SNR.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ class NoiseLevel(NamedTuple):
     """The noise levels of a batch.
 
     Attributes:
-        log_snr: The log-SNR [B], float64 as all of these.
-        density: The density of the log-SNR in training [B].
-        eps_gain: (α/D)² [B], the square of ε's error for a unit error of F.
-        x0_gain: (σ/D)² [B], that of x0's.
-        elbo: The weight [B] of the squared error of F in the ELBO's diffusion term, in nats per pixel.
+        log_snr: The log-SNR [B], float64 like all others.
+        density: The training density of the log-SNR [B].
+        eps_gain: (α/D)² [B], the squared ε-error for a unit error of F.
+        x0_gain: (σ/D)² [B], the squared x0-error for a unit error of F.
+        elbo: The weight [B] of the squared error of F in the diffusion term of the ELBO, in nats per pixel.
     """
 
     log_snr: Tensor
@@ -50,9 +51,9 @@ class NoiseLevel(NamedTuple):
 
 
 def _snr_fall(process: NoiseProcess, levels: Tensor, t: Tensor) -> Tensor:
-    """The fall of the SNR per unit of time over the steps to the levels `t` [B] from the ones before.
+    """The decrease of the SNR per unit of time in the step between each level `t` [B] and the previous one.
 
-    It is 0 for the first level, whose step to the data is the ELBO's reconstruction term.
+    0 for the first level, whose step to the data is the reconstruction term of the ELBO.
     """
     i = torch.searchsorted(levels, t * (1 - 1e-9))
     before, after = levels[(i - 1).clamp_min(0)], levels[i]
@@ -61,32 +62,32 @@ def _snr_fall(process: NoiseProcess, levels: Tensor, t: Tensor) -> Tensor:
 
 
 class Weighting(Validated, nn.Module):
-    """The registry kind `weighting`: turns the errors of a batch into its losses."""
+    """The registry kind `weighting`: computes the losses of a batch from its errors."""
 
     bounds_likelihood: ClassVar[bool] = False
-    """Whether the loss is the diffusion term of a bound on the likelihood."""
+    """Whether the loss is the diffusion term of a likelihood bound."""
     per_log_snr: ClassVar[bool] = False
-    """Whether the expected loss depends on the range of the log-SNR alone, and not on how training visits it."""
+    """Whether the expected loss depends on the range of the log-SNR only, not on its density in training."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         """The weight [B] of the squared error of F."""
         raise NotImplementedError
 
     def forward(self, level: NoiseLevel, error: Tensor) -> Tensor:
-        """The losses [B] of errors [B], mean squares over the output F of each sample."""
+        """The losses [B] for `error` [B], the mean squared errors of the output F of each sample."""
         return self.weight(level).to(error) * error
 
 
 class SimpleWeighting(Weighting):
-    """Weight 1 on the network's own output, as each prediction was published (Ho et al. 2020, equation 14)."""
+    """Weight 1 for the network output, as each prediction was published (Ho et al. 2020, equation 14)."""
 
     def weight(self, level: NoiseLevel) -> Tensor:
         return torch.ones_like(level.log_snr)
 
 
 class ElboWeighting(Weighting):
-    """The ELBO's diffusion term in nats per pixel (Kingma et al. 2021): ½ on the ε-error per unit of log-SNR; on a
-    discrete process ½ T (SNR_s - SNR_t) on the x0-error of each of the T steps but the last, which is the
+    """The diffusion term of the ELBO in nats per pixel (Kingma et al. 2021): ½ for the ε-error per unit of log-SNR; on
+    a discrete process ½ T (SNR_s - SNR_t) for the x0-error of each of the T steps except the last, the
     reconstruction."""
 
     bounds_likelihood: ClassVar[bool] = True
@@ -97,10 +98,10 @@ class ElboWeighting(Weighting):
 
 
 class SigmoidWeighting(Weighting):
-    """½ S(bias - log-SNR) on the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024).
+    """½ S(bias - log-SNR) for the ε-error per unit of log-SNR (Kingma and Gao 2023; Hoogeboom et al. 2024).
 
     Args:
-        bias: The log-SNR at which the weight is half of the ELBO's.
+        bias: The log-SNR at which the weight is half that of the ELBO.
     """
 
     per_log_snr: ClassVar[bool] = True
@@ -114,7 +115,7 @@ class SigmoidWeighting(Weighting):
 
 
 class MinSNRWeighting(Weighting):
-    """Min-SNR: min(1, gamma/SNR) on the ε-error (Hang et al. 2023), which is min(SNR, gamma) on the x0-error."""
+    """Min-SNR: min(1, gamma/SNR) for the ε-error (Hang et al. 2023), which is min(SNR, gamma) for the x0-error."""
 
     def __init__(self, gamma: Positive = 5.0):
         super().__init__()
@@ -125,7 +126,7 @@ class MinSNRWeighting(Weighting):
 
 
 class EDMWeighting(Weighting):
-    """(s² + σ_data²)/(s σ_data)² on the x0-error, s = σ/α: 1 on the output of `karras` (Karras et al. 2022)."""
+    """(s² + σ_data²)/(s σ_data)² for the x0-error, s = σ/α: 1 for the output of `karras` (Karras et al. 2022)."""
 
     def __init__(self, sigma_data: SigmaData = 1.0):
         super().__init__()
@@ -136,9 +137,10 @@ class EDMWeighting(Weighting):
 
 
 class EDM2Weighting(EDMWeighting):
-    """EDM's weight with a learned log-variance u of each noise level: w e/exp(u) + u (Karras et al. 2024, equation 14).
+    """The weight of EDM with a learned log-variance u per noise level: w e/exp(u) + u (Karras et al. 2024, equation
+    14).
 
-    u is linear in `channels` random Fourier features of the log-SNR; it trains with the network.
+    u is linear in `channels` random Fourier features of the log-SNR, and is trained with the network.
     """
 
     def __init__(self, sigma_data: SigmaData = 1.0, channels: Channels = 128):

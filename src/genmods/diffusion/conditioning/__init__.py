@@ -1,4 +1,4 @@
-"""What a generative network is conditioned on: nothing, a class, numbers, or an image under a mask."""
+"""Conditioning of generative networks: none, class labels, numbers, or a masked image."""
 
 from genmods.diffusion.conditioning.base import Condition, Conditioning, Unconditional
 from genmods.diffusion.conditioning.labels import ClassLabels

@@ -1,8 +1,9 @@
-"""What a generative network is conditioned on: nothing, a class, numbers, an image under a mask, or a plug-in's choice.
+"""The base class of conditionings, which compute what a generative network is conditioned on.
 
-A condition is a dict of tensors with one row per sample, under the keys that networks read: `label` (int64 [B]; -1: no
-label), `vector` (float [B, K]; NaN: unknown) and `image` (float [B, K, H, W]). A conditioning makes it from a batch of
-training data, from a request such as `{"label": 3}`, or from nothing (the null condition of classifier-free guidance).
+A condition is a dictionary of tensors with one row per sample, under the keys that networks read: `label` (int64 [B];
+-1 for no label), `vector` (float [B, K]; NaN for unknown values) and `image` (float [B, K, H, W]). A conditioning
+computes it from a batch of training data, from a request such as `{"label": 3}`, or without either (the null condition
+of classifier-free guidance).
 """
 
 from __future__ import annotations
@@ -21,36 +22,45 @@ from genmods.diffusion.denoiser import Condition
 class Conditioning(Validated, nn.Module):
     """The registry kind `conditioning`.
 
-    A subclass defines `forward` and `null`, and, where new samples can be asked for a condition, `names` and `of`.
+    A subclass defines `forward` and `null`, and, if a condition can be requested for new samples, `names` and `of`.
     """
 
     names: tuple[str, ...] = ()
-    """What a request may set: `generate --condition NAME=VALUE`, `sample(n, {NAME: value})`."""
+    """The names in a request: `generate --condition NAME=VALUE`, `sample(n, {NAME: value})`."""
     learns_null: bool = True
-    """Whether training sees the null condition, which guidance and unconditional use need."""
+    """Whether the null condition is trained, which guidance and unconditional samples require."""
     reveals_image: bool = False
-    """Whether a condition holds a part of the image itself."""
+    """Whether a condition contains a part of the image itself."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
-        """The condition of a batch of training data; in training mode, with the null condition for a share of it."""
+        """The condition of a batch of training data.
+
+        Args:
+            batch: Tensors [B, ...] by name (`genmods.core.batch`).
+
+        Returns:
+            Tensors [B, ...] by name; in training mode with the null condition for a random share of the samples.
+        """
         raise NotImplementedError
 
     def fit(self, batch: Mapping[str, Tensor]) -> None:
-        """Fit statistics, such as a mean, to example data before the first step of a new run."""
+        """Fits statistics, such as a mean, to a batch of tensors [B, ...] by name before the first step of a new
+        run."""
 
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
-        """The condition of `n` samples about which nothing is known."""
+        """The null condition of `n` samples."""
         raise NotImplementedError
 
     def of(self, values: Mapping[str, Sequence[Any]], n: int, device: torch.device | str | None = None) -> Condition:
-        """The condition of `n` samples with known `values`: for each of these `names` a sequence of `n`.
+        """The condition of `n` samples with the requested `values`: a sequence of `n` per name, one of `names`.
 
-        Raises ValueError for an invalid value.
+        Raises:
+            ValueError: If a value is invalid.
         """
         raise NotImplementedError
 
     def default(self, indices: Tensor) -> Condition:
-        """The condition of new samples number `indices` (int64 [B]) where none is requested: the null condition."""
+        """The condition of new samples `indices` (int64 [B]) if none is requested: by default the null condition."""
         return self.null(len(indices), indices.device)
 
     def example(self, n: int) -> Condition:
@@ -58,26 +68,32 @@ class Conditioning(Validated, nn.Module):
         return {name: value.to("meta") for name, value in self.null(n).items()}
 
     def describe(self, cond: Condition) -> list[str]:
-        """The condition of each sample in words, for tables; empty where there is nothing to say."""
+        """A short text per sample for tables, or an empty list."""
         return []
 
     def check(self, network: nn.Module) -> None:
-        """Raises ValueError where `network` cannot take these conditions."""
+        """Raises ValueError if `network` does not accept these conditions."""
 
     def require_trained(self, cond: Condition) -> None:
-        """Raises UserError where `cond` has a null condition and training has seen none."""
+        """Raises UserError if `cond` contains a null condition and the model was trained without it."""
 
     def same_as(self, other: Conditioning) -> bool:
-        """Whether a condition of this conditioning means the same to a model of the `other`."""
+        """Whether conditions of this conditioning have the same meaning for a model trained with `other`."""
         return type(self) is type(other) and self.names == other.names
 
     def requested(
         self, n: int, request: Mapping[str, Any] | None, indices: Tensor, device: torch.device | str | None = None
     ) -> Condition:
-        """The condition of the new samples number `indices` (int64 [n]): `default`, or what `request` sets by name.
+        """The condition of new samples `indices` (int64 [n]): `default`, or the requested one.
 
-        A value is for all samples; a list (or tensor) of values is dealt out in turn. Raises UserError for a name or a
-        value that the model does not know.
+        Args:
+            n: Number of samples.
+            request: A value per name, used for all samples, or a list or tensor of values, which is cycled through.
+            indices: Sample numbers, int64 [n].
+            device: The device of the condition.
+
+        Raises:
+            UserError: If a name or a value is unknown to the model.
         """
         if not request:
             return self.default(indices)
@@ -92,13 +108,13 @@ class Conditioning(Validated, nn.Module):
             raise UserError(f"condition {error}") from error
 
     def without(self, cond: Condition) -> Condition:
-        """The null condition of as many samples as `cond` is for, on its device."""
+        """The null condition for as many samples as `cond` has, on the same device."""
         first = next(iter(cond.values()), torch.empty(0))
         return self.null(len(first), first.device)
 
 
 def dealt(value: Any, n: int) -> list[Any]:
-    """`value`, or the items of a list of values in turn, `n` times. Raises ValueError for an empty list."""
+    """`value` repeated `n` times, or `n` values by cycling through a list. Raises ValueError for an empty list."""
     values = value.tolist() if isinstance(value, Tensor) else value
     values = list(values) if isinstance(values, list | tuple) else [values]
     if not values:
@@ -107,7 +123,8 @@ def dealt(value: Any, n: int) -> list[Any]:
 
 
 class Unconditional(Conditioning):
-    """No condition: the network sees the noised sample and its noise level alone."""
+    """No condition: `forward` returns {} for a batch of tensors [B, ...], and the network receives x_t and log-SNR
+    only."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
         return {}

@@ -16,13 +16,13 @@ from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
 class ClassLabels(Conditioning):
-    """The class of an image, as `cond["label"]`.
+    """Class labels, as `cond["label"]`.
 
     Args:
-        num_classes: The number of classes, at least 1.
-        class_names: Their names, in the order of the labels; by default their numbers.
-        drop: The share of training samples whose label is replaced by -1, "no label", in [0, 1]; classifier-free
-            guidance needs some (Ho and Salimans 2022).
+        num_classes: Number of classes, at least 1.
+        class_names: The names of the classes, by label; by default their numbers.
+        drop: Share of training samples, in [0, 1], whose label is replaced by -1 (no label), for classifier-free
+            guidance (Ho and Salimans 2022).
     """
 
     names = ("label",)
@@ -52,7 +52,7 @@ class ClassLabels(Conditioning):
         return {"label": torch.tensor([self.number(value) for value in values["label"]], device=device)}
 
     def number(self, label: Any) -> int:
-        """The number of a class given by number or name, or -1 for none. Raises ValueError for an unknown class."""
+        """The class, given by number or name; -1 for none. Raises ValueError for an unknown class."""
         if label in self.class_names:
             return self.class_names.index(label)
         text = str(label)
@@ -61,7 +61,7 @@ class ClassLabels(Conditioning):
         raise ValueError(f"label={label}: the classes are {', '.join(self.class_names)}")
 
     def default(self, indices: Tensor) -> Condition:
-        """The classes in turn."""
+        """Cycles through the classes."""
         return {"label": indices % self.num_classes}
 
     def describe(self, cond: Condition) -> list[str]:

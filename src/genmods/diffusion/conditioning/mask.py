@@ -1,4 +1,4 @@
-"""A mask and the image under it as the condition, for inpainting."""
+"""Inpainting models: conditioned on a mask and the known pixels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
 class MaskedImage(Conditioning):
-    """A mask (1 = known) and the image under it, as `cond["image"]` [B, 1 + C, H, W]: a model for inpainting.
+    """A mask (1 for known pixels) and the masked image, as `cond["image"]` [B, 1 + C, H, W], for inpainting.
 
-    In training the masks are random: the outside of a box, or scattered pixels of any density. New samples see an
-    empty mask.
+    Masks are random in training: known pixels outside a box, or scattered at a random density. New samples are
+    conditioned on an empty mask.
     """
 
     reveals_image = True
@@ -37,7 +37,7 @@ class MaskedImage(Conditioning):
 
 
 def masked(images: Tensor) -> Tensor:
-    """A random mask (1 = known) and the image under it [B, 1 + C, H, W]: a box, a half or scattered pixels each."""
+    """Random masks (1 for known pixels) and masked images [B, 1 + C, H, W]: a box, a half or scattered pixels each."""
     batch, _, height, width = images.shape
     device = images.device
     scattered = torch.rand(batch, 1, height, width, device=device) < torch.rand(batch, 1, 1, 1, device=device)

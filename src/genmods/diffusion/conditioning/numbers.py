@@ -1,4 +1,4 @@
-"""Numbers that the data has for each image as the condition."""
+"""Conditioning on numbers, the labels of regression data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from genmods.diffusion.conditioning.base import Condition, Conditioning
 
 
 class Numbers(Conditioning):
-    """The numbers that data with float labels [B, K] has for each image, such as an age, as `cond["vector"]` [B, K].
+    """Numbers per image, such as an age, as `cond["vector"]` [B, K], from data with float labels [B, K].
 
     They are standardized by the mean and standard deviation of the training data. A request may leave some of them
     unknown: `{"age": 40}`.
 
     Args:
         class_names: The names of the numbers, at least one.
-        drop: The share of training samples without a condition, and of each number of the others, in [0, 1].
+        drop: Share of training samples without a condition, in [0, 1]; each number of the others is dropped with the
+            same probability.
     """
 
     mean: Tensor
@@ -63,7 +64,7 @@ class Numbers(Conditioning):
         return {"vector": torch.full((n, len(self.names)), math.nan, device=device)}
 
     def default(self, indices: Tensor) -> Condition:
-        """Nothing known, or the mean of the data where training has not seen that."""
+        """Unknown numbers, or the mean of the data if training had no unknown ones."""
         cond = self.null(len(indices), indices.device)
         return cond if self.learns_null else {"vector": torch.zeros_like(cond["vector"])}
 
@@ -73,7 +74,7 @@ class Numbers(Conditioning):
         return {"vector": (vector - self.mean.to(vector)) / self.std.to(vector)}
 
     def number(self, name: str, value: Any) -> float:
-        """A requested value. Raises ValueError for one that is not a finite number."""
+        """A requested value. Raises ValueError if it is not a finite number."""
         try:
             number = float(value)
         except (TypeError, ValueError):

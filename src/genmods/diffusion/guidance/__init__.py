@@ -1,4 +1,4 @@
-"""Guidance: each makes a denoiser from one or two, so that it works with every sampler."""
+"""Guidance: a denoiser composed of one or two denoisers; works with every sampler."""
 
 from genmods.diffusion.guidance.classifier import ClassifierGuidance, CleanClassifier
 from genmods.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree, Extrapolation, Interval

@@ -1,9 +1,9 @@
-"""Classifier guidance (Dhariwal and Nichol 2021): the score of x_t gains w ∇ ln p(y | x_t), so that
+"""Classifier guidance (Dhariwal and Nichol 2021): w ∇ ln p(y | x_t) is added to the score of x_t,
 
     ε <- ε - w σ g,    x0 <- x0 + w σ²/α g,    g = ∇_{x_t} ln p(y | x_t).
 
-w = 0 is no guidance, w = 1 the conditional distribution if p(y | x_t) is exact. Where no signal is left (α = 0) x_t is
-independent of y and g must be 0: x0 is unchanged.
+w = 0 disables guidance; w = 1 samples the conditional distribution if p(y | x_t) is exact. Without signal (α = 0) x_t
+is independent of y, g must be 0 and x0 is unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ClassifierGuidance(DenoiserWrapper):
     Attributes:
         denoiser: The unguided denoiser.
         log_prob: Maps (x_t [B, ...], t [B]) to ln p(y | x_t) [B], differentiable.
-        weight: The weight w; 0 is no guidance.
+        weight: The weight w; 0 disables guidance.
     """
 
     log_prob: Callable[[Tensor, Tensor], Tensor]
@@ -45,8 +45,8 @@ class ClassifierGuidance(DenoiserWrapper):
 
 @dataclass(frozen=True)
 class CleanClassifier:
-    """ln p(labels | x0(x_t)) by a classifier of clean images at the denoiser's estimate x0: the `log_prob` of a
-    `ClassifierGuidance`.
+    """ln p(labels | x0(x_t)), by a classifier of clean images applied to the denoiser's estimate of x0: a `log_prob`
+    for `ClassifierGuidance`.
 
     Attributes:
         denoiser: The unguided denoiser.
@@ -59,7 +59,8 @@ class CleanClassifier:
     labels: Tensor
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """ln p(labels | x0(x_t)) [B] at `x_t` [B, C, H, W] and `t` [B]; raises ValueError for labels out of range."""
+        """ln p(labels | x0(x_t)) [B] at `x_t` [B, C, H, W] and `t` [B]. Raises ValueError if a label is out of
+        range."""
         logits = self.classifier(self.denoiser(x_t, t).x0)
         if bool(((self.labels < 0) | (self.labels >= logits.shape[1])).any()):
             raise ValueError(

@@ -1,7 +1,7 @@
-"""Guidance by two denoisers: D = D0 + w (D1 - D0), on x0 and on ε alike.
+"""Guidance with two denoisers: D = D0 + w (D1 - D0), applied to x0 and ε.
 
-The convention everywhere in genmods: w = 1 is D1 alone (no guidance), w = 0 is D0, and w > 1 goes beyond D1. (Ho and
-Salimans write 1 + w for this w.)
+The convention of genmods: w = 1 is D1 (no guidance), w = 0 is D0, and w > 1 extrapolates beyond D1. (Ho and Salimans
+write 1 + w for this w.)
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """D0 + w (D1 - D0), on x0 and on ε.
+    """D0 + w (D1 - D0), for x0 and ε.
 
     Attributes:
-        better: D1; its process is that of the result.
-        worse: D0, not called where `weight` is 1.
-        weight: The weight w.
+        better: D1; its process is the process of the result.
+        worse: D0; not called if `weight` is 1.
+        weight: The guidance scale w.
     """
 
     better: Denoise
@@ -49,21 +49,21 @@ class Extrapolation:
 
 
 class ClassifierFree(Extrapolation):
-    """Classifier-free guidance (Ho and Salimans 2022): D1 is conditional, D0 the same model without a condition."""
+    """Classifier-free guidance (Ho and Salimans 2022): D1 is conditional, D0 the same model with the null condition."""
 
 
 class Autoguidance(Extrapolation):
-    """Autoguidance (Karras et al. 2024): D0 is a smaller or less trained model under the same condition as D1."""
+    """Autoguidance (Karras et al. 2024): D0 is a smaller or less trained model with the same condition as D1."""
 
 
 @dataclass(frozen=True)
 class Interval(Validated):
-    """Guidance on an interval of noise levels (Kynkäänniemi et al. 2024): `Interval(ClassifierFree(d1, d0, w), d1, lo,
-    hi)`.
+    """Guidance limited to an interval of noise levels (Kynkäänniemi et al. 2024):
+    `Interval(ClassifierFree(d1, d0, w), d1, lo, hi)`.
 
     Attributes:
-        inside: The denoiser where lo < σ/α <= hi; not called elsewhere.
-        outside: The denoiser elsewhere.
+        inside: The denoiser for lo < σ/α <= hi; not called outside the interval.
+        outside: The denoiser for all other noise levels.
         lo, hi: The interval, 0 <= lo < hi.
     """
 

@@ -1,7 +1,7 @@
-"""Thresholding: x0 is kept within [-1, 1] and ε recomputed from it, ε = (x_t - α x0)/σ.
+"""Thresholding: x0 is kept within [-1, 1], and ε = (x_t - α x0)/σ is recomputed.
 
-Dynamic (Saharia et al. 2022, section 2.3): with m the larger of 1 and the p-quantile of |x0| in each image, x0 is
-clipped to [-m, m] and divided by m. p = None clips to [-1, 1].
+Dynamic thresholding (Saharia et al. 2022, section 2.3) clips x0 to [-m, m] and divides it by m, the larger of 1 and the
+p-quantile of |x0| in each image. With p = None x0 is clipped to [-1, 1].
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Threshold(Validated, DenoiserWrapper):
 
     Attributes:
         denoiser: The denoiser.
-        quantile: The quantile p in (0, 1] of dynamic thresholding; None clips.
+        quantile: The quantile p in (0, 1] of dynamic thresholding; None clips to [-1, 1].
     """
 
     quantile: Annotated[float, Gt(0), Le(1)] | None = 0.995

@@ -2,8 +2,8 @@
 
     -log-SNR = γ(t) = γ0 + (γ1 - γ0) (m(t) - m(0))/(m(1) - m(0)),    m(t) = a t + Σ_j c_j S(w_j t + b_j),    a, c, w > 0
 
-with S the logistic function. The ends alone enter the expected loss in continuous time, if it is weighted per unit of
-log-SNR; what is between them changes the variance of its estimate, E[loss²], which is what the schedule minimises.
+with S the logistic function. In continuous time, an expected loss weighted per unit of log-SNR depends on the endpoints
+only; the schedule between them changes the variance of its estimate and is trained to minimise E[loss²].
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from genmods.diffusion.processes.variance_preserving import VariancePreservingPr
 
 
 class LearnedProcess(VariancePreservingProcess):
-    """A variance preserving process with a trained log-SNR, near linear in t at first.
+    """A variance preserving process with a learned log-SNR, initially almost linear in t.
 
-    `DiffusionLoss` trains it for the least variance, with times uniform in t and a weighting per unit of log-SNR
-    (`elbo` or `sigmoid`); others would move all times to where the loss is least, and are refused.
+    `DiffusionLoss` trains it to minimise the variance of the loss, which requires times uniform in t and a weighting
+    per unit of log-SNR (`elbo` or `sigmoid`); others, which would shift all times to where the loss is lowest, are
+    refused.
 
     Args:
         log_snr_min: The log-SNR at t = 1.
         log_snr_max: The log-SNR at t = 0, above `log_snr_min`.
         width: Number of hidden units of the monotone network, at least 1.
-        learn_ends: Whether the two ends train as well. Train them on a loss with the prior and the reconstruction term
-            (`genmods.diffusion.bound_bits_per_dim`): the diffusion term alone would close the range.
+        learn_ends: Whether the endpoints are trained, too. This requires a loss with the prior and reconstruction terms
+            (`genmods.diffusion.bound_bits_per_dim`); the diffusion term alone would collapse the range.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class LearnedProcess(VariancePreservingProcess):
         return start + (end - start) * value, (end - start) * rate
 
     def _scaled(self, share: Tensor) -> Tensor:
-        """`share`, with its gradient scaled by `schedule_gradient`."""
+        """`share` unchanged, with its gradient scaled by `schedule_gradient`."""
         factor = self._factor
         if factor is not None and share.requires_grad and share.shape == factor.shape:
             share.register_hook(lambda gradient: gradient * factor.to(gradient))
@@ -89,7 +90,7 @@ class LearnedProcess(VariancePreservingProcess):
 
     @torch.no_grad()
     def inverse(self, integral: Tensor) -> Tensor:
-        """The time at which B is `integral`, of its shape [...], by bisection to the last bit of [0, 1]."""
+        """The time at which B is `integral` [...], of its shape, by bisection of [0, 1] to float64 precision."""
         low, high = torch.zeros_like(integral), torch.ones_like(integral)
         for _ in range(54):
             middle = (low + high) / 2
@@ -98,7 +99,7 @@ class LearnedProcess(VariancePreservingProcess):
         return (low + high) / 2
 
     def likelihood_times(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Times [B] uniform in t, which is what the schedule learns, and -d log-SNR/dt there [B], differentiable."""
+        """Times [B] uniform in t, as in training of the schedule, and -d log-SNR/dt [B], differentiable."""
         return u, -self.log_snr_rate(u)
 
     def log_snr(self, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rectified flow: α = 1 - t, σ = t, a straight line from data to noise."""
+"""Rectified flow: α = 1 - t, σ = t, a straight path from data to noise."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess
 class RectifiedProcess(NoiseProcess):
     """x_t = (1 - t) x0 + t ε (Liu et al. 2023; Lipman et al. 2023, with σ_min = 0 and time reversed).
 
-    At t = 1 no signal is left (zero terminal SNR): the predictions v, flow, x0 and karras are well defined there; eps
+    At t = 1 there is no signal (zero terminal SNR): the predictions v, flow, x0 and karras are well defined there; eps
     is not, and requires `t_max` < 1.
 
     Args:
-        t_max: The noisiest time, at most 1, and above `t_min_trained` (where the log-SNR is 13.5).
+        t_max: The noisiest time, at most 1, above `t_min_trained` (where the log-SNR is 13.5).
     """
 
     def __init__(self, t_max: Annotated[float, Gt(0.00117), Le(1)] = 1.0):

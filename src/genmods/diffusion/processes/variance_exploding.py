@@ -1,4 +1,4 @@
-"""Variance exploding processes: α = 1, and σ grows from 0."""
+"""Variance exploding processes: α = 1, and σ increases from 0."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ class _ExplodingProcess(NoiseProcess):
 class VarianceExplodingProcess(_ExplodingProcess):
     """σ² = sigma_min² (R^{2t} - 1), R = sigma_max/sigma_min, t in [0, 1]: the exact marginals of the VE SDE.
 
-    Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, except for the data at t =
-    0.
+    Song et al. 2021, dx = sigma_min R^t √(2 ln R) dw: a geometric sequence of noise levels, except at t = 0 (the data).
 
     Args:
-        sigma_min: Standard deviation of the least noise, above 0.
-        sigma_max: Standard deviation of the most noise, above `sigma_min`.
+        sigma_min: The lowest standard deviation of the noise, above 0.
+        sigma_max: The highest standard deviation of the noise, above `sigma_min`.
     """
 
     def __init__(self, sigma_min: Positive = 0.01, sigma_max: Annotated[float, Gt("sigma_min")] = 50.0):
@@ -49,12 +48,12 @@ class VarianceExplodingProcess(_ExplodingProcess):
 
 
 class EDMProcess(_ExplodingProcess):
-    """σ(t) = t (Karras et al. 2022).
+    """The process of EDM, σ(t) = t (Karras et al. 2022).
 
     Args:
-        sigma_min: The least trained noise, above 0.
-        sigma_max: The most noise, above `sigma_min`.
-        rho: The exponent of the default grid, uniform in σ^(1/rho) (their equation 5) and ending at 0.
+        sigma_min: The lowest trained noise level, above 0.
+        sigma_max: The highest noise level, above `sigma_min`.
+        rho: Exponent of the default grid, which is uniform in σ^(1/rho) (equation 5) and ends at 0.
     """
 
     def __init__(
@@ -73,6 +72,6 @@ class EDMProcess(_ExplodingProcess):
         return torch.exp(-to_float64(log_snr) / 2)
 
     def default_grid(self, steps: int) -> Tensor:
-        """Times [N + 1] of N `steps` from `t_max` to 0, uniform in σ^(1/rho) down to `t_min_trained`."""
+        """Times [N + 1] for N = `steps` from `t_max` to 0, uniform in σ^(1/rho) down to `t_min_trained`."""
         ends = self.t_max ** (1 / self.rho), self.t_min_trained ** (1 / self.rho)
         return torch.cat([torch.linspace(*ends, steps, dtype=torch.float64) ** self.rho, torch.zeros(1).double()])

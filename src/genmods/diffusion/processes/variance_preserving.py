@@ -1,9 +1,9 @@
-"""Variance preserving processes: α² + σ² = 1, given by the integrated rate B(t) = ∫ β with B(0) = 0:
+"""Variance preserving processes: α² + σ² = 1, defined by the integrated rate B(t) = ∫ β with B(0) = 0:
 
     α² = exp(-B),    σ² = 1 - exp(-B),    log-SNR = -ln(exp(B) - 1),    dα/dt = -β α/2,    dσ/dt = β α²/(2σ).
 
-With `steps` = T the process is the discrete one of DDPM: levels t = i/T with ᾱ_i = Π (1 - β_i) exactly, and B linear in
-between (a constant rate within each step), so that every sampler and grid runs on it too.
+With `steps` = T the process is the discrete one of DDPM: levels t = i/T with ᾱ_i = Π (1 - β_i) exactly, and B linear
+between them (a constant rate within each step), so that every sampler and grid can be used.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from genmods.core.settings import Positive
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess
 
 MAX_BETA = 0.999
-"""The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR above 0."""
+"""The largest β of a discrete level (Nichol and Dhariwal 2021), which keeps the last SNR positive."""
 
 NoiseLevels = Annotated[int, Ge(2), Le(100_000)]
-"""The number of levels of a discrete process."""
+"""Number of levels of a discrete process."""
 LeastLogSNR = Annotated[float, Ge(-2 * LOG_SNR_LIMIT), Lt(0)]
 """The log-SNR at which a continuous process ends."""
 
 
 class VariancePreservingProcess(NoiseProcess):
-    """α² + σ² = 1; a subclass defines the integrated rate, its rate and its inverse."""
+    """α² + σ² = 1; a subclass defines the integral of β, β itself, and the inverse of the integral."""
 
     def integral(self, t: Tensor) -> Tensor:
-        """B at times `t`, float64 of the shape of `t` [...]."""
+        """B at times `t`, float64, of the shape of `t` [...]."""
         raise NotImplementedError
 
     def rate(self, t: Tensor) -> Tensor:
-        """β = dB/dt at times `t`, float64 of the shape of `t` [...]."""
+        """β = dB/dt at times `t`, float64, of the shape of `t` [...]."""
         raise NotImplementedError
 
     def inverse(self, integral: Tensor) -> Tensor:
-        """The time at which B is `integral`, float64 of its shape [...]."""
+        """The time at which B is `integral` [...], float64, of its shape."""
         raise NotImplementedError
 
     def integral_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """B and β at times `t`, float64 of the shape of `t` [...]."""
+        """B and β at times `t`, float64, of the shape of `t` [...]."""
         return self.integral(t), self.rate(t)
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -76,7 +76,8 @@ class VariancePreservingProcess(NoiseProcess):
 
 
 class Rate:
-    """A rate β(t) on [0, 1] in closed form, with its integral and the inverse of that; float64 of any shape [...]."""
+    """A rate β(t) on [0, 1] in closed form, with its integral and the inverse of the integral; float64, any shape
+    [...]."""
 
     def __call__(self, t: Tensor) -> Tensor:
         """β at times `t`, float64 of any shape."""
@@ -91,7 +92,7 @@ class Rate:
         raise NotImplementedError
 
     def betas(self, steps: int) -> Tensor:
-        """β_i = 1 - ᾱ_i/ᾱ_{i-1} of the discrete levels i = 1 ... T, T `steps`: [T], at most `MAX_BETA`."""
+        """β_i = 1 - ᾱ_i/ᾱ_{i-1} [T] of the discrete levels i = 1 ... T for T = `steps`, at most `MAX_BETA`."""
         knots = self.integral(torch.arange(steps + 1, dtype=torch.float64) / steps)
         return (-torch.expm1(-knots.diff())).clamp(max=MAX_BETA)
 
@@ -102,8 +103,8 @@ class RateProcess(VariancePreservingProcess):
     Args:
         beta: The rate β(t).
         steps: Number of discrete levels i/steps, i = 1 ... steps, at least 2; None for a continuous process.
-        log_snr_min: The log-SNR in [-27, 0) at which a continuous process ends, since a schedule that reaches zero
-            signal divides by 0 there.
+        log_snr_min: The log-SNR, in [-27, 0), at which a continuous process ends: a schedule with zero terminal SNR
+            would divide by 0.
     """
 
     knots: Tensor | None
@@ -140,7 +141,7 @@ class RateProcess(VariancePreservingProcess):
 
 
 def _knots(beta: Rate, steps: int) -> Tensor:
-    """B at the data and at each of `steps` levels."""
+    """B at t = 0 and at each of `steps` levels."""
     betas = beta.betas(steps)
     return torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-betas).cumsum(0)])
 
@@ -169,7 +170,7 @@ class LinearRate(Rate):
 class LinearProcess(RateProcess):
     """β(t) = beta_min + t (beta_max - beta_min) (Ho et al. 2020; continuous: Song et al. 2021, equation 32).
 
-    Discrete levels have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 at 1,000.
+    The levels of a discrete process have β_i from beta_min/steps to beta_max/steps: 1e-4 to 0.02 for 1,000 steps.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Samplers, one file each: a step from a grid point to the next."""
+"""Samplers, one per file, defined by a step between grid points."""
 
 from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.samplers.consistency import ConsistencySampler

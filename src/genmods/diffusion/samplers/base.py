@@ -1,7 +1,7 @@
-"""The base of samplers: the loop over a time grid, and the process' coefficients along it.
+"""The base class of samplers: the loop over a time grid, and the coefficients of the process along it.
 
-A sampler is one `step` from t_i to t_{i+1}. Where the noise is gone (σ = 0, or σ/α < `GONE` at a grid's end) or the
-signal is (α = 0), coordinates such as λ = ln(α/σ) are infinite; there every solver takes the exact limit of its
+A sampler is defined by one `step` from t_i to t_{i+1}. Without noise (σ = 0, or σ/α < `GONE` at the end of a grid) or
+without signal (α = 0), coordinates such as λ = ln(α/σ) are infinite; every solver then takes the exact limit of its
 first-order step, x = α x0 + σ ε.
 """
 
@@ -26,25 +26,25 @@ from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.variance import bounds
 
 GONE = 0.0015
-"""σ/α at the end of a grid below which data are free of noise: a fifth of a level of 256 grey levels."""
+"""σ/α at the end of a grid below which data count as noise-free: a fifth of one of 256 grey levels."""
 
 MEMORY = 3
-"""How many past grid points a sampler's state keeps."""
+"""Number of past grid points in a sampler's history."""
 
 
 @dataclass
 class SamplerState:
-    """The state of one call of a sampler.
+    """The state of one sampling loop.
 
     Attributes:
         denoiser: The model.
-        grid: The times of the grid [N + 1], float64; given on the CPU, and then on the device of x.
-        noise: The noise that each step may add.
-        device: Where x is.
-        history: What the sampler stores by grid point, for the last `MEMORY` of them.
+        grid: The times of the grid [N + 1], float64; passed on the CPU, then moved to the device of x.
+        noise: The noise that steps may add.
+        device: The device of x.
+        history: Values that the sampler stores by grid point, for the last `MEMORY` points.
         process: The noise process of `denoiser`.
         grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats; ln(α/σ) is
-            infinite at an end that is free of noise.
+            infinite at a noise-free end.
     """
 
     denoiser: Denoise
@@ -75,19 +75,19 @@ class SamplerState:
         return self.alpha[i] * estimate.x0 + self.sigma[i] * estimate.eps
 
     def variances(self, i: int) -> tuple[float, float]:
-        """(β̃, β), the smallest and the largest variance of the step from grid point `i`."""
+        """(β̃, β), the smallest and the largest variance of the step that starts at grid point `i`."""
         return bounds(self.alpha[i], self.sigma[i], self.alpha[i + 1], self.sigma[i + 1])
 
     def posterior_variance(self, i: int) -> float:
-        """β̃, the variance of q(x_s | x_t, x0) from grid point `i` to the next."""
+        """β̃, the variance of q(x_s | x_t, x0) for the step that starts at grid point `i`."""
         return self.variances(i)[0]
 
     def residual_std(self, i: int, std: float) -> float:
-        """√(σ_s² - std²), the part of the old noise in x at grid point i + 1, beside fresh noise of `std`."""
+        """√(σ_s² - std²), the coefficient of ε at grid point i + 1 if new noise of `std` is added."""
         return math.sqrt(max(0.0, self.sigma[i + 1] ** 2 - std**2))
 
     def advance(self, estimate: Estimate, i: int, std: float, z: Tensor) -> Tensor:
-        """x at grid point i + 1 from the estimate at `i`, with fresh noise `z` [B, ...] of standard deviation `std`:
+        """x at grid point i + 1 from the estimate at `i` and new noise `z` [B, ...] of standard deviation `std`:
         α_s x0 + √(σ_s² - std²) ε + std z."""
         mean = self.alpha[i + 1] * estimate.x0 + self.residual_std(i, std) * estimate.eps
         return mean + std * z.to(estimate.x0)
@@ -101,7 +101,7 @@ Step = Callable[[SamplerState, Tensor, int], Tensor]
 def walk(
     step: Step, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
 ) -> Tensor:
-    """Carries `x` [B, ...] at time `grid[0]` to `grid[-1]` by `step`, `grid` float64 [N + 1]."""
+    """Integrates `x` [B, ...] from time `grid[0]` to `grid[-1]` with `step`; `grid` is float64 [N + 1]."""
     state = SamplerState(denoiser, grid.cpu(), noise, x.device)
     for i in range(len(grid) - 1):
         x = step(state, x, i)
@@ -112,21 +112,21 @@ def walk(
 
 
 def start(process: NoiseProcess, noise: Noise) -> Tensor:
-    """The start [B, ...] of sampling at `t_max`: noise of the standard deviation that x has there."""
+    """The initial x [B, ...] at `t_max`: noise with the standard deviation of x_t at that time."""
     return process.prior_std * noise.initial()
 
 
 @dataclass
 class Sampler(Validated):
-    """The registry kind `sampler`: a subclass defines `step`, from one time of a grid to the next.
+    """The registry kind `sampler`; a subclass defines `step`, from one grid point to the next.
 
     Args:
-        steps: Number of steps, at least the sampler's order.
-        grid: The times of the steps; by default the sampler's own grid, or else the process'.
+        steps: Number of steps, at least the order of the sampler.
+        grid: The times of the steps; by default the sampler's default grid, or that of the process.
     """
 
     own_grid: ClassVar[Grid | None] = None
-    """The default grid of a sampler that does not use the process'."""
+    """The default grid; None uses that of the process."""
 
     steps: Steps = 50
     grid: Grid | None = None
@@ -136,13 +136,13 @@ class Sampler(Validated):
 
         Args:
             state: The denoiser and the process along the grid.
-            x: x [B, ...] at grid point `i`.
-            i: The number of the step, from 0.
+            x: x_t [B, ...] at grid point `i`.
+            i: The number of the step, starting at 0.
         """
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The grid of this sampler on `process`: float64 [N + 1] for N steps, from `t_max` to `t_min`."""
+        """The grid of this sampler for `process`: float64 [N + 1] for N steps, from `t_max` to `t_min`."""
         return time_grid(process, self.steps, self.grid or self.own_grid)
 
     def sample(self, denoiser: Denoise, noise: Noise, progress: Progress | None = None) -> Tensor:
@@ -150,11 +150,11 @@ class Sampler(Validated):
 
         Args:
             denoiser: The model, with its condition and guidance.
-            noise: The noise of the samples, which `genmods.diffusion.noise_stream` makes.
+            noise: The noise of the samples, from `genmods.diffusion.noise_stream`.
             progress: Called as `progress(done, total)` after each step.
 
         Returns:
-            Samples [B, ...] at `t_min`, of the shape, type and device of `noise.initial()`.
+            Samples [B, ...] at `t_min`, with the shape, dtype and device of `noise.initial()`.
 
         Raises:
             ValueError: If a discrete process has fewer levels than the sampler has steps.
@@ -164,16 +164,16 @@ class Sampler(Validated):
     def __call__(
         self, denoiser: Denoise, x: Tensor, grid: Tensor, noise: StepNoise, progress: Progress | None = None
     ) -> Tensor:
-        """Carries x from one time to another.
+        """Integrates x from the first to the last time of a grid.
 
         Args:
             denoiser: The model, with its condition and guidance.
-            x: x [B, ...] at time `grid[0]`.
-            grid: Falling times [N + 1], float64.
-            noise: Maps the number of a step to standard normal noise [B, ...].
+            x: x_t [B, ...] at time `grid[0]`.
+            grid: Decreasing times [N + 1], float64.
+            noise: Maps a step number to standard normal noise [B, ...].
             progress: Called as `progress(done, total)` after each step.
 
         Returns:
-            x [B, ...] at time `grid[-1]`.
+            x_t [B, ...] at time `grid[-1]`.
         """
         return walk(self.step, denoiser, x, grid, noise, progress)

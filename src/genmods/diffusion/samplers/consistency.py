@@ -1,4 +1,4 @@
-"""Multistep consistency sampling (Song et al. 2023, algorithm 1): x0 = f(x_t, t), then fresh noise at the next time."""
+"""Multistep consistency sampling (Song et al. 2023, algorithm 1): x0 = f(x_t, t), then new noise of the next time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 @dataclass
 class ConsistencySampler(Sampler):
-    """Consistency sampling, for a model of the task `consistency`: α_s f(x_t) + σ_s z.
+    """Consistency sampling, α_s f(x_t) + σ_s z, for models trained by the task `consistency`.
 
-    With another diffusion model, whose x0 is the mean of the data, samples are blurred.
+    Other diffusion models, whose x0 is a posterior mean, give blurred samples.
 
     Args:
-        steps: Number of steps; 1 to 4 are of use.
-        grid: The times of the steps; `angle` by default, whose second step of two is at σ/α = 0.8.
+        steps: Number of steps, usually 1 to 4.
+        grid: The times of the steps; by default `angle`, whose second step of two is at σ/α = 0.8.
     """
 
     own_grid: ClassVar[Grid | None] = AngleGrid()

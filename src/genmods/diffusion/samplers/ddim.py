@@ -2,7 +2,7 @@
 
     x_s = α_s x0 + √(σ_s² - v) ε + √v z,    v = η² σ_s² (1 - SNR_t/SNR_s)
 
-η = 0 is the probability flow in x/α over σ/α by Euler's method; η = 1 is ancestral sampling.
+η = 0 is Euler's method for the probability flow of x/α over σ/α; η = 1 is ancestral sampling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class DDIMSampler(Sampler):
     """DDIM.
 
     Args:
-        eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
+        eta: Noise scale in [0, 1]: 0 is deterministic, 1 is ancestral sampling.
     """
 
     eta: Fraction = 0.0

@@ -1,6 +1,6 @@
-"""DDPM ancestral sampling (Ho et al. 2020): the mean of q(x_s | x_t, x0), and one of three variances.
+"""DDPM ancestral sampling (Ho et al. 2020): the mean of q(x_s | x_t, x0), with one of three variances.
 
-On a discrete process with as many steps as levels this is DDPM to the letter; on fewer steps, iDDPM's respaced one.
+On a discrete process with one step per level this is DDPM exactly; with fewer steps, the respaced sampler of iDDPM.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class DDPMSampler(Sampler):
     """Ancestral sampling; the last step adds no noise.
 
     Args:
-        variance: The `small` or `large` fixed variance of `genmods.diffusion.variance`; a variance that the network
-            learned takes its place.
+        variance: The `small` or `large` fixed variance of `genmods.diffusion.variance`; replaced by the network's
+            learned variance if it has one.
     """
 
     steps: Steps = 1000

@@ -4,7 +4,7 @@ From λ_t to λ_s = λ_t + h the probability flow is, exactly,
 
     x_s = σ_s/σ_t x_t + σ_s ∫ e^λ x0(λ) dλ,    and with constant x0:    x_s = σ_s/σ_t x_t + α_s (1 - e^{-h}) x0
 
-2M replaces x0 by its linear extrapolation to the middle of the step; 3M integrates a quadratic through the last three.
+2M replaces x0 by its linear extrapolation to the middle of the step; 3M integrates a quadratic through three estimates.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 
 def gain(state: SamplerState, i: int) -> float:
-    """α_s (1 - e^{-h}), finite where λ is not."""
+    """α_s (1 - e^{-h}), finite even if λ is not."""
     return state.alpha[i + 1] - state.sigma[i + 1] * state.alpha[i] / state.sigma[i]
 
 
 def middle(state: SamplerState, i: int) -> Tensor:
-    """x0 [B, ...] extrapolated linearly to the middle of the step from grid point `i`, from the estimates in the
-    history; the last estimate itself on the first step and where a step is infinite in λ."""
+    """x0 [B, ...] extrapolated linearly to the middle of the step that starts at grid point `i`, from the estimates in
+    the history; the last estimate itself in the first step and in steps that are infinite in λ."""
     h, x0 = state.lam[i + 1] - state.lam[i], state.history[i]
     if i == 0 or math.isinf(h):
         return x0
@@ -49,7 +49,7 @@ class DPMpp2MSampler(Sampler):
 
 @dataclass
 class DPMpp2MSDESampler(DPMpp2MSampler):
-    """SDE-DPM-Solver++(2M): the reverse SDE, with fresh noise at each step.
+    """SDE-DPM-Solver++(2M): solves the reverse SDE, with new noise in each step.
 
     x_s = σ_s/σ_t e^{-h} x_t + α_s (1 - e^{-2h}) x0 + σ_s √(1 - e^{-2h}) z
     """
@@ -69,10 +69,9 @@ class DPMpp3MSampler(Sampler):
     """DPM-Solver++(3M), one call per step.
 
     Args:
-        difference: The second difference. "published", as in other libraries, lacks a factor 2, which makes the sampler
-            second order. "corrected" is the exact integral of the quadratic, and the first step, of first order, is
-            repeated by the trapezoidal rule once x0 is known at its end: third order. At few steps the published one is
-            often better.
+        difference: The second difference. "published", as in other libraries, lacks a factor 2, which reduces the order
+            to 2. "corrected" integrates the quadratic exactly and repeats the first step, which is of first order, by
+            the trapezoidal rule when x0 at its end is known: third order. With few steps "published" is often better.
     """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()

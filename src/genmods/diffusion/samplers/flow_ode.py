@@ -1,6 +1,6 @@
-"""The probability flow in the process' own time: dx/dt = α' x0 + σ' ε, the velocity of flow matching.
+"""The probability flow ODE in the time of the process: dx/dt = α' x0 + σ' ε, the velocity of flow matching.
 
-A two-stage step with its second stage at the fraction c is of second order where the rates are smooth:
+A two-stage step with its second stage at the fraction c is of second order if the derivatives are smooth:
 
     x + h ((1 - 1/2c) u(x, t) + 1/2c u(x + c h u, t + c h)),    c = 1: Heun, c = 1/2: midpoint
 """
@@ -21,13 +21,13 @@ STAGE = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0}
 
 @dataclass
 class FlowODESampler(Sampler):
-    """The probability flow in the process' own time, for processes whose α and σ are linear in it (`rectified`, `edm`).
+    """The probability flow ODE in t, for processes with α and σ linear in t (`rectified`, `edm`).
 
-    Others, whose rates vary or diverge, are refused: few steps of it end far from the data there.
+    Other processes, whose derivatives vary or diverge, are refused: few steps would end far from the data.
 
     Args:
-        method: "euler" (one call per step, first order), "midpoint" or "heun" (two calls, second order). The last step
-            to noise-free data is always one of Euler's, so that N steps make 2 N - 1 calls.
+        method: "euler" (one call per step, first order), "midpoint" or "heun" (two calls, second order). The last step,
+            to noise-free data, is always an Euler step, so that N steps take 2 N - 1 calls.
     """
 
     method: Literal["euler", "midpoint", "heun"] = "euler"

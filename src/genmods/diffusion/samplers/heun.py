@@ -1,7 +1,7 @@
-"""The sampler of EDM (Karras et al. 2022, algorithm 2): the probability flow of z = x/α over s = σ/α, where dz/ds = ε.
+"""The samplers of EDM (Karras et al. 2022, algorithm 2): the probability flow of z = x/α over s = σ/α, where dz/ds = ε.
 
-Churn first raises the noise from s to ŝ = s (1 + min(churn/N, √2 - 1)). Euler's step then is α x0 + σ ε; Heun's method
-calls the denoiser once more at its end and uses the mean of both slopes.
+Churn first increases the noise from s to ŝ = s (1 + min(churn/N, √2 - 1)). An Euler step is α x0 + σ ε; Heun's method
+calls the denoiser a second time at the end of the step and uses the mean of both slopes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 
 @dataclass
 class EulerSampler(Sampler):
-    """Euler's method over s = σ/α: first order, one call per step; without churn it is DDIM with η = 0.
+    """Euler's method over s = σ/α: first order, one call per step; without churn identical to DDIM with η = 0.
 
     Args:
-        churn: S_churn, at least 0. Unlike algorithm 2, the noise is never raised beyond the grid's first s.
-        churn_min: S_min, the least s at which noise is added.
-        churn_max: S_max, the largest; None has no limit.
-        churn_noise: S_noise, the standard deviation of the noise added.
+        churn: S_churn, at least 0. Unlike in algorithm 2, the noise is never increased above the first s of the grid.
+        churn_min: S_min, the lowest s at which noise is added.
+        churn_max: S_max, the highest s at which noise is added; None for no limit.
+        churn_noise: S_noise, the standard deviation of the added noise.
     """
 
     churn: NonNegative = 0.0
@@ -35,7 +35,7 @@ class EulerSampler(Sampler):
     churn_noise: NonNegative = 1.0
 
     def raised(self, state: SamplerState, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
-        """x [B, ...], its time (0-d) and its s after the churn at grid point `i`."""
+        """x_t [B, ...], its time (0-d) and its s after churn at grid point `i`."""
         ratio, time = state.ratio[i], state.grid[i]
         highest = math.inf if self.churn_max is None else self.churn_max
         if self.churn == 0 or math.isinf(ratio) or not self.churn_min <= ratio <= highest:
@@ -52,16 +52,16 @@ class EulerSampler(Sampler):
 
 
 FAR, FAR_FALL = 1.0, 4.5
-"""`HeunSampler` makes Euler's step where s > `FAR` falls by more than the factor `FAR_FALL`."""
+"""`HeunSampler` takes an Euler step where s > `FAR` decreases by more than the factor `FAR_FALL`."""
 
 
 @dataclass
 class HeunSampler(EulerSampler):
     """Heun's method over s = σ/α, with churn: second order, two calls per step.
 
-    A step is one of Euler's, with one call, where it ends at noise-free data, begins without signal or falls steeply
-    from far out (`FAR`, `FAR_FALL`): there the slope at its end is not that along the step, and the correction would
-    leave noise of the order s_1 (σ_data/s_2)².
+    A step is an Euler step, with one call, if it ends at noise-free data, starts without signal or decreases s steeply
+    at a high noise level (`FAR`, `FAR_FALL`): the slope at its end then differs from that along the step, and the
+    correction would leave noise of the order of s_1 (σ_data/s_2)².
     """
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:

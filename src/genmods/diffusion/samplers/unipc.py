@@ -1,10 +1,10 @@
-"""UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that costs no call.
+"""UniPC (Zhao et al. 2023): a multistep predictor, and a corrector without an additional call.
 
 With x0 known at λ_t + r_m h, m = 1 ... q, and D_m = (x0_m - x0)/r_m, one step from λ_t to λ_s = λ_t + h is
 
     x_s = σ_s/σ_t x_t + α_s (1 - e^{-h}) (x0 + Σ ρ_m D_m),    Σ_m ρ_m r_m^{k-1} = k! φ_{k+1}(-h)/φ_1(-h),    k = 1 ... q
 
-(their B2, φ_1(z) = (e^z - 1)/z, φ_{k+1}(z) = (φ_k(z) - 1/k!)/z). The predictor has the past points, all r_m < 0. Once
+(their B2, φ_1(z) = (e^z - 1)/z, φ_{k+1}(z) = (φ_k(z) - 1/k!)/z). The predictor uses past points, all r_m < 0. When
 the denoiser has been called at the predicted x_s, which the next step needs anyway, the corrector repeats the step with
 that estimate as r = 1, one order higher.
 """
@@ -44,7 +44,7 @@ class UniPCSampler(Sampler):
 
     Args:
         steps: Number of steps, at least the order.
-        order: The predictor's order, 2 or 3; with the corrector the sampler is one order higher.
+        order: The order of the predictor, 2 or 3; the corrector increases the order of the sampler by one.
     """
 
     own_grid: ClassVar[Grid | None] = LambdaGrid()
