@@ -250,7 +250,7 @@ def test_colourisation(tmp_path, monkeypatch):
         ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),
         ("restore", ["--operator", "averag"], "did you mean 'average'"),
         ("restore", ["--operator", "box:x=5,width=7"], "must fit into the image"),
-        ("restore", ["--operator", "grayscale"], "3 channels|channels, and a model"),
+        ("restore", ["--operator", "grayscale"], "3 channels|channels, but the model"),
     ],
 )
 def test_mistakes_are_one_line_each(tmp_path, capsys, command, options, line):

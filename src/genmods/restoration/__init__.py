@@ -1,4 +1,4 @@
-"""Image restoration with a diffusion model: operators, corruptions, methods, and the `Restorer` that applies them."""
+"""Image restoration with diffusion models: operators, corruptions, methods, and the `Restorer` that applies them."""
 
 from typing import TYPE_CHECKING
 

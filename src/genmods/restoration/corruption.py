@@ -1,8 +1,7 @@
-"""Corruptions of clean images on [-1, 1], and the standard deviation of their noise at each pixel.
+"""Corruptions of clean images in [-1, 1], and the standard deviation of their noise per pixel.
 
-Randomness comes from a key per image. `std(x)` is the standard deviation of the noise where the clean image is `x`;
-with it, noise that depends on the signal is whitened: y/std(x) has unit noise, and the diagonal operator 1/std(x)
-explains it.
+Random numbers are drawn from one key per image. `std(x)` is the standard deviation of the noise for the clean image
+`x`; it whitens signal-dependent noise: y/std(x) has unit noise and is a measurement of the diagonal operator 1/std(x).
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ def _normal(x: Tensor, keys: Tensor) -> Tensor:
 
 
 class Corruption(Validated, ABC):
-    """A random map of images [B, C, H, W] on [-1, 1] to corrupted ones: the registry kind `corruption`."""
+    """The registry kind `corruption`: a random map of images [B, C, H, W] in [-1, 1] to corrupted images."""
 
     @abstractmethod
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Corrupts `x`; image i depends on x[i] and `keys[i]` (int64 [B]) alone. The result may leave [-1, 1]."""
+        """Corrupts `x`; image i depends on x[i] and `keys[i]` (int64 [B]) only. The result may exceed [-1, 1]."""
 
     @abstractmethod
     def std(self, x: Tensor) -> Tensor:
-        """The standard deviation of the noise at each pixel of clean images `x`, on the scale of [-1, 1]."""
+        """The standard deviation of the noise per pixel for clean images `x`, on the scale of [-1, 1]."""
 
     def noise_std(self, x: Tensor, keys: Tensor) -> Tensor:
-        """As `std`, for what `keys` (int64 [B]) draw where the corruption differs from image to image."""
+        """Like `std`, for corruptions that differ between images, as drawn by `keys` (int64 [B])."""
         return self.std(x)
 
 
 @dataclass
 class GaussianNoise(Corruption):
-    """Adds white noise of standard deviation `sigma`, on the scale of 0 to 255."""
+    """Adds white Gaussian noise of standard deviation `sigma`, on the scale of 0 to 255."""
 
     sigma: NonNegative = 25.0
 
@@ -57,7 +56,7 @@ class GaussianNoise(Corruption):
 
 @dataclass
 class PoissonNoise(Corruption):
-    """Counts photons: a white pixel receives `peak` of them on average, a black one none."""
+    """Photon noise: a white pixel receives `peak` photons on average, a black one none."""
 
     peak: Positive = 30.0
 
@@ -68,14 +67,14 @@ class PoissonNoise(Corruption):
         return (torch.stack(counts) * (2 / self.peak) - 1).to(x)
 
     def std(self, x: Tensor) -> Tensor:
-        """√rate/peak on [0, 1], with rates below half a photon set to half a photon."""
+        """√rate/peak on [0, 1], with rates of at least half a photon."""
         rate = (self.peak * (x.clamp(-1, 1) + 1) / 2).clamp_min(0.5)
         return rate.sqrt() * (2 / self.peak)
 
 
 @dataclass
 class SpeckleNoise(Corruption):
-    """Multiplies the intensity, on [0, 1], by 1 + `level`·n."""
+    """Multiplies the intensity, in [0, 1], by 1 + `level`·n."""
 
     level: NonNegative = 0.2
 
@@ -83,13 +82,13 @@ class SpeckleNoise(Corruption):
         return x + self.level * (x + 1) * _normal(x, keys)
 
     def std(self, x: Tensor) -> Tensor:
-        """`level` times the intensity, and at least a quarter of a grey level of 256."""
+        """`level` times the intensity, at least a quarter of one of 256 grey levels."""
         return (self.level * (x.clamp(-1, 1) + 1)).clamp_min(0.5 / 255)
 
 
 @dataclass
 class SaltAndPepper(Corruption):
-    """Sets the `fraction` of the pixels to black or white, each with half of the chance, all channels together."""
+    """Sets a `fraction` of the pixels to black or white with equal probability, in all channels."""
 
     fraction: Rate = 0.1
 
@@ -104,13 +103,13 @@ class SaltAndPepper(Corruption):
 
 @dataclass
 class SensorNoise(Corruption):
-    """The noise of a camera's sensor as its files hold it: it grows with the light, differs by channel and is smooth.
+    """The noise of a camera sensor in image files: dependent on the signal and the channel, and spatially correlated.
 
-    The variance at a pixel is `read`² + `gain`·(grey level), on the scale of 0 to 255, before the noise is smoothed by
-    a Gaussian of `blur` pixels, as demosaicing does; the smoothed noise keeps its variance.
+    The variance of a pixel is `read`² + `gain`·(grey level), on the scale of 0 to 255. The noise is then smoothed by a
+    Gaussian of `blur` pixels, like the effect of demosaicing, and rescaled to the same variance.
 
     Args:
-        read: Standard deviation of the noise in the dark, one, or one per channel, of 255.
+        read: Standard deviation of the noise of black pixels, on the scale of 0 to 255: one value, or one per channel.
         gain: Variance per grey level of the clean image.
         blur: Standard deviation of the smoothing in pixels; 0 for white noise.
     """
@@ -139,7 +138,7 @@ class SensorNoise(Corruption):
 
 @dataclass
 class Jpeg(Corruption):
-    """Compresses to 8-bit JPEG of `quality` 1 to 95, without chroma subsampling."""
+    """JPEG compression at 8 bits with `quality` 1 to 95, without chroma subsampling."""
 
     quality: Annotated[int, Ge(1), Le(95)] = 20
 
@@ -161,6 +160,6 @@ class Jpeg(Corruption):
         return decoded.to(image) / 127.5 - 1
 
     def std(self, x: Tensor) -> Tensor:
-        """The root mean square error that compressing `x` makes, per image."""
+        """The root mean square error of compressing `x`, per image."""
         error = (self(x, torch.zeros(len(x), dtype=torch.int64)) - x).square().mean((1, 2, 3), keepdim=True)
         return error.sqrt().clamp_min(0.5 / 255).expand_as(x)

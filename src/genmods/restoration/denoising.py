@@ -1,9 +1,9 @@
-"""Denoising: α_t y of a noisy image y = x + σ n is x_t of the process, at the time where σ_t/α_t = σ.
+"""Denoising: for a noisy image y = x + σ n, α_t y is x_t of the process at the time t with σ_t/α_t = σ.
 
-One network call at (α_t y, t) is the MMSE estimate E[x | y]. A sampler from there draws from p(x | y); the mean square
-error of a draw is twice that of the mean, and the spread of draws is the uncertainty at each pixel. Noise that depends
-on the signal is whitened by its standard deviation at a first estimate and then treated as a measurement of a diagonal
-operator, where that is well conditioned. Salt and pepper are detected and inpainted.
+One network call at (α_t y, t) is the MMSE estimate E[x | y]. A sampler that starts there draws from p(x | y); the mean
+squared error of a draw is twice that of the mean, and the spread of draws is the uncertainty per pixel.
+Signal-dependent noise is whitened by its standard deviation at a first estimate and treated as a measurement of a
+diagonal operator, if that is well conditioned. Salt-and-pepper noise is detected and inpainted.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from genmods.restoration.prior import Prior
 from genmods.restoration.restore import check_images, check_range, draw_batches, restore
 
 SMALLEST = 1e-3
-"""Noise below this (an eighth of a gray level of 256) is treated as none."""
+"""Lower noise levels (an eighth of one of 256 grey levels) are treated as noise-free."""
 
 COLLAPSED = 2 / 255
-"""Noise of a grey level of 256: wavelets that see less than this do not overrule the refinement."""
+"""The noise of one of 256 grey levels; the refinement is kept where wavelets estimate less than this."""
 
 CONDITION = 10.0
-"""The largest ratio of the noise on white to that on black for which the noise is whitened."""
+"""The largest ratio of the noise of white pixels to that of black ones for which the noise is whitened."""
 
 
 def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
     """The noise level that is consistent with the model: the fixed point of ‖y - x̂‖² = σ² (N - div x̂).
 
-    (By Tweedie's formula the mean square error is σ² div x̂/N, and by orthogonality it is σ² less the residual.) The
-    divergence is Hutchinson's estimate with one random sign pattern per round, at a second call.
+    (By Tweedie's formula the mean squared error is σ² div x̂/N, and by orthogonality it is σ² minus the mean squared
+    residual.) The divergence is Hutchinson's estimate with one Rademacher vector per round, by a second call.
 
     Args:
         denoiser: The model.
@@ -68,12 +68,12 @@ def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
     """The standard deviation of white noise in images, estimated by wavelets and refined by the model.
 
-    Noise that has gone through a camera or JPEG is not white, and the refinement then finds next to none: where it is
-    below half of the wavelets' estimate, that one is taken.
+    Noise that was processed by a camera or by JPEG is not white, and its refined estimate is close to 0: if it is less
+    than half of the wavelets' estimate, the latter is returned.
 
     Args:
-        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
-        model: A trained diffusion task, or any `Denoise`.
+        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
+        model: A trained diffusion model, or any `Denoise`.
         label: Classes int64 [B] for a class-conditional model, -1 for none.
 
     Returns:
@@ -93,13 +93,13 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
     """The MMSE estimate E[x | y] of images with white noise, by one network call.
 
     Args:
-        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
-        model: A trained diffusion task, or any `Denoise`.
-        sigma: The noise's standard deviation on the scale of [-1, 1], one or [B].
+        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
+        model: A trained diffusion model, or any `Denoise`.
+        sigma: Standard deviation of the noise on the scale of [-1, 1], one value or [B].
         label: Classes int64 [B] for a class-conditional model, -1 for none.
 
     Returns:
-        Images [B, C, H, W] on [-1, 1], of the type that `restore` returns.
+        Images [B, C, H, W] in [-1, 1], of the dtype that `restore` returns.
 
     Raises:
         UserError: If the images or noise levels are invalid.
@@ -111,7 +111,7 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
 
 
 def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
-    """The noise levels [B]; raises UserError for invalid images or noise levels."""
+    """The noise levels [B]. Raises UserError if images or noise levels are invalid."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=float64_device(y.device)).expand(len(y))
     check_images(y, float(levels.min()))
     check_range(y, Identity(), float(levels.max()))
@@ -124,11 +124,11 @@ def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tens
 
 
 def grid_below(process: NoiseProcess, sampler: Sampler, t: float) -> Tensor:
-    """The grid of a sampler that starts at the time `t`, float64 [N + 1]; one step from the least noisy time.
+    """The grid of a sampler that starts at time `t`, float64 [N + 1]; one step from the least noisy time.
 
-    The default is `KarrasGrid` for every process: on Gaussian data of standard deviations 0.05, 0.3 and 1 with noise of
-    0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the continuous processes, where
-    their default grids, scaled to start at `t`, are off by up to 81 %.
+    The default is `KarrasGrid` for every process: for Gaussian data of standard deviations 0.05, 0.3 and 1 with noise
+    of 0.05 to 1.5, the variance of draws of 20 steps is within 9.6 % of the true one for the continuous processes,
+    whereas with their default grids, rescaled to start at `t`, it is off by up to 81 %.
     """
     ended = process.truncated(t)
     low, high = ended.log_snr_range
@@ -149,22 +149,22 @@ def denoise_samples(
     numbers: Tensor | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Draws from p(x | y) for white noise. Images of different noise levels are processed one level after the other.
+    """Draws from p(x | y) for white noise. Images are grouped by noise level, and one group is processed at a time.
 
     Args:
-        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
-        model: A trained diffusion task, or any `Denoise`.
-        sigma: The noise's standard deviation on the scale of [-1, 1], one or [B].
+        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
+        model: A trained diffusion model, or any `Denoise`.
+        sigma: Standard deviation of the noise on the scale of [-1, 1], one value or [B].
         samples: Draws per image.
-        sampler: By default 20 steps of the second-order solver of the reverse SDE; on its own grid or that of
+        sampler: By default 20 steps of the second-order solver of the reverse SDE, on the sampler's grid or that of
             `grid_below`.
-        seed: Sample k of image i depends on `seed`, k and the image's number alone.
+        seed: Sample k of image i depends on `seed`, k and the number of the image only.
         label: Classes int64 [B] for a class-conditional model, -1 for none.
-        numbers: The images' numbers, int64 [B]; by default 0 to B - 1.
+        numbers: The numbers of the images, int64 [B]; by default 0 to B - 1.
         batch_size: The largest number of draws per network call.
 
     Returns:
-        Images [samples, B, C, H, W] on [-1, 1].
+        Images [samples, B, C, H, W] in [-1, 1].
 
     Raises:
         UserError: If the images or noise levels are invalid.
@@ -190,15 +190,15 @@ def denoise_samples(
 
 
 def impulses(y: Tensor) -> Tensor:
-    """The pixels [B, 1, H, W] of images `y` [B, C, H, W] hit by salt or pepper: at an end of the range and far from the
-    median of their neighbourhood."""
+    """The pixels [B, 1, H, W] of images `y` [B, C, H, W] that are salt or pepper: at an end of the range and far from
+    the median of their neighbourhood."""
     around = F.unfold(F.pad(y, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
     median = around.median(1).values.view_as(y)
     return ((y.abs() >= 1) & ((y - median).abs() > 0.4)).all(1, keepdim=True)
 
 
 def corruption_level(y: Tensor, model: Any, corruption: Corruption, label: Tensor | None = None) -> Tensor:
-    """The root mean square [B] of a corruption's noise in `y` [B, C, H, W], at a first estimate of the clean images."""
+    """The root mean square [B] of the noise of a corruption in `y` [B, C, H, W], at a first estimate of the images."""
 
     def level(x: Tensor) -> Tensor:
         return corruption.std(x).square().flatten(1).mean(1).sqrt()
@@ -219,23 +219,23 @@ def denoise_corruption(
     numbers: Tensor | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Removes noise of a known kind.
+    """Removes noise of a known corruption.
 
-    Impulses are inpainted and noise of unequal strength is whitened, by K = `samples` draws. Noise of one level per
-    image is removed by one call, K = 1; so is noise that is more than `CONDITION` times as strong on white as on
-    black, such as speckle, by its root mean square: whitened, the few steps of the guidance's solver would not resolve
-    it.
+    Impulse noise is inpainted, and noise whose level varies between pixels is whitened, by K = `samples` draws. Noise
+    with one level per image is removed by one call, K = 1. So is noise that is more than `CONDITION` times as strong in
+    white pixels as in black ones, such as speckle, with its root mean square as the level: the few steps of the solver
+    would not resolve it if it were whitened.
 
     Args:
-        y: Noisy images [B, C, H, W], clean ones being on [-1, 1].
-        model: A trained diffusion task, or any `Denoise`.
-        corruption: The kind of noise and its strength.
-        samples: Draws per image, where the estimate is their mean.
+        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
+        model: A trained diffusion model, or any `Denoise`.
+        corruption: The corruption, with its strength.
+        samples: Draws per image, if the estimate is their mean.
         steps: Network calls per draw.
-        seed, label, numbers, batch_size: As in `restore`.
+        seed, label, numbers, batch_size: See `restore`.
 
     Returns:
-        Images [K, B, C, H, W] on [-1, 1], whose mean over K is the estimate.
+        Images [K, B, C, H, W] in [-1, 1], whose mean over K is the estimate.
     """
     check_images(y)
     prior = Prior.of(model)

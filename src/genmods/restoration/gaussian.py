@@ -1,12 +1,12 @@
-"""Gaussian images: the prior for which every posterior is known in closed form.
+"""Gaussian images: a prior whose posteriors are all known in closed form.
 
 For x ~ N(m, C) and y = A x + σ_y n the posterior is Gaussian,
 
     E[x | y] = m + K (y - A m),   Cov[x | y] = C - K A C,   K = C Aᵀ (A C Aᵀ + σ_y² I)⁻¹,
 
-which is linear MMSE estimation (the Wiener filter with the full covariance). Diffusion methods are compared with it in
-the tests and in `benchmarks/restoration.py`; the denoiser of the posterior with any sampler is the exact conditional
-method. `restore` accepts `gaussian.denoise(process)` as a model.
+which is linear MMSE estimation (the Wiener filter with the full covariance). The tests and `benchmarks/restoration.py`
+compare diffusion methods with it; the denoiser of the posterior, with any sampler, is the exact conditional method.
+`restore` accepts `gaussian.denoise(process)` as a model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Gaussian:
 
     @classmethod
     def fit(cls, images: Tensor) -> Gaussian:
-        """The mean and the covariance of `images` [N, C, H, W], in float64."""
+        """A Gaussian with the mean and covariance of `images` [N, C, H, W], in float64."""
         rows = to_float64(images).flatten(1)
         return cls(rows.mean(0).view(images.shape[1:]), torch.cov(rows.T))
 
@@ -51,7 +51,7 @@ class Gaussian:
         return GaussianDenoiser(self, process)
 
     def mean_given(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """E[x0 | x_t] for `x_t` [B, C, H, W] = α x0 + σ ε; `alpha` and `sigma` are [B]."""
+        """E[x0 | x_t] for `x_t` [B, C, H, W] = α x0 + σ ε, with `alpha` and `sigma` [B]."""
         values, vectors = (part.to(x_t) for part in self._spectrum)
         alpha, sigma, mean = alpha.to(x_t)[:, None], sigma.to(x_t)[:, None], self.mean.flatten().to(x_t)
         gain = alpha * values / (alpha**2 * values + sigma**2)
@@ -59,23 +59,23 @@ class Gaussian:
         return (mean + (gain * offset) @ vectors.T).view_as(x_t)
 
     def matrix(self, operator: Operator) -> Tensor:
-        """A as a matrix [M, D] on flattened images."""
+        """A as a matrix [M, D] for flattened images."""
         basis = torch.eye(self.mean.numel(), dtype=self.cov.dtype, device=self.cov.device)
         return operator(basis.view(-1, *self.mean.shape)).flatten(1).T
 
     def gain(self, operator: Operator, sigma_y: float) -> Tensor:
-        """K [D, M], for noise of standard deviation `sigma_y`, which may be 0."""
+        """K [D, M] for noise of standard deviation `sigma_y`, which may be 0."""
         a = self.matrix(operator)
         system = a @ self.cov @ a.T + sigma_y**2 * torch.eye(len(a), dtype=a.dtype, device=a.device)
         return self.cov @ a.T @ torch.linalg.pinv(system, hermitian=True)
 
     def posterior_mean(self, operator: Operator, y: Tensor, sigma_y: float = 0.0) -> Tensor:
-        """E[x | y] for each of the measurements `y` [B, ...]: images [B, C, H, W] in float64."""
+        """E[x | y] for each of the measurements `y` [B, ...]: images [B, C, H, W], float64."""
         residual = y.to(self.cov) - operator(self.mean[None])
         return self.mean + (residual.flatten(1) @ self.gain(operator, sigma_y).T).view(-1, *self.mean.shape)
 
     def posterior(self, operator: Operator, y: Tensor, sigma_y: float = 0.0) -> Gaussian:
-        """The distribution of x given one measurement `y` [1, ...]."""
+        """The posterior distribution of x for one measurement `y` [1, ...]."""
         mean = self.posterior_mean(operator, y, sigma_y)[0]
         return Gaussian(mean, self.cov - self.gain(operator, sigma_y) @ self.matrix(operator) @ self.cov)
 

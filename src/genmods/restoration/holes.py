@@ -1,4 +1,4 @@
-"""The holes of a large image as boxes: filling a hole costs what the hole costs, not what the image does."""
+"""Boxes around the holes of a large image, so that the cost of inpainting depends on the holes, not on the image."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Box:
-    """A part of an image: its rows and columns, and which of its pixels [h, w] are of the hole that it is for."""
+    """A rectangle of an image: rows, columns, and which of its pixels [h, w] belong to its hole."""
 
     region: tuple[slice, slice]
     hole: Tensor
 
     @property
     def pixels(self) -> int:
-        """The number of its pixels."""
+        """Number of pixels."""
         return self.hole.numel()
 
 
 def hole_boxes(hole: Tensor, size: tuple[int, int]) -> Iterator[Box]:
-    """Boxes around the parts of a hole, each with a margin of half of `size` around it.
+    """Boxes around the parts of a hole, each with a margin of half of `size` on every side.
 
-    Parts whose margins meet are in one box. A box is at least `size` where the image is.
+    Parts with overlapping margins share a box. A box is at least `size` where the image allows it.
 
     Args:
         hole: The pixels to fill, bool [H, W].
-        size: The (height, width) of the images that the model was trained on.
+        size: (height, width) of the training images.
     """
     from scipy import ndimage
 
@@ -48,7 +48,7 @@ def hole_boxes(hole: Tensor, size: tuple[int, int]) -> Iterator[Box]:
 
 
 def _widened(span: slice, side: int, full: int) -> slice:
-    """`span` made at least `side` long, where the image of `full` pixels is."""
+    """`span` extended to a length of at least `side`, limited to the `full` pixels of the image."""
     missing = max(0, side - (span.stop - span.start))
     start = max(0, min(span.start - missing // 2, full - max(side, span.stop - span.start)))
     return slice(start, min(full, max(span.stop, start + side)))

@@ -1,4 +1,4 @@
-"""Large images through a local network, tile by tile: exactly what the whole image would give, in bounded memory."""
+"""Large images with a local network, tile by tile: exactly the result of the whole image, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ Region = tuple[slice, slice]
 
 
 def regions(height: int, width: int, tile: int, margin: int) -> Iterator[tuple[Region, Region, Region]]:
-    """Tiles of an image with what has to be seen around them.
+    """Tiles of an image with their margins.
 
     Args:
-        height, width: Of the image, in pixels.
-        tile: Side of a tile.
-        margin: How far around a tile is seen.
+        height, width: Size of the image in pixels.
+        tile: Side of a tile in pixels.
+        margin: Width of the margin around a tile in pixels.
 
     Yields:
-        What is seen, what of it is kept, and where that goes: pairs of slices of rows and columns.
+        The tile with its margin, the tile within that, and the tile within the image: pairs of slices of rows and
+        columns.
     """
     for top in range(0, height, tile):
         for left in range(0, width, tile):
@@ -36,15 +37,15 @@ def _span(start: int, tile: int, margin: int, size: int) -> tuple[slice, slice, 
 def by_tiles(apply: Callable[[Tensor, Tensor], Tensor], y: Tensor, std: Tensor, tile: int, margin: int) -> Tensor:
     """`apply(y, std)` [B, C, H, W], computed tile by tile.
 
-    It equals the whole image's result where a pixel depends on those within `margin` alone, and where the network's
-    grid of patches begins anew at each multiple of it: `tile` and `margin` are multiples of that grid.
+    The result equals that of the whole image if each pixel depends only on pixels within `margin`, and if `tile` and
+    `margin` are multiples of the network's patch size.
 
     Args:
-        apply: A local map of images and their noise.
+        apply: A local function of images and their noise.
         y: Images [B, C, H, W].
-        std: The standard deviation of their noise at each pixel, of the shape of `y`.
+        std: Standard deviation of the noise per pixel, of the shape of `y`.
         tile: Side of a tile in pixels.
-        margin: How far a pixel sees.
+        margin: Radius of the receptive field in pixels.
     """
     result = torch.empty_like(y)
     for seen, kept, place in regions(y.shape[2], y.shape[3], tile, margin):

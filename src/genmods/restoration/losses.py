@@ -1,7 +1,7 @@
-"""What a network is trained to restore images by: with the clean image, or with noisy ones alone.
+"""Training losses of restoration networks: with clean images, or with noisy images only.
 
-A loss is called with `restore`, the map from measured images to restored ones, and what there is to compare with. All
-numbers are per pixel and on the scale of [-1, 1].
+A loss receives `restore`, the map from measured images to restored ones, and an `Example`. All values are per pixel, on
+the scale of [-1, 1].
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from genmods.core.settings import Count, Positive, Validated
 Restore = Callable[[Tensor], Tensor]
 PenaltyName = Literal["l1", "l2", "charbonnier"]
 
-_PROBE, _SPLIT, _SPOTS, _NEIGHBOURS = 21, 22, 23, 24  # streams
+_PROBE, _SPLIT, _SPOTS, _NEIGHBOURS = 21, 22, 23, 24  # random streams
 
 
 @dataclass(frozen=True)
 class Example:
-    """A batch to learn from.
+    """A training batch.
 
-    Args:
-        measured: What the network is given, [B, C, H, W].
-        keys: Randomness of the loss, int64 [B].
-        clean: The clean images [B, C, H, W], where they are known.
-        again: A second measurement [B, C, H, W] of the same images with independent noise, where there is one.
-        std: The standard deviation of the noise at each pixel [B, C, H, W], where it is known.
+    Attributes:
+        measured: The input of the network, [B, C, H, W].
+        keys: Random keys of the loss, int64 [B].
+        clean: The clean images [B, C, H, W], if known.
+        again: A second measurement [B, C, H, W] of the same images with independent noise, if available.
+        std: Standard deviation of the noise per pixel [B, C, H, W], if known.
     """
 
     measured: Tensor
@@ -55,10 +55,10 @@ def penalty(name: PenaltyName, error: Tensor) -> Tensor:
 
 
 class RestorationLoss(Validated, ABC):
-    """The loss of a network that restores images: the registry kind `restoration_loss`."""
+    """The registry kind `restoration_loss`: the loss of a restoration network."""
 
     needs: tuple[Literal["clean", "again", "std"], ...] = ()
-    """Which members of an `Example` have to be known."""
+    """The members of an `Example` that the loss requires."""
 
     @abstractmethod
     def __call__(self, restore: Restore, example: Example) -> Tensor:
@@ -67,7 +67,7 @@ class RestorationLoss(Validated, ABC):
 
 @dataclass
 class Supervised(RestorationLoss):
-    """The `penalty` of the difference from the clean image: l1, l2 (least mean squared error), or charbonnier."""
+    """The `penalty` of the difference from the clean image: l1, l2 (mean squared error), or charbonnier."""
 
     needs = ("clean",)
     penalty: PenaltyName = "l1"
@@ -79,10 +79,10 @@ class Supervised(RestorationLoss):
 
 @dataclass
 class Noise2Noise(RestorationLoss):
-    """The `penalty` of the difference from a second noisy image (Lehtinen et al., 2018).
+    """Noise2Noise: the `penalty` of the difference from a second noisy image (Lehtinen et al. 2018).
 
-    Noise of mean zero adds a constant to the expected squared error, so that its minimum is that of the clean target;
-    l1 leads to the median in place of the mean.
+    Zero-mean noise adds a constant to the expected squared error, so that the minimum is that for the clean target; l1
+    leads to the median instead of the mean.
     """
 
     needs = ("again",)
@@ -95,10 +95,10 @@ class Noise2Noise(RestorationLoss):
 
 @dataclass
 class SURE(RestorationLoss):
-    """Stein's unbiased estimate of the mean squared error for independent normal noise (Stein 1981).
+    """SURE, Stein's unbiased risk estimate of the mean squared error for independent Gaussian noise (Stein 1981).
 
-    ‖f(y) − y‖² − Σ σ² + 2 Σ σ² ∂f/∂y, with the divergence probed in one random direction b:
-    b·(f(y + δ b) − f(y))/δ (Ramani, Blu and Unser, 2008). `delta` is in units of σ.
+    ‖f(y) − y‖² − Σ σ² + 2 Σ σ² ∂f/∂y, with the divergence estimated along one random direction b:
+    b·(f(y + δ b) − f(y))/δ (Ramani, Blu and Unser 2008). `delta` is in units of σ.
     """
 
     needs = ("std",)
@@ -116,10 +116,10 @@ class SURE(RestorationLoss):
 
 @dataclass
 class Recorrupted(RestorationLoss):
-    """Recorrupted-to-recorrupted (Pang et al., 2021), for independent normal noise of known standard deviation.
+    """Recorrupted-to-recorrupted (Pang et al. 2021), for independent Gaussian noise of known standard deviation.
 
-    With z standard normal, y + τ z and y − (σ²/τ) z have independent noise, so that the second is the target of the
-    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained at noise √(1 + τ²) times as strong.
+    With z standard normal, y + τ z and y − (σ²/τ) z have independent noise, so that the second is a target for the
+    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained with √(1 + τ²) times the noise.
     """
 
     needs = ("std",)
@@ -134,11 +134,11 @@ class Recorrupted(RestorationLoss):
 
 @dataclass
 class Noise2Void(RestorationLoss):
-    """Predicts pixels from their neighbours alone (Krull et al., 2019): the noise need not be known, only independent
-    from pixel to pixel.
+    """Noise2Void: predicts pixels from their neighbours only (Krull et al. 2019). The noise may be unknown, but must be
+    independent between pixels.
 
-    A `fraction` of the pixels is replaced by a random neighbour within `radius`, and the squared error at those is the
-    loss. All channels of a pixel are replaced together.
+    A `fraction` of the pixels is replaced, in all channels, by a random neighbour within `radius`; the loss is the
+    squared error at these pixels.
     """
 
     fraction: Annotated[float, Gt(0), Lt(1)] = 0.02
@@ -153,13 +153,13 @@ class Noise2Void(RestorationLoss):
         return error.flatten(1).sum(1) / (spots.flatten(1).sum(1).clamp_min(1) * y.shape[1])
 
     def _neighbour(self, y: Tensor, keys: Tensor) -> Tensor:
-        """Each pixel of `y` [B, C, H, W] replaced by another one of the square of 2 radius + 1 around it, mirrored at
-        the border."""
+        """Each pixel of `y` [B, C, H, W] replaced by another pixel of the square of side 2 radius + 1 around it,
+        mirrored at the border."""
         side = 2 * self.radius + 1
         height, width = y.shape[2:]
         u = random.uniform(random.fold(keys, _NEIGHBOURS), height * width).view(len(y), height, width).to(y.device)
         choice = (u * (side**2 - 1)).long()
-        choice = choice + (choice >= side**2 // 2)  # the centre is left out
+        choice = choice + (choice >= side**2 // 2)  # excludes the centre
         rows = torch.arange(height, device=y.device)[:, None] + choice // side - self.radius
         columns = torch.arange(width, device=y.device) + choice % side - self.radius
         rows, columns = _mirrored(rows, height), _mirrored(columns, width)
@@ -168,6 +168,6 @@ class Noise2Void(RestorationLoss):
 
 
 def _mirrored(index: Tensor, size: int) -> Tensor:
-    """Whole numbers as indices into `size` >= 2 pixels that are mirrored at both ends, the end not repeated."""
+    """Integers as indices into `size` >= 2 pixels, mirrored at both ends without repeating the end."""
     period = 2 * (size - 1)
     return (index % period - (size - 1)).abs().neg() + (size - 1)

@@ -1,6 +1,6 @@
-"""Corruptions made of others: one of several, one after the other, or of a strength between two, drawn per image.
+"""Composed corruptions: one of several, several in sequence, or one with random settings, drawn per image.
 
-What is drawn is a function of the image's key, as all randomness here.
+All draws are functions of the key of the image.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from genmods.core.limits import Hints
 from genmods.core.settings import hints_of
 from genmods.restoration.corruption import Corruption
 
-_DRAW, _INNER = 11, 12  # streams of the keys of what is drawn, and of the corruption that is drawn
+_DRAW, _INNER = 11, 12  # random streams: the choice of a corruption, and the keys of the chosen one
 
 
 @dataclass
 class Drawn(Corruption):
-    """Base of corruptions that differ from image to image; a subclass defines `draw`."""
+    """Base class of corruptions that are drawn per image; a subclass defines `draw`."""
 
     def draw(self, key: Tensor) -> Corruption:
         """The corruption of the image with `key` (int64 [])."""
@@ -40,13 +40,13 @@ class Drawn(Corruption):
         return torch.cat([make(self.draw(keys[i]), x[i : i + 1], inner[i : i + 1]) for i in range(len(x))])
 
     def std(self, x: Tensor) -> Tensor:
-        """Raises ValueError: the noise depends on what is drawn, see `noise_std`."""
-        raise ValueError(f"the standard deviation of {type(self).__name__.lower()} differs from image to image")
+        """Raises ValueError: the noise differs between images, see `noise_std`."""
+        raise ValueError(f"the standard deviation of {type(self).__name__.lower()} differs between images")
 
 
 @dataclass
 class OneOf(Drawn):
-    """One of several `corruptions`, each as likely as the others."""
+    """One of several `corruptions`, with equal probabilities."""
 
     corruptions: Annotated[list[Corruption], MinLen(1)]
 
@@ -57,9 +57,9 @@ class OneOf(Drawn):
 
 @dataclass
 class Between(Drawn):
-    """The corruption of `low` and `high` with each setting drawn uniformly between theirs, independently per image.
+    """A corruption whose settings are drawn uniformly between those of `low` and `high`, independently per image.
 
-    `low` and `high` are corruptions of one kind; whole numbers stay whole, and each entry of a list is drawn.
+    `low` and `high` must have the same class. Integer settings are drawn as integers, and lists item by item.
     """
 
     low: Corruption
@@ -84,7 +84,7 @@ class Between(Drawn):
 
 
 def _is_whole(hints: Hints) -> bool:
-    """Whether a setting takes whole numbers, or lists of them."""
+    """Whether a setting is an integer, or a list of integers."""
     forms = [hint.form for hint in hints] + [item.form for hint in hints for inner in hint.items for item in inner]
     return int in forms and float not in forms
 
@@ -101,7 +101,7 @@ def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
 
 @dataclass
 class InTurn(Corruption):
-    """Several `corruptions`, the first one first, such as noise and the compression of the noisy image."""
+    """Several `corruptions` in sequence, such as noise followed by JPEG compression."""
 
     corruptions: Annotated[list[Corruption], MinLen(1)]
 
@@ -111,7 +111,7 @@ class InTurn(Corruption):
         return x
 
     def std(self, x: Tensor) -> Tensor:
-        """The root of the sum of variances, as if each were at work on the clean image."""
+        """The root of the sum of the variances, each computed for the clean image."""
         return _root_sum_square([corruption.std(x) for corruption in self.corruptions])
 
     def noise_std(self, x: Tensor, keys: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A network that restores images in one call, and the diffusion denoiser that it also is where it knows the noise."""
+"""A network that restores images in one call, and its use as a diffusion denoiser if it receives the noise level."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from genmods.restoration.operators import Identity, Operator
 Level = Literal["blind", "known", "map"]
 
 LARGE = 1_000_000
-"""Images of more pixels are restored by tiles."""
+"""Images with more pixels are restored tile by tile."""
 TILE = 512
-"""The side of a tile in pixels."""
+"""Side of a tile in pixels."""
 
 
 class RestorationNetwork(Model):
-    """Estimates the clean image of a measurement y = A x, corrupted: the network's result is added to A⁺ y.
+    """Estimates the clean image x of a corrupted measurement y = A x: the network output is added to A⁺ y.
 
     Args:
-        network: Called as `network(x, log_snr, cond)`, as a denoising network is. operator: A; None for the identity.
-        corruption: What happens to A x; None where the data of training are corrupted already. level: Noise information
-        that the network receives: "blind" none, "known" the root mean square σ per image as the
-            log-SNR −2 ln σ, "map" its standard deviation at each pixel as `cond["image"]`.
-        in_channels, image_size: Of the images of training; other sizes work where the network takes them.
+        network: Called as `network(x, log_snr, cond)`, like a denoising network.
+        operator: The operator A; None for the identity.
+        corruption: The corruption of A x; None if the training data are corrupted already.
+        level: The noise information that the network receives: "blind" none, "known" the root mean square σ per image
+            as the log-SNR −2 ln σ, "map" the standard deviation per pixel as `cond["image"]`.
+        in_channels, image_size: Shape of the training images; other sizes work if the network supports them.
 
     Raises:
-        ValueError: If the network does not make an image of such an image.
+        ValueError: If the network output does not have the shape of the image.
     """
 
     network: Any
@@ -60,7 +61,7 @@ class RestorationNetwork(Model):
         shape = dry_run(network, *self._inputs(2))
         if shape is not None and shape != (2, *self.image_shape):
             name = type(network).__name__
-            raise ValueError(f"{name} turns {list(self.image_shape)} into {list(shape[1:])}, not the same")
+            raise ValueError(f"{name} must keep the shape {list(self.image_shape)} of an image, got {list(shape[1:])}")
 
     def _inputs(self, n: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         x = torch.empty(n, *self.image_shape, device="meta")
@@ -70,34 +71,40 @@ class RestorationNetwork(Model):
         return self._inputs(1)
 
     def degrade(self, x: Tensor, keys: Tensor) -> Tensor:
-        """The measurements [B, ...] of clean images.
+        """Measures and corrupts clean images.
 
         Args:
-            x: Images [B, C, H, W] on [-1, 1].
-            keys: One key per image, int64 [B].
+            x: Images [B, C, H, W] in [-1, 1].
+            keys: One random key per image, int64 [B].
+
+        Returns:
+            Measurements [B, ...].
         """
         y = self.operator(x)
         return y if self.corruption is None else self.corruption(y, keys)
 
     def noise_std(self, x: Tensor, keys: Tensor) -> Tensor | None:
-        """The standard deviation of the noise at each pixel of `degrade(x, keys)`; None without a corruption."""
+        """The standard deviation of the noise per pixel of `degrade(x, keys)`; None without a corruption."""
         return None if self.corruption is None else self.corruption.noise_std(self.operator(x), keys)
 
     def forward(self, y: Tensor, std: Tensor | None = None) -> Tensor:
-        """The estimates [B, C, H, W] of the images that `y` [B, ...] measures.
+        """Restores images.
 
         Args:
-            y: Measurements of images on [-1, 1].
-            std: The standard deviation of their noise, broadcast to `y`; needed unless the level is "blind".
+            y: Measurements [B, ...] of images in [-1, 1].
+            std: Standard deviation of their noise, broadcastable to `y`; required unless the level is "blind".
+
+        Returns:
+            Estimates [B, C, H, W].
 
         Raises:
-            ValueError: If the noise has to be known and is not given.
+            ValueError: If the noise level is required and missing.
         """
         x = self.operator.pinv(y)
         log_snr, cond = x.new_zeros(len(x)), {}
         if self.level != "blind":
             if std is None:
-                raise ValueError("this network has to be given the standard deviation of the noise")
+                raise ValueError("this network requires the standard deviation of the noise")
             std = std.expand_as(y)
             if self.level == "known":
                 log_snr = -std.square().flatten(1).mean(1).clamp_min(1e-8).log()
@@ -107,9 +114,9 @@ class RestorationNetwork(Model):
 
     @torch.no_grad()
     def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
-        """As `forward`, within [-1, 1] and without a gradient; large images by tiles where the network is local.
+        """Like `forward`, clamped to [-1, 1] and without gradients; large images tile by tile if the network is local.
 
-        The network of each image sees its own noise level, that of the whole image.
+        The network receives the noise level of the whole image with each tile.
         """
         margin = getattr(self.network, "margin", None)
         if margin is None or y.shape[2] * y.shape[3] <= LARGE or not isinstance(self.operator, Identity):
@@ -120,10 +127,10 @@ class RestorationNetwork(Model):
         return by_tiles(self, y, torch.zeros_like(y) if std is None else std.expand_as(y), tile, margin).clamp(-1, 1)
 
     def denoiser(self, process: NoiseProcess) -> NetworkDenoiser:
-        """The network as a diffusion denoiser of `process`, at the noise levels that it was trained for.
+        """The network as a diffusion denoiser of `process`, at the noise levels of its training.
 
         Raises:
-            UserError: If the network does not know the noise level, or inverts an operator.
+            UserError: If the network does not receive the noise level, or inverts an operator.
         """
         if self.level != "known" or not isinstance(self.operator, Identity):
             raise UserError(

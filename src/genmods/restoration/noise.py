@@ -1,11 +1,12 @@
-"""The noise level of an image, from the image alone.
+"""Estimation of the noise level from a single image.
 
-The diagonal Haar band (a - b - c + d)/2 of white noise has its standard deviation, and of most images little else, so
-the median of its absolute value over 0.6745 estimates it (Donoho and Johnstone 1994). Files break that in four ways.
-Blocks that are exactly constant (no noise was added there) carry no information. Grey levels make the median one of a
-few values: each stands for the cell around it, within which the median is interpolated. Clipped pixels are left out,
-and what remains is a truncated normal, whose standard deviation is a known part of σ. And on a black or white ground
-half of the noise is gone: there the pixels that survived are half-normal, with the same median over 0.6745.
+The diagonal Haar band (a - b - c + d)/2 of white noise has the standard deviation of the noise, and contains little
+else of most images, so that the median of its absolute values over 0.6745 is an estimate (Donoho and Johnstone 1994).
+Image files require four corrections. Exactly constant blocks, to which no noise was added, carry no information and are
+left out. Quantized images have few distinct values: the median is interpolated within the quantization cell of a value.
+Clipped pixels are left out; the rest is a truncated normal distribution, whose standard deviation is a known fraction
+of σ. On a black or white background half of the noise is clipped: the unclipped pixels are half-normal, with the same
+median over 0.6745.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from genmods.core.devices import to_float64
 NORMAL_MAD = 0.6745
 ENOUGH = 32
 DECIMALS = 5
-"""Of differences of pixels, which float32 images have to 7 decimals; a level of 16 bits is 3e-5."""
+"""Resolution of pixel differences: float32 images are exact to 7 decimals, and a level of 16 bits is 3e-5."""
 ROUNDS = 20
-"""Fixed-point iterations, each of which takes the error down by at least a half."""
+"""Fixed-point iterations, each of which at least halves the error."""
 
 
 def estimate_sigma(y: Tensor) -> Tensor:
-    """The standard deviation [B] of white noise in images `y` [B, C, H, W] on [-1, 1], on that scale.
+    """The standard deviation [B] of white noise in images `y` [B, C, H, W] in [-1, 1], on that scale.
 
-    Of images in grey levels it is that of noise of about a level or more.
+    For quantized images, the noise must be of about one grey level or more.
 
     Raises ValueError for images of less than 2 x 2 pixels.
     """
@@ -54,8 +55,8 @@ def _of_one(image: Tensor) -> Tensor:
 
 
 def _median(values: Tensor) -> Tensor:
-    """The median of `values` [N], at least 0, each of which stands for the numbers that are closer to it than to
-    another one of them."""
+    """The median of `values` [N] >= 0, each of which represents the interval of numbers closer to it than to other
+    values."""
     places, counts = values.round(decimals=DECIMALS).unique(return_counts=True)
     middles = (places[1:] + places[:-1]) / 2
     first = (2 * places[:1] - middles[:1]).clamp_min(0) if len(middles) else places
@@ -66,15 +67,15 @@ def _median(values: Tensor) -> Tensor:
 
 
 def _local_mean(image: Tensor, kept: Tensor) -> Tensor:
-    """The mean [C, H - 1, W - 1] of the `kept` pixels in the 6 x 6 ones around each block of 2 x 2."""
+    """The mean [C, H - 1, W - 1] of the `kept` pixels among the 6 x 6 around each block of 2 x 2."""
     weight = kept.to(image)
     total, count = (F.avg_pool2d(F.pad(x[None], (2, 2, 2, 2)), 6, 1)[0] for x in (image * weight, weight))
     return total / count.clamp_min(1 / 72)
 
 
 def _untruncated(std: Tensor, mean: Tensor) -> Tensor:
-    """σ of noise that has the standard deviation `std` (0-d) where it leaves pixels within (-1, 1), and the pixels then
-    have the means `mean` [N]: of a normal variable between α and β standard deviations, with Z = Φ(β) - Φ(α),
+    """σ of noise whose standard deviation is `std` (0-d) within (-1, 1), if the pixels in that range have the means
+    `mean` [N]. For a normal variable truncated between α and β standard deviations, with Z = Φ(β) - Φ(α),
 
     the mean is μ + σ d, d = (φ(α) - φ(β))/Z, and the variance σ² (1 + (α φ(α) - β φ(β))/Z - d²).
     """
@@ -90,7 +91,8 @@ def _untruncated(std: Tensor, mean: Tensor) -> Tensor:
 
 
 def _from_clipped_ground(image: Tensor) -> Tensor | None:
-    """σ from a ground of black or white whose noise was clipped: where about half of the neighbours are saturated."""
+    """σ from a black or white background with clipped noise: regions where about half of the neighbours are
+    saturated."""
     if image.amax() > 1 or image.amin() < -1:
         return None
     for end in (-1.0, 1.0):
@@ -98,14 +100,14 @@ def _from_clipped_ground(image: Tensor) -> Tensor | None:
         share = F.avg_pool2d(saturated.to(image)[None], 5, 1, 2, count_include_pad=False)[0]
         region = (share - 0.5).abs() < 0.2
         ground = region & ~saturated
-        # Clipping leaves about as many as it takes; of darker greys, whose noise reaches the end, it leaves more.
+        # Clipping leaves about as many pixels as it removes; it leaves more of dark greys whose noise reaches the end.
         if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2) and share[region].mean() > 0.4:
             return _of_half_normal((image[ground] - end).abs())
     return None
 
 
 def _of_half_normal(distance: Tensor) -> Tensor:
-    """σ from the distances [N] of a clipped ground, which begin half a grey level away from the end."""
+    """σ from the distances [N] on a clipped background, which start half a grey level away from the end."""
     middle, start = _median(distance), distance.amin() / 2
     sigma = middle / NORMAL_MAD
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""A diffusion model for restoration: a denoiser for images of any size under a label."""
+"""A diffusion model for restoration: a denoiser for images of any size, with a label."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from genmods.restoration.tiles import Tiled
 
 @dataclass(frozen=True)
 class Prior:
-    """`bind(cond)` is the denoiser under a condition; `shape` [C, H, W] that of the training images, if known.
+    """A denoiser with the properties that restoration needs.
 
-    `conditioning` is what the model is conditioned on; `dtype` is the type of its weights, None where any will do.
-    `network` is set for a model that was trained to restore: it is called once instead, and `bind` is there where it
-    also is a diffusion denoiser.
+    Attributes:
+        bind: `bind(cond)` is the denoiser with a condition.
+        shape: The shape [C, H, W] of the training images, if known.
+        conditioning: The conditioning of the model.
+        dtype: The dtype of the weights; None if any dtype is accepted.
+        network: The network of a model that was trained for restoration, which is called once instead; `bind` is then
+            set only if it is a diffusion denoiser, too.
     """
 
     bind: Callable[[Condition], Denoise]
@@ -34,7 +38,7 @@ class Prior:
 
     @classmethod
     def of(cls, model: Any) -> Prior:
-        """From a denoiser, or from a trained diffusion task; raises UserError for anything else."""
+        """The prior of a denoiser or a trained diffusion model. Raises UserError for other objects."""
         if isinstance(model, Prior):
             return model
         if isinstance(model, Denoise) and not isinstance(model, Model | Denoises):
@@ -45,30 +49,34 @@ class Prior:
             raise UserError(f"restoration requires a diffusion model, got {type(model).__name__}")
         diffusion = model.diffusion_model()
         if not diffusion.latents.is_pixels:
-            raise UserError("restoration works on pixels, and this model diffuses the latents of an autoencoder")
+            raise UserError("restoration requires a diffusion model of pixels, got one of latents")
         shape, conditioning = diffusion.image_shape, diffusion.conditioning
         return cls(diffusion.denoise, shape, conditioning, diffusion.dtype)
 
     @property
     def sees_masks(self) -> bool:
-        """Whether the model is given the known pixels as its condition."""
+        """Whether the model is conditioned on the known pixels."""
         return self.conditioning.reveals_image
 
     def typed(self, y: Tensor) -> Tensor:
-        """`y` in the type of the model."""
+        """`y` in the dtype of the model."""
         return y if self.dtype is None else y.to(self.dtype)
 
     def denoise(self, images: Tensor, label: Tensor | None = None, known: Tensor | None = None) -> Denoise:
-        """The denoiser for images shaped as `images` [B, C, H, W], with labels int64 [B] (-1: none); by tiles for other
-        sizes.
+        """The denoiser for images of the shape of `images` [B, C, H, W]; tiled if their size is not that of training.
 
-        `known` [B, 1 + C, H, W] is the mask (1 = known) and the image under it, for a model that sees masks. Raises
-        UserError for a label that the model does not have, and for images of other channels.
+        Args:
+            images: Images [B, C, H, W].
+            label: Classes int64 [B], -1 for none.
+            known: The mask (1 for known pixels) and the masked image [B, 1 + C, H, W], for a mask-conditional model.
+
+        Raises:
+            UserError: If the model does not have the label, or another number of channels.
         """
         if self.shape is not None and images.shape[1] != self.shape[0]:
-            raise UserError(f"images of {images.shape[1]} channels, and a model of {self.shape[0]}")
+            raise UserError(f"images have {images.shape[1]} channels, but the model has {self.shape[0]}")
         if self.sees_masks and self.shape != images.shape[1:]:
-            raise UserError(f"a model that sees masks restores images of its own size, {self.shape}, only")
+            raise UserError(f"a mask-conditional model restores images of its training size {self.shape} only")
         if self.sees_masks and known is not None:
             return self.bind({"image": known})
         cond = self.condition(len(images), label, images.device)
@@ -81,7 +89,7 @@ class Prior:
         return Tiled(bind, *self.shape[1:])
 
     def condition(self, n: int, label: Tensor | None, device: torch.device) -> Condition:
-        """The condition of `n` images with labels int64 [n], or about which nothing is known."""
+        """The condition of `n` images with labels int64 [n], or the null condition."""
         if label is None:
             return self.conditioning.null(n, device)
         return self.conditioning.requested(n, {"label": label}, torch.arange(n), device)

@@ -1,4 +1,4 @@
-"""Restoration with any diffusion model: images from what a linear operator measured of them."""
+"""Restoration of images from linear measurements with any diffusion model."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from genmods.restoration.prior import Prior
 def choose(operator: Operator, sigma_y: float) -> str:
     """The name of the method that `auto` selects.
 
-    At 20 calls on Fashion-MNIST MMPS had the best PSNR and FID on holes, noise and 4x4 averages, at three to four times
-    the time of the methods without a gradient (`benchmarks/restoration.py --only methods`). Blurs are ill-conditioned
-    for it; DDNM+ weights each of their frequencies by its noise.
+    On Fashion-MNIST, with 20 calls, MMPS had the best PSNR and FID for holes, noise and 4x4 averages, at three to four
+    times the cost of methods without gradients (`benchmarks/restoration.py --only methods`). Blurs are ill-conditioned
+    for it; DDNM+ weights each frequency by its noise.
     """
     if operator.ill_conditioned:
         return "ddnm_plus"
@@ -31,15 +31,15 @@ def choose(operator: Operator, sigma_y: float) -> str:
 
 
 def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> Method:
-    """The registered method called `name`, or the one that `auto` selects; raises UserError for an unknown name."""
+    """The registered method `name`, or the one that `auto` selects. Raises UserError for an unknown name."""
     entry = registry.find("method", choose(operator, sigma_y) if name == "auto" else name)
     method: Method = registry.resolve(entry)(steps=steps)
     return method
 
 
 def rounding(y: Tensor) -> float:
-    """The standard deviation of the rounding error of `y` [B, ...] in grey levels of 8 or 16 bits, on the scale of
-    [-1, 1]; 0 for other numbers."""
+    """The standard deviation of the rounding error of `y` [B, ...], on the scale of [-1, 1], if its values are grey
+    levels of 8 or 16 bits; otherwise 0."""
     for white, tolerance in ((255, 1e-3), (65535, 0.02)):
         levels = (to_float64(y) + 1) * (white / 2)
         if (levels - levels.round()).abs().max() < tolerance:
@@ -48,7 +48,7 @@ def rounding(y: Tensor) -> float:
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:
-    """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level finite and at least 0."""
+    """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level is finite and at least 0."""
     if y.ndim != 4 or not y.is_floating_point() or not len(y):
         raise UserError(f"images must be a float batch [B, C, H, W], got {y.dtype} of shape {list(y.shape)}")
     if not y.isfinite().all():
@@ -58,11 +58,9 @@ def check_images(y: Tensor, sigma: float = 0.0) -> None:
 
 
 def check_range(y: Tensor, operator: Operator, sigma: float) -> None:
-    """Raises UserError for measurements `y` [B, ...] that are impossible for images on [-1, 1], such as those of 0 to
-    255.
+    """Raises UserError if images in [-1, 1] cannot have the measurements `y` [B, ...], e.g. for images in [0, 255].
 
-    Measurement i is at most Σ_j |A_ij| for such images, the row being Aᵀ e_i; up to twice that plus 8 `sigma` is
-    accepted.
+    Measurement i is at most Σ_j |A_ij| for such images, where the row is Aᵀ e_i; twice that plus 8 `sigma` is accepted.
     """
     largest = y.abs().argmax()
     row = operator.adjoint(torch.zeros_like(y).flatten().index_fill(0, largest, 1).view_as(y))
@@ -104,32 +102,31 @@ def restore(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Draws images given y = A x + σ_y n.
+    """Draws posterior samples of images measured as y = A x + σ_y n.
 
     Args:
-        y: What `operator` measured of images on [-1, 1]: [B, ...], float; for a mask, images with any values in the
-            unknown pixels.
-        operator: A.
-        model: A trained diffusion task, or any `Denoise`.
+        y: Measurements [B, ...] of images in [-1, 1], float; for a mask, images with any values in the unknown pixels.
+        operator: The operator A.
+        model: A trained diffusion model, or any `Denoise`.
         method: A method, or the name of a registered one; "auto" selects one (see `choose`).
         sigma_y: Standard deviation of the white noise of `y`, on the scale of [-1, 1]; at least that of rounding to
             grey levels if `operator` is ill-conditioned.
         samples: Draws per image.
         steps: Network calls per draw, for a method given by name.
-        seed: Sample k of image i depends on `seed`, k and the image's number alone.
+        seed: Sample k of image i depends on `seed`, k and the number of the image only.
         label: Classes int64 [B] for a class-conditional model, -1 for none.
-        numbers: The images' numbers, int64 [B]; by default 0 to B - 1.
+        numbers: The numbers of the images, int64 [B]; by default 0 to B - 1.
         batch_size: The largest number of draws per network call.
         progress: Called as `progress(done, total)` after each step.
 
     Returns:
-        Images [samples, B, C, H, W] on [-1, 1], of the type of the task's weights (to which `y` is converted), or of
+        Images [samples, B, C, H, W] in [-1, 1], in the dtype of the model's weights (to which `y` is converted), or of
         `y` for a denoiser. With a mask and without noise the known pixels are exactly those of `y`.
 
     Raises:
         UserError: If the arguments are out of range or incompatible.
     """
-    if y.is_inference():  # of a loop that makes tensors of which no gradient can be taken
+    if y.is_inference():  # tensors of inference mode do not support gradients
         y, label = y.clone(), None if label is None else label.clone()
     if samples < 1 or batch_size < 1:
         raise UserError(f"samples and batch_size must be at least 1, got {samples} and {batch_size}")
@@ -162,7 +159,7 @@ def _batch(
     keys: Tensor,
     progress: Progress | None,
 ) -> Tensor:
-    """One draw [B, C, H, W] per row of a measurement, from `seed` and the row's key."""
+    """One draw [B, C, H, W] per row of a measurement, from `seed` and the key of the row."""
     like = measurement.operator.adjoint(measurement.y)
     known = _seen(measurement, like) if prior.sees_masks else None
     noise = noise_stream(seed, keys, tuple(like.shape[1:]), like.device, like.dtype)
@@ -170,11 +167,11 @@ def _batch(
 
 
 def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of all draws, copy after copy: per row the number of its image and of its draw, int64 [B] each."""
+    """The batches of all draws, image by image within each draw: image numbers and draw numbers, int64 [B] each."""
     rows, copies = torch.arange(images).repeat(samples), torch.arange(samples).repeat_interleave(images)
     return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))
 
 
 def _seen(measurement: Measurement, like: Tensor) -> Tensor:
-    """The condition of a mask-conditional model: the mask (1 = known) and the masked image [B, 1 + C, H, W]."""
+    """The condition of a mask-conditional model: the mask (1 for known) and the masked image [B, 1 + C, H, W]."""
     return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)

@@ -1,7 +1,7 @@
-"""A diffusion model as a tool for images: denoising, inpainting and the inversion of linear operators.
+"""Denoising, inpainting and inversion of linear operators with a diffusion model.
 
-Images of other channels than the model's are adapted: a grey model restores each channel of a colour image, with the
-same noise, so that grey stays grey; for a colour model, a grey image is repeated in three channels.
+Images with another number of channels than the model are adapted: a grey model restores each channel of a colour image
+with the same noise, so that grey stays grey; for a colour model, a grey image is repeated in three channels.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from genmods.restoration.prior import Prior
 from genmods.restoration.restore import restore
 
 Sigma = float | Tensor | Literal["auto"]
-"""Standard deviation of white noise on the scale of [-1, 1]: one for all images, one per image [B], or estimated."""
+"""Standard deviation of white noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it."""
 
 CORRUPTION_SAMPLES = 8
 """The least number of samples whose mean is the estimate of a denoised image."""
@@ -42,8 +42,8 @@ CORRUPTION_SAMPLES = 8
 
 @dataclass
 class _Rows:
-    """A batch in the model's channels: its images [R, C, H, W] on the model's device, their numbers and labels [R], how
-    many rows each image has, and the inverse for results [..., R, C, H, W]."""
+    """A batch in the channels of the model: images [R, C, H, W] on the model's device, image numbers and labels [R],
+    the number of rows per image, and the inverse map for results [..., R, C, H, W]."""
 
     y: Tensor
     numbers: Tensor
@@ -54,22 +54,22 @@ class _Rows:
 
 @dataclass
 class Restorer:
-    """Restores images with a diffusion model, or with a network that was trained to restore them.
+    """Restores images with a diffusion model or a restoration network.
 
-    Every method takes images [B, C, H, W] on the scale of [-1, 1] and returns restored images [B, C, H, W], or with
-    `samples=K` posterior samples [K, B, C, H, W], on the device of the images. `label` is a class for all images, or a
-    list of one per image, by number or name; `numbers` (int64 [B]; by default 0 to B - 1) are the images' numbers:
-    sample k of an image depends on the seed, k and the number alone.
+    Every method takes images [B, C, H, W] in [-1, 1] and returns restored images [B, C, H, W], or posterior samples
+    [K, B, C, H, W] with `samples=K`, on the device of the images. `label` is a class for all images, or a list of one
+    per image, by number or name. `numbers` (int64 [B]; by default 0 to B - 1) are the numbers of the images: sample k
+    of an image depends on the seed, k and its number only.
 
     Args:
-        model: A diffusion model, such as `genmods.load` returns it, or any `Denoise`.
-        method: A method, or the name of a registered one, a plug-in's too; "auto" selects one by operator and noise.
+        model: A diffusion model, such as the result of `genmods.load`, or any `Denoise`.
+        method: A method, or the name of a registered one; "auto" selects one by operator and noise level.
         steps: Network calls per sample.
-        seed: Of the samples.
+        seed: The seed of the samples.
         batch_size: The largest number of images per network call.
 
     Raises:
-        UserError: The model is not a diffusion model of pixels, or a setting is out of range.
+        UserError: If the model is not a diffusion model of pixels, or a setting is out of range.
     """
 
     model: Any
@@ -95,15 +95,15 @@ class Restorer:
         label: Any = None,
         numbers: Tensor | None = None,
     ) -> Tensor:
-        """Remove noise from `images` [B, C, H, W].
+        """Removes noise from `images` [B, C, H, W].
 
         Args:
-            images: Noisy images on [-1, 1].
-            sigma: The level of white noise; also as `noise_level` returns it.
-            corruption: Noise of another kind, in place of `sigma`.
-            samples: Draw so many posterior samples per image; None: the least mean squared error estimate.
+            images: Noisy images; clean ones are in [-1, 1].
+            sigma: Level of white noise, or the result of `noise_level`.
+            corruption: Another kind of noise, instead of `sigma`.
+            samples: Number of posterior samples per image; None returns the MMSE estimate.
             label: The class of the images.
-            numbers: The images' numbers.
+            numbers: The numbers of the images.
 
         Returns:
             Images [B, C, H, W], or samples [K, B, C, H, W].
@@ -135,7 +135,7 @@ class Restorer:
     def noise_level(self, images: Tensor, label: Any = None) -> Tensor:
         """The standard deviation of white noise in `images` [B, C, H, W], on the scale of [-1, 1].
 
-        One per image, [B]; for a grey model and colour images one per channel, [B, C]. `denoise` takes either.
+        One value per image, [B]; for a grey model and colour images one per channel, [B, C]. `denoise` accepts both.
         """
         rows = self._rows(images, label, None)
         levels = noise_level(rows.y, self.prior, rows.label).to(images.device)
@@ -152,15 +152,15 @@ class Restorer:
         numbers: Tensor | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Fill a hole in `images` [B, C, H, W]; without noise the known pixels are returned bit-exact.
+        """Fills holes in `images` [B, C, H, W]; without noise the known pixels are returned unchanged, bit for bit.
 
         Args:
-            images: Images on [-1, 1], with any values in the hole.
+            images: Images in [-1, 1], with any values in the hole.
             hole: The pixels to fill: bool [H, W] or [B, H, W], or a mask such as `BoxMask(8, 8, 16, 16)`.
-            sigma: The noise of the known pixels, which are then denoised.
-            samples: Draw so many posterior samples per image; None: one.
+            sigma: Noise level of the known pixels, which are denoised if it is not 0.
+            samples: Number of posterior samples per image; None returns one without the dimension K.
             label: The class of the images.
-            numbers: The images' numbers.
+            numbers: The numbers of the images.
             progress: Called as `progress(done, total)` after each step.
 
         Returns:
@@ -188,12 +188,12 @@ class Restorer:
         numbers: Tensor | None,
         progress: Progress | None,
     ) -> Tensor:
-        """As `inpaint`, working on the boxes around the holes alone."""
+        """Like `inpaint`, but computes only the boxes around the holes."""
         result = images.expand(samples or 1, *images.shape).clone()
         numbers = torch.arange(len(images)) if numbers is None else numbers
         for place, box in enumerate(boxes):
             inside = hole[..., *box.region]
-            rows = inside.flatten(1).any(1).nonzero().flatten()  # images with a hole here
+            rows = inside.flatten(1).any(1).nonzero().flatten()  # images with a hole in this box
             key = numbers if place == 0 else random.fold(numbers, place)
             filled = self.inpaint(
                 *(images[rows][..., *box.region], inside[rows, 0]),
@@ -220,16 +220,16 @@ class Restorer:
         numbers: Tensor | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Images whose measurements by `operator` are `y` [B, C', H', W'], up to noise.
+        """Restores images from measurements `y` [B, C', H', W'] of `operator`, with noise.
 
         Args:
-            y: Measurements of images on [-1, 1], such as blurred images.
+            y: Measurements of images in [-1, 1], such as blurred images.
             operator: The degradation.
-            sigma: The noise of the measurements. Rounding to grey levels of 8 or 16 bits counts as noise where the
-                operator amplifies it.
-            samples: Draw so many posterior samples per image; None: one.
+            sigma: Noise level of the measurements. It is at least that of rounding to grey levels of 8 or
+                16 bits if the operator amplifies rounding errors.
+            samples: Number of posterior samples per image; None returns one without the dimension K.
             label: The class of the images.
-            numbers: The images' numbers.
+            numbers: The numbers of the images.
             progress: Called as `progress(done, total)` after each step.
 
         Returns:
@@ -244,7 +244,7 @@ class Restorer:
 
     @staticmethod
     def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None) -> Tensor:
-        """The one estimate of a network that was trained to restore; raises UserError where samples are wanted."""
+        """The estimate of a restoration network. Raises UserError if samples are requested."""
         if samples is not None and samples > 1:
             raise UserError("samples must be 1: this network was trained to restore in one call, got " + str(samples))
         levels = std.repeat_interleave(rows.each).view(-1, 1, 1, 1) if std.ndim == 1 else std
@@ -271,7 +271,7 @@ class Restorer:
         return torch.cat(drawn, dim=1)[:, torch.cat(groups).argsort().to(rows.y.device)]
 
     def _rows(self, images: Tensor, label: Any, numbers: Tensor | None, adapt: bool = True) -> _Rows:
-        """The images in the model's channels, unless they are not to be adapted."""
+        """The images in the channels of the model, unless `adapt` is false."""
         if images.ndim != 4:
             raise UserError(f"images must have shape [B, C, H, W], got {list(images.shape)}")
         device, count = getattr(self.model, "device", images.device), len(images)
@@ -292,7 +292,7 @@ class Restorer:
         return _Rows(flat, numbers, labels, have, back)
 
     def labels(self, label: Any, count: int) -> Tensor | None:
-        """The classes int64 [count] for a class, or a list of one per image, by number or name; None for None."""
+        """Classes int64 [count] for one class, or for a list of one per image, by number or name; None for None."""
         if label is None:
             return None
         device = getattr(self.model, "device", None)

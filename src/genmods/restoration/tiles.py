@@ -1,7 +1,7 @@
-"""Images of any size with a denoiser of one size: overlapping tiles, blended at every call.
+"""Images of any size with a denoiser of fixed size: overlapping tiles, blended in every call.
 
-Each call cuts the image into tiles, denoises them together and sums them under windows that add up to one. Sampler and
-guidance get one image of the full size, so that the tiles of a sample are consistent and leave no seams (Bar-Tal et al.
+Each call cuts the image into tiles, denoises them as a batch and sums them with windows that add up to 1. Sampler and
+guidance operate on the full image, so that the tiles of a sample are consistent and no seams appear (Bar-Tal et al.
 2023, "MultiDiffusion"). A side shorter than a tile is extended by mirroring.
 """
 
@@ -21,12 +21,12 @@ from genmods.diffusion.process import NoiseProcess
 
 @dataclass(frozen=True)
 class Tiled:
-    """A denoiser of images of any size, from one of a fixed size.
+    """A denoiser of images of any size, made from one of a fixed size.
 
     Attributes:
         bind: `bind(k)` is the denoiser of a batch repeated k times, condition included.
-        height, width: The size of a tile, that of the images of `bind(k)`.
-        overlap: The fraction of a tile that its neighbour also covers.
+        height, width: Size of a tile, the input size of `bind(k)`.
+        overlap: Fraction of a tile that overlaps with its neighbour.
         batch: The largest number of tiles per call.
     """
 
@@ -62,19 +62,19 @@ class Tiled:
         return Estimate(x0, eps)
 
     def _places(self, size: int, tile: int) -> list[int]:
-        """Where tiles start along a side: at both ends, evenly between."""
+        """Start positions of tiles along a side: at both ends and evenly spaced between them."""
         stride = max(1, round(tile * (1 - self.overlap)))
         count = 1 + math.ceil(max(0, size - tile) / stride)
         return [round(i * (size - tile) / (count - 1)) for i in range(count)] if count > 1 else [0]
 
     def _ramp(self, tile: int) -> Tensor:
-        """A window along a side: rising over the overlap, falling again, never 0."""
+        """A window along a side: increasing and decreasing over the overlap, never 0."""
         reach = max(1, round(tile * self.overlap))
         distance = torch.minimum(torch.arange(tile) + 1, torch.arange(tile, 0, -1)).float()
         return torch.sin(0.5 * math.pi * (distance / (reach + 1)).clamp_max(1)) ** 2
 
 
 def _mirror(length: int, size: int) -> Tensor:
-    """Indices 0..length-1 into a side of `size`, mirrored beyond it."""
+    """Indices 0 ... length-1 into a side of `size`, mirrored at the end."""
     index = torch.arange(length) % (2 * size)
     return torch.minimum(index, 2 * size - 1 - index)

@@ -1,4 +1,4 @@
-"""Methods: samplers of images given a measurement."""
+"""Methods: samplers of images from the posterior of a measurement."""
 
 from genmods.restoration.methods.base import Ancestral, Guidance, Measurement, Method, Stepping
 

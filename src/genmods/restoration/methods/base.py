@@ -1,11 +1,11 @@
 """Methods draw images from the posterior p(x0 | y), y = A x0 + σ_y n, with a denoiser of the prior p(x0).
 
-There are two families. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior, for
-any sampler. A `Stepping` method changes the step from one time to the next; unchanged, that is
+There are two families. A `Guidance` turns the denoiser of the prior into an approximate denoiser of the posterior,
+which any sampler can use. A `Stepping` method changes the step between two times, which by default is
 
-    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   z ~ N(0, I),
+    x_s = α_s x0 + √(σ_s² - v²) ε + v z,   z ~ N(0, I).
 
-and an `Ancestral` one has DDIM's v² = η² σ_s² (1 - SNR_t/SNR_s).
+`Ancestral` methods use v² = η² σ_s² (1 - SNR_t/SNR_s) of DDIM.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Measurement:
     """A measurement y = A x0 + σ_y n of B images.
 
     Attributes:
-        operator: A.
-        y: What was measured [B, ...].
-        sigma_y: The standard deviation of the white noise, on the scale of images on [-1, 1].
+        operator: The operator A.
+        y: The measured values [B, ...].
+        sigma_y: Standard deviation of the white noise, on the scale of images in [-1, 1].
     """
 
     operator: Operator
@@ -51,19 +51,19 @@ class Measurement:
 
 @dataclass
 class Method(Validated):
-    """The registry kind `method`: a subclass defines the denoiser that is called (`guide`), the step from one time to
-    the next (`step`) and the times (`time_grid`).
+    """The registry kind `method`; a subclass defines the denoiser that is called (`guide`), the step between two times
+    (`step`) and the times (`time_grid`).
 
     Args:
         steps: Number of network calls, at least 1.
-        grid: The times; by default the method's own grid.
+        grid: The times; by default the default grid of the method.
     """
 
     steps: Steps = 20
     grid: Grid | None = None
 
     def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
-        """The denoiser that the steps call, from that of the prior; by default the same."""
+        """The denoiser that the steps call, made from that of the prior; by default the prior's."""
         return denoiser
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
@@ -71,21 +71,22 @@ class Method(Validated):
         raise NotImplementedError
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The times of the N steps, float64 [N + 1]."""
+        """The times of N steps, float64 [N + 1]."""
         return time_grid(process, self.steps, self.grid)
 
     def sample(
         self, denoiser: Denoise, measurement: Measurement, noise: Noise, progress: Progress | None = None
     ) -> Tensor:
-        """Draws images given a measurement.
+        """Draws images from the posterior of a measurement.
 
         Args:
             denoiser: The prior.
-            measurement: Of B images.
+            measurement: The measurement of B images.
             noise: The noise of the B draws.
             progress: Called as `progress(done, total)` after each step.
 
         Returns:
+            Images [B, C, H, W], with the dtype and device of `noise.initial()`.
             Images [B, C, H, W], of the type and device of `noise.initial()`.
         """
         process = denoiser.process
@@ -99,7 +100,7 @@ class Method(Validated):
 
 @dataclass(frozen=True)
 class Guided(DenoiserWrapper):
-    """The denoiser of the prior, changed by a `Guidance` towards a measurement."""
+    """The denoiser of the prior, guided towards a measurement by a `Guidance`."""
 
     guidance: Guidance
     measurement: Measurement
@@ -110,15 +111,15 @@ class Guided(DenoiserWrapper):
 
 @dataclass
 class Guidance(Method):
-    """A method that changes the denoiser alone; the base changes nothing and draws from the prior.
+    """A method that changes the denoiser only; this base class changes nothing and draws from the prior.
 
-    By default the sampler is the second-order solver of the reverse SDE on the grid `angle`, whose draws are spread
-    closer to the posterior than those of ancestral steps: on one example of Gaussian data (AR(1), ρ = 0.9, a hole of 6
-    of 16 pixels, exact covariance) their variance in the hole is 1.11 of the true one after 20 steps and 1.01 after
-    100, that of ancestral steps 0.77 and 0.94.
+    The default sampler is the second-order solver of the reverse SDE on the grid `angle`, whose draws have a spread
+    closer to that of the posterior than ancestral sampling: on one example of Gaussian data (AR(1), ρ = 0.9, a hole of
+    6 of 16 pixels, exact covariance) their variance in the hole is 1.11 of the true one after 20 steps and 1.01 after
+    100; with ancestral sampling it is 0.77 and 0.94.
 
     Args:
-        sampler: A sampler with its own steps and grid, in place of `steps` and `grid`.
+        sampler: A sampler with steps and grid, instead of `steps` and `grid`.
 
     Raises:
         ValueError: If both a sampler and a grid are given.
@@ -132,11 +133,11 @@ class Guidance(Method):
 
     @cached_property
     def follower(self) -> Sampler:
-        """The sampler that follows the guided denoiser."""
+        """The sampler that is used with the guided denoiser."""
         return self.sampler or DPMpp2MSDESampler(self.steps, self.grid or AngleGrid())
 
     def estimate(self, denoiser: Denoise, measurement: Measurement, x_t: Tensor, t: Tensor) -> Estimate:
-        """The estimate at `x_t` [B, C, H, W] and `t` [B] given the measurement, from the denoiser of the prior."""
+        """The estimate at `x_t` [B, C, H, W] and `t` [B] for the measurement, from the denoiser of the prior."""
         return denoiser(x_t, t)
 
     def guide(self, denoiser: Denoise, measurement: Measurement) -> Denoise:
@@ -146,28 +147,28 @@ class Guidance(Method):
         return self.follower.step(state, x, i)
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """The times of the sampler's N steps, float64 [N + 1]."""
+        """The times of the N steps of the sampler, float64 [N + 1]."""
         return self.follower.time_grid(process)
 
 
 @dataclass
 class Stepping(Method):
-    """A method that changes the steps; the base changes nothing and draws from the prior."""
+    """A method that changes the steps; this base class changes nothing and draws from the prior."""
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         return state.advance(state.estimate(x, i), i, self.fresh(state, i), state.noise(i))
 
     def fresh(self, state: SamplerState, i: int) -> float:
-        """v, the standard deviation of the noise that step `i` adds."""
+        """v, the standard deviation of the noise added in step `i`."""
         raise NotImplementedError
 
 
 @dataclass
 class Ancestral(Stepping):
-    """A method with DDIM's steps; the base draws from the prior.
+    """A method with the steps of DDIM; this base class draws from the prior.
 
     Args:
-        eta: The noise in [0, 1]: 0 is deterministic, 1 ancestral.
+        eta: Noise scale in [0, 1]: 0 is deterministic, 1 is ancestral sampling.
     """
 
     eta: Fraction = 1.0
@@ -177,7 +178,7 @@ class Ancestral(Stepping):
 
 
 def gradient(denoiser: Denoise, x: Tensor, t: Tensor) -> tuple[Estimate, Callable[[Tensor], Tensor]]:
-    """The estimate at `x` [B, C, H, W] and `t` [B], and the vector-Jacobian product v -> Jᵀ v, J = ∂x0/∂x_t, which may
+    """The estimate at `x` [B, C, H, W] and `t` [B], and the vector-Jacobian product v -> Jᵀ v, J = ∂x0/∂x_t, which can
     be called repeatedly."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()

@@ -1,9 +1,9 @@
 """DDNM (Wang et al. 2023, "Zero-shot image restoration using denoising diffusion null-space model"): the range-space
-part of the estimate is taken from the measurement, its null-space part from the network,
+part of the estimate comes from the measurement, its null-space part from the network,
 
     x0 <- x0 + A⁺(y - A x0),   ε unchanged.
 
-Keeping the network's ε is essential: the ε that the new x0 implies would cancel the correction at the next step.
+ε must be the network's: the ε that corresponds to the new x0 would cancel the correction in the next step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genmods.restoration.methods.base import Ancestral, Measurement
 
 @dataclass
 class DDNM(Ancestral):
-    """Null-space projection of the estimate before each step; for measurements without noise."""
+    """Null-space projection of the estimate before each step, for noise-free measurements."""
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)

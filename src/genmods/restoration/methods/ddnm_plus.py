@@ -1,14 +1,14 @@
 """DDNM+ for noisy measurements, after Wang et al. (2023, section 3.3), with the network's ε.
 
-Along each singular direction of A (singular value d), A⁺y is the data with noise of standard deviation σ_y/d. As long
-as x_s is noisier than that, the step replaces x0 by A⁺y and adds less noise of its own; afterwards x_s holds all the
-information of y, and the step is that of the prior:
+Along each singular direction of A (singular value d), A⁺y is the data with noise of standard deviation σ_y/d. While
+x_s has more noise than that, the step replaces x0 by A⁺y and adds accordingly less noise; after that x_s contains all
+information of y, and the steps are those of the prior:
 
     γ = 1 where α_s σ_y/d <= σ_s, else 0,    noise of x_s scaled by √(1 - (γ α_s σ_y/(d σ_s))²).
 
-In the paper γ falls off as σ_s d/(α_s σ_y), which counts the same noise again at each step: on Gaussian data (AR(1),
-ρ = 0.9, 16 pixels, σ_y = 0.3, 100 steps) its KL divergence from the posterior is 4.6 per pixel, that of this form 0.007
-on the process `cosine` and 0.03 to 0.05 on `linear`. With σ_y = 0 it is DDNM.
+In the paper γ decreases as σ_s d/(α_s σ_y), which counts the same noise again in each step: on Gaussian data (AR(1),
+ρ = 0.9, 16 pixels, σ_y = 0.3, 100 steps) its KL divergence from the posterior is 4.6 per pixel, that of this variant
+0.007 for the process `cosine` and 0.03 to 0.05 for `linear`. With σ_y = 0 the method is DDNM.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DDNMPlus(Ancestral):
-    """Null-space projection that accounts for the noise of the measurement; for any noise level."""
+    """Null-space projection that accounts for the noise of the measurement, at any noise level."""
 
     def step(self, state: SamplerState, measurement: Measurement, x: Tensor, i: int) -> Tensor:
         operator, estimate = measurement.operator, state.estimate(x, i)

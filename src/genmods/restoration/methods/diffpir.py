@@ -1,9 +1,9 @@
 """DiffPIR (Zhu et al. 2023, "Denoising diffusion models for plug-and-play image restoration"): half-quadratic splitting
-along the path; the estimate is moved to the measurement by a proximal step,
+along the sampling path. A proximal step moves the estimate towards the measurement,
 
-    x0 <- argmin ‖y - A x‖²/σ_y² + λ/s² ‖x - x̂0‖² = x̂0 + Aᵀ(A Aᵀ + λ σ_y²/s² I)⁻¹ (y - A x̂0),   s = σ/α,
+    x0 <- argmin ‖y - A x‖²/σ_y² + λ/s² ‖x - x̂0‖² = x̂0 + Aᵀ(A Aᵀ + λ σ_y²/s² I)⁻¹ (y - A x̂0),   s = σ/α;
 
-then noise is put back, a share ζ of its variance fresh, the rest the ε that the new x0 implies.
+then noise is added again: a fraction ζ of its variance is new, the rest is the ε that corresponds to the new x0.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class DiffPIR(Stepping):
     """Proximal steps.
 
     Args:
-        trust: λ, the weight of the estimate against the measurement, at least 0.
-        zeta: ζ, the share of fresh noise in [0, 1].
+        trust: λ, the weight of the estimate relative to the measurement, at least 0.
+        zeta: ζ, the fraction of new noise in [0, 1].
     """
 
     trust: NonNegative = 7.0

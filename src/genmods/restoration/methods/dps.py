@@ -1,9 +1,10 @@
 """DPS (Chung et al. 2023, "Diffusion posterior sampling for general noisy inverse problems"): an ancestral step, then a
-step down the gradient of the misfit at the estimate (algorithm 1, the squared norm's gradient over twice the norm),
+gradient step that reduces the residual of the estimate (algorithm 1; the gradient of the squared norm over twice the
+norm),
 
-    x_s <- x_s - ζ ∇ ‖y - A x̂0(x_t)‖,
+    x_s <- x_s - ζ ∇ ‖y - A x̂0(x_t)‖.
 
-written for a variance-preserving x and carried to other processes by their scale, √(α² + σ²).
+It is defined for variance preserving x and is rescaled for other processes, by √(α² + σ²).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from genmods.restoration.operators import reciprocal
 
 @dataclass
 class DPS(Ancestral):
-    """Gradient guidance, one gradient per call; made for many steps (1,000 in the paper).
+    """Gradient guidance with one gradient per call, designed for many steps (1,000 in the paper).
 
     Args:
         zeta: ζ, the size of the gradient step, at least 0.

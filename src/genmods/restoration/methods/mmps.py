@@ -1,10 +1,10 @@
 """MMPS (Rozet et al. 2024, "Learning diffusion priors from observations by expectation maximization"): p(x0 | x_t) is
-taken as N(x̂0, V) with the covariance that Tweedie's formula gives, V = σ²/α ∂x̂0/∂x_t, and
+approximated by N(x̂0, V) with the covariance of Tweedie's formula, V = σ²/α ∂x̂0/∂x_t, and
 
-    x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0,
+    x0 <- x̂0 + V Aᵀ z,   (A V Aᵀ + σ_y² I) z = y - A x̂0.
 
-the system solved by conjugate gradients, one vector-Jacobian product per iteration, which also accumulate V Aᵀ z.
-Solved to convergence it is exact for any Gaussian prior.
+The system is solved by conjugate gradients with one vector-Jacobian product per iteration, which also accumulate V Aᵀ
+z. Solved to convergence, the method is exact for any Gaussian prior.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b:
     """V Aᵀ z with (A V Aᵀ + noise I) z ≈ b, independently for each row of `b`.
 
     Args:
-        cov: v -> V v, for images [B, C, H, W].
-        operator: A.
-        noise: The variance of the measurement's noise.
+        cov: The map v -> V v, for images [B, C, H, W].
+        operator: The operator A.
+        noise: Variance of the measurement noise.
         b: Right-hand sides [B, ...].
-        iterations: Number of conjugate gradient steps. A row stops once it is solved to rounding, or where the
-            curvature is not positive, which a network's Jacobian does not guarantee.
+        iterations: Number of conjugate gradient iterations. A row stops when it is solved to rounding, or if the
+            curvature is not positive, which the Jacobian of a network does not guarantee.
 
     Returns:
         Images [B, C, H, W].
@@ -59,10 +59,10 @@ def update(cov: Callable[[Tensor], Tensor], operator: Operator, noise: float, b:
 
 @dataclass
 class MMPS(Guidance):
-    """Moment matching.
+    """Moment matching posterior sampling.
 
     Args:
-        iterations: Steps of conjugate gradients per call, at least 1, one gradient each.
+        iterations: Conjugate gradient iterations per call, at least 1, with one gradient each.
     """
 
     iterations: Count = 2

@@ -1,11 +1,11 @@
-"""ΠGDM (Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems"): p(x0 | x_t) is taken as
-N(x̂0, r² I), so that the likelihood's score is a vector-Jacobian product,
+"""ΠGDM (Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems"): p(x0 | x_t) is approximated by
+N(x̂0, r² I), so that the score of the likelihood is a vector-Jacobian product,
 
     x0 <- x̂0 + σ²/α Jᵀ Aᵀ (r² A Aᵀ + σ_y² I)⁻¹ (y - A x̂0),   r² = c² s²/(c² + s²),   s = σ/α.
 
 r² is the posterior variance of an isotropic prior of standard deviation c, for which the method is exact; c = 1 is the
-paper's choice of r² (1 - ᾱ for a variance preserving process). The estimate follows the likelihood's score itself; the
-paper's algorithm 1 weighs it by r², which is not exact for an isotropic prior.
+paper's choice of r² (1 - ᾱ for a variance preserving process). Algorithm 1 of the paper additionally weights the score
+by r², which is not exact for an isotropic prior.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""RePaint (Lugmayr et al. 2022): replacement on a time grid that rises again. After each step down from t to s, x_s is
-diffused back to t and the step repeated, so that the filled part becomes consistent with the known one:
+"""RePaint (Lugmayr et al. 2022): replacement with resampling. After each step from t to s, x_s is diffused back to t
+and the step is repeated, so that the filled part becomes consistent with the known one:
 
     x_t = (α_t/α_s) x_s + √(σ_t² - (α_t σ_s/α_s)²) n.
 """
@@ -24,17 +24,18 @@ from genmods.restoration.methods.replacement import Replacement
 
 @dataclass
 class RePaint(Replacement):
-    """Replacement with each step of the grid repeated.
+    """Replacement with every step repeated.
 
     Args:
-        resamples: How often each step is made, at least 1; `steps` counts all network calls and is a multiple of it.
+        resamples: Number of times each step is taken, at least 1; `steps` counts all network calls and must be a
+            multiple of it.
     """
 
     steps: Annotated[Steps, MultipleOf("resamples")] = 20
     resamples: Count = 4
 
     def time_grid(self, process: NoiseProcess) -> Tensor:
-        """Times [N + 1] of which N steps, `steps` down and the others up; float64."""
+        """Float64 times [N + 1] of N steps, of which `steps` decrease and the others increase the time."""
         once = time_grid(process, self.steps // self.resamples, self.grid)
         down = torch.stack([once[:-1], once[1:]], dim=1).repeat(1, self.resamples).flatten()
         return torch.cat([down[:1], down[1:][down.diff() != 0]])

@@ -1,4 +1,4 @@
-"""Linear operators: what was measured of an image."""
+"""Linear measurement operators."""
 
 from genmods.restoration.operators.base import Operator, lanczos, reciprocal
 from genmods.restoration.operators.blur import Blur, GaussianBlur, KernelBlur, MotionBlur

@@ -1,13 +1,13 @@
-"""Linear operators A, seen through one spectral primitive.
+"""Linear operators A, with one spectral primitive.
 
-With the singular value decomposition A = U S Vᵀ, everything a method asks of A beyond A and Aᵀ is a function of
+With the singular value decomposition A = U S Vᵀ, everything that methods need besides A and Aᵀ is a function of
 A Aᵀ = U S² Uᵀ:
 
     pseudo-inverse        A⁺ = Aᵀ f(A Aᵀ),                    f(λ) = 1/λ, 0 at λ = 0
     regularised solve     (c A Aᵀ + v I)⁻¹ = f(A Aᵀ),         f(λ) = 1/(cλ + v)
     spectral filter       V g(S²) Vᵀ x = x + Aᵀ f(A Aᵀ) A x,  f(λ) = (g(λ) - 1)/λ   for g(0) = 1
 
-so an operator defines `forward`, `adjoint` and `spectral(y, f) = f(A Aᵀ) y`, in closed form where its spectrum is
+An operator therefore defines `forward`, `adjoint` and `spectral(y, f) = f(A Aᵀ) y`, in closed form if its spectrum is
 known.
 """
 
@@ -28,20 +28,20 @@ Spectrum = Callable[[Tensor], Tensor]
 
 
 def reciprocal(value: Tensor) -> Tensor:
-    """1/value elementwise [...], and 0 where value is 0: the pseudo-inverse of a number."""
+    """1/value elementwise [...], and 0 where value is 0 (the scalar pseudo-inverse)."""
     zero = value == 0
     return torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, value))
 
 
 def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
-    """Caches a method of an operator and of images `like` [..., H, W] for the last size, type and device."""
+    """Caches a method of an operator and images `like` [..., H, W] for the last size, dtype and device."""
 
     @wraps(make)
     def remembered(self: Any, like: Tensor) -> T:
         known = self.__dict__.setdefault("_known", {})
         key = like.shape[-2:], like.dtype, like.device
         if known.get(make.__name__, (None,))[0] != key:
-            with torch.inference_mode(False):  # it may be part of a gradient later
+            with torch.inference_mode(False):  # the result may be part of a gradient later
                 known[make.__name__] = key, make(self, like)
         return known[make.__name__][1]
 
@@ -49,7 +49,7 @@ def once_a_size(make: Callable[[Any, Tensor], T]) -> Callable[[Any, Tensor], T]:
 
 
 class Operator(Validated, ABC):
-    """A linear map from images [B, C, H, W] to measurements [B, C', H', W']: the registry kind `operator`."""
+    """The registry kind `operator`: a linear map of images [B, C, H, W] to measurements [B, C', H', W']."""
 
     @property
     def joins_channels(self) -> bool:
@@ -63,38 +63,39 @@ class Operator(Validated, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """A x [B, C', H', W'], for images `x` [B, C, H, W]."""
+        """A x [B, C', H', W'] for images `x` [B, C, H, W]."""
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
-        """Aᵀ y [B, C, H, W], for measurements `y` [B, C', H', W']: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
+        """Aᵀ y [B, C, H, W] for measurements `y` [B, C', H', W']: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩."""
 
     def spectral(self, y: Tensor, f: Spectrum) -> Tensor:
-        """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos where no closed form is known.
+        """f(A Aᵀ) y for a real function `f` of the eigenvalues of A Aᵀ; by Lanczos iteration unless a closed form is
+        known.
 
-        `f` gets the eigenvalues in a shape that broadcasts to [B, C', H', W'], and may use factors [B, 1, 1, 1].
+        `f` receives the eigenvalues in a shape that broadcasts to [B, C', H', W'], and may use factors [B, 1, 1, 1].
         """
         return lanczos(lambda v: self.forward(self.adjoint(v)), y, f)
 
     def pinv(self, y: Tensor) -> Tensor:
-        """A⁺ y [B, C, H, W] for `y` [B, C', H', W'], the image of least norm among those that fit `y` best."""
+        """A⁺ y [B, C, H, W] for `y` [B, C', H', W'], the least-norm least-squares solution."""
         return self.adjoint(self.spectral(y, reciprocal))
 
     def filter(self, x: Tensor, g: Spectrum) -> Tensor:
-        """V g(S²) Vᵀ x for images `x` [B, C, H, W] and `g` with g(0) = 1, the identity on the null space of A."""
+        """V g(S²) Vᵀ x for images `x` [B, C, H, W] and `g` with g(0) = 1: the identity on the null space of A."""
         return x + self.adjoint(self.spectral(self.forward(x), lambda s: (g(s) - 1) * reciprocal(s)))
 
     def clean(self, y: Tensor) -> Tensor:
-        """Measurements `y` [B, ...] with the values that the operator cannot produce set to 0, such as unknown
-        pixels."""
+        """Measurements `y` [B, ...] with the values that A cannot produce, such as those of unknown pixels, set to
+        0."""
         return y
 
     def restore_known(self, x: Tensor, y: Tensor) -> Tensor:
-        """Images `x` [..., C, H, W] with the pixels that `y` [B, C, H, W] measures exactly replaced by it."""
+        """Images `x` [..., C, H, W] with the exactly measured pixels replaced by those of `y` [B, C, H, W]."""
         return x
 
     def rows(self, indices: Tensor) -> Operator:
-        """The operator of the images `indices` (int64 [B']) of a batch; itself unless each image has its own."""
+        """The operator of the images `indices` (int64 [B']) of a batch; itself if all images share it."""
         return self
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Blurs: circular convolution with a kernel k, diagonal in the Fourier basis, A = F* diag(k̂) F.
 
-The boundary is periodic: what leaves on one side enters on the other. Frequencies whose gain |k̂| is below `cutoff` are
-set to 0 in A itself and so in its pseudo-inverse, which would otherwise multiply rounding by the inverse gain.
+Boundaries are periodic. Frequencies with a gain |k̂| below `cutoff` are set to 0 in A, and therefore in its
+pseudo-inverse, which would otherwise amplify rounding errors by the inverse gain.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Blur(Operator):
 
 @dataclass
 class GaussianBlur(Blur):
-    """A Gaussian kernel of standard deviation `sigma` pixels, cut at four of them."""
+    """A Gaussian kernel with a standard deviation of `sigma` pixels, truncated at four standard deviations."""
 
     sigma: Annotated[float, Gt(0), Le(10_000)] = 1.0
     cutoff: Rate = 1e-3
@@ -80,7 +80,7 @@ class GaussianBlur(Blur):
 
 @dataclass
 class MotionBlur(Blur):
-    """A straight movement over `length` pixels at `angle` degrees, anticlockwise from the horizontal."""
+    """Linear motion over `length` pixels at `angle` degrees, anticlockwise from the horizontal."""
 
     length: Annotated[float, Ge(1), Le(10_000)] = 5.0
     angle: float = 0.0
@@ -99,7 +99,7 @@ class MotionBlur(Blur):
 
 @dataclass
 class KernelBlur(Blur):
-    """Any kernel: `weights` row by row, `columns` per row, both sides odd; by default the 3 x 3 binomial one."""
+    """An arbitrary kernel: `weights` row by row, `columns` per row, both sides odd; by default 3 x 3 binomial."""
 
     weights: list[float] | None = None
     columns: Annotated[Count, Odd] = 3

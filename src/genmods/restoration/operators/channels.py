@@ -12,7 +12,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Grayscale(Operator):
-    """The luma of colour images, [B, 3, H, W] -> [B, 1, H, W]: what colourisation measures. A Aᵀ = ‖w‖²."""
+    """The luma of colour images, [B, 3, H, W] -> [B, 1, H, W], for colourisation. A Aᵀ = ‖w‖²."""
 
     @property
     def joins_channels(self) -> bool:
@@ -36,7 +36,7 @@ class Grayscale(Operator):
 
 @dataclass
 class Compose(Operator):
-    """The operators of a list, the first applied first; its spectrum is found by Lanczos."""
+    """The composition of `operators`, the first one applied first; its spectral functions use Lanczos iteration."""
 
     operators: list[Operator] | None = None
 

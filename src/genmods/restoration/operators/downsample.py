@@ -1,4 +1,4 @@
-"""Down-sampling by a whole factor: a separable linear map, y = D x Dᵀ on each channel.
+"""Down-sampling by an integer factor: a separable linear map, y = D x Dᵀ per channel.
 
 A = D ⊗ D, so with D Dᵀ = Q diag(λ) Qᵀ the eigenvalues of A Aᵀ are the products λᵢ λⱼ.
 """
@@ -17,7 +17,7 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 @dataclass
 class Downsample(Operator):
-    """Images `factor` times smaller on each side; both sides of an image must be multiples of `factor`."""
+    """Reduces both sides by `factor`, of which they must be multiples."""
 
     factor: Count = 2
 
@@ -39,12 +39,12 @@ class Downsample(Operator):
 
     @once_a_size
     def _sides(self, y: Tensor) -> list[Tensor]:
-        """D for the height and for the width of measurements `y`."""
+        """D for the height and the width of measurements `y`."""
         return [self.matrix(size * self.factor).to(y) for size in y.shape[-2:]]
 
     @once_a_size
     def _spectra(self, y: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Eigenvalues and eigenvectors of D Dᵀ for the height and for the width of measurements `y`."""
+        """Eigenvalues and eigenvectors of D Dᵀ for the height and the width of measurements `y`."""
         matrices = (self.matrix(size * self.factor) for size in y.shape[-2:])
         found = (torch.linalg.eigh(d @ d.T) for d in matrices)
         return [(values.to(y), vectors.to(y)) for values, vectors in found]
@@ -56,7 +56,7 @@ class Downsample(Operator):
 
 @dataclass
 class Average(Downsample):
-    """Each pixel is the mean of a block of `factor` x `factor`."""
+    """The means of blocks of `factor` x `factor` pixels."""
 
     def matrix(self, size: int) -> Tensor:
         return torch.eye(size // self.factor, dtype=torch.float64).repeat_interleave(self.factor, 1) / self.factor
@@ -64,7 +64,7 @@ class Average(Downsample):
 
 @dataclass
 class Bicubic(Downsample):
-    """Bicubic with antialiasing: Keys' kernel (a = -1/2) widened by `factor`, borders mirrored, rows summing to 1."""
+    """Bicubic with antialiasing: Keys' kernel (a = -1/2) widened by `factor`, mirrored borders, rows that sum to 1."""
 
     def matrix(self, size: int) -> Tensor:
         centres = (torch.arange(size // self.factor, dtype=torch.float64) + 0.5) * self.factor - 0.5

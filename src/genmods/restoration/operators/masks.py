@@ -1,6 +1,6 @@
-"""Diagonal operators: y = w ⊙ x, of which a mask (w in {0, 1}) is that of inpainting.
+"""Diagonal operators: y = w ⊙ x. A mask (w in {0, 1}) is the operator of inpainting.
 
-A Aᵀ = diag(w²). A weight 1/σ turns pixels of unequal noise σ into measurements of unit noise.
+A Aᵀ = diag(w²). Weights 1/σ turn pixels with different noise levels σ into measurements with unit noise.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Diagonal(Operator):
     """Multiplies each pixel by a weight.
 
     Args:
-        weight: [H, W], [C, H, W] or [B, C, H, W], or anything that broadcasts; with B > 1 each image has its own.
+        weight: [H, W], [C, H, W], [B, C, H, W], or any shape that broadcasts to it; with B > 1, one per image.
     """
 
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
 
     def weight(self, like: Tensor) -> Tensor:
-        """The weights that apply to `like` [B, C, H, W]; raises ValueError where the sizes disagree."""
+        """The weights for `like` [B, C, H, W]. Raises ValueError if the sizes differ."""
         if self._weight.shape[-2:] != like.shape[-2:] and self._weight.numel() > 1:
             mask, image = ("x".join(map(str, t.shape[-2:])) for t in (self._weight, like))
             raise ValueError(f"the mask must have the size of the image, {image} pixels (height x width), got {mask}")
@@ -63,10 +63,10 @@ class Identity(Operator):
 
 
 class Mask(Diagonal):
-    """Keeps the known pixels; the others become 0.
+    """Keeps the known pixels and sets the others to 0.
 
     Args:
-        known: True or 1 at known pixels, false or 0 elsewhere; of a shape that `Diagonal` takes.
+        known: True or 1 for known pixels, false or 0 for others; of a shape that `Diagonal` accepts.
     """
 
     def __init__(self, known: Tensor) -> None:
@@ -86,7 +86,7 @@ class Mask(Diagonal):
 
 
 class ShapedMask(Mask):
-    """A mask whose shape depends on the size of the image."""
+    """A mask with a shape that depends on the size of the image."""
 
     @once_a_size
     def weight(self, like: Tensor) -> Tensor:
@@ -103,7 +103,8 @@ class ShapedMask(Mask):
 
 @dataclass
 class BoxMask(ShapedMask):
-    """A rectangular hole, its upper left corner at column `x`, row `y`; by default the central half of each side."""
+    """A rectangular hole with its upper left corner at column `x`, row `y`; by default the centre, half of each
+    side."""
 
     x: Annotated[int, Ge(0)] | None = None
     y: Annotated[int, Ge(0)] | None = None
@@ -126,7 +127,7 @@ class BoxMask(ShapedMask):
 
 @dataclass
 class HalfMask(ShapedMask):
-    """One half of the image is missing, at `side`."""
+    """A hole of one half of the image, at `side`."""
 
     side: Literal["left", "right", "top", "bottom"] = "right"
 
@@ -143,7 +144,7 @@ class HalfMask(ShapedMask):
 
 @dataclass
 class StripeMask(ShapedMask):
-    """Horizontal stripes are missing: the last `width` rows of every `period`."""
+    """A hole of horizontal stripes: the last `width` rows of every `period`."""
 
     period: Annotated[int, Ge(2)] = 4
     width: Annotated[int, Ge(1), Lt("period")] = 2
@@ -155,7 +156,7 @@ class StripeMask(ShapedMask):
 
 @dataclass
 class RandomMask(ShapedMask):
-    """Each pixel is missing with probability `fraction`, by a draw that depends on `seed` and the size alone."""
+    """A hole of random pixels, each with probability `fraction`; depends on `seed` and the image size only."""
 
     fraction: Fraction = 0.5
     seed: Seed = 0
