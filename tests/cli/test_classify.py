@@ -180,7 +180,7 @@ def test_an_interrupted_call_is_continued_by_the_same_call(model, folder, tmp_pa
     model.predictions = interrupted
     assert classify("--input", folder, "--out", out, "--batch_size", 1) == 130
     assert not out.is_file(), "no table that is not whole"
-    with (tmp_path / ".parts.csv.unfinished").open("a") as file:
+    with (tmp_path / ".parts.csv.unfinished/rows.jsonl").open("a") as file:
         file.write('["half a')
     assert classify("--input", folder, "--out", out, "--batch_size", 1) == 2
     assert out.read_bytes() == whole.read_bytes()

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from genmods.cli import dispatch
+from genmods.models.diffusion import DiffusionModel
 from genmods.runs import folders as saved
 from genmods.tracking.series import read_series
+from support.interrupting import interrupted_at_file
 
 DIFFUSION = """task:
   name: diffusion
@@ -67,6 +69,26 @@ def test_evaluate_writes_figures_with_their_count(runs, tmp_path, capsys):
     assert [step for step, _ in series["test/fid_20"]] == [3] and len(series["val/loss"]) == 2
     assert (folder / "samples" / "nearest_000004.png").is_file()
     assert "nearest_ratio" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("k", [2, 5, 8, 11])
+def test_an_interrupted_evaluation_is_continued_by_the_same_call(runs, tmp_path, capsys, monkeypatch, k):
+    monkeypatch.setattr("genmods.cli.evaluate.record", lambda *_: None)
+    made, sample = [], DiffusionModel.sample
+    monkeypatch.setattr(
+        DiffusionModel, "sample", lambda self, n, **given: made.append(given["first"]) or sample(self, n, **given)
+    )
+    command = ["evaluate", "--ckpt_path", runs["images"], "--n", "20", "--batch_size", "6", "--features", "pixels"]
+    command += ["--metrics", "precision,kid,bpd", "--quiet", "--out"]
+    assert dispatch([*command, str(tmp_path / "whole.json")]) == 0
+    assert made == [0, 6, 12, 18]
+    with interrupted_at_file(k):
+        assert dispatch([*command, str(tmp_path / "parts.json")]) == 130
+    assert "what is done is kept in" in capsys.readouterr().err
+    assert dispatch([*command, str(tmp_path / "parts.json")]) == 0
+    assert len(made) <= 9, "at most the batch that was not kept is made again"
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_evaluate_on_other_data(runs, tmp_path):

@@ -1,6 +1,7 @@
 """denoise, inpaint and restore on files, with a Gaussian in the place of a trained network."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from genmods.diffusion.latents import LatentSpace
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.operators import GaussianBlur
 from genmods.runs import folders
+from support.interrupting import interrupted_at_file
 
 
 class Model:
@@ -311,3 +313,54 @@ def test_a_model_that_is_no_diffusion_model(tmp_path, capsys, monkeypatch):
     write_image(tmp_path / "a.png", picture(1, 8, 8))
     assert call("denoise", tmp_path / "a.png", tmp_path / "out") == 2
     assert "requires a diffusion model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("k", [1, 4, 11, 17])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("denoise", "--samples", "2"),
+        ("inpaint", "--mask", "random:0.4", "--steps", "2"),
+        ("restore", "--operator", "gaussian_blur:sigma=1", "--sigma", "5", "--steps", "2"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_interrupted_call_is_continued_by_the_same_call(tmp_path, capsys, command, k):
+    for number in range(7):
+        side = 9 if number in (1, 4, 5) else 8
+        clean = picture(1, 8, side, seed=number)
+        write_image(tmp_path / f"clean/{number}.png", clean)
+        noise = 0.1 * torch.randn(1, 8, side, generator=torch.Generator().manual_seed(number))
+        write_image(tmp_path / f"in/{number}.png", Picture(clean.image + noise))
+    (tmp_path / "in/broken.png").write_bytes(b"no image")
+    options = [*command[1:], "--truth", str(tmp_path / "clean"), "--batch_size", "2"]
+    assert call(command[0], tmp_path / "in", tmp_path / "whole", *options) == 2
+    table = capsys.readouterr().out
+    with interrupted_at_file(k):
+        assert call(command[0], tmp_path / "in", tmp_path / "out", *options) == 130
+    assert re.fullmatch(
+        r"\d of 8 images are in .*out; the same command continues\ninterrupted\n", capsys.readouterr().err
+    )
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/[0-9].png")}
+    assert call(command[0], tmp_path / "in", tmp_path / "out", *options) == 2
+    assert capsys.readouterr().out == table
+    files = [
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*.*")}
+        for root in (tmp_path / "out", tmp_path / "whole")
+    ]
+    assert files[0] == files[1] and Path("figures.csv") in files[0]
+    again = sum(path.stat().st_mtime_ns != time for path, time in kept.items())
+    assert again <= 2, "at most the batch that was not complete is made again"
+
+
+def test_results_of_other_input_are_not_continued(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / f"in/{number}.png", picture(1, 8, 8, seed=number))
+    with interrupted_at_file(5):
+        call("denoise", tmp_path / "in", tmp_path / "out", "--batch_size", "1")
+    for number in range(3):
+        write_image(tmp_path / f"in/{number}.png", picture(1, 8, 8, seed=number + 10))
+    assert call("denoise", tmp_path / "in", tmp_path / "out", "--batch_size", "1") == 0
+    assert call("denoise", tmp_path / "in", tmp_path / "new", "--batch_size", "1") == 0
+    for number in range(3):
+        assert (tmp_path / f"out/{number}.png").read_bytes() == (tmp_path / f"new/{number}.png").read_bytes()

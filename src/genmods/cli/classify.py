@@ -10,7 +10,7 @@ from typing import Any
 from genmods.cli import model_options
 from genmods.cli.files import readable
 from genmods.cli.progress import ProgressBar
-from genmods.cli.row_file import RowFile
+from genmods.cli.unfinished import fingerprint, unfinished
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.core.printable import say
@@ -44,20 +44,19 @@ def run(options: argparse.Namespace) -> None:
     paths = find_images(options.input)
     preparation = model.preparation or Preparation.of_shape(model.image_shape)
     broken: list[str] = []
-    rows = RowFile(options.out, model_options.dependencies(options, "out", "quiet"))
-    with ProgressBar(options.quiet, "classifying") as bar:
+    depends = {**model_options.dependencies(options, "out", "quiet"), "files": fingerprint(paths)}
+    with unfinished(options.out, depends) as work, ProgressBar(options.quiet, "classifying") as bar:
         for start in range(0, len(paths), options.batch_size):
-            some = [path for path in paths[start : start + options.batch_size] if str(path) not in rows.done]
+            some = [path for path in paths[start : start + options.batch_size] if str(path) not in work.done]
             names, images = readable(some, preparation, broken) if some else ([], [])
             if names:
-                rows.add(zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True))
+                work.add(zip(names, model.predictions(torch.stack(images).to(model.device)).tolist(), strict=True))
             bar(min(start + options.batch_size, len(paths)), len(paths))
-    if options.out is None:
-        predictions(rows, sys.stdout, model)
-    else:
-        with replacing(options.out) as staged, staged.open("w", encoding="utf-8", newline="") as file:
-            predictions(rows, file, model)
-        say(f"{len(rows.done)} images classified in {options.out}")
-    rows.path.unlink()
+        if options.out is None:
+            predictions(work.rows(), sys.stdout, model)
+        else:
+            with replacing(options.out) as staged, staged.open("w", encoding="utf-8", newline="") as file:
+                predictions(work.rows(), file, model)
+            say(f"{len(work.done)} images classified in {options.out}")
     if broken:
         raise UserError(*broken)

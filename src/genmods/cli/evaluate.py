@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from genmods.cli import model_options
 from genmods.cli.progress import ProgressBar
+from genmods.cli.unfinished import unfinished
 from genmods.core.errors import UserError
 from genmods.core.printable import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genmods.cli.unfinished import Unfinished
     from genmods.core.progress import Progress
     from genmods.metrics.base import EvaluationData, MetricResult, MetricValue
     from genmods.models import Model
@@ -58,29 +60,32 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out) if options.out else beside
     settings = {"checkpoint": str(path), "n": options.n, "seed": options.seed, "data": options.overrides}
     results: list[MetricResult] = []
-    try:
-        with ProgressBar(options.quiet, "evaluating") as bar:
-            gathered = gather(model, checkpoint, options, bar)
-            settings["features"] = gathered.features.name if gathered.features else None
-            require_enough(metrics, counts(gathered))
-            for name, metric in metrics.items():
-                try:
-                    results.append(metric(gathered))
-                except ValueError as error:
-                    raise UserError(f"{name}: {error}") from error
-    finally:  # a metric may have taken hours: keep it even if the next one fails
-        if results:
-            write([figure for found in results for figure in found.values], settings, out)
-    record(path, checkpoint, model, gathered, results, out)
+    depends = model_options.dependencies(options, "out", "quiet", "metrics", "features")
+    with unfinished(out, depends) as work:
+        try:
+            with ProgressBar(options.quiet, "evaluating") as bar:
+                gathered = gather(model, checkpoint, options, bar, work)
+                settings["features"] = gathered.features.name if gathered.features else None
+                require_enough(metrics, counts(gathered))
+                for name, metric in metrics.items():
+                    try:
+                        results.append(metric(gathered))
+                    except ValueError as error:
+                        raise UserError(f"{name}: {error}") from error
+                    write(results, settings, out)  # it may have taken hours
+        finally:
+            if results:
+                table([figure for found in results for figure in found.values], sys.stdout)
+                say(f"written to {out}", file=sys.stderr)
+        record(path, checkpoint, model, gathered, results, out)
 
 
-def write(figures: list[MetricValue], settings: dict[str, Any], out: Path) -> None:
-    """Print the metrics and write them, with the settings of the evaluation, to the file `out`."""
+def write(results: list[MetricResult], settings: dict[str, Any], out: Path) -> None:
+    """Write the metrics, with the settings of the evaluation, to the file `out`."""
     from genmods.tracking.base import write_json
 
-    table(figures, sys.stdout)
-    write_json(out, {**settings, "figures": [vars(figure) for figure in figures]})
-    say(f"written to {out}", file=sys.stderr)
+    figures = [vars(figure) for found in results for figure in found.values]
+    write_json(out, {**settings, "figures": figures})
 
 
 def record(
@@ -111,7 +116,9 @@ def record(
         book.origin(path, written)
 
 
-def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress) -> EvaluationData:
+def gather(
+    model: Model, checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress, work: Unfinished
+) -> EvaluationData:
     """The inputs of the metrics: data (of the checkpoint's recipe, with overrides), samples, likelihood."""
     from genmods.core.atomic import cache
     from genmods.metrics.base import EvaluationData
@@ -119,7 +126,7 @@ def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, pr
     from genmods.runs.evaluate import check_data, tell_prepared_otherwise
     from genmods.runs.fit import build_data
 
-    make = sampler(model, options.seed, options.batch_size, progress)
+    make = sampler(model, options.seed, options.batch_size, progress, work)
     data = build_data(checkpoint.parsed(overrides=options.overrides))
     if checkpoint.preparation is not None:
         data.prepare_as(checkpoint.preparation)
@@ -142,13 +149,14 @@ def gather(model: Model, checkpoint: Checkpoint, options: argparse.Namespace, pr
         levels=data.info.levels,
         seed=options.seed,
         cache=cache("statistics"),
+        compute=work.computed,
     )
 
 
-def sampler(model: Model, seed: int, batch_size: int, progress: Progress) -> Callable[[int], Tensor] | None:
+def sampler(
+    model: Model, seed: int, batch_size: int, progress: Progress, work: Unfinished
+) -> Callable[[int], Tensor] | None:
     """A function that returns n samples [n, C, H, W] of the model on the CPU; None if it is not generative."""
-    import torch
-
     from genmods.core.progress import part_of
     from genmods.models import Generates
 
@@ -156,11 +164,11 @@ def sampler(model: Model, seed: int, batch_size: int, progress: Progress) -> Cal
         return None
 
     def samples(n: int) -> Tensor:
-        starts, parts = range(0, n, batch_size), []
-        for number, first in enumerate(starts):
-            count, report = min(batch_size, n - first), part_of(progress, number, len(starts))
-            parts.append(model.sample(count, seed=seed, batch_size=batch_size, first=first, progress=report).cpu())
-        return torch.cat(parts)
+        def batch(first: int, stop: int) -> Tensor:
+            report = part_of(progress, first // batch_size, -(-n // batch_size))
+            return model.sample(stop - first, seed=seed, batch_size=batch_size, first=first, progress=report).float()
+
+        return work.computed("samples", n, batch_size, batch)
 
     return samples
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from genmods.cli import guidance, model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.cli.sample_files import SampleFiles
+from genmods.cli.unfinished import continued_by_the_same_call
 from genmods.core.errors import UserError
 from genmods.core.locking import owned
 from genmods.core.printable import say
@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
         depends = model_options.dependencies(options, "out", "quiet", "n")
         files = SampleFiles(options.out, options.n, depends, model.preparation)
         bar = stack.enter_context(ProgressBar(options.quiet))
-        stack.enter_context(continued_by_the_same_call(files))
+        told = continued_by_the_same_call(lambda: f"{files.done} of {files.n} images are in {files.folder}")
+        stack.enter_context(told)
         bar(files.done, options.n)
         while files.done < options.n:
             first = files.done
@@ -79,16 +80,6 @@ def run(options: argparse.Namespace) -> None:
         shown = files.finish(cond, lambda samples: shows()(samples))
     which = "all" if shown == options.n else f"the first {shown}"
     say(f"{options.n} images in {options.out}, {which} on {options.out / 'grid.png'}")
-
-
-@contextmanager
-def continued_by_the_same_call(files: SampleFiles) -> Iterator[None]:
-    """Within the block an interruption says how many samples there are."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"{files.done} of {files.n} images are in {files.folder}; the same command continues", file=sys.stderr)
-        raise
 
 
 def from_turn(value: Any, first: int) -> Any:

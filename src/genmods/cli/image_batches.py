@@ -9,9 +9,10 @@ OUT/strips/NAME.png          input, result, uncertainty and truth side by side
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from genmods.data.files import Picture, read_image, write_image
 from genmods.data.preparation import Range
 from genmods.data.walk import find_images
 
+T = TypeVar("T")
 LOSSLESS = (".png", ".tif", ".tiff")
 
 
@@ -86,14 +88,21 @@ def truth_of(folder: Path, path: Path) -> Path:
 
 
 def batches(
-    paths: dict[Path, Path], truth: Path | None, batch_size: int, bad: list[str], value_range: Range | None = None
+    paths: dict[Path, Path],
+    truth: Path | None,
+    batch_size: int,
+    bad: list[str],
+    value_range: Range | None = None,
+    done: Collection[str] = (),
 ) -> Iterator[list[Item]]:
-    """Batches of at most `batch_size` items, and `BATCH_PIXELS`, of one shape.
+    """Batches of at most `batch_size` items, and `BATCH_PIXELS`, of one shape, without the names in `done`.
 
     One line per unreadable file is appended to `bad`.
     """
     waiting: dict[torch.Size, list[Item]] = {}
     for index, (path, name) in enumerate(paths.items()):
+        if str(name) in done:
+            continue
         try:
             item = Item(index, path, name, read_image(path, value_range))
             if truth is not None:
@@ -109,25 +118,26 @@ def batches(
 
 
 def restore_files(
-    inputs: list[Path],
+    todo: Iterable[list[Item]],
     out: Path,
     restorer: RestoreBatch,
-    truth: Path | None = None,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-    score: Callable[[Item, Restored, int], None] | None = None,
-    value_range: Range | None = None,
-) -> list[str]:
-    """Restore all images of `inputs` into the folder `out`; returns one line for each file that failed.
+    score: Callable[[Item, Restored, int], T],
+    bad: list[str],
+) -> Iterator[dict[str, T]]:
+    """Restore batches into the folder `out`.
 
-    `progress` is called with the number of processed and of all files, `score` with each image, its batch and its
-    row there.
-    `value_range`: values of black and white in files of more than 8 bits; None for the full range.
+    Args:
+        todo: The batches.
+        out: The folder.
+        restorer: Restores a batch.
+        score: Of each image, its batch and its row there.
+        bad: Receives one line for each file that failed.
+
+    Yields:
+        The scores by name, of each batch when all its files are written.
     """
-    bad: list[str] = []
-    paths = names(inputs, out)
-    done = 0
-    for items in batches(paths, truth, batch_size, bad, value_range):
+    for items in todo:
+        scores: dict[str, T] = {}
         try:
             images = torch.stack([item.picture.image for item in items])
             restored = restorer(images, torch.tensor([item.index for item in items]), [item.path for item in items])
@@ -137,31 +147,27 @@ def restore_files(
         for row, item in enumerate(items):
             try:
                 _write(out, item, restored, row)
-                if score is not None:
-                    score(item, restored, row)
-                done += 1
+                scores[str(item.name)] = score(item, restored, row)
             except ValueError as error:
                 bad.append(f"{item.path}: {error}")
-        if progress is not None:
-            progress(done + len(bad), len(paths))
-    return bad
+        yield scores
 
 
 def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
     image = restored.image[row].cpu()
-    _save(out / item.name, _like(item.picture, image))
+    write_image(out / item.name, _like(item.picture, image))
     panels = [restored.shown[row].cpu(), image]
     if restored.samples is not None and len(restored.samples) > 1:
         draws = restored.samples[:, row].cpu()
         for k, draw in enumerate(draws, start=1):
             place = out / "samples" / item.name.with_stem(f"{item.name.stem}_{k}")
-            _save(place, _like(item.picture, draw))
+            write_image(place, _like(item.picture, draw))
         spread = (draws.std(0).mean(0, keepdim=True) * 4 - 1).clamp(max=1)
-        _save(out / "uncertainty" / item.name, Picture(spread))
+        write_image(out / "uncertainty" / item.name, Picture(spread))
         panels.append(spread)
     if item.truth is not None:
         panels.append(item.truth)
-    _save(out / "strips" / item.name, Picture(side_by_side(panels)))
+    write_image(out / "strips" / item.name, Picture(side_by_side(panels)))
 
 
 def _like(picture: Picture, image: Tensor) -> Picture:
@@ -169,11 +175,6 @@ def _like(picture: Picture, image: Tensor) -> Picture:
     alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
     icc = picture.icc if len(image) == len(picture.image) else None
     return Picture(image, alpha, picture.bits, icc, picture.ends)
-
-
-def _save(path: Path, picture: Picture) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, picture)
 
 
 def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:

@@ -94,13 +94,15 @@ def find_features(choice: str | None, model: Model) -> Features | None:
 
 
 def dependencies(options: argparse.Namespace, *free: str) -> dict[str, Any]:
-    """What the results of a command depend on: its options but the `free` ones, and the checkpoint file as it is."""
+    """What results depend on: the options of a command but the `free` ones, and its checkpoint files as they are."""
     from genmods.runs import folders
 
     settings = {name: value for name, value in vars(options).items() if name not in free}
-    try:
-        path = folders.find_checkpoint(options.ckpt_path)
-        state = path.stat()
-    except (UserError, OSError):  # it is loaded in some other way
-        return settings
-    return {**settings, "ckpt_path": str(path.resolve()), "written": [state.st_size, state.st_mtime_ns]}
+    for name in ("ckpt_path", "classifier", "worse", "features"):
+        try:
+            path = folders.find_checkpoint(settings[name])
+            state = path.stat()
+        except (KeyError, TypeError, UserError, OSError):  # there is none, or it is found in some other way
+            continue
+        settings[name] = [str(path.resolve()), state.st_size, state.st_mtime_ns]
+    return settings

@@ -6,12 +6,14 @@ import argparse
 import re
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genmods.cli import model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
+from genmods.cli.unfinished import Unfinished, continued_by_the_same_call, fingerprint
 from genmods.core.errors import UserError
 from genmods.core.locking import owned
 from genmods.core.printable import say
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genmods.cli.image_batches import RestoreBatch
+    from genmods.metrics.features import Features
 
 
 def common_arguments(parser: argparse.ArgumentParser, sigma: str, sigma_help: str) -> None:
@@ -122,42 +125,63 @@ class Session:
         return {"label": self.options.label, "numbers": numbers}
 
     def process(self, restorer: RestoreBatch) -> None:
-        """Restore the files and print the scores; raises UserError if some files failed."""
-        from genmods.cli.image_batches import Item, Restored, restore_files
-        from genmods.cli.scores import Scores
+        """Restore the files, continuing where the same call was stopped, and print the scores.
 
+        Raises UserError if some files failed.
+        """
+        import numpy as np
+
+        from genmods.cli.image_batches import batches, names, restore_files
+        from genmods.cli.scores import Scorer
+
+        bad: list[str] = []
         options, started = self.options, time.perf_counter()
-        scores = Scores(model_options.find_features(options.features, self.model))
-        noiseless: list[Path] = []
-        preparation = getattr(self.model, "preparation", None)
-
-        def add(item: Item, restored: Restored, row: int) -> None:
-            sigma = None if restored.sigma is None else restored.sigma[row].square().mean().sqrt().item() * 255 / 2
-            if sigma is not None and sigma < 1:
-                noiseless.append(item.name)
-            if item.truth is not None:
-                scores.add(item.name, restored.image[row], item.truth, restored.shown[row], sigma)
-
-        with owned(options.out), ProgressBar(options.quiet, "restoring") as bar:
-            bad = restore_files(
-                options.input,
-                options.out,
-                restorer,
-                options.truth,
-                options.batch_size,
-                bar,
-                add,
-                preparation and preparation.range,
-            )
-        if noiseless:
-            files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
-            say(f"no white noise was found in {files}: next to nothing changes; --sigma sets a level", file=sys.stderr)
-        if scores.rows:
-            say(*scores.table())
-            scores.write(options.out / "figures.csv")
+        with ExitStack() as stack:
+            stack.enter_context(owned(options.out))
+            paths = names(options.input, options.out)
+            work = Unfinished(options.out / ".unfinished", self._request(list(paths)))
+            bar = stack.enter_context(ProgressBar(options.quiet, "restoring"))
+            told = continued_by_the_same_call(lambda: f"{len(work.done)} of {len(paths)} images are in {options.out}")
+            stack.enter_context(told)
+            scorer = Scorer(model_options.find_features(options.features, self.model))
+            preparation = getattr(self.model, "preparation", None)
+            value_range = preparation and preparation.range
+            todo = batches(paths, options.truth, options.batch_size, bad, value_range, frozenset(work.done))
+            for scores in restore_files(todo, options.out, restorer, scorer, bad):
+                embedded = [features.numpy() for _, features in scores.values() if features is not None]
+                arrays = {"features": np.stack(embedded)} if embedded else {}
+                work.add([(name, row) for name, (row, _) in scores.items()], **arrays)
+                bar(len(work.done) + len(bad), len(paths))
+            self._tell(work, scorer.features)
+            work.remove()
         if not options.quiet:
             say(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
         for line in bad:
             say(line, file=sys.stderr)
         if bad:
             raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")
+
+    def _request(self, paths: list[Path]) -> dict[str, Any]:
+        """What the results depend on: options, and the files as they are."""
+        from genmods.data.walk import find_images
+
+        mask = Path(getattr(self.options, "mask", None) or "")
+        others = [path for path in (self.options.truth, mask) if path is not None and path.exists() and path != Path()]
+        files = fingerprint([*paths, *find_images(others)])
+        return {**model_options.dependencies(self.options, "out", "quiet"), "files": files}
+
+    def _tell(self, work: Unfinished, features: Features | None) -> None:
+        """Print what was found in the images, and the scores, and write these to OUT/figures.csv."""
+        import torch
+
+        from genmods.cli.scores import fid, table, write
+
+        noiseless = [name for name, row in work.rows() if row.get("sigma", 1.0) < 1]
+        if noiseless:
+            files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
+            say(f"no white noise was found in {files}: next to nothing changes; --sigma sets a level", file=sys.stderr)
+        if rows := {name: row for name, row in work.rows() if "psnr" in row}:
+            say(*table(rows))
+            if features is not None and len(rows) > 1:
+                say(fid(torch.from_numpy(work.array("features")), features))
+            write(rows, self.options.out / "figures.csv")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.data import png16
 from genmods.data.formats.arrays import ArrayFile
@@ -119,7 +121,7 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
-    """Write a picture in the format of the path's suffix, losslessly except for JPEG (quality 95).
+    """Write a picture in the format of the path's suffix, losslessly except for JPEG (quality 95), atomically.
 
     Raises UserError where the format cannot hold 16 bits, alpha or so many channels.
     """
@@ -129,28 +131,35 @@ def write_image(path: str | Path, picture: Picture) -> None:
     if len(picture.image) not in (1, 3):
         if suffix not in (".tif", ".tiff"):
             raise UserError(f"{path}: a {suffix} file cannot hold {len(picture.image)} channels, a .tif file can")
-        png16.write_tiff(path, pixels, picture.icc)
-        return
-    if picture.bits == 16 and suffix == ".png":
-        png16.write_png(path, pixels, picture.icc)
-        return
-    if picture.bits == 16 and suffix in (".tif", ".tiff") and pixels.shape[2] != 2:
-        png16.write_tiff(path, pixels, picture.icc)
-        return
-    if picture.bits == 16:
+        write = png16.write_tiff
+    elif picture.bits == 16 and suffix == ".png":
+        write = png16.write_png
+    elif picture.bits == 16 and suffix in (".tif", ".tiff") and pixels.shape[2] != 2:
+        write = png16.write_tiff
+    elif picture.bits == 16:
         raise UserError(f"{path}: {suffix} does not support this 16-bit image; use .png")
-    if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
+    elif picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise UserError(f"{path}: {suffix} does not support transparency; use .png")
+    else:
+        write = partial(_write_by_pillow, suffix=suffix)
+    try:
+        with replacing(path) as staged:
+            write(staged, pixels, picture.icc)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of the format
+            raise
+        raise UserError(f"{path}: cannot be written: {error}") from None
+
+
+def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, suffix: str) -> None:
+    """Write uint8 pixels [H, W, C] in the format of `suffix`."""
     settings: dict[str, dict] = {
         ".webp": {"lossless": True, "exact": True},
         ".jpg": {"quality": 95},
         ".jpeg": {"quality": 95},
     }
-    try:
-        whole = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-        whole.save(path, icc_profile=picture.icc, **settings.get(suffix, {}))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be written: {error}") from None
+    whole = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    whole.save(path, Image.registered_extensions().get(suffix), icc_profile=icc, **settings.get(suffix, {}))
 
 
 def _reason(error: Exception, path: str | Path) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from genmods.core.errors import UserError
 from genmods.core.settings import Validated
 from genmods.metrics.features import Features, as_float
-from genmods.metrics.statistics import GaussianStatistics, cached_statistics
+from genmods.metrics.statistics import GaussianStatistics, cached_statistics, data_hash
 from genmods.models import Likelihood
 
 
@@ -94,6 +94,15 @@ def counts(data: EvaluationData) -> dict[str, int | None]:
     }
 
 
+Compute = Callable[[str, int, int, Callable[[int, int], Tensor]], Tensor]
+"""(name, n, batch size, make) -> rows [n, ...], made in batches: make(first, stop) returns rows first to stop - 1."""
+
+
+def in_memory(name: str, n: int, batch_size: int, make: Callable[[int, int], Tensor]) -> Tensor:
+    """The `Compute` that keeps nothing but its result."""
+    return torch.cat([make(first, min(first + batch_size, n)) for first in range(0, n, batch_size)])
+
+
 def count_name(n: int) -> str:
     """A sample count as part of a metric's name: 2000 -> "2k", 500 -> "500", 2500 -> "2500"."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
@@ -117,6 +126,7 @@ class EvaluationData:
         levels: Number of grey levels of uint8 images.
         seed: Seed of bootstraps and subsets.
         cache: Folder that caches reference statistics by the hashes of data and features; None disables the cache.
+        compute: Computes what takes long, batch by batch; may keep batches on disk, by name.
     """
 
     train: Tensor | None = None
@@ -132,6 +142,28 @@ class EvaluationData:
     levels: int = 256
     seed: int = 0
     cache: Path | None = None
+    compute: Compute = in_memory
+
+    def computed(self, name: str, images: Tensor, batch_size: int, make: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """One row for each of `images` [N, ...], computed batch by batch.
+
+        Args:
+            name: Of what is computed: the same for other images too.
+            images: The images, as stored.
+            batch_size: Images per batch.
+            make: Maps images [B, ...] and their numbers, int64 [B], to rows [B, ...].
+        """
+
+        def batch(first: int, stop: int) -> Tensor:
+            rows = make(images[first:stop], torch.arange(first, stop))
+            self.progress(stop, len(images))
+            return rows
+
+        return self.compute(f"{name}-{data_hash(images)}", len(images), batch_size, batch)
+
+    def _features(self, images: Tensor, levels: int = 256) -> Tensor:
+        extractor = self.extractor
+        return self.computed(extractor.name, images, extractor.batch_size, lambda some, _: extractor(some, levels))
 
     def images(self, what: str) -> Tensor:
         """The images `what` ("train" or "test") as float32 [N, C, H, W] in [-1, 1]; raises UserError if absent."""
@@ -169,17 +201,17 @@ class EvaluationData:
     @cached_property
     def sample_features(self) -> Tensor:
         """Features [n, D] of the samples."""
-        return self.extractor(self.samples)
+        return self._features(self.samples)
 
     @cached_property
     def train_features(self) -> Tensor:
         """Features [N, D] of all training images."""
-        return self.extractor(self.need("train"), self.levels)
+        return self._features(self.need("train"), self.levels)
 
     @cached_property
     def test_features(self) -> Tensor:
         """Features [M, D] of all test images."""
-        return self.extractor(self.need("test"), self.levels)
+        return self._features(self.need("test"), self.levels)
 
     @cached_property
     def floor_features(self) -> Tensor | None:

@@ -18,6 +18,7 @@ from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.core.settings import BatchSize, Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
+from genmods.metrics.features import as_float
 from genmods.metrics.neighbours import distances
 from genmods.metrics.statistics import half_width
 from genmods.models import Likelihood
@@ -48,10 +49,16 @@ class InceptionScore(Metric):
     """Inception score of the samples, with the feature extractor's classes; `floor` is that of the test images."""
 
     def __call__(self, data: EvaluationData) -> MetricResult:
-        classify = data.extractor.probabilities
-        value = inception_score(classify(data.samples))
-        floor = None if data.test is None else inception_score(classify(data.test[: data.n], data.levels))
+        value = inception_score(self._probabilities(data, data.samples))
+        floor = None
+        if data.test is not None:
+            floor = inception_score(self._probabilities(data, data.test[: data.n], data.levels))
         return MetricResult([MetricValue(f"is_{count_name(len(data.samples))}", value, floor=floor)])
+
+    def _probabilities(self, data: EvaluationData, images: Tensor, levels: int = 256) -> Tensor:
+        extractor = data.extractor
+        name, size = f"{extractor.name}-probabilities", extractor.batch_size
+        return data.computed(name, images, size, lambda some, _: extractor.probabilities(some, levels))
 
 
 @dataclass
@@ -116,14 +123,13 @@ class BitsPerDimension(Metric):
     def __call__(self, data: EvaluationData) -> MetricResult:
         if data.likelihood is None:
             raise UserError("this metric requires a model with a likelihood")
-        test = data.images("test")[: self.images]
-        chunks = torch.arange(len(test)).split(self.batch_size)
-        parts = []
-        for chunk in chunks:
+        likelihood, test = data.likelihood, data.need("test")[: self.images]
+
+        def bits(images: Tensor, numbers: Tensor) -> Tensor:
             with torch.no_grad():
-                parts.append(self.bits(data.likelihood, test[chunk], chunk).cpu().double())
-            data.progress(len(parts), len(chunks))
-        found = torch.cat(parts)
+                return self.bits(likelihood, as_float(images, data.levels), numbers).cpu().double()
+
+        found = data.computed(self.name, test, self.batch_size, bits)
         value, margin = float(found.mean()), half_width(found) / len(found) ** 0.5
         note = f"{len(found)} test images"
         return MetricResult([MetricValue(self.name, value, value - margin, value + margin, note=note)])

@@ -27,10 +27,10 @@ def gaussian_statistics(features: Tensor) -> GaussianStatistics:
     """Statistics of features [N, D]; raises ValueError for N < 2."""
     if len(features) < 2:
         raise ValueError(f"a covariance requires at least 2 images, got {len(features)}")
-    features = to_float64(features)
-    mean = features.mean(dim=0)
-    centred = features - mean
-    return GaussianStatistics(len(features), mean, centred.T @ centred / (len(features) - 1))
+    parts, n = features.split(10_000), len(features)  # in float64 one by one
+    mean = torch.stack([to_float64(part).sum(dim=0) for part in parts]).sum(dim=0) / n
+    scatter = sum((centred.T @ centred for centred in (to_float64(part) - mean for part in parts)), torch.zeros(()))
+    return GaussianStatistics(n, mean, scatter / (n - 1))
 
 
 def half_width(drawn: Tensor) -> float:
