@@ -103,7 +103,7 @@ class Unfinished:
         return np.memmap(self.folder / name, of["dtype"], "c", shape=(of["count"], *of["shape"]))
 
     def computed(self, name: str, n: int, batch_size: int, make: Callable[[int, int], Tensor]) -> Tensor:
-        """The array `name` of `n` rows; those that are not there yet are made, and kept, batch by batch.
+        """The array `name`, [n, ...]; rows that are not there yet are made, and kept, batch by batch.
 
         Args:
             name: Of the array.

@@ -99,7 +99,7 @@ Compute = Callable[[str, int, int, Callable[[int, int], Tensor]], Tensor]
 
 
 def in_memory(name: str, n: int, batch_size: int, make: Callable[[int, int], Tensor]) -> Tensor:
-    """The `Compute` that keeps nothing but its result."""
+    """The `Compute` that keeps nothing but its result, [n, ...]."""
     return torch.cat([make(first, min(first + batch_size, n)) for first in range(0, n, batch_size)])
 
 
