@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,12 @@ def test_number_of_workers_may_change(after, uninterrupted, tmp_path):
     save = Save("on_train_batch_end", after, tmp_path / "x.ckpt")
     assert fit(Toy(), save, workers=2) == uninterrupted[:after]
     assert fit(Toy(), ckpt=save.path, workers=2) == uninterrupted[after:]
+
+
+@pytest.mark.parametrize("hook", ["on_train_end", "on_validation_end"])
+def test_workers_end_with_their_run(hook, tmp_path):
+    fit(Toy(), Save(hook, BATCHES, tmp_path / "x.ckpt"), workers=2, max_epochs=1)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_end", "on_train_epoch_end", "on_train_end"])

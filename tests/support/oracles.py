@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genmods.config.builtins import BUILTINS, imported
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, Prediction
 from genmods.diffusion.prediction import consistent
-from genmods.diffusion.process import per_sample
+from genmods.diffusion.process import LOG_SNR_LIMIT, per_sample
 
 
 def built_in(kind: str, name: str):
@@ -101,7 +101,11 @@ class Atoms(Oracle):
 
 
 class Network(nn.Module):
-    """A network that says the prediction exactly as a denoiser has it, for data of unit root mean square."""
+    """A network whose output is exactly the prediction of a denoiser, for data of unit root mean square."""
+
+    log_snr_limit = 2 * LOG_SNR_LIMIT
+    """A trained network learns what the last level of `cosine-100` (log-SNR -15.2) needs under the clamped label -13.5;
+    this one computes it from the label, and so must get the true one."""
 
     def __init__(self, denoise: Denoise, process: NoiseProcess, prediction: Prediction):
         super().__init__()

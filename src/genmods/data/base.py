@@ -51,6 +51,7 @@ class DataModule(Validated, LightningDataModule):
     def __init__(self, batch_size: BatchSize = 128, num_workers: Workers = 0, seed: Seed = 0) -> None:
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self._loaders: list[Loader] = []
 
     @property
     @abstractmethod
@@ -142,6 +143,17 @@ class DataModule(Validated, LightningDataModule):
     def predict_dataloader(self) -> Loader | list:
         return self._complete("test")
 
+    def teardown(self, stage: str) -> None:
+        self._close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """End the worker processes of all loaders."""
+        while self._loaders:
+            self._loaders.pop().close()
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return self.prepare(batch)
 
@@ -184,7 +196,9 @@ class DataModule(Validated, LightningDataModule):
         distinct: int | None = None,
     ) -> Loader:
         pin = torch.cuda.is_available()
-        return Loader(self.splits[split], plan, self.num_workers, pin, completed, uniforms, epoch, distinct)
+        loader = Loader(self.splits[split], plan, self.num_workers, pin, completed, uniforms, epoch, distinct)
+        self._loaders.append(loader)
+        return loader
 
     def _complete(self, split: str) -> Loader | list:
         if split not in self.splits:

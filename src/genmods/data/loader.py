@@ -223,6 +223,15 @@ class Loader:
         batches = map(self._batches.__getitem__, chosen)
         return map(_pinned, batches) if self._pin else batches
 
+    def close(self) -> None:
+        """End the worker processes; the next `iter` starts new ones.
+
+        Workers that are left to the garbage collector may miss the message to end, and hold it up for 5 s each.
+        """
+        if self._workers is not None and self._workers._iterator is not None:
+            self._workers._iterator._shutdown_workers()  # type: ignore[attr-defined]
+            self._workers._iterator = None
+
     def state_dict(self) -> dict[str, int]:
         """`batches`: the number of batches completed since the start of the run."""
         return {"batches": self._trained() if self._trained else self._done}
