@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 import math
 import pickle
 from dataclasses import dataclass
@@ -146,6 +147,28 @@ def test_a_subclass_inherits_settings_and_limits(make, line):
     with pytest.raises(ValueError) as error:
         make()
     assert str(error.value) == line
+
+
+class Parent(Validated):
+    """Takes one argument by position alone."""
+
+    def __init__(self, size: Count, /, width: Count = 2, share: Fraction = 0.5) -> None:
+        self.area = size * width
+
+
+class Sized(Parent):
+    """Passes that argument."""
+
+    def __init__(self, side: Count = 4, **settings: Any) -> None:
+        super().__init__(side**2, **settings)
+
+
+def test_the_signature_has_the_inherited_settings():
+    parameters = inspect.signature(Sized).parameters
+    assert [*parameters] == ["side", "width", "share"] and parameters["share"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert Sized(3, width=2).area == 18 and not hasattr(Sized(), "__signature__")
+    with pytest.raises(ValueError, match="share must be at most 1, got 2"):
+        Sized(share=2)
 
 
 def test_parts_are_copied_and_pickled():

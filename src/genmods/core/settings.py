@@ -67,12 +67,29 @@ Classes = Annotated[int, Ge(1), Le(1_000_000), FromData]
 """The number of the data's classes, of which there must be some."""
 
 
+class _Signature:
+    """The signature of a class with all settings: by name those that its constructor takes as `**settings`."""
+
+    def __get__(self, instance: object, cls: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        own, found = None, dict[str, inspect.Parameter]()
+        for signature, parameter, _ in _parameters(cls):
+            own = own or signature
+            kind = parameter.kind if signature is own else parameter.KEYWORD_ONLY
+            found.setdefault(parameter.name, parameter.replace(kind=kind))
+        return inspect.Signature([*found.values()])
+
+
 class Validated:
     """A class whose constructor takes what its type hints declare.
 
     Constructing it raises ValueError, one line such as `width must be at least 2, got 1`, for any other value. A
-    constructor with `**settings` that calls `super().__init__(..., **settings)` inherits the settings of that one.
+    constructor with `**settings` that calls `super().__init__(..., **settings)` inherits the settings of that one, but
+    its positional-only parameters.
     """
+
+    __signature__ = _Signature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check(cls, args, kwargs)
@@ -118,6 +135,7 @@ def _is_factory(value: Any) -> bool:
 
 def _parameters(cls: type) -> Iterator[tuple[inspect.Signature, inspect.Parameter, dict[str, Any]]]:
     """Each setting with its signature and the names that its hint is written in."""
+    hidden: list[object] = [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     for base in cls.__mro__:
         init = vars(base).get("__init__")
         if init is None:
@@ -127,10 +145,11 @@ def _parameters(cls: type) -> Iterator[tuple[inspect.Signature, inspect.Paramete
         signature = inspect.signature(init)
         kinds = [parameter.kind for parameter in signature.parameters.values()]
         for parameter in [*signature.parameters.values()][1:]:
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if parameter.kind not in hidden:
                 yield signature, parameter, _scope(base, init, parameter.name)
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             return
+        hidden.append(inspect.Parameter.POSITIONAL_ONLY)  # of parents: passed by the subclass
 
 
 def _scope(base: type, init: Callable[..., Any], name: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from genmods.core.random import uniform
 from genmods.core.settings import Positive, Validated
 from genmods.diffusion.process import NoiseProcess
 
+Device = torch.device | str | None
+
 
 class TimeDensity(Validated):
     """The registry kind `density`: the distribution of times in training."""
@@ -25,7 +27,7 @@ class TimeDensity(Validated):
     def numbers(
         self,
         count: int,
-        device: torch.device | str | None = None,
+        device: Device = None,
         share: Share | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -69,11 +71,7 @@ class LowDiscrepancyDensity(UniformDensity):
     (Kingma et al. 2021, VDM, appendix I). Several processes share u_0, and each takes every `world`-th time."""
 
     def numbers(
-        self,
-        count: int,
-        device: torch.device | str | None = None,
-        share: Share | None = None,
-        generator: torch.Generator | None = None,
+        self, count: int, device: Device = None, share: Share | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         start, rank, world = super().numbers(1, device, generator=generator), 0, 1
         if share is not None:

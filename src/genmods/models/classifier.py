@@ -16,7 +16,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from genmods.core.batch import INPUT, LABEL
-from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd
+from genmods.core.settings import Classes
 from genmods.models.image import ImageModel
 from genmods.models.temperature import fit_temperature
 from genmods.networks.base import Network
@@ -51,15 +51,10 @@ class Classifier(ImageModel):
         network: Network,
         augment_test: Literal["none", "flip", "flip_shift"] = "none",
         num_classes: Annotated[Classes, Ge(2)] = 10,
-        in_channels: DataChannels = 1,
-        image_size: DataSides = 28,
-        mean: DataMean = 0.0,
-        std: DataStd = 1.0,
-        class_names: ClassNames | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(network, num_classes, in_channels, image_size, mean, std)
+        super().__init__(network, num_classes, **settings)
         self.augment_test = augment_test
-        self.class_names = class_names or [str(k) for k in range(num_classes)]
         self.register_buffer("temperature", torch.ones(()))
 
     @torch.no_grad()

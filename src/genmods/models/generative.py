@@ -16,9 +16,15 @@ from genmods.networks.base import Network, dry_run
 
 
 class LatentModel(Model):
-    """Decodes samples of z ~ N(0, I) into images."""
+    """Decodes samples of z ~ N(0, I) into images by a network."""
 
+    network: Any
     image_shape: tuple[int, int, int]
+
+    def __init__(self, network: Network, /, in_channels: DataChannels = 1, image_size: DataSides = 28) -> None:
+        super().__init__()
+        self.network = network
+        self.image_shape = (in_channels, *sides(image_size))
 
     def latent_shape(self) -> torch.Size:
         """The shape of z without the batch."""
@@ -47,16 +53,12 @@ class VAE(LatentModel):
     Raises ValueError if the network has no `encode` and `decode`.
     """
 
-    network: Any
-
-    def __init__(self, network: Network, in_channels: DataChannels = 1, image_size: DataSides = 28) -> None:
-        super().__init__()
+    def __init__(self, network: Network, **settings: Any) -> None:
+        super().__init__(network, **settings)
         if not (hasattr(network, "encode") and hasattr(network, "decode")):
             raise ValueError(
                 f"the task vae requires an autoencoder with encode and decode, got {type(network).__name__}"
             )
-        self.network = network
-        self.image_shape = (in_channels, *sides(image_size))
 
     def latent_shape(self) -> torch.Size:
         return self.network.encode(torch.zeros(1, *self.image_shape, device=self.device))[0].shape[1:]
@@ -71,12 +73,9 @@ class GAN(LatentModel):
     Raises ValueError if the network does not return images of the data's shape.
     """
 
-    def __init__(
-        self, network: Network, latent: Channels = 64, in_channels: DataChannels = 1, image_size: DataSides = 28
-    ) -> None:
-        super().__init__()
-        self.network, self.latent = network, latent
-        self.image_shape = (in_channels, *sides(image_size))
+    def __init__(self, network: Network, latent: Channels = 64, **settings: Any) -> None:
+        super().__init__(network, **settings)
+        self.latent = latent
         fake = dry_run(network, torch.empty(2, latent, device="meta"))
         if fake not in (None, (2, *self.image_shape)):
             raise ValueError(

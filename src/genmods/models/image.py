@@ -10,7 +10,8 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
-from genmods.core.sizes import PerChannel, Size, per_channel, sides
+from genmods.core.settings import ClassNames, DataChannels, DataMean, DataSides, DataStd
+from genmods.core.sizes import per_channel, sides
 from genmods.models.base import Inspection, Model
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
@@ -22,8 +23,9 @@ FAR = 16.0
 class ImageModel(Model):
     """A network for images [B, C, H, W] in [-1, 1], normalised per channel.
 
-    The normalisation uses the network's `statistics`, if it has any, otherwise `mean` and `std` of the data. Raises
-    ValueError if the network does not return `outputs` numbers per image (None: any number).
+    The normalisation uses the network's `statistics`, if it has any, otherwise `mean` and `std` of the data. A subclass
+    passes the network and the number of its outputs by position (None: any number). Raises ValueError if the network
+    does not return as many.
     """
 
     uses_classes = True
@@ -35,12 +37,15 @@ class ImageModel(Model):
         self,
         network: Network,
         outputs: int | None,
-        in_channels: int,
-        image_size: Size,
-        mean: PerChannel,
-        std: PerChannel,
+        /,
+        in_channels: DataChannels = 1,
+        image_size: DataSides = 28,
+        mean: DataMean = 0.0,
+        std: DataStd = 1.0,
+        class_names: ClassNames | None = None,
     ) -> None:
         super().__init__()
+        self.class_names = class_names or [str(k) for k in range(outputs or 0)]
         self.layout = memory_format(network)
         self.network = network.to(memory_format=self.layout)
         self.image_shape = (in_channels, *sides(image_size))

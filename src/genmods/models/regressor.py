@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from genmods.core.settings import Classes, ClassNames, DataChannels, DataMean, DataSides, DataStd, FromData, NonNegative
+from genmods.core.settings import Classes, FromData, NonNegative
 from genmods.models.image import ImageModel
 from genmods.networks.base import Network
 
@@ -26,16 +26,11 @@ class Regressor(ImageModel):
     def __init__(
         self,
         network: Network,
-        in_channels: DataChannels = 1,
-        image_size: DataSides = 28,
-        mean: DataMean = 0.0,
-        std: DataStd = 1.0,
-        class_names: ClassNames | None = None,
         target_mean: Annotated[list[float], FromData] | None = None,
         target_std: Annotated[list[NonNegative], FromData] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(network, None, in_channels, image_size, mean, std)
-        self.class_names = class_names or []
+        super().__init__(network, None, **settings)
         for name, spread in zip(self.class_names, target_std or [], strict=False):
             if spread == 0:
                 raise ValueError(f"targets must differ among the training images, got one {name} for all")
@@ -62,18 +57,8 @@ class MultilabelClassifier(ImageModel):
 
     predicts = "several"
 
-    def __init__(
-        self,
-        network: Network,
-        num_classes: Classes = 10,
-        in_channels: DataChannels = 1,
-        image_size: DataSides = 28,
-        mean: DataMean = 0.0,
-        std: DataStd = 1.0,
-        class_names: ClassNames | None = None,
-    ) -> None:
-        super().__init__(network, num_classes, in_channels, image_size, mean, std)
-        self.class_names = class_names or [str(k) for k in range(num_classes)]
+    def __init__(self, network: Network, num_classes: Classes = 10, **settings: Any) -> None:
+        super().__init__(network, num_classes, **settings)
 
     def marginals(self, images: Tensor) -> Tensor:
         """Independent probabilities [B, K] of `images` [B, C, H, W] in [-1, 1]."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from genmods.networks.autoencoder import Autoencoder as Autoencoder
     from genmods.networks.base import Condition as Condition, Network as Network
     from genmods.networks.cnn import CNN as CNN
+    from genmods.networks.conditional import ConditionalNetwork as ConditionalNetwork
     from genmods.networks.convnext import ConvNeXt as ConvNeXt
     from genmods.networks.discriminator import Discriminator as Discriminator
     from genmods.networks.dit import DiT as DiT

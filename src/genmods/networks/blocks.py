@@ -97,21 +97,6 @@ class Embedding(nn.Module):
             ) from None
 
 
-def with_image(x: Tensor, cond: Condition | None, cond_channels: int) -> Tensor:
-    """`x` [B, C, H, W] concatenated with the condition's `image` [B, cond_channels, H, W] along the channels.
-
-    Raises ValueError if `cond_channels` is positive and the image is missing or has another shape.
-    """
-    if not cond_channels:
-        return x
-    image = cond.get("image") if cond else None
-    expected = (x.shape[0], cond_channels, *x.shape[2:])
-    if image is None or image.shape != expected:
-        found = "none" if image is None else tuple(image.shape)
-        raise ValueError(f"cond['image'] must have shape {expected} (cond_channels={cond_channels}), got {found}")
-    return torch.cat([x, image.to(x.dtype)], dim=1)
-
-
 class Block(nn.Module):
     """Residual block, [B, in, H, W] to [B, out, H, W]: twice norm, SiLU, convolution; FiLM after the second norm."""
 

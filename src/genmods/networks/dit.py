@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from annotated_types import MultipleOf
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, Rate
-from genmods.networks.base import Condition, Network
-from genmods.networks.blocks import Embedding, attend, modulated, position_features, with_image, zeroed
+from genmods.core.settings import Channels, Count, DataChannels, Depth, Rate
+from genmods.networks.base import Condition
+from genmods.networks.blocks import attend, modulated, position_features, zeroed
+from genmods.networks.conditional import ConditionalNetwork
 
 
-class DiT(Network):
+class DiT(ConditionalNetwork):
     """Diffusion transformer, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
 
     Args:
@@ -24,13 +25,7 @@ class DiT(Network):
         heads: Attention heads.
         patch: Side of the square patch that forms a token.
         dropout: Dropout rate.
-        num_classes: Number of class labels; 0 for no class conditioning.
-        cond_channels: Channels of `cond["image"]`.
-        cond_size: Size of `cond["vector"]`.
-        out_channels: Channels of the output, by default `in_channels`.
-
-    Raises:
-        ValueError: For settings out of range.
+        settings: `num_classes`, `cond_channels`, `cond_size` and `out_channels` of `ConditionalNetwork`.
     """
 
     def __init__(
@@ -41,24 +36,18 @@ class DiT(Network):
         heads: Count = 2,
         patch: Count = 2,
         dropout: Rate = 0.0,
-        num_classes: DataClasses = 0,
-        cond_channels: CondSize = 0,
-        cond_size: CondSize = 0,
-        out_channels: Channels | None = None,
+        **settings: Any,
     ):
-        super().__init__()
-        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
+        super().__init__(in_channels, width, **settings)
         self.width, self.patch = width, patch
-        self.out_channels = in_channels if out_channels is None else out_channels
-        self.embedding = Embedding(width, num_classes, cond_size)
-        self.stem = nn.Linear((in_channels + cond_channels) * patch**2, width)
+        self.stem = nn.Linear((in_channels + self.cond_channels) * patch**2, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(depth))
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.last = zeroed(nn.Linear(width, self.out_channels * patch**2))
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
-        image = with_image(x, cond, self.cond_channels)
+        image = self.with_image(x, cond)
         patches = F.pixel_unshuffle(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)), self.patch)
         rows, columns = patches.shape[2:]
         h = self.stem(patches.flatten(2).transpose(1, 2))

@@ -6,18 +6,21 @@ without seams; the required overlap is given by `margin`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, EvenChannels
-from genmods.networks.base import Condition, Network
-from genmods.networks.blocks import Embedding, full_precision, with_image, zeroed
+from genmods.core.settings import Count, DataChannels, Depth, EvenChannels
+from genmods.networks.base import Condition
+from genmods.networks.blocks import full_precision, zeroed
+from genmods.networks.conditional import ConditionalNetwork
 from genmods.networks.layout import channels_last
 from genmods.networks.parts import Multipliers
 
 
-class PlainUNet(Network):
+class PlainUNet(ConditionalNetwork):
     """U-Net of residual convolution pairs, [B, in_channels, H, W] to [B, out_channels, H, W], after DRUNet.
 
     It has no norms, because restoration must preserve brightness and contrast, which a norm removes (Zhang et al.,
@@ -31,13 +34,7 @@ class PlainUNet(Network):
         multipliers: Channels of each level in units of `width`, finest level first; each further level halves the side.
         blocks: Residual blocks per level in the encoder, and in the decoder; the coarsest level has twice as many.
         patch: Side of the square patches that are folded into channels.
-        num_classes: Number of class labels; 0 for no class conditioning.
-        cond_channels: Channels of `cond["image"]`, such as a map of noise levels.
-        cond_size: Size of `cond["vector"]`; 0 for none.
-        out_channels: Channels of the output, by default `in_channels`.
-
-    Raises:
-        ValueError: For settings out of range.
+        settings: `num_classes`, `cond_channels`, `cond_size` and `out_channels` of `ConditionalNetwork`.
     """
 
     def __init__(
@@ -47,22 +44,15 @@ class PlainUNet(Network):
         multipliers: Multipliers = (1, 2, 3),
         blocks: Depth = 2,
         patch: Count = 2,
-        num_classes: DataClasses = 0,
-        cond_channels: CondSize = 0,
-        cond_size: CondSize = 0,
-        out_channels: Channels | None = None,
+        **settings: Any,
     ):
-        super().__init__()
-        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
+        super().__init__(in_channels, 2 * width, **settings)
         self.patch = patch
-        self.out_channels = in_channels if out_channels is None else out_channels
         self.multiple = patch * 2 ** (len(multipliers) - 1)
         """The side of the squares that the coarsest level sees as one pixel."""
         channels = [width * m for m in multipliers]
-        embedding = 2 * width
-        self.embedding = Embedding(embedding, num_classes, cond_size)
-        self.stem = nn.Conv2d((in_channels + cond_channels) * patch**2, width * multipliers[0], 3, padding=1)
-        self.levels = _levels(channels, blocks, embedding)
+        self.stem = nn.Conv2d((in_channels + self.cond_channels) * patch**2, channels[0], 3, padding=1)
+        self.levels = _levels(channels, blocks, 2 * width)
         self.last = zeroed(nn.Conv2d(channels[0], self.out_channels * patch**2, 3, padding=1))
         convolutions = 2 + sum(4 * blocks * 2**level for level in range(len(multipliers)))
         self.margin = (-(-patch * convolutions // self.multiple) + 1) * self.multiple
@@ -71,7 +61,7 @@ class PlainUNet(Network):
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
-        h = with_image(x, cond, self.cond_channels)
+        h = self.with_image(x, cond)
         bottom, right = -height % self.multiple, -width % self.multiple
         if bottom or right:
             h = F.pad(h, (0, right, 0, bottom), mode="replicate")

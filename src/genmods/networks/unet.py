@@ -6,18 +6,21 @@ of the encoder.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, Count, DataChannels, DataClasses, Depth, EvenChannels, Rate
-from genmods.networks.base import Condition, Network
-from genmods.networks.blocks import Attention, Block, Embedding, Head, with_image
+from genmods.core.settings import Count, DataChannels, Depth, EvenChannels, Rate
+from genmods.networks.base import Condition
+from genmods.networks.blocks import Attention, Block, Head
+from genmods.networks.conditional import ConditionalNetwork
 from genmods.networks.layout import channels_last
 from genmods.networks.parts import LevelsOf, Multipliers
 
 
-class UNet(Network):
+class UNet(ConditionalNetwork):
     """Denoising U-Net, [B, in_channels, H, W] to [B, out_channels, H, W] (Ho et al. 2020, Dhariwal and Nichol 2021).
 
     Args:
@@ -28,14 +31,8 @@ class UNet(Network):
         attention: Levels with self-attention after each block; 0 is the finest, -1 the coarsest.
         heads: Attention heads.
         dropout: Dropout rate.
-        num_classes: Number of class labels; 0 for no class conditioning.
-        cond_channels: Channels of `cond["image"]`, concatenated to the input.
-        cond_size: Size of `cond["vector"]`; 0 for none.
         patch: Side of the square patches that the first layer folds into channels: much cheaper, slightly coarser.
-        out_channels: Channels of the output, by default `in_channels` (twice as many for a learned variance).
-
-    Raises:
-        ValueError: For settings out of range.
+        settings: `num_classes`, `cond_channels`, `cond_size` and `out_channels` of `ConditionalNetwork`.
     """
 
     def __init__(
@@ -47,22 +44,16 @@ class UNet(Network):
         attention: LevelsOf = (-1,),
         heads: Count = 1,
         dropout: Rate = 0.0,
-        num_classes: DataClasses = 0,
-        cond_channels: CondSize = 0,
-        cond_size: CondSize = 0,
         patch: Count = 1,
-        out_channels: Channels | None = None,
+        **settings: Any,
     ):
-        super().__init__()
+        super().__init__(in_channels, 4 * width, **settings)
         levels = len(multipliers)
-        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.patch = patch
-        self.out_channels = in_channels if out_channels is None else out_channels
         channels = [width * m for m in multipliers]
         attended = {level % levels for level in attention}
-        self.embedding = Embedding(4 * width, num_classes, cond_size)
         side, margin = (3, 1) if patch == 1 else (patch, 0)
-        self.stem = nn.Conv2d(in_channels + cond_channels, channels[0], side, stride=patch, padding=margin)
+        self.stem = nn.Conv2d(in_channels + self.cond_channels, channels[0], side, stride=patch, padding=margin)
 
         def level(index: int) -> UNetLevel:
             inner = level(index + 1) if index + 1 < levels else None
@@ -74,7 +65,7 @@ class UNet(Network):
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         height, width = x.shape[2:]
-        h = with_image(x, cond, self.cond_channels)
+        h = self.with_image(x, cond)
         h = self.stem(F.pad(h, (0, -width % self.patch, 0, -height % self.patch)))
         # Channels-last: on a CPU, 2 to 3 times as fast as NCHW for bfloat16 convolutions, 1.4 times for float32.
         h = self.levels(channels_last(h), self.embedding(log_snr, cond))

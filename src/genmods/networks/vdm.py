@@ -8,20 +8,21 @@ Poole and Ho 2021, appendix C).
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from genmods.core.settings import Channels, CondSize, DataChannels, DataClasses, Depth, EvenChannels, Rate
-from genmods.networks.base import Condition, Network
-from genmods.networks.blocks import Embedding, Head, with_image
+from genmods.core.settings import DataChannels, Depth, EvenChannels, Rate
+from genmods.networks.base import Condition
+from genmods.networks.blocks import Head
+from genmods.networks.conditional import ConditionalNetwork
 from genmods.networks.layout import channels_last
 from genmods.networks.unet import Stage
 
 
-class VDM(Network):
+class VDM(ConditionalNetwork):
     """Residual network without down-sampling, [B, in_channels, H, W] to [B, out_channels, H, W]; any height and width.
 
     Args:
@@ -31,13 +32,7 @@ class VDM(Network):
         fourier: The exponents n of the Fourier features sin(2^n pi x) and cos(2^n pi x).
         attention: Whether there is self-attention between encoder and decoder.
         dropout: Dropout rate.
-        num_classes: Number of class labels; 0 for no class conditioning.
-        cond_channels: Channels of `cond["image"]`.
-        cond_size: Size of `cond["vector"]`.
-        out_channels: Channels of the output, by default `in_channels`.
-
-    Raises:
-        ValueError: For settings out of range.
+        settings: `num_classes`, `cond_channels`, `cond_size` and `out_channels` of `ConditionalNetwork`.
     """
 
     def __init__(
@@ -48,18 +43,11 @@ class VDM(Network):
         fourier: tuple[Annotated[int, Ge(-30), Le(30)], ...] = (6, 7),
         attention: bool = True,
         dropout: Rate = 0.0,
-        num_classes: DataClasses = 0,
-        cond_channels: CondSize = 0,
-        cond_size: CondSize = 0,
-        out_channels: Channels | None = None,
+        **settings: Any,
     ):
-        super().__init__()
-        self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
+        super().__init__(in_channels, 4 * width, **settings)
         self.fourier = tuple(fourier)
-        self.out_channels = in_channels if out_channels is None else out_channels
-        inputs = in_channels * (1 + 2 * len(self.fourier)) + cond_channels
-        size = 4 * width
-        self.embedding = Embedding(size, num_classes, cond_size)
+        inputs, size = in_channels * (1 + 2 * len(self.fourier)) + self.cond_channels, 4 * width
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
         self.down = nn.ModuleList(Stage(width, width, size, dropout, 0) for _ in range(depth))
         self.middle = Stage(width, width, size, dropout, int(attention))
@@ -68,7 +56,7 @@ class VDM(Network):
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         embedding = self.embedding(log_snr, cond)
-        h = channels_last(self.stem(with_image(self.with_fourier(x), cond, self.cond_channels)))
+        h = channels_last(self.stem(self.with_image(self.with_fourier(x), cond)))
         skips = []
         for stage in self.down:
             h = stage(h, embedding)

@@ -42,6 +42,13 @@ class Example:
     again: Tensor | None = None
     std: Tensor | None = None
 
+    def known(self, name: Literal["clean", "again", "std"]) -> Tensor:
+        """The member `name` [B, C, H, W]; raises ValueError if it is not known."""
+        found: Tensor | None = getattr(self, name)
+        if found is None:
+            raise ValueError(f"the loss requires `{name}` of each image")
+        return found
+
 
 def penalty(name: PenaltyName, error: Tensor) -> Tensor:
     """The mean penalty per sample [B] of `error` [B, ...]: |e|, e², or Charbonnier's √(e² + ε²), ε = 1e-3."""
@@ -66,19 +73,25 @@ class RestorationLoss(Validated, ABC):
 
 
 @dataclass
-class Supervised(RestorationLoss):
+class _Difference(RestorationLoss):
+    """The `penalty` of the difference from the one member of an `Example` that the loss needs."""
+
+    penalty: PenaltyName
+
+    def __call__(self, restore: Restore, example: Example) -> Tensor:
+        return penalty(self.penalty, restore(example.measured) - example.known(*self.needs))
+
+
+@dataclass
+class Supervised(_Difference):
     """The `penalty` of the difference from the clean image: l1, l2 (mean squared error), or charbonnier."""
 
     needs = ("clean",)
     penalty: PenaltyName = "l1"
 
-    def __call__(self, restore: Restore, example: Example) -> Tensor:
-        assert example.clean is not None
-        return penalty(self.penalty, restore(example.measured) - example.clean)
-
 
 @dataclass
-class Noise2Noise(RestorationLoss):
+class Noise2Noise(_Difference):
     """Noise2Noise: the `penalty` of the difference from a second noisy image (Lehtinen et al. 2018).
 
     Zero-mean noise adds a constant to the expected squared error, so that the minimum is that for the clean target; l1
@@ -87,10 +100,6 @@ class Noise2Noise(RestorationLoss):
 
     needs = ("again",)
     penalty: PenaltyName = "l2"
-
-    def __call__(self, restore: Restore, example: Example) -> Tensor:
-        assert example.again is not None
-        return penalty(self.penalty, restore(example.measured) - example.again)
 
 
 @dataclass
@@ -105,8 +114,7 @@ class SURE(RestorationLoss):
     delta: Positive = 0.05
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
-        assert example.std is not None
-        y, std = example.measured, example.std
+        y, std = example.measured, example.known("std")
         probe = random.normal(random.fold(example.keys, _PROBE), y[0].numel()).view(y.shape).to(y)
         step = self.delta * std.flatten(1).mean(1).clamp_min(1e-3).view(-1, 1, 1, 1)
         first, second = restore(torch.cat([y, y + step * probe])).chunk(2)
@@ -126,8 +134,7 @@ class Recorrupted(RestorationLoss):
     tau: Positive = 0.5
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
-        assert example.std is not None
-        y, std = example.measured, example.std
+        y, std = example.measured, example.known("std")
         z = random.normal(random.fold(example.keys, _SPLIT), y[0].numel()).view(y.shape).to(y)
         return penalty("l2", restore(y + self.tau * std * z) - (y - std / self.tau * z))
 

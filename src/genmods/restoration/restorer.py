@@ -59,7 +59,8 @@ class Restorer:
     Every method takes images [B, C, H, W] in [-1, 1] and returns restored images [B, C, H, W], or posterior samples
     [K, B, C, H, W] with `samples=K`, on the device of the images. `label` is a class for all images, or a list of one
     per image, by number or name. `numbers` (int64 [B]; by default 0 to B - 1) are the numbers of the images: sample k
-    of an image depends on the seed, k and its number only.
+    of an image depends on the seed, k and its number only. `progress` is called as `progress(done, total)` after each
+    step.
 
     Args:
         model: A diffusion model, such as the result of `genmods.load`, or any `Denoise`.
@@ -102,11 +103,7 @@ class Restorer:
             sigma: Level of white noise, or the result of `noise_level`.
             corruption: Another kind of noise, instead of `sigma`.
             samples: Number of posterior samples per image; None returns the MMSE estimate.
-            label: The class of the images.
-            numbers: The numbers of the images.
-
-        Returns:
-            Images [B, C, H, W], or samples [K, B, C, H, W].
+            label, numbers: See `Restorer`.
         """
         rows = self._rows(images, label, numbers)
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
@@ -159,12 +156,7 @@ class Restorer:
             hole: The pixels to fill: bool [H, W] or [B, H, W], or a mask such as `BoxMask(8, 8, 16, 16)`.
             sigma: Noise level of the known pixels, which are denoised if it is not 0.
             samples: Number of posterior samples per image; None returns one without the dimension K.
-            label: The class of the images.
-            numbers: The numbers of the images.
-            progress: Called as `progress(done, total)` after each step.
-
-        Returns:
-            Images [B, C, H, W], or samples [K, B, C, H, W].
+            label, numbers, progress: See `Restorer`.
         """
         known, levels = self._known(images, hole), self._levels(images, sigma)
         if self.prior.shape is not None and not levels.any():
@@ -228,12 +220,7 @@ class Restorer:
             sigma: Noise level of the measurements. It is at least that of rounding to grey levels of 8 or
                 16 bits if the operator amplifies rounding errors.
             samples: Number of posterior samples per image; None returns one without the dimension K.
-            label: The class of the images.
-            numbers: The numbers of the images.
-            progress: Called as `progress(done, total)` after each step.
-
-        Returns:
-            Images [B, C, H, W], or samples [K, B, C, H, W].
+            label, numbers, progress: See `Restorer`.
         """
         rows = self._rows(y, label, numbers, adapt=not operator.joins_channels)
         network = self.prior.network
