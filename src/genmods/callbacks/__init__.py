@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from genmods.callbacks.ema import EMA as EMA
     from genmods.callbacks.evaluation import Evaluation as Evaluation
     from genmods.callbacks.feature_maps import FeatureMaps as FeatureMaps
+    from genmods.callbacks.finite import Finite as Finite
     from genmods.callbacks.loss_by_noise import LossByNoise as LossByNoise
     from genmods.callbacks.mistakes import Mistakes as Mistakes
     from genmods.callbacks.norms import Norms as Norms

@@ -111,11 +111,29 @@ class RunCheckpoint(Validated, Checkpoint):
         self._save(trainer, self.last_path)
         self._saved_step = step = trainer.global_step
         if self.keep and step % self.every_n_steps == 0 and trainer.is_global_zero:
-            kept = self.folder / f"step_{step:06d}.ckpt"
-            copy(self.last_path, kept)
-            earlier = sorted(path for path in self.folder.glob("step_*.ckpt") if path <= kept)
-            for path in earlier[: -self.keep] if self.keep > 0 else ():
+            copy(self.last_path, self._kept_path(step))
+            for path in self._kept(step)[: -self.keep] if self.keep > 0 else ():
                 path.unlink()
+
+    def save_kept(self, trainer: Trainer) -> None:
+        """Write a checkpoint under its step only, which the next ones replace as `keep` says."""
+        self._save(trainer, self._kept_path(trainer.global_step))
+
+    def kept(self, step: int) -> Path | None:
+        """The newest checkpoint up to `step` that was kept under its step, or None."""
+        return next(reversed(self._kept(step)), None)
+
+    def due(self, trainer: Trainer) -> bool:
+        """Whether `last.ckpt` is to be written after the current step."""
+        step = trainer.global_step
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps or trainer.should_stop
+        return due and step != self._saved_step
+
+    def _kept_path(self, step: int) -> Path:
+        return self.folder / f"step_{step:06d}.ckpt"
+
+    def _kept(self, step: int) -> list[Path]:
+        return [path for path in kept_checkpoints(self.folder) if by_step(path) <= by_step(self._kept_path(step))]
 
     def _save(self, trainer: Trainer, path: Path) -> None:
         trainer.save_checkpoint(path)
@@ -131,9 +149,7 @@ class RunCheckpoint(Validated, Checkpoint):
             )
 
     def on_step_end(self, trainer: Trainer) -> None:
-        step = trainer.global_step
-        due = step % self.every_n_steps == 0 or step == trainer.max_steps or trainer.should_stop
-        if due and step != self._saved_step:
+        if self.due(trainer):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -153,6 +169,16 @@ class RunCheckpoint(Validated, Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._saved_step and trainer.global_step > 0:
             self.save_last(trainer)
+
+
+def kept_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder` that were kept under their step, the oldest first."""
+    return sorted(folder.glob("step_*.ckpt"), key=by_step)
+
+
+def by_step(path: Path) -> tuple[int, str]:
+    """Orders the checkpoints kept under their step, also beyond six digits."""
+    return len(path.name), path.name
 
 
 def checkpoint_size(trainer: Trainer, module: LightningModule) -> int:

@@ -111,6 +111,13 @@ class EMA(Validated, Callback):
                 {name: tensor.clone() for name, tensor in weights.items()} for weights in checkpoint["ema"]["weights"]
             ]
 
+    def roll_back(self, checkpoint: dict[str, Any]) -> None:
+        """Take the averages of `checkpoint`, of the same run."""
+        self.updates = checkpoint["ema"]["updates"]
+        for shadow, saved in zip(self.shadows, checkpoint["ema"]["weights"], strict=True):
+            for name, tensor in shadow.items():
+                tensor.copy_(saved[name])
+
     def check_continued(self, checkpoint: dict[str, Any]) -> None:
         """Raises UserError if the averages in `checkpoint` have other decays."""
         before, now = checkpoint["ema"]["decays"] if "ema" in checkpoint else [], list(self.decays)

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from genmods.callbacks.rollback import RollsBack
 from genmods.core.errors import UserError
 from genmods.core.plain import is_born_so, not_finite
 
@@ -26,12 +27,31 @@ class FiniteCheckpoint(Callback):
         self._born = {name: buffers[name].detach().clone() for name, _ in not_finite(buffers)}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if fault := self.fault(trainer, checkpoint):
+            raise UserError(
+                f"step {trainer.global_step}: {fault} is not finite; nothing was overwritten, "
+                "try a lower learning rate or trainer.gradient_clip_val"
+            )
+
+    def fault(self, trainer: Trainer, checkpoint: dict[str, Any]) -> str:
+        """The first tensor of `checkpoint` that is not finite, in words; empty if there is none."""
         for path, value in not_finite(checkpoint):
             if not is_born_so(value, self._born.get(re.sub(r"^(state_dict|ema\.weights\.\d+)\.", "", path))):
-                raise UserError(
-                    f"step {trainer.global_step}: {_told(path, trainer)} is not finite; nothing was overwritten, "
-                    "try a lower learning rate or trainer.gradient_clip_val"
-                )
+                return _told(path, trainer)
+        return ""
+
+
+def first_fault(trainer: Trainer) -> str:
+    """The first tensor that a checkpoint written now would hold and that is not finite, in words; "" for none."""
+    checkpoint: dict[str, Any] = {
+        "state_dict": trainer.lightning_module.state_dict(),
+        "optimizer_states": [optimizer.state_dict() for optimizer in trainer.optimizers],
+    }
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    for average in (callback for callback in callbacks if isinstance(callback, RollsBack)):
+        average.on_save_checkpoint(trainer, trainer.lightning_module, checkpoint)
+    guards = (callback for callback in callbacks if isinstance(callback, FiniteCheckpoint))
+    return next((fault for guard in guards if (fault := guard.fault(trainer, checkpoint))), "")
 
 
 def _told(path: str, trainer: Trainer) -> str:

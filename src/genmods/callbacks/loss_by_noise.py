@@ -39,8 +39,9 @@ class LossByNoise(Validated, Callback):
         index = position.floor().clamp(0, self.bins - 1).long().to(error.device)
         if self._sums is None:
             self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
-        self._sums[0].index_add_(0, index, error)
-        self._sums[1].index_add_(0, index, torch.ones_like(error))
+        finite = torch.isfinite(error)
+        self._sums[0].index_add_(0, index, torch.where(finite, error, 0.0))
+        self._sums[1].index_add_(0, index, finite.to(error))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not is_validating_a_fit(trainer) or self._sums is None:

@@ -94,3 +94,10 @@ class PowerEMA(Validated, Callback):
             had, now = state["lengths"], list(self.lengths)
             raise UserError(f"callbacks.power_ema.lengths: the checkpoint has {had}, this recipe has {now}")
         self.updates, self.averages = state["updates"], [dict(weights) for weights in state["weights"]]
+
+    def roll_back(self, checkpoint: dict[str, Any]) -> None:
+        """Take the averages of `checkpoint`, of the same run; they have had fewer updates than the run has steps."""
+        self.updates = checkpoint["power_ema"]["updates"]
+        for average, saved in zip(self.averages, checkpoint["power_ema"]["weights"], strict=True):
+            for name, tensor in average.items():
+                tensor.copy_(saved[name])

@@ -220,6 +220,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "ema": "genmods.callbacks.ema:EMA",
         "evaluation": "genmods.callbacks.evaluation:Evaluation",
         "feature_maps": "genmods.callbacks.feature_maps:FeatureMaps",
+        "finite": "genmods.callbacks.finite:Finite",
         "inpaint_strip": "genmods.callbacks.strips:InpaintStrip",
         "learning_rate_monitor": "lightning.pytorch.callbacks.lr_monitor:LearningRateMonitor",
         "loss_by_noise": "genmods.callbacks.loss_by_noise:LossByNoise",

@@ -142,7 +142,7 @@ def _candidates(run: Path, prefer: str) -> list[Path]:
     A run resumes from `best.ckpt` only if it has no other one.
     """
     for folder in (run / "checkpoints", run):
-        kept = sorted(folder.glob("step_*.ckpt"), reverse=True)
+        kept = sorted(folder.glob("step_*.ckpt"), key=lambda path: (len(path.name), path.name), reverse=True)
         named = [folder / f"{name}.ckpt" for name in (("last",) if prefer == "last" else ("best", "last"))]
         found = [path for path in (*named, *kept) if path.is_file()]
         if not found and (folder / "best.ckpt").is_file():

@@ -19,8 +19,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from genmods.callbacks.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from genmods.callbacks.early_stopping import EarlyStopping
 from genmods.callbacks.ema import EMA
+from genmods.callbacks.finite import Finite
 from genmods.callbacks.finite_checkpoint import FiniteCheckpoint
-from genmods.callbacks.finite_loss import FiniteLoss
 from genmods.callbacks.norms import Norms
 from genmods.callbacks.precision import SamePrecision, unsettled
 from genmods.callbacks.progress import TrainingProgress
@@ -47,16 +47,16 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer that writes to the run folder `folder`.
 
-    It always has throughput, norms, a progress bar and the task's reports. EMA is the first callback, so that the
-    others use its update, then early stopping, so that they know which validation is the last; checkpoints are the
-    last. The precision `auto` is float32 until `callbacks.precision.settle`. `max_time` is the time limit of this
-    process, whose `signals` stop a fit cleanly.
+    It always has the check of finite numbers, throughput, norms, a progress bar and the task's reports. The check is
+    the first callback, then comes EMA, so that the others use its update, then early stopping, so that they know which
+    validation is the last; checkpoints come last. The precision `auto` is float32 until `callbacks.precision.settle`.
+    `max_time` is the time limit of this process, whose `signals` stop a fit cleanly.
     """
     _silence()
     checkpoint = next((callback for callback in callbacks if isinstance(callback, RunCheckpoint)), RunCheckpoint())
     callbacks = [*callbacks, *_standard(callbacks, settings, task.reports)]
-    first = [callback for kind in (EMA, EarlyStopping) for callback in callbacks if isinstance(callback, kind)]
-    others = [callback for callback in callbacks if not isinstance(callback, EMA | EarlyStopping | RunCheckpoint)]
+    first = [callback for kind in (Finite, EMA, EarlyStopping) for callback in callbacks if isinstance(callback, kind)]
+    others = [callback for callback in callbacks if callback not in first and not isinstance(callback, RunCheckpoint)]
     registry.report_external_callbacks()
     with refusals_in_one_line(), without_external_callbacks():
         seconds = Timer(settings.get("max_time")).time_remaining()
@@ -66,7 +66,7 @@ def make_trainer(
             **{**settings, **FIXED, **_in_steps(settings), **replaced},
             default_root_dir=folder,
             logger=loggers or False,
-            callbacks=[*first, *others, FiniteLoss(), FiniteCheckpoint(), SamePrecision(), stop, checkpoint],
+            callbacks=[*first, *others, FiniteCheckpoint(), SamePrecision(), stop, checkpoint],
             plugins=[AtomicCheckpointIO(), *_environment()],
         )
     StepLoop.install(trainer)
@@ -98,7 +98,7 @@ def refusals_in_one_line() -> Iterator[None]:
 
 def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence[str]) -> list[Callback]:
     """The callbacks of all runs and the `reports` of the task, except those that the recipe lists."""
-    kinds: list[type[Callback]] = [Throughput, Norms, Report]
+    kinds: list[type[Callback]] = [Finite, Throughput, Norms, Report]
     kinds += [registry.resolve(registry.find("callback", name)) for name in reports]
     if settings.get("enable_progress_bar") is not False:
         kinds.append(TrainingProgress)
