@@ -80,6 +80,7 @@ class Finite(Validated, Callback):
             self._buffers = [buffer.clone() for buffer in pl_module.buffers()]
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Note whether the `loss` [] of a batch is finite."""
         self._loss = torch.isfinite(loss.detach()).all()
 
     @torch.no_grad()
