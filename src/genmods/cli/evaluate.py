@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
             if results:
                 table([figure for found in results for figure in found.values], sys.stdout)
                 say(f"written to {out}", file=sys.stderr)
-        record(path, checkpoint, model, gathered, results, out)
+        record(path, checkpoint, model, gathered, results, out, options.overrides)
 
 
 def write(results: list[MetricResult], settings: dict[str, Any], out: Path) -> None:
@@ -89,7 +89,13 @@ def write(results: list[MetricResult], settings: dict[str, Any], out: Path) -> N
 
 
 def record(
-    path: Path, checkpoint: Checkpoint, model: Model, gathered: EvaluationData, results: list[MetricResult], out: Path
+    path: Path,
+    checkpoint: Checkpoint,
+    model: Model,
+    gathered: EvaluationData,
+    results: list[MetricResult],
+    out: Path,
+    overrides: list[str],
 ) -> None:
     """Log metrics, pictures and samples to the run that wrote the checkpoint, and update its report."""
     from genmods.callbacks.sample_grid import sample_table
@@ -99,7 +105,7 @@ def record(
     from genmods.tracking.base import Logbook
     from genmods.visual.picture import to_picture
 
-    folder, show = folders.run_folder(path), build_data(checkpoint.parsed()).show
+    folder, show = folders.run_folder(path), build_data(checkpoint.parsed(overrides=overrides)).show
     loggers = reopened_loggers(recipe_of(checkpoint), checkpoint)
     with reopened(folder, checkpoint, loggers):
         book = Logbook(folder, loggers, checkpoint.last_row)

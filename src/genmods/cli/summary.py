@@ -34,9 +34,11 @@ _NEXT = (
 def after_fit(folder: Path) -> None:
     """Print the summary of a finished training run on stderr."""
     from genmods.config.check import Part
-    from genmods.config.recipe import load
+    from genmods.config.recipe import from_plain
+    from genmods.config.text import plain, read
 
-    task = load(folder / "recipe.yaml").task
+    path = folder / "recipe.yaml"
+    task = from_plain(plain(read(path)), source=str(path)).task
     cls = registry.resolve((task.model or task).entry) if isinstance(task, Part) else object
     lines: dict[str, str] = {}
     if (folder / folders.LAST).is_file():  # a trial run has none

@@ -7,7 +7,7 @@ from typing import Any
 
 from genmods.config import registry
 from genmods.config.check import PARTIAL_KINDS, From, Part, fill
-from genmods.config.text import RecipeError, with_marks
+from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import UserError
 from genmods.core.memory import require_memory
 
@@ -25,6 +25,10 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         whose = part.model or part
         facts = _resolved(whose).facts_of_parts(facts, whose.given)
     known = part.settings()
+    for name, value in part.given.items():
+        if text := unresolved(value):
+            told = f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
+            raise RecipeError(part.where, f"{part.path}.{name}", told)
     values = {name: _value(value, facts) for name, value in part.given.items()}
     for name in part.open():
         if name in facts:
@@ -72,7 +76,15 @@ def _value(value: Any, facts: dict[str, Any]) -> Any:
         return type(value)(_value(item, facts) for item in value)
     if isinstance(value, dict):
         return {key: _value(item, facts) for key, item in value.items()}
-    return value
+    return str(value) if isinstance(value, Text) else value
+
+
+def unresolved(value: Any) -> str:
+    """The first text whose environment variables are not expanded, in a value that is no part; empty without one."""
+    if isinstance(value, Text):
+        return value.written if value.unresolved else ""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next(filter(None, map(unresolved, inner)), "")
 
 
 def create(kind: str, name: str, **settings: Any) -> Any:

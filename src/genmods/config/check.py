@@ -16,7 +16,7 @@ from genmods.config import foreign, hints, registry
 from genmods.config.builtins import KINDS
 from genmods.config.reflect import Setting, dotted, find_class, inherits, lookup, settings
 from genmods.config.registry import Entry
-from genmods.config.text import Node, RecipeError, plain, with_marks
+from genmods.config.text import Node, RecipeError, Text, plain, with_marks
 from genmods.core.errors import UserError, nearest
 from genmods.core.expressions import NotComputable
 from genmods.core.limits import asks_for, first_fault, is_from_data
@@ -164,11 +164,14 @@ def named(kind: str, node: Node, path: str, standard: Node | None = None) -> tup
             raise RecipeError(node.where, path, f"requires a `name`{nearest('', registry.names(kind))}")
         given = {**standard.value, **given}
     name = given.pop("name")
+    if name.fault is not None:
+        raise name.fault
     below = f"{path}.name" if isinstance(node.value, dict) else path
-    if not isinstance(name.value, str):
+    chosen = name.value if isinstance(name.value, str) else name.text
+    if not chosen:
         raise hints.refusal(name, below, f"the name of a {kind}")
     try:
-        return registry.find(kind, name.value), given
+        return registry.find(kind, chosen), given
     except UserError as error:
         raise RecipeError(name.where, below, str(error)) from error
 
@@ -197,9 +200,10 @@ def _from(kind: str, node: Node, path: str) -> From:
 
 
 def _run(node: Node, path: str) -> str:
-    if not isinstance(node.value, str):
+    run = node.value if isinstance(node.value, str) else node.text
+    if not run:
         raise hints.refusal(node, f"{path}.from", "a run folder")
-    return node.value
+    return Text.of(node, run)
 
 
 def fill(entry: Entry, given: dict[str, Node], where: str, path: str) -> Part:

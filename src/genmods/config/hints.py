@@ -16,7 +16,7 @@ import annotated_types
 
 from genmods.config.builtins import KINDS
 from genmods.config.reflect import Module, Setting, dotted, lookup
-from genmods.config.text import Node, RecipeError, plain
+from genmods.config.text import Node, RecipeError, Text, plain
 from genmods.core import limits, settings
 from genmods.core.errors import UserError
 from genmods.core.expressions import NotComputable, compute
@@ -196,20 +196,28 @@ class Mismatch(Exception):
 
 
 def convert(hints: Hints, node: Node, path: str, build: Build) -> Any:
-    """Convert a node to a value of a hint; `build(kind, node, path)` builds parts. Raises RecipeError."""
+    """Convert a node to a value of a hint; `build(kind, node, path)` builds parts. Raises RecipeError.
+
+    A text takes the characters of a value that none of the alternatives fits: 2024, 1e3 and true may be names.
+    """
+    if node.fault is not None and {hint.form for hint in hints} - {str, "null"}:
+        raise node.fault
     for hint in sorted(hints, key=lambda hint: hint.form is float):  # 1 is an int where both are allowed
         try:
             return _accept(hint, node, path, build)
         except Mismatch:
             continue
+    text = node.text or ""
+    for hint in hints if text else ():
+        if hint.form is str or (hint.form == "choice" and text in hint.items):
+            return Text.of(node, text) if hint.form is str else text
     raise refusal(node, path, describe(hints))
 
 
 def refusal(node: Node, path: str, wanted: str) -> RecipeError:
     """The error for a value of the wrong type: `width must be an int, got 'wide'`."""
-    return RecipeError(
-        node.where, path, f"{path.rpartition('.')[2]} must be {wanted}, got {describe_value(node.value)}"
-    )
+    told = f"{path.rpartition('.')[2]} must be {wanted}, got {describe_value(node.value)}"
+    return node.fault or RecipeError(node.where, path, told)
 
 
 def describe_value(value: Any) -> str:
@@ -246,5 +254,5 @@ def _accept(hint: Hint, node: Node, path: str, build: Build) -> Any:
             raise refusal(node, path, "finite")
         return float(value)
     if isinstance(form, type) and type(value) is form:
-        return value
+        return Text.of(node, value) if isinstance(value, str) else value
     raise Mismatch

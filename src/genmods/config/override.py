@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from genmods.config.text import Node, RecipeError, parse, plain, with_marks
+from genmods.config.text import Node, RecipeError, parse, with_marks
+from genmods.config.variables import expand
 
 WHERE = "command line"
 Change = tuple[str, Node]
@@ -39,7 +40,31 @@ def split(arguments: list[str]) -> list[tuple[str, str]]:
 def of_arguments(arguments: list[str]) -> Iterator[Change]:
     """The changes given by `--key=value` and `--key value` arguments; raises RecipeError."""
     for key, text in split(arguments):
-        yield key, with_marks(plain(parse(text, f"{WHERE}: {key}", marks=False)), WHERE)
+        node = _option(key, text)
+        expand(node, key)
+        yield key, node
+
+
+def _option(key: str, text: str) -> Node:
+    """The value of an option. A setting of text takes all its characters, unless they are quoted."""
+    try:
+        node = parse(text, f"{WHERE}: {key}", marks=False)
+    except RecipeError as error:
+        if not text.isprintable():
+            raise
+        return Node(text, WHERE, text, fault=error)
+    _move(node, WHERE)
+    if node.text is not None or not isinstance(node.value, str):
+        node.text = text
+        node.value = text if isinstance(node.value, str) else node.value
+    return node
+
+
+def _move(node: Node, where: str) -> None:
+    node.where = where
+    inner = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    for item in inner:
+        _move(item, where)
 
 
 def of_settings(settings: Mapping[str, Any], where: str, path: str = "") -> Iterator[Change]:
@@ -48,7 +73,9 @@ def of_settings(settings: Mapping[str, Any], where: str, path: str = "") -> Iter
         if isinstance(value, Mapping) and value:
             yield from of_settings(value, where, f"{path}{name}.")
         else:
-            yield f"{path}{name}", with_marks(value, where)
+            node = with_marks(value, where)
+            expand(node, f"{path}{name}")
+            yield f"{path}{name}", node
 
 
 def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> None:
@@ -59,7 +86,9 @@ def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> No
         if len(keys) > 1 and keys[-1] == "name":
             keys.pop()
             if not isinstance(value.value, str):
-                raise RecipeError(value.where, key, f"expected a name, got '{value.value}'")
+                if not value.text:
+                    raise RecipeError(value.where, key, f"expected a name, got '{value.value}'")
+                value = Node(value.text, value.where)
         elif len(keys) > 1 and keys[-1] == "from" and not _taken_whole(root, keys):
             keys.pop()
             value = Node({"from": value}, value.where)

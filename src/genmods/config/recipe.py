@@ -9,11 +9,12 @@ from typing import Any
 from genmods.config import override, registry
 from genmods.config.builtins import KINDS, SECTIONS
 from genmods.config.check import FROM_DATA, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
-from genmods.config.hints import refusal
+from genmods.config.hints import convert, refusal
 from genmods.config.registry import Entry
-from genmods.config.text import Node, RecipeError, read, with_marks, write
+from genmods.config.text import Node, RecipeError, Text, read, with_marks, write
+from genmods.config.variables import expand, keep_values, read_saved
 from genmods.core.errors import nearest
-from genmods.core.limits import one_of
+from genmods.core.limits import Hint, one_of
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
@@ -43,14 +44,16 @@ class Recipe:
     def __init__(self, root: Node, source: str, name: str):
         self.source = source
         sections = _sections(root, source)
-        self.name = str(_scalar(sections, "name", str, name))
+        self.name = _scalar(sections, "name", str, name)
         if fault := _fault_of_name(self.name):
             where = sections["name"].where if "name" in sections else source
             raise RecipeError(where, "name", f"names a folder under runs: {fault}, got '{self.name}'")
         self.seed = int(_scalar(sections, "seed", int, 0))
         if not 0 <= self.seed < 2**32:
             raise refusal(sections["seed"], "seed", "an int from 0 to 2**32 - 1")
-        self.task = part("task", _required(sections, "task", source), "task")
+        task = _required(sections, "task", source)
+        keep_values(task)
+        self.task = part("task", task, "task")
         self.data = _data(_required(sections, "data", source), self.seed)
         self.optimizer = part(
             "optimizer",
@@ -72,7 +75,7 @@ class Recipe:
         module = _shown(self.data, {})
         source = _shown(self.data.given["source"], {}) if "source" in self.data.given else {}
         return {
-            "name": self.name,
+            "name": _shown(self.name, {}),
             "seed": self.seed,
             "task": _shown(self.task, facts),
             "data": {**source, **{key: value for key, value in module.items() if key not in source}},
@@ -116,9 +119,7 @@ def _scalar(sections: dict[str, Node], name: str, kind: type, standard: Any) -> 
     node = sections.get(name)
     if node is None:
         return standard
-    if type(node.value) is not kind:
-        raise refusal(node, name, "an int" if kind is int else "a text")
-    return node.value
+    return convert((Hint(kind),), node, name, part)
 
 
 def _data(node: Node, seed: int) -> Part:
@@ -185,11 +186,13 @@ def _refuse_twice(callbacks: list[Part | From]) -> None:
 def _shown(value: Any, facts: dict[str, Any]) -> Any:
     """Plain data of a checked value; a part with all settings whose defaults can be represented."""
     if isinstance(value, From):
-        return {"from": value.run}
+        return {"from": _shown(value.run, facts)}
     if isinstance(value, list | tuple):
         return [_shown(item, facts) for item in value]
     if isinstance(value, dict):
         return {key: _shown(item, facts) for key, item in value.items()}
+    if isinstance(value, Text):
+        return value.written
     if not isinstance(value, Part):
         return value
     result = {"name": value.entry.name} if value.kind in KINDS else {}
@@ -198,7 +201,7 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
     if value.model:
         result |= _shown(value.model, facts)
     elif isinstance(model, From) and model.entry:
-        result |= {"from": model.run, **_shown(model.given, facts)}
+        result |= {"from": _shown(model.run, facts), **_shown(model.given, facts)}
     left = value.open()
     for name, setting in value.settings().items():
         if name in value.given:
@@ -211,7 +214,7 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
 
 
 def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The checked recipe of a file, or of a shipped recipe's bare name.
+    """The checked recipe of a file, or of a shipped recipe's bare name, with environment variables expanded.
 
     `--key=value` overrides and nested `settings` of its sections, such as `{"trainer": {...}}`, change it. Raises
     RecipeError with file, line and key path.
@@ -219,7 +222,9 @@ def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[st
     from genmods.config.shipped import locate
 
     path, name = locate(source)
-    return _recipe(read(path), str(path), name, overrides, settings)
+    root = read(path)
+    expand(root)
+    return _recipe(root, str(path), name, overrides, settings)
 
 
 def from_plain(
@@ -227,9 +232,20 @@ def from_plain(
     overrides: Iterable[str] = (),
     source: str = "checkpoint",
     settings: Mapping[str, Any] | None = None,
+    saved: bool = True,
 ) -> Recipe:
-    """The recipe of plain data (that of `Recipe.plain`), for instance from a checkpoint; otherwise as `load`."""
-    return _recipe(with_marks(dict(data), source), source, source, overrides, settings)
+    """The recipe of plain data (that of `Recipe.plain`); otherwise as `load`.
+
+    Args:
+        data: The sections.
+        overrides: Of them, `--key=value`.
+        source: Where they are from, for messages.
+        settings: Nested settings that replace theirs.
+        saved: Whether they are from a checkpoint or a run folder, whose environment variables are not expanded.
+    """
+    root = with_marks(dict(data), source)
+    (read_saved if saved else expand)(root)
+    return _recipe(root, source, source, overrides, settings)
 
 
 def _recipe(root: Node, source: str, name: str, overrides: Iterable[str], settings: Mapping[str, Any] | None) -> Recipe:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,10 +44,39 @@ class RecipeError(UserError):
 
 @dataclass(slots=True)
 class Node:
-    """A value of a recipe (a scalar, `dict[str, Node]` or `list[Node]`) and its location."""
+    """A value of a recipe and its location.
+
+    Attributes:
+        value: A scalar, `dict[str, Node]` or `list[Node]`.
+        where: The location.
+        text: The characters of an unquoted scalar, or of an option, which a setting of text takes as they are.
+        written: The text in which environment variables have been expanded.
+        unresolved: Whether variables are left in it.
+        fault: Why an option is no YAML; its value is its text.
+    """
 
     value: Any
     where: str
+    text: str | None = None
+    written: str | None = None
+    unresolved: bool = False
+    fault: RecipeError | None = None
+
+
+class Text(str):
+    """A text with environment variables: expanded, as it is `written`, and whether some are `unresolved`."""
+
+    written: str
+    unresolved: bool
+
+    @classmethod
+    def of(cls, node: Node, text: str) -> str:
+        """`text`, with how the node is written if it has variables."""
+        if node.written is None:
+            return text
+        result = cls(text)
+        result.written, result.unresolved = node.written, node.unresolved
+        return result
 
 
 def plain(node: Node) -> Any:
@@ -64,7 +94,7 @@ def with_marks(value: Any, where: str) -> Node:
         return Node({str(key): with_marks(item, where) for key, item in value.items()}, where)
     if isinstance(value, list | tuple):
         return Node([with_marks(item, where) for item in value], where)
-    return Node(value, where)
+    return Node(os.fspath(value) if isinstance(value, os.PathLike) else value, where)
 
 
 def scalar(text: str) -> Any:
@@ -151,7 +181,7 @@ class _Reader:
             while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
                 items.append(self.node(item, f"{path}[{len(items)}]", depth + 1))
             return Node(items, where)
-        return Node(scalar(event.value) if event.implicit[0] else event.value, where)
+        return Node(scalar(event.value), where, event.value) if event.implicit[0] else Node(event.value, where)
 
     def mapping(self, path: str, depth: int) -> dict[str, Node]:
         result: dict[str, Node] = {}

@@ -13,6 +13,7 @@ from torch import Tensor
 from genmods.config.build import build
 from genmods.config.check import Part, part
 from genmods.config.text import with_marks
+from genmods.config.variables import read_saved
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.core.plain import check_finite, not_finite
@@ -42,7 +43,6 @@ class Checkpoint:
         figures: The `values` of the last validation by name, and its `step`.
         run_ids: The run's id in each of its loggers, by logger name; empty for an exported model.
         content: Everything that Lightning saved.
-        source: The file, for messages.
         source: The file, for messages.
     """
 
@@ -143,7 +143,9 @@ class Checkpoint:
     @property
     def _part(self) -> Part:
         """The task of the recipe; raises RecipeError if this version of genmods does not support it."""
-        task = part("task", with_marks(self.recipe["task"], self.source), "task")
+        node = with_marks(self.recipe["task"], self.source)
+        read_saved(node)
+        task = part("task", node, "task")
         if not isinstance(task, Part):
             raise UserError(f"{self.source}: its task is that of another run, which `fit` does not write")
         return task

@@ -9,7 +9,8 @@ from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.config.build import build
+from genmods.config.build import build, unresolved
+from genmods.config.check import Part
 from genmods.config.recipe import Recipe, from_plain
 from genmods.core.errors import UserError
 from genmods.data.base import DataModule
@@ -77,12 +78,17 @@ def _ours(loggers: list[Any]) -> list[RunLogger]:
 
 
 def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """The recipe of a checkpoint with its loggers, or without them if this version of genmods does not support them."""
+    """The recipe of a checkpoint with its loggers.
+
+    Without those whose settings have environment variables, and without all if this version does not support one.
+    """
     recipe = checkpoint.parsed()
     try:
-        return from_plain({**recipe.plain(), "logger": checkpoint.recipe.get("logger")})
+        whole = from_plain({**recipe.plain(), "logger": checkpoint.recipe.get("logger")})
     except UserError:
         return recipe
+    whole.logger = [part for part in whole.logger if isinstance(part, Part) and not unresolved(part.given)]
+    return whole
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def fit(
 
     if isinstance(recipe, Recipe | Mapping):
         plain = recipe.plain() if isinstance(recipe, Recipe) else recipe
-        checked = from_plain(plain, source="recipe", settings=sections)
+        checked = from_plain(plain, source="recipe", settings=sections, saved=False)
     else:
         checked = load(recipe, settings=sections)
     at = None if ckpt_path is None else str(ckpt_path.folder if isinstance(ckpt_path, Run) else ckpt_path)
