@@ -158,7 +158,9 @@ def test_class_folders_and_built_in_sources_are_no_regression(capsys):
         )
     for data in (FILES % "images", "digits", "mnist", "cifar10"):
         run("check", recipe("r", "regression", data), status=2)
-        expected = "takes data with numbers, and this data has one class per image; the task for them is classification"
+        expected = (
+            "requires data with numbers, but this data has one class per image; the task for them is classification"
+        )
         assert expected in capsys.readouterr().err
     run("check", recipe("r", "classification", FILES % "nowhere"))
     Path("images/metadata.csv").write_text("file_name,breed\na/0.png,x\nc/0.png,y\n")
@@ -174,7 +176,7 @@ def test_a_test_split_without_labels_is_for_predict(capsys):
     run("fit", "--config", path)
     assert "test 16 without labels, for predict" in capsys.readouterr().err
     run("test", "--config", path, "--quiet", status=2)
-    assert capsys.readouterr().err.splitlines()[-1] == "test: the test images have no labels; predict takes them"
+    assert capsys.readouterr().err.splitlines()[-1] == "test: the test images have no labels; use predict"
     run("predict", "--config", path, "--quiet")
     assert len(capsys.readouterr().out.splitlines()) == 17
 

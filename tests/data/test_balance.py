@@ -86,5 +86,5 @@ def test_a_data_module_draws_so_and_continues_no_other_run():
     with pytest.raises(UserError, match=r"data.sampling must be shuffled, got balanced"):
         data.check_continued(plain.state_dict(), 1)
     several = ImageData(Synthetic(train_images=40, targets="several", side=8), sampling="balanced")
-    with pytest.raises(UserError, match="balanced takes one class per image, and this data has several labels"):
+    with pytest.raises(UserError, match="balanced requires one class per image, but this data has several labels"):
         several.train_dataloader()

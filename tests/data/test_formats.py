@@ -122,7 +122,7 @@ def test_pages(tmp_path):
     stack = np.stack([GREY, 255 - GREY, GREY // 2, GREY // 3])
     tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack", metadata=None)
     first = decode_files([tmp_path / "pages.tif"], Preparation())
-    assert np.array_equal(first.pixels[0, 0].numpy(), GREY) and first.told == [
+    assert np.array_equal(first.pixels[0, 0].numpy(), GREY) and first.notes == [
         "1 file with several pages: the first is read"
     ]
     assert np.array_equal(decode_files([tmp_path / "pages.tif"], Preparation(channels=4)).pixels[0].numpy(), stack)
@@ -146,8 +146,8 @@ def test_arrays(tmp_path, suffix, first, dtype):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ({"a": GREY, "b": GREY}, "holds 2 arrays"),
-        ({"a": GREY.astype(complex)}, "not real numbers"),
+        ({"a": GREY, "b": GREY}, "must contain one array, got 2"),
+        ({"a": GREY.astype(complex)}, "must contain real numbers"),
         ({"a": np.full((4, 4), np.nan)}, "not finite"),
         ({"a": np.zeros((2, 3, 4, 5))}, "an image is"),
         ({"a": np.array([[{}]])}, "x.npz"),
@@ -167,9 +167,9 @@ def test_twelve_bits_in_sixteen_are_found_and_told(tmp_path):
         Image.fromarray(pixels).save(path)
     found = decode_files(paths, Preparation())
     assert found.preparation.range == (0, 4095) and found.preparation.levels == 4096
-    assert np.array_equal(found.pixels[:, 0].numpy(), np.stack(values)) and "4,095 is white" in found.told[0]
+    assert np.array_equal(found.pixels[:, 0].numpy(), np.stack(values)) and "4,095 is white" in found.notes[0]
     again = decode_files(paths[1:], found.preparation)  # what a command does with other files
-    assert np.array_equal(again.pixels.numpy(), found.pixels[1:].numpy()) and not again.told
+    assert np.array_equal(again.pixels.numpy(), found.pixels[1:].numpy()) and not again.notes
     given = decode_files(paths, Preparation(range=(0.0, 8190.0)))
     np.testing.assert_allclose(given.pixels[:, 0].numpy() / 8190, np.stack(values) / 8190)
     picture = read_image(paths[0], (0.0, 4095.0))
@@ -182,14 +182,14 @@ def test_sixteen_bits_are_kept_and_eight_bits_beside_them_keep_their_white(tmp_p
     Image.fromarray(wide(GREY, 16) - (GREY > 0)).save(tmp_path / "deep.png")
     Image.fromarray(GREY).save(tmp_path / "flat.png")
     found = decode_files([tmp_path / "deep.png", tmp_path / "flat.png"], Preparation())
-    assert found.pixels.dtype == torch.uint16 and not found.told
+    assert found.pixels.dtype == torch.uint16 and not found.notes
     assert np.array_equal(found.pixels[0, 0].numpy(), wide(GREY, 16) - (GREY > 0))
     assert np.array_equal(found.pixels[1, 0].numpy(), wide(GREY, 16))
 
 
 def test_a_dark_set_of_eight_bits_is_told_and_its_range_can_be_set(tmp_path):
     Image.fromarray((GREY > 127).astype(np.uint8)).save(tmp_path / "x.png")
-    (line,) = decode_files([tmp_path / "x.png"], Preparation()).told
+    (line,) = decode_files([tmp_path / "x.png"], Preparation()).notes
     assert "up to 1 of 255" in line
     np.testing.assert_array_equal(decoded(tmp_path / "x.png", range=(0.0, 1.0))[:, :, 0], GREY > 127)
 

@@ -206,7 +206,7 @@ def test_layouts(tmp_path):
         save(noise(len(name)), tmp_path / name)
     flat = ImageFolder(str(tmp_path / "flat"))
     assert flat.read()["train"].labels is None and flat.class_names == []
-    with pytest.raises(UserError, match=r"mixed/a.png: lies beside class folders"):
+    with pytest.raises(UserError, match=r"mixed/a.png: is outside the class folders"):
         ImageFolder(str(tmp_path / "mixed")).read()
     assert len(ImageFolder(str(tmp_path / "mixed"), labels=False).read()["train"]) == 2
     split = ImageFolder(str(tmp_path / "split"))

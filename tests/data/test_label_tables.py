@@ -103,7 +103,7 @@ def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):
     save(tmp_path, BREEDS)
     (tmp_path / "metadata.parquet").write_bytes(b"PAR1")
     with pytest.raises(
-        UserError, match=r"metadata.parquet: reading Parquet needs pyarrow: pip install 'genmods\[parquet\]'"
+        UserError, match=r"metadata.parquet: reading Parquet requires pyarrow: pip install 'genmods\[parquet\]'"
     ):
         read(tmp_path)
 
@@ -224,8 +224,8 @@ def test_rows_that_cannot_be_used_are_named_or_left_out(tmp_path, caplog, rows, 
     [
         ([HEADER, ["a.png"]], {}, "metadata.csv:2: has 1 cells, expected 2: file_name, breed"),
         ([HEADER], {}, "metadata.csv: has no rows"),
-        ([[*HEADER, "breed"], [*ROWS[0], "x"]], {}, "metadata.csv:1: two columns are called 'breed'"),
-        ([["x", "y"], ["1", "2"]], {}, "metadata.csv: no column names the images; data.file_column says which one"),
+        ([[*HEADER, "breed"], [*ROWS[0], "x"]], {}, "metadata.csv:1: two columns have the name 'breed'"),
+        ([["x", "y"], ["1", "2"]], {}, "metadata.csv: no column has the names of images; set data.file_column"),
         ([HEADER, *ROWS], {"label_kind": "numbers"}, "metadata.csv:2: breed must be a number, got 'cat'"),
         (
             [["file_name", "age"], ["a", 1], ["b", "NA"]],
@@ -269,25 +269,25 @@ def test_a_table_that_is_not_read_is_told(tmp_path, caplog):
     save(tmp_path, ["a.png", "b.png"])
     table(tmp_path / "train.csv", [HEADER, *ROWS[:2]])
     assert read(tmp_path)[0]["train"] == {"a.png": None, "b.png": None}
-    assert "train.csv: is not read (no class folders); data.labels: train.csv takes the labels from it" in caplog.text
+    assert "train.csv: not used (no class folders); data.labels: train.csv uses its labels" in caplog.text
     assert classes(tmp_path, labels="train.csv") == {"a.png": "cat", "b.png": "dog"}
     assert read(tmp_path, labels=False)[0]["train"] == {"a.png": None, "b.png": None}
     with pytest.raises(
-        UserError, match=r"data.targets: there is no metadata.csv in .*; data.labels names another table"
+        UserError, match=r"data.targets: there is no metadata.csv in .*; data.labels selects another table"
     ):
         read(tmp_path, targets="breed")
     with pytest.raises(UserError, match=r"data.labels: there is no file .*nothing.csv"):
         read(tmp_path, labels="nothing.csv")
     table(tmp_path / "metadata.csv", [HEADER, *ROWS[:2]])
     (tmp_path / "metadata.jsonl").write_text("{}")
-    with pytest.raises(UserError, match=r"there is also .*; data.labels names the one to use"):
+    with pytest.raises(UserError, match=r"there is also .*; data.labels selects one of them"):
         read(tmp_path)
 
 
 def test_a_name_that_may_be_two_files_is_told(tmp_path):
     save(tmp_path, ["x/a.png", "y/a.png"])
     table(tmp_path / "metadata.csv", [HEADER, ["x/a.png", "cat"], ["a.png", "dog"]])
-    with pytest.raises(UserError, match=r"metadata.csv:3: 'a.png' may be x/a.png or y/a.png"):
+    with pytest.raises(UserError, match=r"metadata.csv:3: 'a.png' is ambiguous: x/a.png or y/a.png"):
         read(tmp_path)
 
 
@@ -325,7 +325,9 @@ def test_captions_are_told_from_classes(tmp_path, caplog):
     save(tmp_path, names)
     table(tmp_path / "metadata.csv", [["file_name", "text"], *([name, f"a photo of {name}"] for name in names)])
     assert len(classes(tmp_path)) == 30
-    assert "metadata.csv: text has 30 different values for 30 images; data.targets names another column" in caplog.text
+    assert (
+        "metadata.csv: text has 30 different values for 30 images; data.targets selects another column" in caplog.text
+    )
     caplog.clear()
     table(
         tmp_path / "metadata.csv", [["file_name", "kind"], *([name, f"kind {i % 15}"] for i, name in enumerate(names))]
@@ -333,7 +335,7 @@ def test_captions_are_told_from_classes(tmp_path, caplog):
     assert len(classes(tmp_path)) == 30 and "different values" not in caplog.text
 
 
-def test_a_validation_folder_without_rows_is_said(tmp_path, caplog):
+def test_a_validation_folder_without_rows_is_reported(tmp_path, caplog):
     save(tmp_path, ["train/a.png", "train/b.png", "val/c.png"])
     table(tmp_path / "metadata.csv", [HEADER, ["train/a.png", "cat"], ["train/b.png", "dog"]])
     data = ImageData(ImageFolder(str(tmp_path)), test_fraction=0)
@@ -345,5 +347,5 @@ def test_many_missing_images_are_listed_in_a_moment(tmp_path):
     save(tmp_path, BREEDS)
     rows = [[f"missing {i}.png", "cat"] for i in range(3000)]
     table(tmp_path / "metadata.csv", [HEADER, *ROWS, *rows])
-    with pytest.raises(UserError, match=r"3,000 rows cannot be used; data\.on_error: skip leaves them out:"):
+    with pytest.raises(UserError, match=r"3,000 rows cannot be used; data\.on_error: skip ignores them:"):
         read(tmp_path)

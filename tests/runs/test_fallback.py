@@ -85,5 +85,5 @@ def test_a_resume_as_it_was_says_nothing(run, capsys):
 def test_the_end_of_a_killed_process_is_told(run, capsys):
     folders.write_status(run, "running", 0)
     fit(recipe(4), str(run), quiet=True)
-    assert "the last process ended without a word after step 3" in capsys.readouterr().err
+    assert "the last process was killed after step 3" in capsys.readouterr().err
     assert folders.status(run) == ("finished", 4)

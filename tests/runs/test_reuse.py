@@ -240,7 +240,7 @@ def test_a_task_takes_the_whole_model_of_a_run(monkeypatch):
 
 def test_a_model_that_another_task_cannot_take(digits):
     wrong = recipe({"name": "consistency", "from": str(digits)}, name="wrong")
-    with pytest.raises(RecipeError, match=r"task.from: .*that run has no model of which a Consistency"):
+    with pytest.raises(RecipeError, match=r"task.from: .*its model cannot be used as a Consistency"):
         resolve(wrong)
     moved = recipe({"name": "consistency", "from": "runs/nowhere"}, overrides=[f"--task.from={digits}"], name="moved")
     assert moved.task.given["model"].run == str(digits)

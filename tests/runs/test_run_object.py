@@ -54,7 +54,7 @@ def test_a_shipped_recipe_by_name_in_a_thread(workplace):
     thread.join()
     (run,) = found
     assert run.steps == 2 and signal.getsignal(signal.SIGTERM) is handlers
-    with pytest.raises(genmods.UserError, match="a Classifier generates no images"):
+    with pytest.raises(genmods.UserError, match="a Classifier does not generate images"):
         run.sample(1)
 
 

@@ -77,7 +77,7 @@ def test_the_room_is_looked_at_before_the_first_step(workplace, capsys, monkeypa
     monkeypatch.setattr(callback, "free", lambda place: (1000, 5))
     assert dispatch(["fit", "--config", "runs/no_room.yaml", "--quiet"]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "a checkpoint takes about" in line and "1,000 are free; nothing was trained" in line
+    assert "a checkpoint requires about" in line and "1,000 are free; nothing was trained" in line
 
 
 def test_a_figure_needs_no_cache():

@@ -1,4 +1,4 @@
-"""Writes `last.ckpt` and `best.ckpt` of a run, and never overwrites them with weights that are not finite."""
+"""Writes `last.ckpt` and `best.ckpt` of a run, and never overwrites them with non-finite weights."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class RunCheckpoint(Validated, Checkpoint):
-    """Keeps `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
+    """Writes `last.ckpt` every `every_n_steps` steps and at the end, and `best.ckpt` by `monitor`.
 
-    Of two checkpoints with the same value of `monitor` the one with the lower `val/loss` is better, then the later one.
-    `last.ckpt` is written between two steps of the optimizer only, so that a resumed run continues exactly there.
-    Trial runs, `fast_dev_run` and `overfit_batches`, leave no checkpoint.
+    Of two checkpoints with the same value of `monitor`, the one with the lower `val/loss` is better, then the later
+    one. `last.ckpt` is written between two optimizer steps only, so that a resumed run continues exactly there. Trial
+    runs, `fast_dev_run` and `overfit_batches`, write no checkpoint.
 
     Args:
-        every_n_steps: Steps between two writes of `last.ckpt`, at least 1.
-        monitor: A logged metric; None takes the task's.
-        mode: Whether less ("min") or more ("max") of it is better; None takes what is known of its name.
-        keep: How many of the checkpoints written every `every_n_steps` steps are kept as `step_STEP.ckpt`, the newest
-            ones; -1 keeps all.
+        every_n_steps: Number of steps between two writes of `last.ckpt`, at least 1.
+        monitor: A logged metric; None uses that of the task.
+        mode: Whether a lower ("min") or higher ("max") value is better; None infers it from the name of the metric.
+        keep: Number of checkpoints kept as `step_STEP.ckpt`, the newest of those written every `every_n_steps` steps;
+            -1 keeps all.
     """
 
     def __init__(
@@ -92,20 +92,20 @@ class RunCheckpoint(Validated, Checkpoint):
         if "figures" not in state_dict:
             raise UserError("the checkpoint was written by an older version of genmods; train the model again")
         self.figures = state_dict["figures"]
-        if self.best_path.is_file():  # a validation may have come after `last.ckpt`
+        if self.best_path.is_file():  # it may be newer than `last.ckpt`, from a later validation
             try:
                 state_dict = files.load(self.best_path)["callbacks"][self.state_key]
             except (UserError, KeyError) as error:
                 rank_zero_only(say)(f"{error}; the next validation writes a new one", file=sys.stderr)
                 state_dict = {"monitor": None, "best": None}
-        if state_dict["monitor"] == self.state_dict()["monitor"] and state_dict["best"]:  # else a new best begins
+        if state_dict["monitor"] == self.state_dict()["monitor"] and state_dict["best"]:  # otherwise start a new best
             self.best = Score(**state_dict["best"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["figures"] = self.figures
 
     def save_last(self, trainer: Trainer) -> None:
-        """Write `last.ckpt`, and keep it under its step if `keep` asks for it."""
+        """Writes `last.ckpt`, and keeps it as `step_STEP.ckpt` if `keep` is set."""
         if is_trial(trainer):
             return
         self._save(trainer, self.last_path)
@@ -139,12 +139,12 @@ class RunCheckpoint(Validated, Checkpoint):
         trainer.save_checkpoint(path)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise UserError if the disk has no room for `last.ckpt` beside its predecessor."""
+        """Raises UserError if the disk has no space for `last.ckpt` in addition to the previous one."""
         size = checkpoint_size(trainer, pl_module)
         left = free(self.folder)
         if left and left[0] < 2 * size and not is_trial(trainer):
             raise UserError(
-                f"{self.folder}: a checkpoint takes about {size:,} bytes, twice as many while it is written, and "
+                f"{self.folder}: a checkpoint requires about {size:,} bytes, twice as many while it is written, but "
                 f"{left[0]:,} are free; nothing was trained"
             )
 
@@ -182,7 +182,7 @@ def by_step(path: Path) -> tuple[int, str]:
 
 
 def checkpoint_size(trainer: Trainer, module: LightningModule) -> int:
-    """Bytes of a checkpoint, about: the weights, their averages and the states of the optimizer."""
+    """The approximate size of a checkpoint in bytes: weights, averages and optimizer states."""
     weights = sum(tensor.nbytes for tensor in module.state_dict().values())
     settings = [optimizer.defaults for optimizer in trainer.optimizers]
     states = sum(2 if "betas" in setting else 1 if setting.get("momentum") else 0 for setting in settings)

@@ -1,4 +1,4 @@
-"""Training ends when a validation metric has stopped improving."""
+"""Early stopping: training ends when a validation metric has stopped improving."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from genmods.tracking.monitor import Monitor, monitor_of
 
 
 class EarlyStopping(Validated, Callback):
-    """Ends the training after `patience` validations in a row without an improvement.
+    """Early stopping: ends training after `patience` consecutive validations without an improvement.
 
-    The count is saved with the checkpoints: a resumed run stops at the same step as an uninterrupted one, and one that
-    was stopped goes on only with more patience.
+    The count is saved in checkpoints: a resumed run stops at the same step as an uninterrupted one, and a stopped run
+    continues only with a larger `patience`.
 
     Args:
-        monitor: A logged metric; None takes the task's.
-        mode: Whether less ("min") or more ("max") of it is better; None takes what is known of its name.
-        patience: Validations without an improvement, at least 1.
-        min_delta: The least change that counts as an improvement, at least 0.
+        monitor: A logged metric; None uses that of the task.
+        mode: Whether a lower ("min") or higher ("max") value is better; None infers it from the name of the metric.
+        patience: Number of validations without an improvement, at least 1.
+        min_delta: The smallest change that counts as an improvement, at least 0.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class EarlyStopping(Validated, Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = self.monitor or getattr(pl_module, "monitor", None)
         if self.monitor is None and stage == "fit":
-            raise UserError(f"callbacks.early_stopping: a {type(pl_module).__name__} needs a `monitor`")
+            raise UserError(f"callbacks.early_stopping: a {type(pl_module).__name__} requires a `monitor`")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.waited >= self.patience
@@ -78,7 +78,7 @@ class EarlyStopping(Validated, Callback):
         return {"best": self.best, "waited": self.waited, "monitor": self.monitor and asdict(self.monitor)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if state_dict["monitor"] == self.state_dict()["monitor"]:  # another metric begins anew
+        if state_dict["monitor"] == self.state_dict()["monitor"]:  # another metric starts a new count
             self.best, self.waited = state_dict["best"], state_dict["waited"]
 
 

@@ -1,4 +1,4 @@
-"""No checkpoint holds a number that is not finite: no weight, buffer, average, or state of the optimizer."""
+"""Prevents checkpoints with non-finite numbers in weights, buffers, averages or optimizer states."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from genmods.core.plain import is_born_so, not_finite
 
 
 class FiniteCheckpoint(Callback):
-    """Raises UserError instead of letting a checkpoint be written that holds a number that is not finite.
+    """Raises UserError instead of writing a checkpoint with non-finite numbers.
 
-    Entries of buffers that are not finite before the training are let be. It comes after whatever adds to a checkpoint.
+    Buffer entries that were not finite before training are accepted. Must come after all callbacks that add to a
+    checkpoint.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ def first_fault(trainer: Trainer) -> str:
 
 
 def _told(path: str, trainer: Trainer) -> str:
-    """What a tensor of a checkpoint is in words; the optimizer numbers its parameters, here they are named."""
+    """A description of a tensor of a checkpoint; parameters of the optimizer are given by name instead of number."""
     if match := re.fullmatch(r"optimizer_states\.(\d+)\.state\.(\d+)\.(.+)", path):
         optimizer = trainer.optimizers[int(match[1])]
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""Snapshots of two averages of the weights, from which those of other lengths are made after training."""
+"""Snapshots of two moving averages of the weights, from which averages of other lengths are computed after training."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from genmods.core.settings import Count, Validated
 from genmods.optim.power_average import LONGEST, decay
 
 FOLDER = "snapshots"
-"""Within a run's folder: a file `STEP.safetensors` per snapshot."""
+"""Subfolder of a run with a file `STEP.safetensors` per snapshot."""
 Length = Annotated[float, Gt(0), Le(LONGEST)]
-"""The standard deviation of an average, as a share of the training."""
+"""Standard deviation of an average, relative to the length of training."""
 
 
 class PowerEMA(Validated, Callback):
-    """Follows averages of the weights of several lengths and writes snapshots of them, in float32, to the run's folder.
+    """Tracks power-function averages of the weights and writes float32 snapshots of them to the run folder.
 
-    `generate --ema LENGTH` then takes the average of any length about those kept (post-hoc EMA, Karras et al. 2024).
-    The callback `ema` goes on beside it, for what is seen during training.
+    `generate --ema LENGTH` computes an average of any length near the tracked ones from them (post-hoc EMA, Karras et
+    al. 2024). The callback `ema` is still used for evaluation during training.
 
     Args:
-        lengths: Standard deviations of the averages as shares of the training, at least two in (0, 0.28].
-        snapshots: How many times they are written, evenly over the training.
+        lengths: Standard deviations of the averages relative to the length of training, at least two in (0, 0.28].
+        snapshots: Number of snapshots, evenly spaced over training.
     """
 
     def __init__(self, lengths: Annotated[tuple[Length, ...], MinLen(2)] = (0.05, 0.1), snapshots: Count = 16) -> None:
@@ -47,7 +47,7 @@ class PowerEMA(Validated, Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total = trainer.estimated_stepping_batches
         if total == float("inf"):
-            raise UserError("power_ema needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+            raise UserError("power_ema requires an end of training; set trainer.max_steps or trainer.max_epochs")
         first = trainer.global_step - self.updates
         count = int(total) - first
         self.due = {round(count * k / self.snapshots) for k in range(1, self.snapshots + 1)} | {count}
@@ -73,7 +73,7 @@ class PowerEMA(Validated, Callback):
             rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.updates and self.updates not in self.due:  # it was stopped before its end
+        if self.updates and self.updates not in self.due:  # stopped early
             rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
 
     def _write(self, path: Path) -> None:
@@ -92,7 +92,7 @@ class PowerEMA(Validated, Callback):
             return
         if state["lengths"] != list(self.lengths):
             had, now = state["lengths"], list(self.lengths)
-            raise UserError(f"callbacks.power_ema.lengths: the checkpoint has {had}, this recipe has {now}")
+            raise UserError(f"callbacks.power_ema.lengths must be those of the checkpoint, {had}, got {now}")
         self.updates, self.averages = state["updates"], [dict(weights) for weights in state["weights"]]
 
     def roll_back(self, checkpoint: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""A run that is asked to stop: it completes its step, writes `last.ckpt`, and goes on from there as if never stopped.
+"""Clean stops on request: the run completes its step and writes `last.ckpt`, from which it can be resumed exactly.
 
-A signal sets a flag while the model trains, and ends the process at once where there is nothing to lose. The flag is
-looked at between two steps, and in a validation, which changes nothing, between two of its batches or samples.
+A signal sets a flag during training, and ends the process at once if there is nothing to lose. The flag is checked
+between two steps, and, in a validation, between two batches or samples.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from genmods.core.progress import Progress
 from genmods.tracking.base import run_folder
 
 _ASKED = 10
-"""Several ranks agree on the flag after so many steps or batches, since asking makes them wait for each other."""
+"""Steps or batches between two agreements of several ranks on the flag, which synchronise them."""
 
 
 class Stopped(SystemExit):
-    """The end of a run that was asked to stop.
+    """The end of a run that was stopped on request.
 
     Args:
         status: The exit status: 128 + the number of the signal.
-        run: The run folder, once there is a checkpoint in it.
+        run: The run folder, if it has a checkpoint.
         step: The step of its `last.ckpt`.
     """
 
@@ -38,11 +38,11 @@ class Stopped(SystemExit):
 
 
 class StopSignals:
-    """Within the block SIGTERM, SIGINT, SIGHUP and, under SLURM, SIGUSR1 (as a SIGTERM) ask the run to stop.
+    """A context in which SIGTERM, SIGINT, SIGHUP and, under SLURM, SIGUSR1 (as a SIGTERM) request a stop of the run.
 
-    `deferred` says whether they set `received` alone, or raise `Stopped` too. A second SIGINT is a KeyboardInterrupt.
-    Signals that the process ignores stay ignored, and outside of the main thread, where Python takes none, nothing
-    changes.
+    If `deferred`, they only set `received`, otherwise they also raise `Stopped`. A second SIGINT raises
+    KeyboardInterrupt. Ignored signals stay ignored. Outside the main thread, in which alone Python handles signals, the
+    context has no effect.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class StopSignals:
         self._previous.clear()
 
     def install(self) -> None:
-        """Take the signals, also from those who took them in the meantime."""
+        """Installs the handlers, also after other code has replaced them."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _numbers():
@@ -72,11 +72,11 @@ class StopSignals:
 
     @property
     def status(self) -> int:
-        """The exit status: 128 + the number of the signal that was received on this rank or another."""
+        """The exit status: 128 + the number of the signal received on this rank or another."""
         return 128 + (self.received or signal.SIGTERM)
 
     def _note(self, number: int, _: Any) -> None:
-        if os.getpid() != self._process:  # a worker that loads data
+        if os.getpid() != self._process:  # a data-loading worker
             return
         if self.received == signal.SIGINT == number:
             raise KeyboardInterrupt
@@ -91,11 +91,11 @@ def _numbers() -> list[int]:
 
 
 class StopOnRequest(Callback):
-    """Ends the training where `signals` or the time budget ask for it.
+    """Ends training on a request of `signals` or at the time limit.
 
-    After a signal `last.ckpt` is written and `Stopped` raised; in a validation the checkpoint says that it is still to
-    be held. After `seconds` of this process's training, None for no limit, `last.ckpt` is written and the training ends
-    as at its last step, but without a validation that was not due.
+    After a signal, `last.ckpt` is written and `Stopped` is raised; in a validation, the checkpoint records that it is
+    pending. After `seconds` of training in this process (None for no limit), `last.ckpt` is written and training ends
+    as after its last step, but without an additional validation.
     """
 
     def __init__(self, signals: StopSignals, checkpoint: RunCheckpoint, seconds: float | None = None) -> None:
@@ -104,7 +104,7 @@ class StopOnRequest(Callback):
         self._began = 0.0
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.signals.install()  # Lightning has handlers that call collectives
+        self.signals.install()  # Lightning's handlers call collectives
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
@@ -130,7 +130,7 @@ class StopOnRequest(Callback):
             self.look(trainer)
 
     def look(self, trainer: Trainer) -> None:
-        """In a validation of a fit: leave it where that is asked for, on all ranks together."""
+        """Leaves the validation of a fit on request, on all ranks together."""
         loop: Any = trainer.fit_loop.epoch_loop
         if loop.states_before is not None and self._asked(trainer, bool(self.signals.received)):
             loop.owed_in_epoch = trainer.current_epoch
@@ -141,7 +141,7 @@ class StopOnRequest(Callback):
         if loop.owed_in_epoch is not None and loop.states_before is not None:
             checkpoint["callbacks"] = (
                 loop.states_before
-            )  # some have had their part of the validation: they have it again
+            )  # ranks that have completed their part of the validation repeat it
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.deferred = False
@@ -158,7 +158,7 @@ class StopOnRequest(Callback):
 
 
 def looking(trainer: Trainer) -> Progress:
-    """The progress of samples that a validation makes: after each step the run may stop, on one rank alone."""
+    """A progress callback for samples in a validation: the run may stop after each step, on a single rank."""
     stops = _stops(trainer)
 
     def look(done: int, total: int) -> None:
@@ -170,7 +170,7 @@ def looking(trainer: Trainer) -> Progress:
 
 
 def out_of_time(trainer: Trainer) -> bool:
-    """Whether the training ended with its time budget."""
+    """Whether training ended at its time limit."""
     return any(stop.out_of_time for stop in _stops(trainer))
 
 

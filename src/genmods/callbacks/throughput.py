@@ -67,13 +67,13 @@ class Throughput(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._add("train")
-            self._paused = True  # until the next batch: pictures are drawn when validation has ended
+            self._paused = True  # until the next batch, since pictures are drawn after validation
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._mark:  # training had begun
+        if self._mark:  # training had started
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:

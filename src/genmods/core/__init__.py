@@ -1,1 +1,1 @@
-"""Used by all packages: errors, counter-based random numbers, atomic files, checkpoint files."""
+"""Shared by all packages: errors, counter-based random numbers, atomic files, checkpoint files."""

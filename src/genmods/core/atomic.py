@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield staged
         staged.replace(path)
     except OSError as error:
-        if error.filename in (None, str(staged)):  # what was meant, not where it is made
+        if error.filename in (None, str(staged)):  # report the destination, not the temporary file
             error.filename = str(path)
         raise
     finally:

@@ -15,18 +15,18 @@ LABEL = "label"
 INDEX = "index"
 """The index of each sample in its split, int64 [B]."""
 EPOCH = "epoch"
-"""How many times each sample has been drawn before, int64 [B]: the epoch, unless some are drawn more often."""
+"""How often each sample was drawn before, int64 [B]: the epoch, unless some are drawn more often."""
 UNIFORMS = "uniforms"
 """Random numbers for augmentation, float32 [B, size]."""
 
 
 class Share(NamedTuple):
-    """The part of a batch that one of several processes computes.
+    """The share of a batch that one of several processes computes.
 
     Args:
         key: A key of `genmods.core.random`, the same in all processes and different for each batch.
-        rank: The number of this process, from 0.
-        world: The number of processes.
+        rank: The rank of this process, from 0.
+        world: Number of processes.
     """
 
     key: int

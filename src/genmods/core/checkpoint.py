@@ -73,7 +73,7 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
             if (isinstance(error, RuntimeError) or error.errno == errno.ENOSPC) and left and left[0] < needed:
                 raise FullDisk(path, needed) from error
             raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    if os.name == "posix":  # other systems cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -110,11 +110,11 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 _verified: list[tuple[Any, ...]] = []
-"""The file whose checksum was verified last: it is found first, then read."""
+"""The last file whose checksum was verified; verification precedes reading."""
 
 
 def _state(path: str | Path) -> tuple[Any, ...]:
-    """What changes whenever a file does."""
+    """The properties that change with the content of a file."""
     found = os.stat(path)
     return os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

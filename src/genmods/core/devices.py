@@ -26,7 +26,7 @@ def has_float64(device: torch.device) -> bool:
 
 @lru_cache
 def _tried(device: torch.device) -> bool:
-    if device.type == "xpu":  # makes the tensor, and fails where it computes with it
+    if device.type == "xpu":  # creates the tensor, but fails to compute with it
         return bool(torch.xpu.get_device_properties(device).has_fp64)
     try:
         torch.zeros(1, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""Arithmetic that is read from source text, such as the default `2 * 8` or the bound `len(widths)`, computed safely."""
+"""Safe evaluation of arithmetic in source text, such as the default `2 * 8` or the bound `len(widths)`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_BITS = 1024
-"""The size of the largest integer that a result may have."""
+"""The bit length of the largest integer allowed as a result."""
 
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -29,17 +29,17 @@ class NotComputable(ValueError):
 
 
 def compute(expression: ast.expr, value_of: Callable[[str], Any]) -> Any:
-    """The value of numbers, text, lists, operators and `len`, `max`, `min`, `sum` of these.
+    """Evaluates numbers, text, lists, operators, and `len`, `max`, `min`, `sum` of these.
 
     Args:
-        expression: The syntax.
-        value_of: The value of a name, dotted for an attribute; it raises LookupError where there is none.
+        expression: The syntax tree.
+        value_of: Returns the value of a name, dotted for an attribute, or raises LookupError.
 
     Returns:
-        The value, an integer in it below 2^`MAX_BITS` in size.
+        The value; integers in it are below 2^`MAX_BITS`.
 
     Raises:
-        NotComputable: For any other syntax, and where there is no such value.
+        NotComputable: For any other syntax, and for a name without a value.
     """
     try:
         return _compute(expression, value_of)
@@ -76,12 +76,12 @@ def _compute(node: ast.expr, value_of: Callable[[str], Any]) -> Any:
             return _bounded(_BINARY[type(op)](*pair))
         case ast.Call(ast.Name(function), args, []) if function in _FUNCTIONS:
             return _FUNCTIONS[function](*(_compute(item, value_of) for item in args))
-    raise TypeError(f"{ast.unparse(node)} is no arithmetic")
+    raise TypeError(f"{ast.unparse(node)} is not arithmetic")
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{type(value).__name__} is no number")
+        raise TypeError(f"{type(value).__name__} is not a number")
     return value
 
 

@@ -57,7 +57,7 @@ def is_trial(trainer: Any) -> bool:
 
 @contextmanager
 def without_external_callbacks() -> Iterator[None]:
-    """Within the block a Trainer takes no callbacks from the entry points of other distributions."""
+    """A context in which a Trainer ignores callbacks from the entry points of other distributions."""
     connector: Any = sys.modules["lightning.pytorch.trainer.connectors.callback_connector"]
     load = connector._load_external_callbacks
     connector._load_external_callbacks = lambda group: []

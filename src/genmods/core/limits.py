@@ -1,4 +1,4 @@
-"""Limits of a value, as the items of `Annotated` state them, and what is said of a value that exceeds one.
+"""Limits of settings, declared as items of `Annotated`, and the messages for values that violate them.
 
 A hint is a flat list of alternatives, each with its limits. `genmods.core.settings` reads it from a class,
 `genmods.config.hints` from source text.
@@ -20,12 +20,12 @@ from genmods.core.expressions import NotComputable, compute, names
 
 
 class FromData:
-    """Marks a setting that the data fills, by its name in `DataInfo.settings`, where a recipe leaves it open."""
+    """Marks a setting that is filled from the data, by its name in `DataInfo.settings`, unless a recipe sets it."""
 
 
 @dataclass(frozen=True)
 class Remainder:
-    """A limit: the value leaves `rest` when divided by `divisor`."""
+    """A limit: the remainder of the value divided by `divisor` is `rest`."""
 
     divisor: int
     rest: int
@@ -33,7 +33,8 @@ class Remainder:
 
 @dataclass(frozen=True)
 class Length:
-    """A limit: the value has `items` items, a number or arithmetic with other settings: `Length("len(widths)")`."""
+    """A limit: the value has `items` items, given as a number or as arithmetic with settings:
+    `Length("len(widths)")`."""
 
     items: int | str
 
@@ -48,7 +49,7 @@ class Hint(NamedTuple):
     Attributes:
         form: A Python type, "null", "any", "choice", "list", "tuple", "tuple..." (of any length), "dict" or "part".
         items: Choices; the alternatives of each item; the kind of a part.
-        limits: What the value must fulfil, and `FromData`.
+        limits: The limits of the value, and `FromData`.
     """
 
     form: Any
@@ -62,18 +63,18 @@ _TYPES = {int: "an int", float: "a number"}
 
 
 def limited(hints: Hints, limits: Iterable[Any]) -> Hints:
-    """Alternatives under further limits; null is under none."""
+    """Alternatives with further limits, which do not apply to null."""
     flat = tuple(one for limit in limits for one in (limit if isinstance(limit, GroupedMetadata) else (limit,)))
     return tuple(hint if hint.form == "null" else hint._replace(limits=hint.limits + flat) for hint in hints)
 
 
 def is_from_data(hints: Hints) -> bool:
-    """Whether the data fills a setting with these alternatives."""
+    """Whether a setting with these alternatives is filled from the data."""
     return any(FromData in hint.limits for hint in hints)
 
 
 def words(limit: Any, bound: Any = None) -> str:
-    """What a limit asks for, such as `at least 2`; empty for a marker. `bound` stands for that of the limit."""
+    """The requirement of a limit, such as `at least 2`; "" for a marker. `bound` replaces the bound of the limit."""
     bound = _bound(limit) if bound is None else bound
     match limit:
         case Ge():
@@ -97,7 +98,7 @@ def words(limit: Any, bound: Any = None) -> str:
 
 
 def first_fault(values: Mapping[str, Any], hints: Mapping[str, Hints]) -> tuple[str, str] | None:
-    """The first setting whose value its hint refuses, and why; each by itself first, then compared with the others."""
+    """The first invalid setting and its message; limits between settings are checked last."""
     for others in ({}, values):
         for name, alternatives in hints.items():
             if name in values and (answer := fault(name, values[name], alternatives, others)):
@@ -106,13 +107,13 @@ def first_fault(values: Mapping[str, Any], hints: Mapping[str, Hints]) -> tuple[
 
 
 def fault(name: str, value: Any, hints: Hints, settings: Mapping[str, Any]) -> str | None:
-    """Why a value is refused, as `width must be at least 2, got 1`; None where one of the alternatives takes it.
+    """The message for an invalid value, such as `width must be at least 2, got 1`; None if an alternative accepts it.
 
     Args:
-        name: How the message calls the value.
+        name: The name of the value in the message.
         value: The value.
-        hints: Its alternatives.
-        settings: The values of the other settings; a limit that asks for one that is missing is left out.
+        hints: The alternatives.
+        settings: The values of the other settings; limits that refer to a missing one are not checked.
     """
     refused = []
     for hint in hints:
@@ -135,7 +136,7 @@ def _kind(hint: Hint) -> str:
 
 
 def _fault(name: str, value: Any, hint: Hint, settings: Mapping[str, Any]) -> str | None:
-    """As `fault` for one alternative; empty for a value of another type."""
+    """Like `fault` for one alternative; "" for a value of another type."""
     form = hint.form
     if form in (int, float):
         if isinstance(value, bool) or not isinstance(value, Integral if form is int else Real):
@@ -226,7 +227,7 @@ def _keeps(value: Any, limit: Any, bound: Any) -> bool:
 
 @cache
 def parsed(bound: str) -> ast.expr:
-    """The syntax of a bound in quotes; raises NotComputable."""
+    """The syntax tree of a bound in quotes. Raises NotComputable."""
     try:
         return ast.parse(bound, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -234,7 +235,7 @@ def parsed(bound: str) -> ast.expr:
 
 
 def asks_for(hints: Hints) -> set[str]:
-    """The other settings that the limits of these alternatives compare a value with."""
+    """The other settings that the limits of these alternatives refer to."""
     found: set[str] = set()
     for hint in hints:
         for bound in filter(lambda bound: isinstance(bound, str), map(_bound, hint.limits)):
@@ -254,7 +255,7 @@ def one_of(choices: Iterable[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error line shows it."""
+    """A value as shown in messages."""
     try:
         text = repr(value) if isinstance(value, str | list | tuple | dict) else str(value)
     except ValueError:  # an int of thousands of digits

@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes to: a lock that ends with its process, and no leftovers of dead ones."""
+"""Locks on folders, so that one process at a time writes to a run; released when the process ends."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from genmods.core.errors import UserError
 _NAME = ".lock"
 _PART = re.compile(r"\..+\.(\d{1,9})\.part")
 _held: set[int] = set()
-"""Descriptors of this process's locks."""
+"""Descriptors of the locks of this process."""
 
 
 def _close_in_child() -> None:
-    """A forked worker does not keep the lock when its parent dies."""
+    """Releases the locks in a forked worker, which may outlive its parent."""
     for descriptor in _held:
         with suppress(OSError):
             os.close(descriptor)
@@ -31,11 +31,10 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Within the block this process alone owns `folder`, which is made; parts of files that dead processes left in it
-    are removed.
+    """A context in which this process owns `folder`, which is created; partial files of dead processes are removed.
 
-    Raises UserError, with the process and its host, while another one owns it. Without locks in the file system or the
-    operating system nothing is refused.
+    Raises UserError, with the owner's process and host, if another process owns it. Without lock support in the file
+    system or operating system, there is no check.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = _locked(folder)
@@ -50,7 +49,7 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def _locked(folder: Path) -> int | None:
-    """The descriptor of the lock of `folder`; None where there are no locks."""
+    """The descriptor of the lock of `folder`; None if locks are not supported."""
     try:
         import fcntl
     except ImportError:
@@ -69,7 +68,7 @@ def _locked(folder: Path) -> int | None:
             return None
         if _is_still(path, descriptor):
             break
-        os.close(descriptor)  # its owner removed it in between
+        os.close(descriptor)  # the owner removed the file in the meantime
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     _held.add(descriptor)
@@ -84,7 +83,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` left in `folder`, and in the folders in it, when its process was killed."""
+    """Removes temporary files that killed processes left in `folder` and its subfolders; see `replacing`."""
     for pattern in (".*.part", "*/.*.part"):
         for path in folder.glob(pattern):
             match = _PART.fullmatch(path.name)
@@ -97,6 +96,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # a process of another user
         return True
     return process != os.getpid()

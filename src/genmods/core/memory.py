@@ -1,4 +1,4 @@
-"""How much memory there is, and whether a module's tensors fit into it."""
+"""Free memory, and whether the tensors of a module fit into it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def free_memory() -> int:
-    """Bytes that the system could still give; unlimited if it does not say."""
+    """Available memory in bytes; unlimited if the system does not report it."""
     try:
         with open("/proc/meminfo") as file:
             fields = dict(line.split(":", 1) for line in file)
@@ -16,9 +16,10 @@ def free_memory() -> int:
 
 
 def require_memory(name: str, make: Callable[[], object]) -> None:
-    """Raise ValueError if the parameters and buffers of the module that `make` makes would not fit into free memory.
+    """Raises ValueError if the parameters and buffers of the module returned by `make` would exceed the free memory.
 
-    It is made on the meta device: without memory, arithmetic or random numbers. What cannot be made there is let pass.
+    `make` is called on the meta device, without memory, arithmetic or random numbers. Modules that cannot be made there
+    are not checked.
     """
     import torch
     from torch import nn

@@ -36,12 +36,12 @@ def nodes_of(path: Path) -> int:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("compressed")
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError("larger inside than outside")
+            raise ValueError("its uncompressed size is larger than the file")
         if len({entry.filename for entry in entries}) < len(entries):
-            raise ValueError("one name twice")
+            raise ValueError("two entries have the same name")
         pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
         if len(pickles) != 1:
-            raise ValueError("not one pickle")
+            raise ValueError("it does not contain exactly one pickle")
         content = archive.read(pickles[0])
     texts = ["", ""]
     for opcode, argument, _ in pickletools.genops(content):
@@ -65,7 +65,7 @@ def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:
     storages, total = {}, 0
     for count, (path, value) in enumerate(_walk(tree)):
         if most is not None and count > most:
-            return "it holds more values than the file has room for"
+            return "it contains more values than fit into the file"
         if isinstance(value, Tensor):
             if problem := _tensor_fault(value):
                 return f"{path} is {problem}"
@@ -98,7 +98,7 @@ def check_finite(fresh: nn.Module, weights: dict[str, Tensor]) -> None:
     """
     for name, value in not_finite(weights):
         if not is_born_so(value, dict(fresh.named_buffers()).get(name)):
-            raise UserError(f"the checkpoint's {name} is not finite; take an earlier checkpoint")
+            raise UserError(f"the checkpoint's {name} is not finite; use an earlier checkpoint")
 
 
 def is_born_so(value: Tensor, fresh: Tensor | None) -> bool:
@@ -109,7 +109,8 @@ def is_born_so(value: Tensor, fresh: Tensor | None) -> bool:
 
 
 def _walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of a tree with its path, keys after a NUL each; nothing below what `_value_fault` refuses."""
+    """The values of a tree with their paths, keys separated by NUL; values that `_value_fault` refuses are not
+    entered."""
     yield path, value
     if path.count("\0") >= _DEEPEST:
         return
@@ -136,7 +137,7 @@ def _value_fault(value: Any, depth: int) -> str:
         return ""
     if type(value) not in _SCALARS:
         return f"is a {type(value).__name__}, not plain data"
-    return "holds a number of too many digits" if type(value) is int and value.bit_length() > 128 else ""
+    return "contains an integer with too many digits" if type(value) is int and value.bit_length() > 128 else ""
 
 
 def _tensor_fault(tensor: Tensor) -> str:
@@ -145,9 +146,9 @@ def _tensor_fault(tensor: Tensor) -> str:
     if tensor.layout != torch.strided:
         return "a sparse tensor"
     if tensor.is_meta:
-        return "a tensor without content"
+        return "a tensor without data"
     if tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
-        return "a tensor in another form than its numbers"
+        return "a tensor with transformed values"
     last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
     end = (tensor.storage_offset() + last + 1) * tensor.element_size()
     if tensor.numel() and end > tensor.untyped_storage().nbytes():

@@ -137,7 +137,7 @@ def _convolution(device: torch.device, batch: int, channels: int, side: int) -> 
     def run(reduced: bool) -> None:
         with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             out = F.conv2d(x, weight, padding=1)
-        torch.autograd.grad(out, (x, weight), out.detach())[1].sum().item()  # reading a number waits for a GPU
+        torch.autograd.grad(out, (x, weight), out.detach())[1].sum().item()  # synchronises a GPU
 
     return run
 

@@ -1,4 +1,4 @@
-"""Declared settings: the type hints of a constructor state what it takes, and `Validated` refuses everything else.
+"""Declared settings: the type hints of a constructor define its valid arguments, and `Validated` refuses all others.
 
     class Mine(Network):
         def __init__(
@@ -8,11 +8,11 @@
             in_channels: Annotated[int, Ge(1), FromData] = 1,
         ): ...
 
-The limits are those of the package annotated-types and of `genmods.core.limits`. A limit of a list is written around
-its hint, one of its items inside. A bound in quotes is arithmetic with other settings. `FromData` marks a setting that
-the data fills where a recipe leaves it open. Numbers are finite unless a hint says `Le(math.inf)`.
+The limits are those of the package annotated-types and of `genmods.core.limits`. Limits of a list enclose its hint,
+limits of its items are inside. A bound in quotes is arithmetic with other settings. `FromData` marks a setting that is
+filled from the data unless a recipe sets it. Numbers must be finite unless the hint has `Le(math.inf)`.
 
-The same hints are read from the source text by `genmods.config`, which checks and shows recipes without an import.
+`genmods.config` reads the same hints from source text, to check and show recipes without importing anything.
 """
 
 from __future__ import annotations
@@ -31,44 +31,44 @@ from genmods.core.limits import ANY, FromData, Hint, Hints, first_fault, limited
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
-"""What is dropped, held out or remembered: less than everything."""
+"""A fraction that is dropped, held out or kept, below 1."""
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(-(2**63)), Lt(2**63)]
 Steps = Annotated[int, Ge(1), Le(1_000_000)]
 BatchSize = Annotated[int, Ge(1), Le(1_000_000)]
 Depth = Annotated[int, Ge(1), Le(1000)]
-"""A number of layers or blocks."""
+"""Number of layers or blocks."""
 Count = Annotated[int, Ge(1), Le(10_000)]
-"""A number of heads, images shown, ..."""
+"""Number of heads, shown images, ..."""
 Channels = Annotated[int, Ge(1), Le(16_384)]
 EvenChannels = Annotated[int, Ge(2), Le(16_384), MultipleOf(2)]
 DataChannels = Annotated[Channels, FromData]
 SigmaData = Annotated[float, Gt(0), FromData]
-"""The root mean square of the data."""
+"""Root mean square of the data."""
 DataMean = Annotated[float | tuple[float, ...], FromData]
-"""The mean of the data's pixels, one for all channels or one for each."""
+"""Mean of the pixels, one value for all channels or one per channel."""
 DataStd = Annotated[Positive | tuple[Positive, ...], FromData]
-"""Their standard deviation, likewise."""
+"""Standard deviation of the pixels, likewise."""
 GreyLevels = Annotated[int, Ge(2), Le(65_536), FromData]
-"""The grey levels of the data's pixels."""
+"""Number of grey levels of the data."""
 ClassNames = Annotated[list[str], FromData]
 Pixels = Annotated[int, Ge(1), Le(16_384)]
 """The side of an image."""
 DataSize = Annotated[Pixels, FromData]
-"""The side of the data's images, for what takes squares alone."""
+"""The side of the images of the data, for parts that support squares only."""
 DataSides = Annotated[Pixels | tuple[Pixels, Pixels], FromData]
-"""The side of the data's images, or their height and width."""
+"""The side of the images of the data, or their height and width."""
 DataClasses = Annotated[int, Ge(0), Le(1_000_000), FromData]
-"""The number of the data's classes; 0 without any."""
+"""Number of classes of the data; 0 for none."""
 CondSize = Annotated[int, Ge(0), Le(16_384)]
-"""Channels or numbers of a condition; 0 for none."""
+"""Number of channels or numbers of a condition; 0 for none."""
 Classes = Annotated[int, Ge(1), Le(1_000_000), FromData]
-"""The number of the data's classes, of which there must be some."""
+"""Number of classes of the data, at least 1."""
 
 
 class _Signature:
-    """The signature of a class with all settings: by name those that its constructor takes as `**settings`."""
+    """The signature of a class with all settings; those passed as `**settings` are keyword-only."""
 
     def __get__(self, instance: object, cls: type) -> inspect.Signature:
         if instance is not None:
@@ -82,11 +82,11 @@ class _Signature:
 
 
 class Validated:
-    """A class whose constructor takes what its type hints declare.
+    """Base of classes whose constructor accepts exactly what its type hints declare.
 
-    Constructing it raises ValueError, one line such as `width must be at least 2, got 1`, for any other value. A
-    constructor with `**settings` that calls `super().__init__(..., **settings)` inherits the settings of that one, but
-    its positional-only parameters.
+    The constructor raises ValueError, with one line such as `width must be at least 2, got 1`, for other arguments.
+    With `**settings`, passed to `super().__init__(..., **settings)`, it inherits the settings of the base class except
+    positional-only ones.
     """
 
     __signature__ = _Signature()
@@ -97,12 +97,12 @@ class Validated:
 
 
 def check(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raises ValueError, in one line, for arguments of a constructor that its hints do not take."""
+    """Raises ValueError, in one line, if arguments of a constructor do not satisfy its hints."""
     first, defaults, hints = _declared(cls)
     try:
         given = first.bind_partial(None, *args, **kwargs).arguments if first else {}
     except TypeError:
-        return  # of which Python itself tells
+        return  # Python raises a TypeError
     for name, parameter in first.parameters.items() if first else ():
         if parameter.kind is parameter.VAR_KEYWORD:
             given |= given.pop(name, {})
@@ -111,13 +111,13 @@ def check(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
 
 
 def hints_of(cls: type) -> Mapping[str, Hints]:
-    """The alternatives of each setting of a class's constructor."""
+    """The alternatives of each setting of a constructor."""
     return _declared(cls)[2]
 
 
 @cache
 def _declared(cls: type) -> tuple[inspect.Signature | None, dict[str, Any], dict[str, Hints]]:
-    """The signature of a constructor, and the defaults and hints of all settings, inherited ones too."""
+    """The signature of a constructor, and the defaults and hints of all settings, including inherited ones."""
     first, defaults, hints = None, {}, {}
     for signature, parameter, scope in _parameters(cls):
         first = first or signature
@@ -134,7 +134,7 @@ def _is_factory(value: Any) -> bool:
 
 
 def _parameters(cls: type) -> Iterator[tuple[inspect.Signature, inspect.Parameter, dict[str, Any]]]:
-    """Each setting with its signature and the names that its hint is written in."""
+    """Each setting, with its signature and the names in scope for its hint."""
     hidden: list[object] = [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     for base in cls.__mro__:
         init = vars(base).get("__init__")
@@ -153,7 +153,7 @@ def _parameters(cls: type) -> Iterator[tuple[inspect.Signature, inspect.Paramete
 
 
 def _scope(base: type, init: Callable[..., Any], name: str) -> dict[str, Any]:
-    """The names that a hint is written in: those of the class with the field, for a dataclass."""
+    """The names in scope for a hint: for a dataclass those of the class that defines the field."""
     if "__dataclass_fields__" in vars(base):
         for owner in base.__mro__:
             if name in vars(owner).get("__annotations__", {}):
@@ -162,7 +162,7 @@ def _scope(base: type, init: Callable[..., Any], name: str) -> dict[str, Any]:
 
 
 def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
-    """The hint that an annotation stands for; Any where it has a name that only a type checker knows."""
+    """The hint of an annotation; Any if it has a name that only type checkers know."""
     if not isinstance(annotation, str):
         return annotation
     try:

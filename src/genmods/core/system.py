@@ -1,4 +1,4 @@
-"""Errors of the operating system in one line: what, where, and how much room there is."""
+"""Errors of the operating system in one line: the operation, the file, and the free space."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WRITE = re.compile(r"inline_container|PytorchStreamWriter|unexpected pos \d+")
 
 
 class FullDisk(OSError):
-    """There is no room for a file.
+    """There is not enough space for a file.
 
     Args:
         path: The file.
@@ -41,20 +41,20 @@ def system_error(error: BaseException) -> str | None:
 
 
 def _room(error: OSError) -> str:
-    """What is free where a file did not fit, and what was needed, where that is known."""
+    """The free space where a file did not fit, and the space needed if known."""
     if error.errno not in _FULL or not error.filename:
         return ""
     needed = f"{error.needed:,} bytes are needed, " if isinstance(error, FullDisk) else ""
     if left := free(Path(error.filename)):
         room, files = left
         return (
-            f" ({needed}{room:,} bytes are free{', no inodes are left' if files == 0 else ''}); what was there is kept"
+            f" ({needed}{room:,} bytes are free{', no inodes are left' if files == 0 else ''}); existing files are kept"
         )
     return ""
 
 
 def free(path: Path) -> tuple[int, int] | None:
-    """Free bytes and inodes for a user where `path` lies or will lie, or None where the system does not say."""
+    """Free bytes and inodes for a user on the file system of `path`; None if the system does not report them."""
     place = next((parent for parent in (path, *path.absolute().parents) if parent.is_dir()), None)
     if place is None or not hasattr(os, "statvfs"):
         return None
@@ -63,7 +63,7 @@ def free(path: Path) -> tuple[int, int] | None:
 
 
 def _memory() -> str:
-    """The free memory, where the system says it."""
+    """The free memory, if the system reports it."""
     try:
         with open("/proc/meminfo") as file:
             fields = dict(line.split(":", 1) for line in file)

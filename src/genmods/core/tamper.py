@@ -1,4 +1,4 @@
-"""Whether functions of genmods were replaced, as an import of somebody else's module can."""
+"""Detects whether functions of genmods were replaced, as the import of another module can do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Place = tuple[str, str]
 
 
 def functions_by_place() -> dict[Place, int]:
-    """The functions, methods and classes of the imported modules of genmods, as identities by module and name."""
+    """The functions, methods and classes of all imported genmods modules, as identities by module and name."""
     return {place: id(value) for place, value in _functions()}
 
 
 def replaced_by(package: str, before: dict[Place, int]) -> str:
-    """What the import of `package` replaced, such as "genmods.core.checkpoint.load"; empty for nothing.
+    """What the import of `package` replaced, such as "genmods.core.checkpoint.load"; "" for nothing.
 
-    That is a function that is another one than `before`, or that is one of the package.
+    A function counts as replaced if it differs from `before` and belongs to the package.
     """
     now = dict(_functions()) if before else {}
     for place, value in now.items():
@@ -41,6 +41,6 @@ def _functions() -> Iterator[tuple[Place, Any]]:
 
 
 def _origin(value: Any) -> str:
-    """The module in which a function or a class was made."""
+    """The module that defines a function or class."""
     function = getattr(value, "fget", None) or getattr(value, "__func__", value)
     return function.__globals__.get("__name__", "") if isinstance(function, FunctionType) else value.__module__

@@ -1,4 +1,4 @@
-"""Training data: sources that read data sets, data modules, and augmentation of whole batches."""
+"""Training data: sources that read data sets, data modules, and augmentation of batches."""
 
 from typing import TYPE_CHECKING
 

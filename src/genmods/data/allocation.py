@@ -1,4 +1,4 @@
-"""Where a large tensor of pixels lives: in memory, or in a scratch file that the system pages in and out."""
+"""Allocation of large pixel tensors: in memory, or memory-mapped from a scratch file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SMALL = 1 << 28
 
 
 def allocate(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
-    """An uninitialised tensor of a shape; one of more than half of the free memory is mapped from a scratch file.
+    """An uninitialised tensor of `shape`, memory-mapped from a scratch file if it exceeds half of the free memory.
 
     The file is created in the cache folder and unlinked immediately, so that its space is freed with the process.
     """

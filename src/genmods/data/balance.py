@@ -1,8 +1,8 @@
-"""Balanced drawing: every class as often as every other, whatever its size, as a pure function of (seed, epoch, batch).
+"""Class-balanced sampling: all classes are equally frequent. A pure function of (seed, epoch, batch).
 
-All draws of a run form one sequence, cut into blocks that hold each class once, in a new order per block. Block b
-takes the image at place b mod n of a permutation of the n images of a class, a new one per pass b div n: there are more
-passes through a rare class, and each takes all of its images.
+All draws of a run form one sequence of blocks that contain each class once, in a random order per block. Block b takes
+the image at position b mod n of a permutation of the n images of a class, a new permutation per pass b div n: rare
+classes take more passes, and each pass uses all of their images.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch import Tensor
 from genmods.core.random import fold
 from genmods.data.splits import shuffled
 
-_BLOCKS = -3  # beside the streams -1 and -2 of `genmods.data.splits`
+_BLOCKS = -3  # streams -1 and -2 belong to `genmods.data.splits`
 
 
 @dataclass(frozen=True, eq=False)
 class Balanced:
-    """Training: as many batches per epoch as `Shuffled` has; a rank takes its share of `world * batch_size`.
+    """Training order with as many batches per epoch as `Shuffled`; a rank takes its share of `world * batch_size`.
 
     Args:
-        labels: The class of each image, int64 [N]; classes without an image are left out.
+        labels: The class of each image, int64 [N]; classes without images are left out.
         batch_size: Images per batch and rank.
-        seed: Of the order.
-        rank: The number of this process.
-        world: The number of processes.
+        seed: The seed of the order.
+        rank: The rank of this process.
+        world: Number of processes.
     """
 
     labels: Tensor
@@ -45,7 +45,7 @@ class Balanced:
         return self._share(_drawn(self, epoch)[0], batch)
 
     def passes(self, epoch: int, batch: int) -> Tensor:
-        """How many times the images of a batch have been drawn before, int64 [B]: their augmentation goes by it."""
+        """How often each image of a batch was drawn before, int64 [B]; determines its augmentation."""
         return self._share(_drawn(self, epoch)[1], batch)
 
     def _share(self, values: Tensor, batch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The base of data modules: rows by split, in batches that a resumed run continues exactly."""
+"""The base class of data modules: rows by split, in batches that a resumed run continues exactly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from genmods.data.splits import shuffled
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in memory: a tensor [N, ...] for each key of a batch, including `INPUT`."""
+    """Rows in memory: a tensor [N, ...] per key of a batch, including `INPUT`."""
 
     columns: Mapping[str, Tensor]
 
@@ -38,14 +38,14 @@ class Table:
 
 
 Workers = Annotated[int, Ge(0), Le(1024)]
-"""Processes that load batches; 0 for none."""
+"""Number of processes that load batches; 0 for none."""
 
 
 class DataModule(Validated, LightningDataModule):
     """The registry kind `data_module`: a data set of samples of any shape, and its batches.
 
-    A subclass defines `splits` and `info`, `prepare` for work on the device, and `show` for samples other than images.
-    `seed` is the seed of the recipe.
+    A subclass defines `splits` and `info`, `prepare` for operations on the device, and `show` for samples other than
+    images. `seed` is the seed of the recipe.
     """
 
     def __init__(self, batch_size: BatchSize = 128, num_workers: Workers = 0, seed: Seed = 0) -> None:
@@ -70,14 +70,14 @@ class DataModule(Validated, LightningDataModule):
 
     @property
     def preparation(self) -> Preparation | None:
-        """How an image file becomes a sample; None where samples are no images."""
+        """How an image file becomes a sample; None if samples are not images."""
         return Preparation.of_shape(self.info.shape)
 
     def prepare_as(self, preparation: Preparation) -> None:
-        """Prepare image files as a model expects them, where the settings leave that open; before they are read."""
+        """Uses the preparation of a model where the settings leave it open. Must be called before files are read."""
 
     def prepare(self, batch: Batch) -> Batch:
-        """Prepare a batch of `splits` for a task (images to float32 in [-1, 1], for instance), without augmentation."""
+        """Prepares a batch of `splits` for a task (e.g. images as float32 in [-1, 1]), without augmentation."""
         return batch
 
     def show(self, samples: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class DataModule(Validated, LightningDataModule):
         return True
 
     def summary(self) -> list[str]:
-        """What there is to train on, in a few lines."""
+        """The contents of the data set, in a few lines."""
         return [", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())]
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ class DataModule(Validated, LightningDataModule):
         if trainer is None:
             return self._loader("train", plan, uniforms=self._uniforms())
         left, group = batches_left(trainer, len(plan)), trainer.accumulate_grad_batches
-        epoch = max(group, round(left / group) * group) if left else 0  # ends with a step of the optimizer
+        epoch = max(group, round(left / group) * group) if left else 0  # ends with an optimizer step
         trainer.limit_train_batches = epoch
         distinct = left if trainer.overfit_batches else None
         return self._loader("train", plan, self._completed, self._uniforms(), epoch, distinct)
@@ -162,7 +162,7 @@ class DataModule(Validated, LightningDataModule):
         return self._order(self._rank()[1])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises UserError if a resumed run had other batches; evaluation accepts any data."""
+        """Raises UserError if a resumed run would have other batches; evaluation accepts any data."""
         if self.trainer is None or self.trainer.state.fn == "fit":
             self.check_continued(state, self._rank()[1])
 
@@ -179,7 +179,7 @@ class DataModule(Validated, LightningDataModule):
         return {"hash": self.hash, "seed": self.seed, "batch_size": self.batch_size * ranks}
 
     def _plan(self) -> Plan:
-        """The order of training."""
+        """The training order."""
         return Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
 
     def _uniforms(self) -> Uniforms | None:
@@ -209,6 +209,6 @@ class DataModule(Validated, LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _completed(self) -> int:
-        """Batches trained on since the start of the run; a batch counts after its optimizer step."""
+        """Number of batches trained on since the start of the run; a batch counts after its optimizer step."""
         trainer: Any = self.trainer
         return 0 if trainer.overfit_batches else batches_done(trainer)

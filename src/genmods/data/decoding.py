@@ -1,6 +1,6 @@
-"""Many image files, of any sizes and kinds, as one tensor: headers first, then pixels, by threads.
+"""Decoding of many image files of any size and kind into one tensor: first the headers, then the pixels, in threads.
 
-The headers give the channels, the size and the depth of the whole; what cannot be read is collected, not raised.
+The headers determine channels, size and depth of the tensor; unreadable files are collected, not raised.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _DEEP = 65536
 
 
 class Decoded(NamedTuple):
-    """Files as pixels.
+    """Decoded files.
 
     Attributes:
-        pixels: uint8 or, of more than 256 levels, uint16 [N, C, H, W].
-        good: bool [N], false where a file could not be read.
-        broken: One line for each of these.
-        preparation: What was done, without anything open.
-        told: Lines on what may not be as one expects.
+        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W].
+        good: bool [N], false if a file could not be read.
+        broken: One line per unreadable file.
+        preparation: The complete preparation that was used.
+        notes: Messages about unexpected properties of the files.
     """
 
     pixels: Tensor
     good: Tensor
     broken: list[str]
     preparation: Preparation
-    told: list[str]
+    notes: list[str]
 
 
 class _Header(NamedTuple):
-    """What is known of a file before its pixels; `least` and `most` of numbers that have no white."""
+    """What is known of a file before decoding; `least` and `most` for values without a defined white."""
 
     size: tuple[int, int]
     channels: int
@@ -59,14 +59,14 @@ class _Header(NamedTuple):
 
 
 def decode_files(paths: list[Path], wish: Preparation) -> Decoded:
-    """Every file's image, prepared as `wish` where it says how, and as all files need where it is open.
+    """Decodes files, prepared as in `wish`, with its open settings determined by the files.
 
     Raises:
-        UserError: No size is wished for and the sizes differ, or so do the channels.
+        UserError: If sizes or numbers of channels differ and `wish` leaves them open.
     """
     with quiet_decoders(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         look = _attempt(lambda path: _header(path, wish))
-        headers = _progress(pool.map(look, paths), len(paths), "looking at")
+        headers = _progress(pool.map(look, paths), len(paths), "reading headers of")
         known = {path: header for path, header in zip(paths, headers, strict=True) if isinstance(header, _Header)}
         settled = _settled(wish, known)
         assert settled.size is not None and settled.channels is not None and settled.levels is not None
@@ -82,16 +82,16 @@ def decode_files(paths: list[Path], wish: Preparation) -> Decoded:
     good = torch.tensor([not isinstance(result, UserError) for result in results], dtype=torch.bool)
     broken = [str(result) for result in results if isinstance(result, UserError)]
     spans = [result for result in results if not isinstance(result, UserError)]
-    used, told = _range_in_use(wish, settled, known, spans)
+    used, notes = _range_in_use(wish, settled, known, spans)
     if used.levels is not None and used.levels < settled.levels:  # cubic interpolation overshoots
         np.minimum(values := pixels.numpy(), used.levels - 1, out=values)
     pages = sum(header.pages > 1 for header in known.values())
-    told += [f"{pages:,} file{'s' * (pages != 1)} with several pages: the first is read"] * (pages > 0)
-    return Decoded(pixels, good, broken, used, told)
+    notes += [f"{pages:,} file{'s' * (pages != 1)} with several pages: the first is read"] * (pages > 0)
+    return Decoded(pixels, good, broken, used, notes)
 
 
 def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """`act`, with a UserError returned instead of raised."""
+    """`act`, which returns a UserError instead of raising it."""
 
     def attempt(item: Any) -> Any:
         try:
@@ -103,7 +103,7 @@ def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
-    """All results, with a progress bar on a terminal if there are many."""
+    """All results, with a progress bar in a terminal if there are many."""
     from rich.console import Console
     from rich.progress import track
 
@@ -119,13 +119,13 @@ def _header(path: Path, wish: Preparation) -> _Header:
         if file.white is None and wish.range is None:
             values = file.read().values
             if not np.isfinite(values).all():
-                raise ValueError("holds values that are not finite")
+                raise ValueError("has values that are not finite")
             found = found._replace(least=float(values.min()), most=float(values.max()))
         return found
 
 
 def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
-    """`wish` with everything that the files decide."""
+    """`wish` with its open settings determined by the files."""
     channels, value_range, levels = wish.channels, wish.range, wish.levels
     headers = list(known.values())
     if channels is None:
@@ -138,7 +138,7 @@ def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
         deep = bool(bare) or any(header.white is not None and header.white > 255 for header in headers)
         levels = _DEEP if deep else 256
         if wish.range is not None and not deep and wish.range[1] > 255:
-            raise UserError(f"data.range: {list(wish.range)} was given, and all images have 8 bits")
+            raise UserError(f"data.range must not be set for 8-bit images, got {list(wish.range)}")
         whole = all(header.whole for header in headers)
         if value_range is not None and whole and all(end == int(end) for end in value_range):
             levels = min(levels, int(value_range[1] - value_range[0]) + 1)
@@ -146,7 +146,7 @@ def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
 
 
 def _common_channels(known: dict[Path, _Header]) -> int:
-    """1 where all files are grey, 3 where all are grey or RGB, else the number that all have."""
+    """1 if all files are grey, 3 if all are grey or RGB, otherwise the number that all have."""
     counts = {header.channels for header in known.values()}
     if len(counts) == 1:
         return counts.pop()
@@ -163,14 +163,14 @@ def _common_size(known: dict[Path, _Header]) -> tuple[int, int]:
         if header.size != headers[0][1].size:
             (height, width), (h, w) = header.size, headers[0][1].size
             raise UserError(
-                f"{path}: has {width} x {height} pixels (width x height), and {headers[0][0].name} has {w} x {h}; "
-                "images of several sizes need one to bring them to: set data.image_size"
+                f"{path}: has {width} x {height} pixels (width x height), but {headers[0][0].name} has {w} x {h}; "
+                "set data.image_size to resize images of different sizes"
             )
     return headers[0][1].size if headers else (1, 1)
 
 
 def _fill(path: Path, row: np.ndarray, preparation: Preparation, channels: int | None) -> Range:
-    """Fill `row` [C, H, W] with the image in a file; the least and the largest value in it."""
+    """Fills `row` [C, H, W] with the image of a file; returns its smallest and largest value."""
     with naming(path):
         height, width = row.shape[1:]
         raster = open_image(path, preparation.max_pixels, channels).read((2 * height, 2 * width))
@@ -180,14 +180,14 @@ def _fill(path: Path, row: np.ndarray, preparation: Preparation, channels: int |
 
 
 def prepared(image: Any, preparation: Preparation) -> Tensor:
-    """An image prepared as the files of the training were, float32 [C, H, W] in [-1, 1].
+    """An image prepared like the training images, float32 [C, H, W] in [-1, 1].
 
     Args:
         image: A file, a PIL image, or an array uint8 or uint16 [H, W] or [H, W, C].
-        preparation: That of a checkpoint.
+        preparation: The preparation stored in a checkpoint.
 
     Raises:
-        UserError: It is not such an image.
+        UserError: If it is not such an image.
     """
     assert preparation.levels is not None
     with quiet_decoders(), naming(Path(image) if isinstance(image, str | os.PathLike) else "image"):
@@ -216,8 +216,8 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
 def _range_in_use(
     wish: Preparation, done: Preparation, known: dict[Path, _Header], spans: list[Range]
 ) -> tuple[Preparation, list[str]]:
-    """The preparation with the range that the set uses, where that is less than an eighth of what 16 bits hold, and
-    lines about it."""
+    """The preparation with the range of the data set if that is less than an eighth of 16 bits, and messages about
+    it."""
     if not spans:
         return done, []
     assert done.levels is not None
@@ -225,17 +225,17 @@ def _range_in_use(
     if wish.range is not None:
         low, high = wish.range
         beyond = least < low or most > high
-        line = f"values from {least:g} to {most:g} are cut off at the range {low:g} to {high:g}"
+        line = f"values from {least:g} to {most:g} are clipped to the range {low:g} to {high:g}"
         return done, [line] if beyond and done.levels > 256 else []
     if done.range is not None:
         low, high = done.range
-        line = f"values from {least:g} to {most:g} without a white of their own: {low:g} is black and {high:g} white"
-        return done, [f"{line}; data.range sets other ends"]
+        line = f"values from {least:g} to {most:g} without a defined white: {low:g} is black and {high:g} is white"
+        return done, [f"{line}; set data.range to change this"]
     whites = {header.white for header in known.values()}
     if wish.levels is None and whites == {_DEEP - 1.0} and most < _DEEP / 8:
         top = 2 ** max(8, int(most).bit_length()) - 1
-        line = f"16-bit images with values up to {most:,.0f} of 65,535: {top:,} is white; data.range sets other ends"
+        line = f"16-bit images with values up to {most:,.0f} of 65,535: {top:,} is white; set data.range to change this"
         return replace(done, range=(0.0, float(top)), levels=top + 1), [line]
     if done.levels == 256 and 0 < most < 32 and wish.levels is None:
-        return done, [f"the images use values up to {most:.0f} of 255; data.range: [0, {most:.0f}] would spread them"]
+        return done, [f"images use values up to {most:.0f} of 255 only; data.range: [0, {most:.0f}] rescales them"]
     return done, []

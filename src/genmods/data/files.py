@@ -1,4 +1,4 @@
-"""Reads and writes image files, preserving their mode: grey or colour, 8 or 16 bits, with or without alpha.
+"""Reads and writes image files and preserves their mode: grey or colour, 8 or 16 bits, with or without alpha.
 
 Values are 2v/(2^bits - 1) - 1 in float32, whose 24-bit mantissa represents 16-bit values exactly.
 """
@@ -32,11 +32,11 @@ class Picture:
     """One image.
 
     Attributes:
-        image: float32 [C, H, W] in [-1, 1], C 1 (grey), 3 (RGB) or any other number.
+        image: float32 [C, H, W] in [-1, 1], with C = 1 (grey), 3 (RGB) or any other number.
         alpha: Opacity float32 [1, H, W] in [0, 1], or None.
         bits: 8 or 16.
-        icc: The colour profile, as it is stored in a file, or None.
-        ends: The values of black and white in a file; None for 0 and the largest of so many bits.
+        icc: The colour profile as stored in a file, or None.
+        ends: The values of black and white in a file; None for 0 and the largest value of the bit depth.
     """
 
     image: Tensor
@@ -46,7 +46,7 @@ class Picture:
     ends: Range | None = None
 
     def stored(self) -> np.ndarray:
-        """The values in a file, uint8 or uint16 [H, W, C], alpha last."""
+        """The values to store in a file, uint8 or uint16 [H, W, C], with alpha last."""
         low, high = self.ends or (0, 2**self.bits - 1)
         values = ((self.image.detach().cpu().float() + 1) / 2).clamp(0, 1).double() * (high - low) + low
         if self.alpha is not None:
@@ -57,7 +57,7 @@ class Picture:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Whatever goes wrong inside is a UserError that names the file."""
+    """Converts all exceptions within the context to a UserError that names the file."""
     try:
         yield
     except UserError:
@@ -67,15 +67,15 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 def open_image(path: str | Path, max_pixels: int = 80_000_000, channels: int | None = None) -> ImageFile:
-    """The file with its header read, its pixels not yet decoded.
+    """Opens an image file and reads its header, without decoding pixels.
 
     Args:
-        path: A file of any format that is read: `genmods.data.formats`.
+        path: A file in any format of `genmods.data.formats`.
         max_pixels: The largest number of pixels allowed.
-        channels: The number of channels that is wanted: so many pages of a TIFF file are its channels.
+        channels: The expected number of channels; that many pages of a TIFF file are its channels.
 
     Raises:
-        UserError: It is no image, or too large; the message names it.
+        UserError: If the file is not an image or too large; the message names it.
     """
     path = Path(path)
     with naming(path):
@@ -98,14 +98,14 @@ def _opened(path: Path, channels: int | None) -> ImageFile:
 
 
 def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
-    """The image in a file (PNG, JPEG, WebP, TIFF, NPY ...) with its own bits and alpha; palette and CMYK become RGB.
+    """Reads an image file (PNG, JPEG, WebP, TIFF, NPY, ...) with its bit depth and alpha; palette and CMYK become RGB.
 
     Args:
         path: The file.
         value_range: The values of black and white in files of more than 8 bits; None for 0 and the white of its depth.
 
     Raises:
-        UserError: The file is broken; the message names it.
+        UserError: If the file is broken; the message names it.
     """
     with quiet_decoders(), naming(path):
         raster = open_image(path).read()
@@ -121,16 +121,16 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
-    """Write a picture in the format of the path's suffix, losslessly except for JPEG (quality 95), atomically.
+    """Writes a picture atomically in the format of the suffix, losslessly except for JPEG (quality 95).
 
-    Raises UserError where the format cannot hold 16 bits, alpha or so many channels.
+    Raises UserError if the format does not support 16 bits, alpha or the number of channels.
     """
     path = Path(path)
     pixels = picture.stored()
     suffix = path.suffix.lower()
     if len(picture.image) not in (1, 3):
         if suffix not in (".tif", ".tiff"):
-            raise UserError(f"{path}: a {suffix} file cannot hold {len(picture.image)} channels, a .tif file can")
+            raise UserError(f"{path}: {suffix} does not support {len(picture.image)} channels; use .tif")
         write = png16.write_tiff
     elif picture.bits == 16 and suffix == ".png":
         write = png16.write_png
@@ -163,13 +163,13 @@ def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, suffix: 
 
 
 def _reason(error: Exception, path: str | Path) -> str:
-    """The error as text that follows the file name."""
+    """The error as text after the file name."""
     if isinstance(error, UnidentifiedImageError):
         return "is empty" if os.path.getsize(path) == 0 else "is not an image"
     if isinstance(error, Image.DecompressionBombError):
         return "has too many pixels"
     if "imagecodecs" in str(error):
-        return "is compressed in a way that needs imagecodecs: pip install 'genmods[tiff]'"
+        return "uses a compression that requires imagecodecs: pip install 'genmods[tiff]'"
     if str(error).startswith(("decoder error", "Unable to seek")):
         return f"is broken ({str(error)[0].lower()}{str(error)[1:]})"
     if isinstance(error, OSError) and error.strerror:

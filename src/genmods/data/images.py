@@ -1,4 +1,4 @@
-"""Data sets of 8- or 16-bit images with labels, by split, and sources that read them.
+"""Data sets of 8- or 16-bit images with labels, by split, and the base class of sources.
 
 A pixel value p of a source with L grey levels represents 2p/(L - 1) - 1, so that 0 is black (-1) and L - 1 is white
 (+1); rounding recovers p exactly.
@@ -27,7 +27,7 @@ class Images:
     Attributes:
         pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W].
         labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
-        names: The file of each image, relative to the root folder; None if they are not from files.
+        names: The file of each image, relative to the root folder; None if the source does not read files.
     """
 
     pixels: Tensor
@@ -36,8 +36,8 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype not in (torch.uint8, torch.uint16) or self.pixels.ndim != 4:
-            told = f"{self.pixels.dtype} {list(self.pixels.shape)}"
-            raise ValueError(f"pixels must be uint8 or uint16 [N, C, H, W], got {told}")
+            notes = f"{self.pixels.dtype} {list(self.pixels.shape)}"
+            raise ValueError(f"pixels must be uint8 or uint16 [N, C, H, W], got {notes}")
         if self.labels is not None and len(self.labels) != len(self.pixels):
             raise ValueError(f"there must be one label for each of {len(self.pixels)} images, got {len(self.labels)}")
         if self.names is not None and len(self.names) != len(self.pixels):
@@ -47,7 +47,7 @@ class Images:
         return len(self.pixels)
 
     def batch(self, indices: Tensor) -> Batch:
-        """The images at `indices` (int64 [B]) by the keys of a batch, as they are stored."""
+        """The images at `indices` (int64 [B]) as a batch, as stored."""
         return {INPUT: self._pixels(indices)} | ({} if self.labels is None else {LABEL: self.labels[indices]})
 
     def select(self, indices: Tensor) -> Images:
@@ -64,29 +64,31 @@ class Images:
 
 @dataclass
 class Source(Validated):
-    """A source of images: a value with flat settings. Subclasses define `read` and, with labels, `class_names`.
+    """The registry kind `source`: a data set of images with flat settings.
 
-    For float labels [N, K], `class_names` are the names of the K targets.
+    Subclasses define `read` and, with labels, `class_names`: the names of the classes, or of the K columns of float
+    labels [N, K].
     """
 
     kind_of_labels_from: ClassVar[str] = ""
-    """`module:function` that says it of the settings, as a dict, without torch, for `check`; "" where none does."""
+    """`module:function` that returns the kind of labels for a dict of settings, without torch, for `check`; "" if
+    none."""
 
     def read(self) -> dict[str, Images]:
         """The splits of the data set: "train", and "val" and "test" if they exist."""
         raise NotImplementedError
 
     def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
-        """`read` for a desired size in pixels; sources that decode files override it to resize during decoding."""
+        """`read` at a size in pixels; sources that decode files override it to resize during decoding."""
         return self.read()
 
     @property
     def preparation(self) -> Preparation | None:
-        """How files were prepared; None for a source that reads no image files."""
+        """How files were prepared; None for a source that does not read image files."""
         return None
 
     def prepare_as(self, preparation: Preparation) -> Source:
-        """This source, with what it leaves open about the preparation of files as in `preparation`."""
+        """This source, with open settings about the preparation of files as in `preparation`."""
         return self
 
     @property
@@ -96,27 +98,29 @@ class Source(Validated):
 
     @property
     def kind_of_labels(self) -> LabelKind | None:
-        """What the labels are; None: "class" for integers, "several" for zeros and ones, else "numbers"."""
+        """The kind of labels; None infers it: "class" for integers, "several" for zeros and ones, otherwise
+        "numbers"."""
         return None
 
     @property
     def columns(self) -> tuple[str, str]:
-        """What tables of predictions call the image, and its class (or its labels; "" where each has a column)."""
+        """Column names of the image and of its class or labels in tables of predictions; "" if each label has a
+        column."""
         return "image", "class" if self.kind_of_labels in (None, "class") else ""
 
     @property
     def origin(self) -> str:
-        """Where the labels come from, in words; "" where there is nothing to say."""
+        """A description of the origin of the labels, or ""."""
         return ""
 
     @property
     def empty_split(self) -> str:
-        """Why a split that it brings has no images."""
+        """The reason why a split of the source has no images."""
         return "empty folder"
 
     @property
     def empty_classes(self) -> list[str]:
-        """Classes without an image, which are not among `class_names`."""
+        """Classes without images, which are not in `class_names`."""
         return []
 
     @property
@@ -126,7 +130,7 @@ class Source(Validated):
 
 
 def to_float(pixels: Tensor, levels: int = 256) -> Tensor:
-    """Stored pixels [..., C, H, W] in 0 ... levels - 1 as float32 in [-1, 1] of the same shape, both ends exact."""
+    """Stored pixels [..., C, H, W] in 0 ... levels - 1 as float32 in [-1, 1], exact at both ends."""
     return pixels.float().div_((levels - 1) / 2).sub_(1)
 
 

@@ -1,4 +1,4 @@
-"""The facts of a data set that determine settings of a model."""
+"""Properties of a data set that determine settings of a model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from genmods.core.sizes import Size, per_channel, size_of
 
 @dataclass(frozen=True)
 class DataInfo:
-    """The facts of a data set that fill settings which a recipe leaves to the data.
+    """The properties of a data set, for settings that a recipe leaves to the data.
 
     Args:
-        shape: The shape of a sample without the batch; of images [C, H, W].
+        shape: The shape of a sample; [C, H, W] for images.
         num_classes: Number of classes, 0 without labels.
-        mean: Mean of the training pixels of each channel on [-1, 1]; a single number applies to all channels.
-        std: Standard deviation of the training pixels of each channel on [-1, 1], likewise.
+        mean: Mean of the training pixels per channel, on the scale of [-1, 1]; a single number is for all channels.
+        std: Standard deviation of the training pixels per channel, on the scale of [-1, 1]; likewise.
         levels: Number of grey levels per channel.
-        class_names: Names of the classes in the order of their labels; of several labels or numbers, their names.
-        label_kind: What the labels are; by default "class" where there are classes.
-        class_counts: Training images with each class or label.
+        class_names: The names of the classes, labels or numbers, in order.
+        label_kind: The kind of labels; by default "class" if there are classes.
+        class_counts: Number of training images per class or label.
         target_mean: Mean of each number over the training images.
         target_std: Standard deviation of each number over the training images.
-        columns: What tables of predictions call the image and its class, or its labels in one column.
+        columns: Column names of the image and of its class or labels in tables of predictions.
     """
 
     shape: tuple[int, ...]
@@ -50,25 +50,25 @@ class DataInfo:
 
     @property
     def in_channels(self) -> int:
-        """Channels of a sample."""
+        """Number of channels of a sample."""
         return self.shape[0]
 
     @property
     def image_size(self) -> Size:
-        """Size of an image in pixels; for other samples the length of the last dimension."""
+        """Size of an image in pixels; the length of the last dimension for other samples."""
         return size_of(*self.shape[1:]) if len(self.shape) == 3 else self.shape[-1]
 
     @property
     def sigma_data(self) -> float:
-        """Root mean square of the training pixels on [-1, 1] (Karras et al. 2022)."""
+        """Root mean square of the training pixels, on the scale of [-1, 1] (Karras et al. 2022)."""
         return fmean(m**2 + s**2 for m, s in zip(self.mean, self.std, strict=True)) ** 0.5
 
     def plain(self) -> dict[str, Any]:
-        """Plain data, such that `DataInfo(**plain)` is equal."""
+        """Plain data such that `DataInfo(**plain)` is equal."""
         return asdict(self)
 
     def settings(self) -> dict[str, Any]:
-        """The values of the settings that the data can fill, by name.
+        """The values of the settings that the data fill, by name.
 
         `std` is 1 for a constant channel, since it is used as a divisor.
         """

@@ -10,11 +10,11 @@ from torch import Tensor
 from genmods.core.label_kinds import LabelKind
 from genmods.data.images import Images, Source
 
-_NAMED = 20  # more classes are counted, not listed
+_NAMED = 20  # more classes are counted but not listed
 
 
 def kind_of(labels: Tensor) -> LabelKind:
-    """What `labels` are: classes int64 [N], zeros and ones float [N, K], or numbers float [N, K] or [N]."""
+    """The kind of `labels`: classes int64 [N], zeros and ones float [N, K], or numbers float [N, K] or [N]."""
     if not labels.is_floating_point():
         return "class"
     return "several" if bool(((labels == 0) | (labels == 1)).all()) else "numbers"
@@ -25,8 +25,8 @@ def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> di
 
     Args:
         labels: int64 [N], or float [N, K] or [N].
-        kind: What they are.
-        classes: The number of classes.
+        kind: The kind of labels.
+        classes: Number of classes.
     """
     if labels is None or kind == "none":
         return {}
@@ -41,14 +41,14 @@ def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> di
 def summary(
     splits: Mapping[str, Images], absent: Mapping[str, str], names: list[str], kind: LabelKind, source: Source
 ) -> list[str]:
-    """What there is by split and by class, in two or three lines.
+    """The numbers of images by split and class, in two or three lines.
 
     Args:
-        splits: The images of each split that has any.
-        absent: Why each other split has none.
+        splits: The images of each non-empty split.
+        absent: The reason why a split is empty, by split.
         names: The classes, labels or numbers.
-        kind: What the labels are.
-        source: Where they are from.
+        kind: The kind of labels.
+        source: The source of the images.
     """
     parts = {split: f"{len(images):,}" for split, images in splits.items()}
     for split, images in splits.items():
@@ -69,11 +69,11 @@ def _by_class(splits: Mapping[str, Images], names: list[str], kind: LabelKind) -
         return []
     if kind == "numbers":
         columns = labels.double().view(len(labels), -1).unbind(1)
-        told = [
+        notes = [
             f"{name} {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}"
             for name, column in zip(names, columns, strict=True)
         ]
-        return [f"train: {'; '.join(told)}"]
+        return [f"train: {'; '.join(notes)}"]
     lines = []
     for split in ("train", "val", "test"):
         if split in splits and (known := splits[split].labels) is not None:

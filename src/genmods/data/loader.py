@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, epoch, batch number), and a loader that resumes at any batch.
 
 A plan computes the samples of a batch directly, without replaying an iterator. Workers only evaluate plans and gather
-rows; their number does not affect the batches.
+rows; their number does not change the batches.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: Tensor) -> Batch:
-        """The samples at `indices` (int64 [B]) by the keys of a batch."""
+        """The samples at `indices` (int64 [B]) as a batch."""
         ...
 
 
 class Plan(Protocol):
-    """`len(plan)` batches an epoch; `plan(epoch, batch)` gives the sample indices, int64 [B]."""
+    """An order of samples: `len(plan)` batches per epoch; `plan(epoch, batch)` returns sample indices, int64 [B]."""
 
     def __len__(self) -> int: ...
 
     def __call__(self, epoch: int, batch: int) -> Tensor: ...
 
     def passes(self, epoch: int, batch: int) -> int | Tensor:
-        """How many times the samples of a batch, all of them or each (int64 [B]), have been drawn before."""
+        """How often the samples of a batch were drawn before: one number, or one per sample (int64 [B])."""
         ...
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Plan of training: a new order every epoch, full batches only; a rank takes its share of `world * batch_size`.
+    """Training order: a new permutation per epoch, full batches only; a rank takes its share of `world * batch_size`.
 
-    The samples dropped at the end of an epoch differ between epochs. If there are fewer samples than one such batch,
-    they form one smaller batch, distributed as evenly as possible.
+    The samples dropped at the end of an epoch differ between epochs. Fewer samples than one such batch form a smaller
+    batch, distributed as evenly as possible.
     """
 
     samples: int
@@ -74,7 +74,7 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Complete:
-    """Plan of evaluation: every sample once, sorted, in batches of at most `batch_size`, equally many on each rank."""
+    """Evaluation order: every sample once, sorted, in batches of at most `batch_size`, equally many on each rank."""
 
     samples: int
     batch_size: int
@@ -99,8 +99,8 @@ class Complete:
 class Uniforms:
     """`size` random numbers in [0, 1) for each of `samples`, [B, size], a pure function of (seed, epoch, index).
 
-    An epoch's are drawn together where a batch is of one: a batch's alone would cost more than what augmentation does
-    with them.
+    The numbers of an epoch are drawn at once if all samples of a batch are in the same epoch: drawing them per batch
+    would take longer than the augmentation.
     """
 
     samples: int
@@ -108,7 +108,7 @@ class Uniforms:
     seed: int
 
     def __call__(self, epoch: int | Tensor, index: Tensor) -> Tensor:
-        """The numbers of the samples `index` (int64 [B]) in one epoch, or each in its own (int64 [B])."""
+        """The numbers of the samples `index` (int64 [B]) in one epoch, or in one epoch per sample (int64 [B])."""
         if isinstance(epoch, int):
             return _drawn(self, epoch)[index]
         return uniform(fold(self.seed, epoch, index), self.size)
@@ -116,12 +116,12 @@ class Uniforms:
 
 @lru_cache(maxsize=2)
 def _drawn(uniforms: Uniforms, epoch: int) -> Tensor:
-    parts = torch.arange(uniforms.samples).split(4096)  # as many as fit in the cache
+    parts = torch.arange(uniforms.samples).split(4096)  # fits into the cache
     return torch.cat([uniform(fold(uniforms.seed, epoch, part), uniforms.size) for part in parts])
 
 
 class _Batches(Dataset):
-    """Batch dictionaries by number, counted over all epochs."""
+    """Batches by number, counted over all epochs."""
 
     def __init__(self, rows: Rows, plan: Plan, uniforms: Uniforms | None):
         self.rows = rows
@@ -151,8 +151,8 @@ class _Numbers:
 
 
 class Loader:
-    """Iterates over an epoch of batches: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and, where
-    `uniforms` are asked for, `uniforms` float32 [B, size].
+    """Iterates over the batches of an epoch: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and
+    `uniforms` float32 [B, size] if requested.
 
     Each `iter` is the next epoch, or the rest of the epoch given by `load_state_dict`. Under a Trainer, `completed`
     counts the batches trained on since the start of the run, and each `iter` yields the next len(loader) batches.
@@ -166,7 +166,7 @@ class Loader:
         pin_memory: Whether batches are in pinned memory, for a GPU.
         completed: Returns the number of batches trained on since the start of the run, as counted by a Trainer.
         uniforms: The random numbers for augmentation.
-        epoch: Batches per `iter`; None: those of the plan. The order of the data continues from one to the next.
+        epoch: Batches per `iter`; None for those of the plan. The order continues from one `iter` to the next.
         distinct: Number of distinct batches, which are then repeated; None for no limit.
     """
 
@@ -215,7 +215,7 @@ class Loader:
         self._done = stop
 
     def _fetched(self, numbers: range) -> Iterable[dict[str, Tensor]]:
-        """The batches with these numbers, from the workers, or without the overhead of a DataLoader."""
+        """The batches with these numbers, from the workers, or directly without the overhead of a DataLoader."""
         chosen = [number % self._distinct for number in numbers] if self._distinct else numbers
         if self._workers is not None:
             self._numbers.chosen = chosen
@@ -237,7 +237,7 @@ class Loader:
         return {"batches": self._trained() if self._trained else self._done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches of a saved state."""
+        """Continues after the batches of a saved state."""
         self._start = self._done = state["batches"]
 
 

@@ -1,4 +1,4 @@
-"""Locations of data sets: the recipe's `root`, the folder in GENMODS_DATA, well-known folders."""
+"""Locations of data sets: `root` in the recipe, GENMODS_DATA, and well-known folders."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ def home(root: str | None) -> Path:
 
 
 def candidates(root: str | None, inside: list[str], well_known: list[str]) -> list[Path]:
-    """Folders to search, best first: the home folder itself, `inside` it, and without a `root` `well_known` ones."""
+    """Folders to search, in order: the home folder, `inside` it, and `well_known` folders unless `root` is set."""
     base = home(root)
     return [base, *(base / name for name in inside), *([] if root else map(Path, well_known))]
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Context in which only one process at a time works in `folder`, so that ranks do not download simultaneously."""
+    """A context that only one process at a time can enter per `folder`, so that ranks do not download
+    simultaneously."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
@@ -37,7 +38,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def fetch(name: str, root: str | None) -> None:
-    """Download torchvision's data set called `name` (a class of torchvision.datasets) to the home folder."""
+    """Downloads the data set `name`, a class of torchvision.datasets, to the home folder."""
     import torchvision.datasets
 
     folder = home(root)

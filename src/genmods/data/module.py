@@ -1,4 +1,4 @@
-"""The data module of images from any source, split, batched, and augmented on the training device.
+"""The data module of images: any source, split, batched, and augmented on the training device.
 
 Images are stored in one tensor of 8 or 16 bits; batches and augmentation are pure functions of (seed, epoch, index).
 """
@@ -33,16 +33,17 @@ from genmods.data.splits import hold_out, shuffled
 
 
 class ImageData(DataModule):
-    """Batches of a source's images: float32 `image` [B, C, H, W] in [-1, 1], `label`, `index` and `epoch` int64 [B].
+    """Batches of the images of a source: float32 `image` [B, C, H, W] in [-1, 1], `label`, `index` and `epoch` int64
+    [B].
 
-    `image_size`: the side of a square or [height, width]; left open, the one that all images have. `fit` says what
-    becomes of images of another shape: "crop" takes the largest part from the centre, "pad" adds a border, "stretch"
-    distorts; all resize with antialiasing. Outside of a Trainer batches are as they are stored; `prepare` converts one.
-    A val or test split that the source does not bring is taken from its training images: `val_fraction` and
-    `test_fraction` of them, stratified, by `split_seed` alone, so that runs with different `seed`s share their splits.
-    `seed` sets the order and the augmentation; it is that of a recipe.
-    `limit` keeps so many images of each split, for quick tries. `sampling: balanced` draws every class equally often.
-    A test split without labels, beside labelled training images, is left out of `test`; `predict` takes it.
+    `image_size` is the side of a square or [height, width]; by default, that of all images. Images of another shape are
+    fitted by `fit`: "crop" takes the largest central part, "pad" adds a border, "stretch" distorts; all resize with
+    antialiasing. Outside a Trainer, batches are as stored; `prepare` converts them.
+    A missing val or test split is taken from the training images: `val_fraction` and `test_fraction` of them,
+    stratified, by `split_seed` only, so that runs with different `seed`s share their splits. `seed`, by default that of
+    the recipe, determines order and augmentation. `limit` keeps that many images per split, for quick trials.
+    `sampling: balanced` draws all classes equally often. A test split without labels next to labelled training images
+    is used by `predict`, not by `test`.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class ImageData(DataModule):
 
     @cached_property
     def splits(self) -> dict[str, Images]:
-        """Images by split, the existing ones of "train", "val" and "test", read at the first access."""
+        """Images by split, those of "train", "val" and "test" that exist, read at the first access."""
         return self._read()
 
     @property
@@ -82,7 +83,7 @@ class ImageData(DataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes in the order of the labels; empty without labels."""
+        """The names of the classes, in the order of the labels; empty without labels."""
         return list(self.source.class_names)
 
     @property
@@ -94,14 +95,14 @@ class ImageData(DataModule):
 
     def prepare_as(self, preparation: Preparation) -> None:
         if "splits" in self.__dict__:
-            raise RuntimeError("the images have been read already")
+            raise RuntimeError("prepare_as must be called before the images are read")
         source = self.source.prepare_as(preparation)
-        if source is not self.source:  # it reads image files
+        if source is not self.source:  # a source of image files
             self.source, self.size = source, self.size or preparation.size
 
     @cached_property
     def hash(self) -> str:
-        """A hash of every split's pixels and labels, 16 hexadecimal digits."""
+        """A hash of the pixels and labels of all splits, 16 hexadecimal digits."""
         digest = hashlib.blake2b(digest_size=8)
         for name, images in sorted(self.splits.items()):
             digest.update(f"{name} {list(images.pixels.shape)}".encode())
@@ -112,7 +113,7 @@ class ImageData(DataModule):
 
     @cached_property
     def info(self) -> DataInfo:
-        """The facts of the training images."""
+        """The properties of the training images."""
         images = self.splits["train"]
         mean, std = statistics(images.pixels, self.source.levels)
         if not any(std):
@@ -131,12 +132,12 @@ class ImageData(DataModule):
 
     @cached_property
     def label_kind(self) -> LabelKind:
-        """What the labels of the training images are."""
+        """The kind of labels of the training images."""
         labels = self.splits["train"].labels
         return "none" if labels is None else self.source.kind_of_labels or kind_of(labels)
 
     def summary(self) -> list[str]:
-        """What was found, by split and by class."""
+        """The numbers of images by split and class."""
         return summary(self.splits, self._absent, self.class_names, self.label_kind, self.source)
 
     def setup(self, stage: str) -> None:
@@ -152,7 +153,7 @@ class ImageData(DataModule):
         return self.splits[split].names or super().names(split)
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
-        """The pixels [N, C, H, W] of a split as they are stored and its labels; None without such a split."""
+        """The pixels [N, C, H, W] of a split as stored, and its labels; None if there is no such split."""
         images = self.splits.get(split)
         return None if images is None else (images.pixels, images.labels)
 
@@ -161,7 +162,7 @@ class ImageData(DataModule):
             return super()._plan()
         if self.label_kind != "class":
             raise UserError(
-                f"data.sampling: balanced takes {WORDS['class']}, and this data has {WORDS[self.label_kind]}"
+                f"data.sampling: balanced requires {WORDS['class']}, but this data has {WORDS[self.label_kind]}"
             )
         labels = self.splits["train"].labels
         assert labels is not None
@@ -207,9 +208,9 @@ class ImageData(DataModule):
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
-    """A batch of stored images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in order.
+    """A batch of stored images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in sequence.
 
-    The random numbers `UNIFORMS` [B, size] are distributed over the augmentations. Labels become weights [B, K] if an
+    The random numbers `UNIFORMS` [B, size] are divided among the augmentations. Labels become weights [B, K] if an
     augmentation mixes them.
     """
     if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
@@ -228,8 +229,8 @@ def as_float(batch: Batch, levels: int) -> Batch:
 
 
 def statistics(pixels: Tensor, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation on [-1, 1] per channel of stored `pixels` [N, C, H, W], exact up to rounding in
-    float64."""
+    """Mean and standard deviation per channel of stored `pixels` [N, C, H, W], on the scale of [-1, 1], exact up to
+    float64 rounding."""
     counts = torch.zeros(pixels.shape[1], max(levels, 256), dtype=torch.int64)
     for chunk in pixels.split(4096):
         for channel, count in enumerate(counts):

@@ -1,4 +1,4 @@
-"""PNG and TIFF files with 16 bits per channel, which Pillow would reduce to 8, as uint16 [H, W, C]."""
+"""PNG and TIFF files with 16 bits per channel as uint16 [H, W, C]; Pillow would reduce them to 8 bits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 
 def png_header(path: str | Path) -> tuple[int, bool]:
-    """Bits per channel, and whether there is no colour, from the header of a PNG file."""
+    """Bits per channel, and whether the image is grey, from the header of a PNG file."""
     with open(path, "rb") as file:
         header = file.read(26)
     return header[24], header[25] in (0, 4)
 
 
 def read_png(path: str | Path) -> np.ndarray:
-    """The pixels [H, W, C] of a PNG file; raises RuntimeError if it is broken."""
+    """The pixels [H, W, C] of a PNG file. Raises RuntimeError if it is broken."""
     from torchvision.io import ImageReadMode, decode_png
 
     encoded = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
@@ -27,7 +27,7 @@ def read_png(path: str | Path) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
-    """Write a PNG file, rows unfiltered, with a colour profile (PNG specification, third edition, sections 5, 11)."""
+    """Writes a PNG file, rows unfiltered, with a colour profile (PNG specification, third edition, sections 5, 11)."""
     height, width, channels = pixels.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
@@ -45,7 +45,7 @@ def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
 
 
 def write_tiff(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
-    """Write a deflated TIFF file, grey, RGB, RGB with alpha or of other channels, with a colour profile."""
+    """Writes a deflate-compressed TIFF file, grey, RGB, RGBA or with other channels, with a colour profile."""
     import tifffile
 
     channels = pixels.shape[2]

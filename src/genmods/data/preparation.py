@@ -1,4 +1,4 @@
-"""How an image file becomes the pixels that a model sees: one record, of training and of every command."""
+"""How an image file becomes the input of a model: one record, used by training and all commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from genmods.data.formats.raster import Raster
 
 Fit = Literal["crop", "pad", "stretch"]
-"""How an image of another shape is brought to a size: its centre, all of it with a border, or all of it distorted."""
+"""How an image is fitted to another shape: "crop" to its centre, "pad" with a border, or "stretch"."""
 Background = Literal["white", "black"]
 Range = tuple[float, float]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -18,18 +18,19 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Preparation:
-    """How images are prepared. A checkpoint holds that of its training.
+    """How images are prepared. Checkpoints store that of their training.
 
     Attributes:
-        size: (height, width) in pixels; None for images that have one size already.
-        channels: Number of channels; None in a wish: 1 where all images are grey, 3 where some are colour, else the
-            number that all have.
-        fit: What becomes of an image of another shape.
-        background: What transparent pixels and the border of `pad` show.
-        range: The values of black and white in files; None for 0 and the white of a file's depth. In a set with deeper
-            files, 8-bit ones are left out of it.
-        levels: Number of values of a stored pixel, 0 ... levels - 1; None in a wish: as many as the files have.
-        max_pixels: The largest number of pixels that a file may have.
+        size: (height, width) in pixels; None for images of one size.
+        channels: Number of channels; None, before files are read, for 1 if all images are grey, 3 if some are RGB,
+            otherwise the number that all have.
+        fit: How images of another shape are fitted.
+        background: The colour of transparent pixels and of the border of `pad`.
+        range: The values of black and white in files; None for 0 and the white of the file's bit depth. In a data set
+            with deeper files it does not apply to 8-bit files.
+        levels: Number of values of a stored pixel, 0 ... levels - 1; None, before files are read, for that of the
+            files.
+        max_pixels: The largest number of pixels of a file.
     """
 
     size: tuple[int, int] | None = None
@@ -41,43 +42,42 @@ class Preparation:
     max_pixels: int = 80_000_000
 
     def plain(self) -> dict[str, Any]:
-        """Plain data, from which `Preparation.of(plain)` is the same again."""
+        """Plain data such that `Preparation.of(plain)` is equal."""
         return asdict(self)
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Preparation:
-        """The record of plain data, also of JSON, which has lists for tuples."""
+        """The record from plain data or JSON, which has lists instead of tuples."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
         return cls(**values)
 
     @classmethod
     def of_shape(cls, shape: tuple[int, ...] | None) -> Preparation | None:
-        """That of images [C, H, W] about whose files nothing more is known; None for other shapes."""
+        """The record for images [C, H, W] of unknown files; None for other shapes."""
         return cls((shape[1], shape[2]), shape[0], levels=256) if shape is not None and len(shape) == 3 else None
 
     def ends(self, raster: Raster) -> Range:
-        """The values of black and white in a raster. Raises ValueError for numbers without a white, where no range is
-        known."""
+        """The values of black and white in a raster. Raises ValueError if white is undefined and no range is set."""
         shallow = raster.values.dtype == np.uint8
         if self.range is not None and not (shallow and (self.levels or 0) > 256):
             return self.range
         if raster.white is None:
             raise ValueError(
-                f"holds {raster.values.dtype} values, which have no white; set data.range to [BLACK, WHITE]"
+                f"has {raster.values.dtype} values without a defined white; set data.range to [BLACK, WHITE]"
             )
         return 0.0, raster.white
 
     def pixels(self, raster: Raster) -> np.ndarray:
-        """A raster as whole numbers 0 ... levels - 1, float32 or uint8 [C, H, W].
+        """A raster as integers 0 ... levels - 1, float32 or uint8 [C, H, W].
 
-        Raises ValueError where its channels cannot become those of this record, and for values that are not finite.
+        Raises ValueError if its channels cannot be converted, or if values are not finite.
         """
         assert self.channels is not None and self.levels is not None
         low, high = self.ends(raster)
         values: Any = raster.values
         top, alpha = self.levels - 1, raster.alpha
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError("holds values that are not finite")
+            raise ValueError("has values that are not finite")
         if (low, high, top) != (0, 255, 255) or values.dtype != np.uint8 or alpha is not None:
             wide = np.float32 if values.dtype.itemsize <= 2 else np.float64
             values = ((values.astype(wide) - low) * (top / (high - low))).astype(np.float32)
@@ -96,9 +96,9 @@ class Preparation:
 
 
 def with_channels(values: np.ndarray, channels: int, colour: int) -> np.ndarray:
-    """Values [H, W, C] with another number of channels, of which the first `colour` are grey or RGB.
+    """Values [H, W, C] with another number of channels; the first `colour` channels are grey or RGB.
 
-    Raises ValueError where one cannot become the other.
+    Raises ValueError if the conversion is not defined.
     """
     have = values.shape[2]
     if have == channels:
@@ -116,12 +116,12 @@ def with_channels(values: np.ndarray, channels: int, colour: int) -> np.ndarray:
 
 
 def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -> np.ndarray:
-    """Values [H, W, C], uint8 or float32, at (height, width), bicubic with antialiasing.
+    """Values [H, W, C], uint8 or float32, resized to (height, width), bicubic with antialiasing.
 
     Args:
         values: The image.
-        size: The height and width to bring it to.
-        fit: "crop" takes the largest part of the right shape from the centre, "pad" adds a border, "stretch" distorts.
+        size: The height and width of the result.
+        fit: "crop" takes the largest central part of the right shape, "pad" adds a border, "stretch" distorts.
         border: The value of the border.
     """
     height, width = values.shape[:2]
@@ -144,7 +144,7 @@ def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -
 
 
 def resampled(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
-    """The part `box` (left, upper, right, lower) of values [H, W, C] at (height, width)."""
+    """The part `box` (left, upper, right, lower) of values [H, W, C], resized to (height, width)."""
     from PIL import Image
 
     together = values.dtype == np.uint8 and values.shape[2] == 3

@@ -1,4 +1,4 @@
-"""Bringing images in memory to one size, with antialiasing."""
+"""Resizing of images in memory, with antialiasing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genmods.data.preparation import Fit
 
 
 def resize(images: Images, size: tuple[int, int] | None, fit: Fit = "crop", levels: int = 256) -> Images:
-    """`images` at (height, width), rounded to the same grey levels; as they are where `size` is None."""
+    """`images` resized to (height, width), rounded to the same grey levels; unchanged if `size` is None."""
     if size is None or images.pixels.shape[-2:] == size:
         return images
     pixels = torch.cat([resize_pixels(chunk, size, fit, levels) for chunk in images.pixels.split(1024)])
@@ -21,7 +21,7 @@ def resize(images: Images, size: tuple[int, int] | None, fit: Fit = "crop", leve
 
 
 def resize_pixels(pixels: Tensor, size: tuple[int, int], fit: Fit = "crop", levels: int = 256) -> Tensor:
-    """Stored pixels [N, C, H, W] as such at (height, width): bicubic; the border of `pad` is black."""
+    """Stored pixels [N, C, H, W] resized to (height, width), bicubic; the border of `pad` is black."""
     height, width = pixels.shape[-2:]
     scales = (size[0] / height, size[1] / width)
     if fit != "stretch":

@@ -21,7 +21,7 @@ def hold_out(labels: Tensor | None, n: int, fraction: float, seed: int) -> tuple
     class.
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"a held-out fraction must lie in [0, 1), not {fraction}")
+        raise ValueError(f"a held-out fraction must lie in [0, 1), got {fraction}")
     strata = torch.zeros(n, dtype=torch.int64)
     if labels is not None and labels.ndim == 1 and not labels.is_floating_point():
         strata = labels

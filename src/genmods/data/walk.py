@@ -13,7 +13,7 @@ from genmods.core.errors import UserError
 
 _log = logging.getLogger(__name__)
 HEIC = frozenset([".heic", ".heif"])
-"""What phones write; read by pillow-heif where it is installed."""
+"""Formats of phones; require pillow-heif."""
 _ALWAYS = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
 ) | {".npy", ".npz"}
@@ -26,9 +26,9 @@ def suffixes() -> frozenset[str]:
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """The image files among `paths` and, sorted, in folders among them at any depth; hidden files are excluded.
+    """The image files in `paths` and, sorted, in folders in `paths` at any depth; hidden files are excluded.
 
-    What is in a folder and no image is counted in a warning.
+    Other files in these folders are counted in a warning.
 
     Raises UserError for a path that does not exist and for a folder without images.
     """
@@ -51,10 +51,10 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
-    """All paths below `folder` with the name of an image file, sorted, without hidden names.
+    """All paths in `folder` with the suffix of an image file, sorted, without hidden files.
 
     All other files except tables are counted in `skipped` by suffix. Symbolic links are followed; each folder is
-    visited once; folders with the name of an image file are not visited.
+    visited once; folders with the suffix of an image file are not visited.
     """
     found: list[Path] = []
     read = suffixes()
@@ -91,7 +91,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def about_skipped(skipped: Counter[str]) -> str:
-    """The files that were no images, by suffix, in one line; what would read them is added."""
+    """The number of files that are not images, by suffix, in one line, with a hint on how to read them."""
     listed = []
     for suffix, count in skipped.most_common():
         hint = ": install pillow-heif (pip install 'genmods[heic]')" if suffix.lower() in HEIC else ""

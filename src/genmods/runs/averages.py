@@ -1,4 +1,4 @@
-"""The average of a run's weights whose length is chosen afterwards, from the snapshots of the callback `power_ema`."""
+"""Averages of a run's weights with a length chosen after training, from snapshots of the callback `power_ema`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genmods.runs.folders import find_checkpoint, run_folder
 
 
 class Average(NamedTuple):
-    """Averaged weights of a task by name, from how many snapshots, and the relative error of their weighting."""
+    """Averaged weights of a task by name, the number of snapshots used, and the relative error of the weighting."""
 
     weights: dict[str, Tensor]
     snapshots: int
@@ -29,7 +29,7 @@ def average(folder: Path, length: float) -> Average:
     """The average of `length` at the end of the run in `folder`.
 
     Raises:
-        UserError: There are no snapshots, or the length is out of range.
+        UserError: If there are no snapshots, or the length is out of range.
     """
     files = [safetensors.load(path) for path in sorted((folder / FOLDER).glob("*.safetensors"))]
     kept = [(k, header, tensors) for header, tensors in files for k in range(len(header["lengths"]))]
@@ -50,7 +50,7 @@ def average(folder: Path, length: float) -> Average:
 
 
 def averaged(path: str | Path, length: float) -> tuple[Checkpoint, Average]:
-    """The checkpoint that `path` means, with the average of `length` in place of its own."""
+    """The checkpoint at `path`, with its weights replaced by the average of `length`."""
     file = find_checkpoint(path, prefer="last")
     found = average(run_folder(file), length)
     return replace(Checkpoint.read(file), averages=found.weights), found

@@ -1,7 +1,7 @@
 """Calibration after training: the model of each checkpoint is fitted to the validation images.
 
-Training invalidates a calibration, so it is done once, at the end, with the weights with which the checkpoint would be
-loaded. It is saved with the raw and the averaged weights.
+Training invalidates a calibration, so it is done once, at the end, with the weights that loading the checkpoint would
+use. It is saved with both the raw and the averaged weights.
 """
 
 from __future__ import annotations

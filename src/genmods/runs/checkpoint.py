@@ -67,7 +67,7 @@ class Checkpoint:
 
     @classmethod
     def read_ahead(cls, path: Path) -> Checkpoint:
-        """As `read`; the next `read` of the unchanged file takes this result in place of reading it again."""
+        """Like `read`; the next `read` of the unchanged file returns this result instead of reading it again."""
         found = cls.read(path)
         _ahead.clear()
         _ahead[_state(path)] = found
@@ -147,7 +147,7 @@ class Checkpoint:
         read_saved(node)
         task = part("task", node, "task")
         if not isinstance(task, Part):
-            raise UserError(f"{self.source}: its task is that of another run, which `fit` does not write")
+            raise UserError(f"{self.source}: its task refers to another run; such files are not written by `fit`")
         return task
 
     def model(self, raw: bool = False) -> Any:
@@ -159,7 +159,7 @@ class Checkpoint:
         return self._built(task.model or task, self.prefix, raw)
 
     def task(self, raw: bool = False) -> Task:
-        """The task with its model, likewise."""
+        """The task with its model; see `model`."""
         return self._built(self._part, "", raw)
 
     def _built(self, part: Part, prefix: str, raw: bool) -> Any:
@@ -183,11 +183,11 @@ class Checkpoint:
 
 
 _ahead: dict[tuple[str, int, int], Checkpoint] = {}
-"""The last checkpoint that was read ahead, by its file's state."""
+"""The last checkpoint that `read_ahead` read, with the state of its file."""
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    """What changes when a file is written anew: its path, size and time."""
+    """The properties that change when a file is rewritten: path, size and time."""
     try:
         status = os.stat(path)
     except OSError:

@@ -100,18 +100,18 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
 
 def _nothing(stage: str, data: DataModule) -> str | None:
-    """Why there is nothing to do for an evaluation; None where there is something."""
+    """Why an evaluation has nothing to do; None if it has."""
     split = "val" if stage == "validate" else "test"
     if split not in data.splits:
         return f"{stage}: the data has no {split} images, nothing was done"
     unlabelled = stage != "predict" and not data.has_labels(split)
-    return f"{stage}: the {split} images have no labels; predict takes them" if unlabelled else None
+    return f"{stage}: the {split} images have no labels; use predict" if unlabelled else None
 
 
 def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:
     """Raises UserError if a model trained on the data `before` cannot be evaluated on the data `now`."""
     if model.uses_classes and before.label_kind != "none" and now.label_kind == "none":
-        raise UserError("the images have no labels, as those that the model was trained on have; classify takes them")
+        raise UserError("the images must have labels like the training data of the model; use classify without labels")
     labels = ("label_kind", "class_names") if model.uses_classes and needs_labels else ()
     for name in ("in_channels", *labels):
         was, has = getattr(before, name), getattr(now, name)
@@ -121,14 +121,14 @@ def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool
 
 @rank_zero_only
 def tell_prepared_otherwise(before: Preparation | None, now: Preparation | None) -> None:
-    """One line on stderr about image files that are prepared otherwise than those that the model was trained on."""
+    """One line on stderr if image files are prepared differently from the training data of the model."""
     if before is None or now is None:
         return
     names = ("fit", "background", "range")
     other = [name for name in names if getattr(before, name) != getattr(now, name)]
     if other:
         told = ", ".join(f"data.{name} was {getattr(before, name)} and is {getattr(now, name)}" for name in other)
-        say(f"images are prepared otherwise than for training: {told}", file=sys.stderr)
+        say(f"images are prepared differently from training: {told}", file=sys.stderr)
 
 
 @rank_zero_only

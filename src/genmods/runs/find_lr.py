@@ -1,4 +1,4 @@
-"""The learning-rate range test: the loss while the rate grows, on a run that leaves nothing behind."""
+"""The learning-rate range test: the loss for an increasing learning rate; writes no run folder."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class RangeTest(NamedTuple):
 
 
 def find_lr(recipe: Recipe, least: float = 1e-6, most: float = 1.0, steps: int = 100) -> RangeTest:
-    """Train for `steps` steps with a learning rate that grows from `least` to `most` by a constant factor.
+    """Trains for `steps` steps with a learning rate that grows from `least` to `most` by a constant factor.
 
-    It ends early if the loss diverges (Smith, Cyclical Learning Rates, WACV 2017). Raises UserError for a recipe
-    without training or bounds that are no range.
+    Ends early if the loss diverges (Smith, Cyclical Learning Rates, WACV 2017). Raises UserError for a recipe without
+    training or an invalid range.
     """
     if not is_trained(recipe):
-        raise UserError(f"{recipe.source}: there is nothing to train here")
+        raise UserError(f"{recipe.source}: nothing to train")
     if not 0 < least < most or steps < 10:
         raise UserError(f"the rates must grow from above 0 in at least 10 steps, got {least:g}, {most:g} and {steps}")
     resolved = resolve(recipe)

@@ -40,12 +40,12 @@ from genmods.tasks.base import FitPlan, Task
 
 
 def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
-    """Train a recipe, or continue a run of it at `ckpt_path`; returns the run folder.
+    """Trains a recipe, or continues a run of it at `ckpt_path`; returns the run folder.
 
     Args:
-        recipe: A checked recipe. ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe,
-        or "auto" for the newest run
-            if there is one, otherwise a new run. None starts a new run, or resumes that of a requeued SLURM job.
+        recipe: A checked recipe.
+        ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe, or "auto" for the newest
+            run if there is one, otherwise a new run. None starts a new run, or resumes that of a requeued SLURM job.
         quiet: Whether to suppress the progress bar and all lines except warnings.
 
     Raises:
@@ -107,7 +107,7 @@ def where_it_stopped(folder: Path, step: int) -> Iterator[None]:
 
 
 def _note_end(folder: Path, state: str) -> None:
-    """Note how a run ended that was under way."""
+    """Writes how a running run ended."""
     before, step = status(folder)
     if before == "running":
         with suppress(OSError):
@@ -116,13 +116,13 @@ def _note_end(folder: Path, state: str) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Within the block this process, rank 0 of its run, owns the run folder; that the last one was killed is told."""
+    """A context in which this process, rank 0, owns the run folder; prints a line if the last process was killed."""
     if getattr(rank_zero_only, "rank", 0):
         yield
         return
     with owned(folder):
         if status(folder)[0] == "running":
-            say(f"{folder}: the last process ended without a word after step {last_logged(folder)}", file=sys.stderr)
+            say(f"{folder}: the last process was killed after step {last_logged(folder)}", file=sys.stderr)
         yield
 
 
@@ -139,15 +139,15 @@ def warn_of_batch_norm(task: Task, batches: int, size: int) -> None:
 
 @rank_zero_only
 def warn_of_no_step(trainer: Trainer, start: int) -> None:
-    """Warn on stderr if a fit took no step."""
+    """Prints a line on stderr if a fit took no step."""
     step, end = trainer.global_step, trainer.max_steps
     if step == start:
-        why = f"trainer.max_steps is {end}" if step == end else "its end was reached before"
+        why = f"trainer.max_steps is {end}" if step == end else "the end of training was reached before"
         say(f"nothing was trained: the run is at step {step}, {why}", file=sys.stderr)
 
 
 def _refuse_labels(data: DataModule, recipe: Recipe) -> None:
-    """Raises RecipeError where the task does not take the labels of the data."""
+    """Raises RecipeError if the task does not support the labels of the data."""
     if isinstance(recipe.task, Part):
         refuse(recipe.task, registry.resolve(recipe.task.entry).label_kinds, data.info.label_kind)  # type: ignore[attr-defined]
 
@@ -168,7 +168,7 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
 
     Args:
         recipe: A recipe without `{from: RUN}`; see `resolve`.
-        info: The facts of the data.
+        info: The properties of the data.
         before: The checkpoint from which the run resumes.
 
     Raises:

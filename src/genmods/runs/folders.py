@@ -114,8 +114,8 @@ def _reads(run: Path, file: str, key: str) -> Any:
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     """The checkpoint for `path`: a file, or in a run folder `best.ckpt` if it exists, otherwise `last.ckpt`.
 
-    A folder of runs, such as runs/ddpm, means its newest run, "last" the newest of all runs. Raises UserError if there
-    is none.
+    A folder of runs, such as runs/ddpm, refers to its newest run, "last" to the newest of all runs. Raises UserError if
+    there is no checkpoint.
     """
     if str(path) == "last":
         path = root()
@@ -153,7 +153,7 @@ def _candidates(run: Path, prefer: str) -> list[Path]:
 
 
 def _first_readable(run: Path, candidates: list[Path], prefer: str) -> Path:
-    """The first checkpoint that can be read; what is damaged is named on stderr. Raises UserError if none can."""
+    """The first readable checkpoint; damaged ones are listed on stderr. Raises UserError if all are damaged."""
     faults: list[str] = []
     for path in candidates:
         try:
@@ -177,7 +177,7 @@ def _first_readable(run: Path, candidates: list[Path], prefer: str) -> Path:
 
 
 def _step_of(path: Path) -> int:
-    """The step of a checkpoint; raises UserError where it cannot be read."""
+    """The step of a checkpoint. Raises UserError if it cannot be read."""
     from genmods.runs.checkpoint import Checkpoint
 
     return Checkpoint.read_ahead(path).step

@@ -110,7 +110,7 @@ def _begin_again(folder: Path, before: Checkpoint, loggers: list[Any]) -> None:
     for logger in _ours(loggers):
         logger.begin(folder, config, max([before.step, *(step + 1 for step in steps)]))
         if isinstance(logger, WandbRun):
-            logger.upload_checkpoints = False  # the fit did
+            logger.upload_checkpoints = False  # the fit has uploaded them
 
 
 @rank_zero_only

@@ -1,4 +1,4 @@
-"""What a run resumes differently from how it began: refused where the weights would mean something else, else told."""
+"""Checks of a resumed run: settings that would change the meaning of the weights are refused, others are reported."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from genmods.runs.reuse import parts
 from genmods.tracking.environment import describe
 
 _MEANING = ("network", "process", "prediction", "conditioning", "discriminator")
-"""Kinds of parts of a task without which its weights have another meaning."""
+"""Kinds of parts of a task that determine the meaning of its weights."""
 _SECTIONS = ("task", "data", "optimizer", "schedule", "trainer", "callbacks", "seed")
 _OF_NO_EFFECT = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.enable_progress_bar")
 _MOST = 8
 
 
 def refuse_another_meaning(resolved: Recipe, before: Checkpoint) -> None:
-    """Raises RecipeError where a part of the task without which its weights have another meaning is another one."""
+    """Raises RecipeError if a part of the task that determines the meaning of the weights has been replaced."""
     old = {part.path: part for part in parts(before.parsed().task) if isinstance(part, Part)}
     for new in parts(resolved.task):
         was = old.get(new.path)
@@ -37,7 +37,7 @@ def refuse_another_meaning(resolved: Recipe, before: Checkpoint) -> None:
 
 
 def tell_differences(resolved: Recipe, before: Checkpoint, folder: Path, precision: str) -> None:
-    """One line on stderr with the settings, and the properties of the machine, that differ from those of before."""
+    """Prints one line on stderr with the settings and properties of the machine that have changed."""
     old, new = _flat(before.recipe), _flat(resolved.plain())
     found = [(key, old.get(key, "none"), new.get(key, "none")) for key in dict.fromkeys([*old, *new])]
     found.append(("precision", str(before.precision), precision))
@@ -58,7 +58,7 @@ def _flat(recipe: dict[str, Any]) -> dict[str, str]:
 
 
 def _machine(environment: dict[str, Any] | None) -> dict[str, str]:
-    """What decides the last bits of a sum: torch, its threads, the devices."""
+    """The properties that determine rounding: torch, its threads, the devices."""
     hardware, packages = ((environment or {}).get(name) for name in ("hardware", "packages"))
     found: dict[str, str] = {}
     if isinstance(hardware, dict):

@@ -57,7 +57,7 @@ def resolve(recipe: Recipe, before: Checkpoint | None = None) -> Recipe:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """An earlier run whose parts are reused; its task is built once to determine the names of its weights."""
+    """An earlier run with reused parts; its task is built once to determine the names of its weights."""
 
     name: str
     checkpoint: Checkpoint
@@ -79,11 +79,11 @@ class EarlierRun:
         return replace(found, where=slot.where, path=slot.path, load=self._weights(slot), facts=facts)
 
     def _model(self, slot: From, entry: Entry) -> Part:
-        """The run's model as one of the class that `entry` names, with the settings of both."""
+        """The run's model as an instance of the class of `entry`, with the settings of both."""
         task, cls = self.checkpoint.parsed().task, registry.resolve(entry)
         theirs = task.model.given if isinstance(task, Part) and task.model else None
         if theirs is None or not set(theirs) <= set(Part(entry, "", "", {}).settings()):
-            raise UserError(f"{self.name}: that run has no model of which a {cls.__name__} could be made")
+            raise UserError(f"{self.name}: its model cannot be used as a {cls.__name__}")
         own = getattr(cls, "not_taken", ())
         given = {name: value for name, value in theirs.items() if name not in own} | slot.given
         load = EarlierWeights(self.name, model_of(self._task).state_dict())

@@ -17,7 +17,7 @@ from genmods.tracking.series import read_series
 
 
 class Run:
-    """A run on the disk, as `genmods.fit` returns it.
+    """A run on disk, as returned by `genmods.fit`.
 
     Args:
         folder: The run folder.
@@ -55,7 +55,7 @@ class Run:
     def sample(self, n: int, condition: Mapping[str, Any] | None = None, **settings: Any) -> Tensor:
         """`n` images [n, C, H, W] in [-1, 1] of the trained model; see `DiffusionModel.sample` for the settings."""
         if not hasattr(self.model, "sample"):
-            raise UserError(f"a {type(self.model).__name__} generates no images")
+            raise UserError(f"a {type(self.model).__name__} does not generate images")
         return self.model.sample(n, **({} if condition is None else {"condition": condition}), **settings)
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ def fit(
     quiet: bool = True,
     **sections: Any,
 ) -> Run:
-    """Train a recipe: `fit("ddpm", trainer={"max_steps": 500})`.
+    """Trains a recipe: `fit("ddpm", trainer={"max_steps": 500})`.
 
     Works in a notebook and in a thread; signals are handled in the main thread only.
 
@@ -84,7 +84,7 @@ def fit(
         The run.
 
     Raises:
-        UserError: The recipe is invalid, or the run cannot be resumed.
+        UserError: If the recipe is invalid, or the run cannot be resumed.
     """
     from genmods.runs.fit import fit as train
 

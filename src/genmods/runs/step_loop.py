@@ -53,7 +53,7 @@ class StepLoop(_TrainingEpochLoop):
 
     @property
     def done(self) -> bool:
-        return super().done and not self._should_accumulate()  # whatever ends the training, a step is completed
+        return super().done and not self._should_accumulate()  # training always ends with a complete step
 
     @property
     def max_steps(self) -> int:
@@ -66,7 +66,7 @@ class StepLoop(_TrainingEpochLoop):
         self._max_steps = steps
 
     def hold_owed(self) -> None:
-        """Run the pending validation, as if the run had not been stopped; called before its first batch."""
+        """Runs the pending validation as if the run had not been stopped; called before the first batch."""
         if self.owed_in_epoch is None:
             return
         trainer, epoch = self.trainer, self.trainer.fit_loop.epoch_progress.current

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches; the randomness of a sample is a pure function of its key."""
+"""Augmentation of batches; the random numbers of a sample are a pure function of its key."""
 
 from typing import TYPE_CHECKING
 

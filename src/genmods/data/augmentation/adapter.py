@@ -1,8 +1,8 @@
-"""Any transform of torchvision.transforms.v2 as an augmentation, keyed per sample.
+"""Transforms of torchvision.transforms.v2 as augmentations, with a key per sample.
 
-Transforms draw one set of parameters per call from the global generator. Therefore each image is transformed
-separately, with the generator seeded by its key and restored afterwards, about thirty times slower than the other
-augmentations.
+Transforms draw one set of parameters per call from the global generator. Each image is therefore transformed
+separately, with the generator seeded by its key and restored afterwards, which is about thirty times slower than the
+other augmentations.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from genmods.data.augmentation.base import Augmentation
 
 @dataclass
 class TorchVision(Augmentation):
-    """The class `transform` of torchvision.transforms.v2 with `settings`, on images as float in [0, 1].
+    """The class `transform` of torchvision.transforms.v2 with `settings`, applied to float images in [0, 1].
 
-    Raises ValueError for a name that is not a transform there, or settings that it does not take.
+    Raises ValueError if there is no such transform, or if it does not accept the settings.
     """
 
     transform: str = "RandomPerspective"

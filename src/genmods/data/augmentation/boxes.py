@@ -1,4 +1,4 @@
-"""Rectangles of an image: erased, or exchanged with another image of the batch."""
+"""Augmentation with rectangles, which are erased or replaced by a part of another image."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from genmods.data.augmentation.mix import Mixing, partners, symmetric_beta
 
 @dataclass
 class RandomErasing(Augmentation):
-    """Fills a rectangle of each image, with probability `p`, with `value`, black by default (Zhong et al. 2017).
+    """Fills a rectangle of each image with `value`, black by default, with probability `p` (Zhong et al. 2017).
 
-    Its area is uniform in [`area_min`, `area_max`] relative to the image, its aspect ratio at most `ratio_max`.
+    Its area relative to the image is uniform in [`area_min`, `area_max`], its aspect ratio at most `ratio_max`.
     """
 
     p: Fraction = 0.5
@@ -44,16 +44,16 @@ class RandomErasing(Augmentation):
             start = (place * (length + 1 - size)).floor_()
             spans.append(_span(start, start + size, length).to(images))
         inside = spans[0].mul_((chosen < self.p)[:, None])[:, None, :, None] * spans[1][:, None, None, :]
-        kept = images.mul_(1 - inside)  # products with 0 and 1 are exact, and much faster than a masked fill
+        kept = images.mul_(1 - inside)  # multiplying by 0 and 1 is exact, and much faster than a masked fill
         return batch | {INPUT: kept if images.dtype == torch.uint8 else kept.add_(inside, alpha=self.value)}
 
 
 @dataclass
 class CutMix(Mixing):
-    """Pastes a rectangle of another image of the batch, with labels weighted by area (Yun et al. 2019).
+    """Replaces a rectangle by that of another image of the batch, with labels weighted by area (Yun et al. 2019).
 
-    The relative area is Beta(`alpha`, `alpha`) distributed before the rectangle, with a uniform centre, is clipped at
-    the border; labels are weighted by the clipped area. Applied to a sample with probability `p`.
+    The relative area is Beta(`alpha`, `alpha`) distributed before the rectangle, whose centre is uniform, is clipped at
+    the border; labels are weighted by the clipped area. Applied with probability `p`.
     """
 
     p: Fraction = 0.5

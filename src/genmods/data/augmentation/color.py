@@ -17,9 +17,9 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass
 class ColorJitter(Augmentation):
-    """Scales brightness, then contrast (about the mean grey of the image), then saturation (RGB only).
+    """Scales brightness, then contrast (relative to the mean grey of the image), then saturation (RGB only).
 
-    Each factor is uniform in [1 - setting, 1 + setting]; values are scaled on [0, 1] and clipped.
+    Each factor is uniform in [1 - setting, 1 + setting]; values are scaled in [0, 1] and clipped.
     """
 
     brightness: Fraction = 0.2

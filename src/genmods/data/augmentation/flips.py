@@ -28,9 +28,11 @@ class Flip(Augmentation):
 
 @dataclass
 class AlternatingFlip(Augmentation):
-    """Flips each image horizontally in every other epoch, so that two epochs show both (Jordan 2024, airbench).
+    """Flips each image horizontally in every other epoch, so that two epochs contain both versions (Jordan 2024,
+    airbench).
 
-    Whether in even or odd epochs is random, a function of (`seed`, sample index). Requires `index` and `epoch`.
+    Whether it is flipped in even or odd epochs is a random function of (`seed`, sample index). Requires `index` and
+    `epoch`.
     """
 
     seed: Seed = 0
@@ -42,8 +44,8 @@ class AlternatingFlip(Augmentation):
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with those `chosen` (bool [B]) flipped horizontally."""
+    """`images` [B, C, H, W] with the `chosen` ones (bool [B]) flipped horizontally."""
     mirrored = images.flip(-1)
     if images.is_floating_point():
         return torch.where(broadcast(chosen), mirrored, images)
-    return mirrored.bitwise_xor_(images).mul_(broadcast(chosen)).bitwise_xor_(images)  # of bytes, where() is slow
+    return mirrored.bitwise_xor_(images).mul_(broadcast(chosen)).bitwise_xor_(images)  # where() is slow for bytes

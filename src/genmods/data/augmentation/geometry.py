@@ -1,4 +1,4 @@
-"""Geometric augmentation: translation by whole pixels, and crops and rotations with bilinear sampling."""
+"""Geometric augmentation: translation by whole pixels, and bilinear crops and rotations."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class Rotate(Augmentation):
 
 
 def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
-    """A window [B, C, height, width] of each image [B, C, H, W], upper left at `corner` (y, x), int64 [B, 2].
+    """A window [B, C, height, width] of each image [B, C, H, W], with upper left corner (y, x) `corner`, int64 [B, 2].
 
-    Each row of a window is gathered as a whole, from an overlapping strided view with rows of `width` pixels.
+    Whole rows are gathered, from an overlapping strided view with rows of `width` pixels.
     """
     batch, channels, rows, columns = images.shape
     plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
@@ -89,9 +89,9 @@ def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
 
 
 def _reflected(length: int, pad: int, device: torch.device) -> Tensor:
-    """Indices of `length` positions with `pad` more on either side, reflected without repeating the border."""
+    """Indices of `length` positions with `pad` more on both sides, reflected without repeating the border."""
     if pad >= length:
-        raise ValueError(f"pixels must be below {length}, the size of the image, for padding by reflection, got {pad}")
+        raise ValueError(f"pixels must be below {length}, the size of the image, for reflection padding, got {pad}")
     return length - 1 - (length - 1 - torch.arange(-pad, length + pad, device=device).abs()).abs()
 
 

@@ -1,4 +1,4 @@
-"""Mixup, and its components: partners within the batch, and Beta-distributed shares from keys."""
+"""MixUp, and its components: partners within a batch, and Beta-distributed weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Alpha = Annotated[float, Ge(0.001), Le(1000)]
 
 @dataclass
 class Mixing(Augmentation):
-    """Mixes another image of the batch into each with probability `p` and a share that is Beta(`alpha`, `alpha`)."""
+    """Mixes each image with another image of the batch, with probability `p` and a Beta(`alpha`, `alpha`) weight."""
 
     alpha: Alpha = 1.0
     p: Fraction = 1.0
@@ -29,9 +29,9 @@ class Mixing(Augmentation):
 
 @dataclass
 class MixUp(Mixing):
-    """Blends each image and its label with another of the batch, with a Beta(`alpha`, `alpha`) share.
+    """Averages each image and its label with another sample of the batch, with a Beta(`alpha`, `alpha`) weight.
 
-    Applied to a sample with probability `p` (Zhang et al. 2017).
+    Applied with probability `p` (Zhang et al. 2017).
     """
 
     alpha: Alpha = 0.2
@@ -51,7 +51,7 @@ class MixUp(Mixing):
 def partners(place: Tensor) -> Tensor:
     """A partner for each sample of a batch, int64 [B]: the next one on a ring sorted by `place` [B].
 
-    Every sample is the partner of exactly one; it is its own partner only in a batch of one.
+    Every sample is the partner of exactly one sample; it is its own partner only in a batch of one.
     """
     ring = place.argsort(stable=True)
     other = torch.empty_like(ring)

@@ -1,7 +1,7 @@
-"""The fourteen operations of AutoAugment's followers, on whole batches, each image with its own strength.
+"""The fourteen operations of AutoAugment and its successors, for batches, with a strength per image.
 
-They are those of Pillow on 8-bit images (Cubuk et al. 2019), here on floats in [0, 1]; what moves pixels samples
-bilinearly and fills by reflection.
+They follow Pillow's operations on 8-bit images (Cubuk et al. 2019), on floats in [0, 1]; geometric operations sample
+bilinearly and pad by reflection.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _FIRST_COLOR = OPERATIONS.index("brightness")
 
 @dataclass(frozen=True)
 class Strengths:
-    """What strength 1 means: a slope, a share of the side, degrees, a factor's distance from 1, and bits taken away."""
+    """The effect of strength 1: a slope, a fraction of the side, degrees, |factor - 1|, and the number of bits
+    removed."""
 
     shear: float
     translate: float
@@ -37,13 +38,13 @@ class Strengths:
 
 
 def operate(images: Tensor, operation: Tensor, strength: Tensor, most: Strengths) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1] after one operation each.
+    """`images` [B, C, H, W] in [0, 1] after one operation per image.
 
     Args:
         images: [B, C, H, W] in [0, 1].
-        operation: The place of each image's operation among `OPERATIONS`, int64 [B].
-        strength: From -1 to 1, [B]; the sign matters to those that have a direction.
-        most: What strength 1 means.
+        operation: Index of the operation of each image in `OPERATIONS`, int64 [B].
+        strength: Strengths in [-1, 1], [B]; operations without a direction use the magnitude.
+        most: The effect of strength 1.
     """
     moved = (operation > 0) & (operation < _FIRST_COLOR)
     matrices = _matrices(operation, strength, most, *images.shape[-2:])
@@ -54,7 +55,7 @@ def operate(images: Tensor, operation: Tensor, strength: Tensor, most: Strengths
 
 
 def _changed(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], setting: Tensor) -> Tensor:
-    """`images` with those `chosen` (bool [B]) changed; on a GPU all are computed, so that it is never waited for."""
+    """`images` with the `chosen` ones (bool [B]) changed; a GPU computes all of them, to avoid synchronisation."""
     if images.device.type != "cpu":
         return torch.where(broadcast(chosen), change(images, setting), images)
     rows = chosen.nonzero()[:, 0]
@@ -63,14 +64,14 @@ def _changed(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], 
 
 def _setting(name: str, strength: Tensor, most: Strengths) -> Tensor:
     if name == "posterize":
-        return 2 ** (strength.abs() * most.bits).round()  # grey levels that become one
+        return 2 ** (strength.abs() * most.bits).round()  # number of grey levels merged into one
     if name == "solarize":
         return 1 - strength.abs()
     return 1 + most.factor * strength
 
 
 def _matrices(operation: Tensor, strength: Tensor, most: Strengths, height: int, width: int) -> Tensor:
-    """Where each output pixel is sampled, [B, 2, 3] on coordinates (x, y) in [-1, 1]."""
+    """The sampling position of each output pixel, [B, 2, 3] in coordinates (x, y) in [-1, 1]."""
     amounts = {
         name: torch.where(operation == OPERATIONS.index(name), strength, 0.0) for name in OPERATIONS[1:_FIRST_COLOR]
     }
@@ -89,17 +90,17 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] about the mean grey of each."""
+    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] relative to the mean grey of each image."""
     return torch.lerp(grey(images).mean(dim=(1, 2, 3), keepdim=True), images, broadcast(factor)).clamp(0, 1)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] about the grey of each pixel."""
+    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] relative to the grey of each pixel."""
     return torch.lerp(grey(images).expand_as(images), images, broadcast(factor)).clamp(0, 1)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] about a 3 x 3 blur, the border as it is."""
+    """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] relative to a 3 x 3 blur; the border is not changed."""
     channels, height, width = images.shape[1:]
     if min(height, width) < 3:
         return images
@@ -116,19 +117,19 @@ def posterize(images: Tensor, step: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1], inverted from `threshold` [B] on."""
+    """`images` [B, C, H, W] in [0, 1], with values of at least `threshold` [B] inverted."""
     return torch.where(images < broadcast(threshold), images, 1 - images)
 
 
 def autocontrast(images: Tensor, _: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with each channel stretched to [0, 1], as it is where all its values are the same."""
+    """`images` [B, C, H, W] with each channel stretched to [0, 1]; constant channels are not changed."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     flat = high == low
     return ((images - torch.where(flat, 0, low)) / torch.where(flat, 1, high - low)).clamp(0, 1)
 
 
 def equalize(images: Tensor, _: Tensor) -> Tensor:
-    """`images` [B, C, H, W] in [0, 1] with the histogram of each channel flattened, by Pillow's table of 256 levels."""
+    """`images` [B, C, H, W] in [0, 1] with the histogram of each channel equalised, by Pillow's table of 256 levels."""
     values = (images * 255).round().long().flatten(2)
     counts = values.new_zeros(*values.shape[:2], 256).scatter_add_(2, values, torch.ones_like(values))
     last = counts.gather(2, values.amax(2, keepdim=True))

@@ -1,4 +1,4 @@
-"""Policies without anything to tune: one operation of random strength per image, or a few of one strength."""
+"""Tuning-free policies: one operation of random strength per image, or several of fixed strength."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _BINS = 31
 
 @dataclass
 class TrivialAugment(Augmentation):
-    """One of fourteen operations per image, of a strength from 31 (Müller and Hutter 2021, the wide space).
+    """One of fourteen operations per image, with one of 31 strengths (Müller and Hutter 2021, the wide space).
 
-    Shears up to a slope of 0.99, shifts by 32 pixels, rotations by 135 degrees, factors of 0.01 to 1.99, posterization
+    Shears up to a slope of 0.99, translations by 32 pixels, rotations by 135 degrees, factors of 0.01 to 1.99,
+    posterization to 2 bits, solarization, autocontrast, equalization, or identity.
     to 2 bits, solarization, autocontrast, equalization, or nothing.
     """
 
@@ -36,10 +37,10 @@ class TrivialAugment(Augmentation):
 
 @dataclass
 class RandAugment(Augmentation):
-    """`num_ops` of fourteen operations per image, one after the other, of strength `magnitude` (Cubuk et al. 2020).
+    """`num_ops` of fourteen operations per image in sequence, with strength `magnitude` (Cubuk et al. 2020).
 
-    Magnitude 30 shears by a slope of 0.3, shifts by 0.45 of the side, rotates by 30 degrees, scales by 0.1 or 1.9, and
-    posterizes to 4 bits.
+    Magnitude 30 shears by a slope of 0.3, translates by 0.45 of the side, rotates by 30 degrees, scales by 0.1 or 1.9,
+    and posterizes to 4 bits.
     """
 
     num_ops: Annotated[int, Ge(1), Le(100)] = 2

@@ -1,1 +1,1 @@
-"""The layout of a folder of images, before any is opened: splits, labels, and their origin."""
+"""The layout of a folder of images, found without opening them: splits, labels, and their origin."""

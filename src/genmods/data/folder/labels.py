@@ -1,7 +1,7 @@
-"""The labels of a table: a class, several labels, or numbers per image, by its columns or as set in the recipe.
+"""The labels of a table: a class, several labels, or numbers per image, inferred from its columns or set in the recipe.
 
-One column of text is the class; columns of 0 and 1, lists, or texts with a separator are several labels; numbers are
-numbers. Nothing heavy is imported.
+One column of text is the class; columns of 0 and 1, lists, or texts with a separator are several labels; numeric
+columns are numbers. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Columns:
     """How the columns of a table are read.
 
     Attributes:
-        kind: What the labels are.
-        names: The columns they are in.
-        separator: What separates the labels in one column of text; "" where lists or columns hold them.
+        kind: The kind of labels.
+        names: The columns that contain them.
+        separator: Separates the labels in one column of text; "" for lists or one column per label.
     """
 
     kind: LabelKind
@@ -39,16 +39,16 @@ class Columns:
     separator: str = ""
 
     def __str__(self) -> str:
-        """The columns as a line about a data set names them."""
-        by = f" (several, by '{self.separator}')" if self.separator else ""
+        """The columns, for the summary of a data set."""
+        by = f" (several, separated by '{self.separator}')" if self.separator else ""
         return f"column{'s' * (len(self.names) > 1)} {', '.join(self.names)}{by}"
 
 
 def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | None, separator: str | None) -> Columns:
-    """How the labels of `rows` are read: from the columns `targets`, as `kind` and by `separator` where given.
+    """How the labels of `rows` are read: from the columns `targets`, with `kind` and `separator` if given.
 
     Raises:
-        UserError: The columns are of several kinds, or not of the one that is asked for.
+        UserError: If the columns are of different kinds, or not of the requested kind.
     """
     path = rows[0].path
     cells = {name: [(row, row.cells[name]) for row in rows if row.cells[name] is not None] for name in targets}
@@ -80,8 +80,8 @@ def _kind(path: Path, cells: dict[str, list[tuple[Row, Any]]], separator: str | 
     if set(kinds.values()) <= {"truth", "numbers"}:
         return "numbers"
     words = {"class": "text", "several": "several labels", "numbers": "numbers", "truth": "numbers"}
-    told = ", ".join(f"{name}: {words[kind]}" for name, kind in kinds.items())
-    raise UserError(f"{path}: the columns are of several kinds ({told}); set data.targets to those that are the labels")
+    notes = ", ".join(f"{name}: {words[kind]}" for name, kind in kinds.items())
+    raise UserError(f"{path}: columns are of different kinds ({notes}); set data.targets to the columns of labels")
 
 
 def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class", "several", "numbers", "truth"]:
@@ -96,12 +96,12 @@ def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class",
 
 
 def _separator(texts: list[str]) -> str:
-    """The separator that most texts hold."""
+    """The separator that most texts contain."""
     return max(_SEPARATORS, key=lambda mark: sum(mark in text for text in texts))
 
 
 def number(cell: Any) -> float | None:
-    """A cell as a finite number, None if it is not one; a decimal comma is one where the cell is so."""
+    """A cell as a finite number, with a decimal point or comma; None if it is not a number."""
     if isinstance(cell, bool):
         return None
     if isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell):
@@ -114,7 +114,7 @@ def number(cell: Any) -> float | None:
 
 
 def truth(cell: Any) -> float | None:
-    """A cell as 0 or 1, None where it is neither."""
+    """A cell as 0 or 1, or None."""
     return _TRUTH.get(str(cell).lower())
 
 
@@ -130,13 +130,13 @@ class Reader:
         self._places = {name: k for k, name in enumerate(self.names)}
 
     def is_blank(self, row: Row) -> bool:
-        """Whether a row has no label for its image."""
+        """Whether a row has no label."""
         return all(row.cells.get(name) is None for name in self.columns.names)
 
     def read(self, row: Row) -> Label:
-        """The label of a row. Raises UserError, naming the row, where it has none or one that is unknown."""
+        """The label of a row. Raises UserError, naming the row, if it has none or an unknown one."""
         several, names = self.columns.kind == "several", self.columns.names
-        if len(names) > 1 or not several:  # in one column of several labels, nothing is none of them
+        if len(names) > 1 or not several:  # in a single column of several labels, an empty cell is no label
             for name in names:
                 if row.cells.get(name) is None:
                     raise UserError(f"{row}: has no {name}")
@@ -166,7 +166,7 @@ class Reader:
 
 
 def _written(item: Any) -> str:
-    """A label as text, a whole number without a point."""
+    """A label as text, integers without a decimal point."""
     whole = isinstance(item, float) and item.is_integer()
     return str(int(item) if whole else item).strip()
 
@@ -178,5 +178,5 @@ def _known(value: float | None, row: Row, column: str, wanted: str) -> float:
 
 
 def _in_order(name: str) -> tuple[float, str]:
-    """Whole numbers by their value, before words in the order of the alphabet."""
+    """Sorting key: integers by value, before texts in alphabetical order."""
     return (float(name), name) if re.fullmatch(r"-?\d+", name) else (math.inf, name)

@@ -1,4 +1,4 @@
-"""What a folder of images holds, and the settings by which that is found."""
+"""The contents of a folder of images, and the settings that determine how it is read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""Names of folders, and values of the column `split`, in lower case."""
+"""Names of split folders, and values of the column `split`, in lower case."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the labels of a folder are found: the settings of `image_folder` about them."""
+    """The settings of `image_folder` about labels."""
 
     labels: bool | str = True
     targets: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class Reading:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Reading:
-        """The settings among those of `image_folder`."""
+        """These settings among all settings of `image_folder`."""
         chosen = {each.name: settings[each.name] for each in fields(cls) if settings.get(each.name) is not None}
         targets = chosen.get("targets", ())
         return cls(**chosen | {"targets": (targets,) if isinstance(targets, str) else tuple(targets)})
@@ -39,19 +39,19 @@ class Reading:
 
 @dataclass
 class Layout:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        paths: The files by split.
-        labels: Their labels by split; a split without labels is not among them.
-        kind: What the labels are.
-        names: The names of the classes, of the labels, or of the numbers.
-        columns: The column of the images and that of the class or labels; "" where each label has its own.
-        empty: Class folders without an image.
-        problems: One line for each row that cannot be used.
-        told: Lines on what may not be as one expects.
-        origin: Where the labels come from.
-        tables: The tables that they were read from.
+        paths: Files by split.
+        labels: Labels by split, for splits with labels.
+        kind: The kind of labels.
+        names: The names of the classes, labels or numbers.
+        columns: The columns of the image and of the class or labels; "" if each label has its own column.
+        empty: Class folders without images.
+        problems: One line per row that cannot be used.
+        notes: Messages about unexpected properties of the folder.
+        origin: The origin of the labels.
+        tables: The tables of labels.
     """
 
     paths: dict[str, list[Path]]
@@ -61,13 +61,13 @@ class Layout:
     columns: tuple[str, str] = ("image", "class")
     empty: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     origin: str = ""
     tables: tuple[Path, ...] = ()
 
     def refusal(self) -> str:
-        """The problems in one line, or one each."""
+        """The problems as an error message."""
         if len(self.problems) == 1:
-            return f"{self.problems[0]}; data.on_error: skip leaves it out"
+            return f"{self.problems[0]}; data.on_error: skip ignores the row"
         listed = "\n  ".join(self.problems)
-        return f"{len(self.problems):,} rows cannot be used; data.on_error: skip leaves them out:\n  {listed}"
+        return f"{len(self.problems):,} rows cannot be used; data.on_error: skip ignores them:\n  {listed}"

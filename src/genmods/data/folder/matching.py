@@ -1,4 +1,4 @@
-"""Which file a table means: by its path, a part of its path, or its name without the suffix."""
+"""Matches file names in tables with image files: by path, part of a path, or name without suffix."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WHOLE = re.compile(r"/|~|[A-Za-z]:/|//")
 
 
 class Files:
-    """The image files below `base`, found by what tables write.
+    """The image files in `base`, found by the names in tables.
 
-    A name is a path relative to `base` or to a folder above it, the end of such a path, or a whole path of another
-    machine; slashes are of either kind, the suffix may be absent, and the case differ where only one file is meant.
+    A name is a path relative to `base` or to a folder above it, the end of such a path, or an absolute path on another
+    machine. It may use either kind of slash, omit the suffix, and differ in case if the file is unambiguous.
     """
 
     def __init__(self, paths: Iterable[Path], base: Path) -> None:
@@ -38,7 +38,7 @@ class Files:
         return True
 
     def find(self, text: str) -> Path:
-        """The file that `text` names. Raises UserError where there is none, or more than one."""
+        """The file with the name `text`. Raises UserError if there is none, or more than one."""
         wanted = text.replace("\\", "/").removeprefix("./")
         if wanted in self.by_path:
             return self.by_path[wanted]
@@ -48,11 +48,11 @@ class Files:
             if len(fitting) == 1:
                 return self.by_path[fitting[0]]
             if fitting:
-                raise UserError(f"'{text}' may be {' or '.join(fitting[:3])}")
+                raise UserError(f"'{text}' is ambiguous: {' or '.join(fitting[:3])}")
         raise UserError(f"there is no image '{text}' in {self.base}{self._near(wanted)}")
 
     def _means(self, wanted: str, path: str) -> bool:
-        """Whether `wanted` names the file at `path`, in whole parts."""
+        """Whether `wanted` is the name of the file at `path`, compared by whole components."""
         folder, _, name = path.rpartition("/")
         for form in (path, f"{folder}/{_stem(name)}".lstrip("/")):
             if f"/{form}".endswith(f"/{wanted}"):
@@ -63,7 +63,7 @@ class Files:
         return False
 
     def _near(self, wanted: str) -> str:
-        """The name that was perhaps meant, for the first few only: a comparison with all names takes its time."""
+        """A suggestion of a similar name, for the first few errors only, since comparing all names is slow."""
         self.compared += 1
         hint = nearest(wanted, self.by_path) if self.compared <= 3 and len(self.by_path) < 10_000 else ""
         return hint if "mean" in hint else ""

@@ -1,7 +1,7 @@
-"""A table beside images, as text editors, spreadsheets and programs write it: rows of cells, each with its line.
+"""Reads tables next to images, as written by text editors, spreadsheets and programs: rows of cells, with line numbers.
 
 `.csv` and `.tsv` (commas, semicolons or tabs, with or without a header, UTF-8 with or without a byte order mark),
-`.jsonl` and `.parquet`. Nothing heavy is imported; Parquet needs pyarrow.
+`.jsonl` and `.parquet`. Nothing heavy is imported; Parquet requires pyarrow.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ FILE_COLUMNS = (
     "image_id",
     "id",
 )
-"""Columns that name the image, the first of these that a table has (`file_name` is Hugging Face's convention)."""
+"""Columns with image names, in order of precedence (`file_name` is the convention of Hugging Face)."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its file, the line on which it begins, and its cells by column, None where there is nothing."""
+    """One row: its file, its first line, and its cells by column, None if empty."""
 
     path: Path
     line: int
     cells: dict[str, Any]
 
     def __str__(self) -> str:
-        """Its place, as an error line begins."""
+        """Its location, as the start of an error message."""
         return f"{self.path}:{self.line}"
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """A table: its file, its columns in their order, its rows, and the column that names the images."""
+    """A table: its file, columns, rows, and the column of image names."""
 
     path: Path
     columns: list[str]
@@ -57,19 +57,19 @@ class Metadata:
 
 
 def read_metadata(path: Path, file_column: str | None, is_image: Callable[[str], bool]) -> Metadata:
-    """The table in a file.
+    """Reads a table.
 
     Args:
         path: A `.csv`, `.tsv`, `.jsonl` or `.parquet` file.
-        file_column: The column that names the images; None: found by its name, or by what is in it.
-        is_image: Whether a text names an image, by which a table without a header is told from one with a header.
+        file_column: The column of image names; None detects it by its name or its contents.
+        is_image: Whether a text is the name of an image, to detect tables without a header.
 
     Raises:
-        UserError: The file is no such table, or no column names images.
+        UserError: If the file is not such a table, or no column contains image names.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UserError(f"{path}: a table is a file named {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: a table must be one of {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
         columns, rows = _parquet(path)
     elif suffix == ".jsonl":
@@ -95,7 +95,7 @@ def _file_column(
     for column in columns:
         if any(is_image(str(row.cells[column])) for row in rows[:100] if row.cells[column] is not None):
             return column
-    raise UserError(f"{path}: no column names the images; data.file_column says which one ({', '.join(columns)})")
+    raise UserError(f"{path}: no column has the names of images; set data.file_column ({', '.join(columns)})")
 
 
 def _text(path: Path) -> str:
@@ -127,24 +127,24 @@ def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], 
             raise UserError(f"{path}:{line}: has {len(cells)} cells, expected {len(header)}: {', '.join(header)}")
     for place, column in enumerate(header):
         if column and header.count(column) > 1:
-            raise UserError(f"{path}:{lines[0][0]}: two columns are called '{column}'")
+            raise UserError(f"{path}:{lines[0][0]}: two columns have the name '{column}'")
         if not column and not all(cells[place].isdigit() or not cells[place] for _, cells in body):
             raise UserError(f"{path}:{lines[0][0]}: column {place + 1} has no name")
-    columns = [column for column in header if column]  # without a name: the numbers that pandas writes in front
+    columns = [column for column in header if column]  # without a name: the index column that pandas writes
     return columns, [
         Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=True) if c}) for line, cells in body
     ]
 
 
 def _positional(first: list[str], is_image: Callable[[str], bool]) -> list[str]:
-    """Names for the columns of a table without a header: `file_name`, and `label` where there is one other."""
+    """Column names of a table without a header: `file_name`, and `label` for a table with two columns."""
     place = next(i for i, cell in enumerate(first) if is_image(cell))
     others = ["label"] if len(first) == 2 else [f"column_{i + 1}" for i in range(len(first)) if i != place]
     return [*others[:place], "file_name", *others[place:]]
 
 
 def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, cells without surrounding blanks) of each row that is not blank."""
+    """(first line, cells without surrounding blanks) of each row that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     begin = 1
     try:
@@ -157,7 +157,7 @@ def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[st
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """The one of comma, semicolon, tab that the first row has most of, outside of quotes."""
+    """Comma, semicolon or tab, the most frequent in the first row outside quotes."""
     if path.suffix.lower() == ".tsv":
         return "\t"
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -175,7 +175,7 @@ def _json_lines(path: Path) -> tuple[list[str], list[Row]]:
         except json.JSONDecodeError as error:
             raise UserError(f"{path}:{number}: is not JSON: {error.msg}") from None
         if not isinstance(cells, dict):
-            raise UserError(f"{path}:{number}: expected an object with columns as its keys")
+            raise UserError(f"{path}:{number}: expected an object with columns as keys")
         rows.append(Row(path, number, cells))
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
     return columns, [Row(path, row.line, {c: _present(row.cells.get(c)) for c in columns}) for row in rows]
@@ -185,17 +185,17 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise UserError(f"{path}: reading Parquet needs pyarrow: pip install 'genmods[parquet]'") from None
+        raise UserError(f"{path}: reading Parquet requires pyarrow: pip install 'genmods[parquet]'") from None
     try:
         table = parquet.read_table(path)
-    except Exception as error:  # pyarrow raises errors of many kinds
+    except Exception as error:  # pyarrow raises many types of exceptions
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
     cells = enumerate(table.to_pylist(), start=1)
     return list(table.column_names), [Row(path, i, {k: _present(v) for k, v in row.items()}) for i, row in cells]
 
 
 def _present(cell: Any) -> Any:
-    """A cell, None where it holds nothing."""
+    """A cell, or None if it is empty."""
     if isinstance(cell, str):
         return cell.strip() or None
     return None if isinstance(cell, float) and math.isnan(cell) else cell

@@ -1,4 +1,4 @@
-"""From a folder to its layout: a table that is there or named, else class folders, else no labels."""
+"""Reads the layout of a folder: labels come from a table if there is one, otherwise from class folders if any."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from genmods.data.walk import walk
 
 
 def read_layout(root: Path, how: Reading) -> Layout:
-    """The images below `root` by split, with their labels.
+    """The images in `root` by split, with their labels.
 
     Raises:
-        UserError: There is no such folder, it has no images, or its labels contradict themselves.
+        UserError: If the folder does not exist or has no images, or if its labels are inconsistent.
     """
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}")
@@ -35,18 +35,17 @@ def read_layout(root: Path, how: Reading) -> Layout:
     if tables := _tables(root, places, how.labels):
         return by_tables(root, folders, paths, tables, how)
     if given := [each.name for each in fields(how) if each.name != "labels" and getattr(how, each.name)]:
-        raise UserError(f"data.{given[0]}: there is no metadata.csv in {root}; data.labels names another table")
+        raise UserError(f"data.{given[0]}: there is no metadata.csv in {root}; data.labels selects another table")
     found = _by_folders(folders, paths)
     beside = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
-    found.told += [
-        f"{path}: is not read ({found.origin}); data.labels: {path.relative_to(root)} takes the labels from it"
-        for path in beside
+    found.notes += [
+        f"{path}: not used ({found.origin}); data.labels: {path.relative_to(root)} uses its labels" for path in beside
     ]
     return found
 
 
 def _tables(root: Path, places: list[Path], labels: bool | str) -> list[Path]:
-    """The table that is named, or those in `places` that are called metadata."""
+    """The table set in the recipe, or the tables in `places` with the name metadata."""
     if isinstance(labels, str):
         candidates = [root / Path(labels).expanduser(), Path(labels).expanduser()]
         found = next((path for path in candidates if path.is_file()), None)
@@ -57,13 +56,13 @@ def _tables(root: Path, places: list[Path], labels: bool | str) -> list[Path]:
     for place in places:
         here = [path for suffix in SUFFIXES if (path := place / f"metadata{suffix}").is_file()]
         if len(here) > 1 or (here and root in (table.parent for table in tables)):
-            raise UserError(f"{here[-1]}: there is also {[*tables, *here][0]}; data.labels names the one to use")
+            raise UserError(f"{here[-1]}: there is also {[*tables, *here][0]}; data.labels selects one of them")
         tables += here
     return tables
 
 
 def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layout:
-    """Labels by the names of subfolders; none where images are in no subfolder."""
+    """Labels by the names of subfolders; none if no image is in a subfolder."""
     below = {split: [path.relative_to(folders[split]).parts for path in files] for split, files in paths.items()}
     subfolders = sorted(p.name for p in folders["train"].iterdir() if p.is_dir() and not p.name.startswith("."))
     if all(len(parts) == 1 for part in below.values() for parts in part):
@@ -72,7 +71,7 @@ def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layou
     for split in labelled:
         for path, parts in zip(paths[split], below[split], strict=True):
             if len(parts) == 1:
-                raise UserError(f"{path}: lies beside class folders; labels: false takes all without labels")
+                raise UserError(f"{path}: is outside the class folders; labels: false uses all images without labels")
     names = sorted({parts[0] for parts in below["train"]})
     place = {name: k for k, name in enumerate(names)}
     for split in labelled:
@@ -85,10 +84,10 @@ def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layou
 
 
 def kind_of_labels(settings: Mapping[str, Any]) -> LabelKind | None:
-    """What the labels of `image_folder` with `settings` are; None where its folder is not there.
+    """The kind of labels of `image_folder` with `settings`; None if its folder does not exist.
 
     Raises:
-        UserError: The folder has no images, or its labels contradict each other.
+        UserError: If the folder has no images, or its labels are inconsistent.
     """
     root = Path(settings["root"]).expanduser()
     if not root.is_dir():

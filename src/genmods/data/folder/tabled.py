@@ -1,4 +1,4 @@
-"""Labels from tables: each row is matched with its file, and each file that has one gets its split and its label."""
+"""Labels from tables: matches rows with files, and assigns splits and labels to the matched files."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from genmods.data.folder.matching import Files
 from genmods.data.folder.metadata import Metadata, Row, read_metadata
 
 _SHOWN = 3
-_FEW = 20  # more classes than this, and than images for half of them, are no classes but captions or ids
+_FEW = 20  # a text column with more classes, on average for fewer than two images each, has captions or ids
 
 
 def by_tables(
     root: Path, folders: dict[str, Path], paths: dict[str, list[Path]], tables: list[Path], how: Reading
 ) -> Layout:
-    """The layout of the files `paths`, which are in the `folders` of splits, by the labels in `tables`.
+    """The layout of the files `paths` in the `folders` of splits, with the labels in `tables`.
 
     Raises:
-        UserError: A table cannot be read, or its columns are not what is asked for.
+        UserError: If a table cannot be read, or its columns are not those required.
     """
     rows = _Rows(root, folders, paths, how)
     read = [rows.take(path) for path in tables]
     training = [row for path, row in sorted(rows.of.items()) if rows.split[path] == "train"]
     if not training:
-        raise UserError("\n  ".join([f"{tables[0]}: has no row of a training image", *rows.problems[:_SHOWN]]))
+        raise UserError("\n  ".join([f"{tables[0]}: has no row for a training image", *rows.problems[:_SHOWN]]))
     table = next(table for table in read if table.path == training[0].path)
     targets = how.targets or tuple(c for c in table.columns if c not in (table.file_column, rows.split_column(table)))
     if not targets:
-        raise UserError(f"{table.path}: has no column of labels; labels: false takes the images without")
+        raise UserError(f"{table.path}: has no column of labels; labels: false uses the images without labels")
     for name in targets:
         for each in {row.path for row in training}:
             known = next(other.columns for other in read if other.path == each)
@@ -39,11 +39,11 @@ def by_tables(
     columns = columns_of(training, targets, how.label_kind, how.separator)
     reader = Reader(columns, training)
     if columns.kind == "class" and len(reader.names) > max(_FEW, len(training) // 2):
-        rows.told.append(
+        rows.notes.append(
             f"{table.path}: {targets[0]} has {len(reader.names):,} different values for {len(training):,} images; "
-            "data.targets names another column, labels: false takes none"
+            "data.targets selects another column, labels: false ignores the labels"
         )
-    result = Layout({}, kind=columns.kind, names=reader.names, problems=rows.problems, told=rows.told)
+    result = Layout({}, kind=columns.kind, names=reader.names, problems=rows.problems, notes=rows.notes)
     result.columns = (table.file_column, targets[0] if len(targets) == 1 else "")
     where = ", ".join(str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in tables)
     result.tables = tuple(tables)
@@ -54,7 +54,7 @@ def by_tables(
 
 
 def _label(split: str, files: list[Path], rows: dict[Path, Row], reader: Reader, result: Layout) -> None:
-    """Put the files of a split into `result`, with their labels; those without one are told."""
+    """Adds the labelled files of a split to `result`, and a note about the others."""
     known = [path for path in files if path in rows]
     if split == "test" and all(reader.is_blank(rows[path]) for path in known):
         result.paths[split] = files
@@ -69,21 +69,21 @@ def _label(split: str, files: list[Path], rows: dict[Path, Row], reader: Reader,
     unknown = [str(path) for path in files if path not in rows]
     if unknown:
         more = ", ..." if len(unknown) > _SHOWN else ""
-        result.told.append(f"left out {len(unknown):,} images without a row: {', '.join(unknown[:_SHOWN])}{more}")
+        result.notes.append(f"left out {len(unknown):,} images without a row: {', '.join(unknown[:_SHOWN])}{more}")
 
 
 class _Rows:
-    """The rows of tables by their files: `of`; `split` of each file, by folder or by a column of the table."""
+    """The rows of tables by file (`of`), and the `split` of each file, by folder or by a column of the table."""
 
     def __init__(self, root: Path, folders: dict[str, Path], paths: dict[str, list[Path]], how: Reading) -> None:
         self.root, self.folders, self.how = root, folders, how
         self.split = {path: split for split, files in paths.items() for path in files}
         self.of: dict[Path, Row] = {}
         self.problems: list[str] = []
-        self.told: list[str] = []
+        self.notes: list[str] = []
 
     def take(self, path: Path) -> Metadata:
-        """Read a table and match its rows."""
+        """Reads a table and matches its rows."""
         base = path.parent if path.parent in (self.root, *self.folders.values()) else self.root
         files = Files([file for file in self.split if file.is_relative_to(base)], base)
         table = read_metadata(path, self.how.file_column, files.has)
@@ -102,7 +102,7 @@ class _Rows:
         if before := self.of.get(path):
             if before.cells != row.cells:
                 raise UserError(f"'{name}' is also in line {before.line}, with other values")
-            self.told.append(f"{row}: repeats line {before.line}, and is left out")
+            self.notes.append(f"{row}: repeats line {before.line} and is ignored")
             return
         if column := self.split_column(table):
             split = SPLITS.get(str(row.cells[column]).lower())
@@ -112,7 +112,7 @@ class _Rows:
         self.of[path] = row
 
     def split_column(self, table: Metadata) -> str | None:
-        """The column that says the split, where there is one."""
+        """The column of splits, if the table has one."""
         wanted = self.how.split_column
         if wanted is not None and wanted not in table.columns:
             raise UserError(f"{table.path}: there is no column '{wanted}'{nearest(wanted, table.columns)}")

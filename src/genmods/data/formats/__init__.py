@@ -1,1 +1,1 @@
-"""Image files by format, each read as a `Raster`: the only decoder, of training and of every command."""
+"""Decoders of image files by format, used by training and all commands; each returns a `Raster`."""

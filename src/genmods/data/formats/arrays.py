@@ -1,4 +1,4 @@
-"""Arrays of NumPy as images: `.npy`, and `.npz` files that hold one array."""
+"""NumPy arrays as images: `.npy`, and `.npz` files with one array."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from genmods.data.formats.raster import Raster, white_of
 
 
 class ArrayFile:
-    """An array [H, W], [H, W, C] or [C, H, W] in a file; the shorter of the first and the last axis are the channels.
+    """An array [H, W], [H, W, C] or [C, H, W] in a file; channels are the shorter of the first and the last axis.
 
-    Raises ValueError for an array of another shape or of no numbers, and for several arrays.
+    Raises ValueError for another shape, values that are not real numbers, and several arrays.
     """
 
     alpha, pages = False, 1
@@ -21,13 +21,13 @@ class ArrayFile:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 if len(stored.files) != 1:
-                    raise ValueError(f"holds {len(stored.files)} arrays ({', '.join(stored.files)}), not one")
+                    raise ValueError(f"must contain one array, got {len(stored.files)} ({', '.join(stored.files)})")
                 array = stored[stored.files[0]]
         else:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         self._array = as_bands(array)
         if self._array.dtype.kind not in "buif":
-            raise ValueError(f"holds {self._array.dtype}, not real numbers")
+            raise ValueError(f"must contain real numbers, got {self._array.dtype}")
         height, width, self.channels = self._array.shape
         self.size = (height, width)
         self.colour = self.channels if self.channels in (1, 3) else 0
@@ -40,11 +40,11 @@ class ArrayFile:
 
 
 def as_bands(array: np.ndarray) -> np.ndarray:
-    """An array [H, W], [H, W, C] or [C, H, W] as [H, W, C]; raises ValueError for another one."""
+    """An array [H, W], [H, W, C] or [C, H, W] as [H, W, C]. Raises ValueError for another shape."""
     if array.ndim == 2:
         array = array[:, :, None]
     elif array.ndim == 3 and array.shape[0] < array.shape[2]:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f"holds an array {list(array.shape)}; an image is [H, W], [H, W, C] or [C, H, W]")
+        raise ValueError(f"an image array must have shape [H, W], [H, W, C] or [C, H, W], got {list(array.shape)}")
     return array

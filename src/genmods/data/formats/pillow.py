@@ -1,4 +1,4 @@
-"""Files that Pillow opens, read without its losses: 16 bits stay 16, transparent values of every depth count."""
+"""Files that Pillow opens, read without loss: 16 bits are kept, and transparent colours of every bit depth."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 class PillowFile:
-    """An image that Pillow has opened; of an animation the first frame is read."""
+    """An image opened by Pillow; the first frame of an animation is read."""
 
     def __init__(self, path: Path, image: Image.Image) -> None:
         self.path, self._image, self.pages = path, image, 1
         self._tags: Any = getattr(image, "tag_v2", {})
         self._png_depth, grey_png = png16.png_header(path) if image.format == "PNG" else (8, False)
-        orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow turns TIFF by itself
+        orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow rotates TIFF automatically
         self.orientation = orientation if isinstance(orientation, int) else 1
         self.size = (image.width, image.height) if self.orientation > 4 else (image.height, image.width)
         deep = image.mode in _DEEP or self._png_depth == 16
@@ -51,7 +51,7 @@ class PillowFile:
         image = self._image
         if least is not None:
             height, width = reversed(least) if self.orientation > 4 else least
-            image.draft(None, (width, height))  # a JPEG is decoded at a fraction of its size where that is enough
+            image.draft(None, (width, height))  # decodes a JPEG at a fraction of its size if that is sufficient
         image.load()
         icc = None if image.mode in ("CMYK", "LAB") else image.info.get("icc_profile")
         if image.mode in (*_DEEP, "F"):
@@ -82,17 +82,17 @@ class PillowFile:
         return Raster(colour, 65535.0, alpha, self.colour, self._image.info.get("icc_profile")).turned(self.orientation)
 
     def _hidden(self, values: np.ndarray) -> np.ndarray | None:
-        """The opacity of grey `values` of which one is transparent; None where none is."""
+        """The opacity of grey `values` if one of them is transparent, otherwise None."""
         key = self._image.info.get("transparency")
         if not isinstance(key, int) or self.white is None:
             return None
-        if self._png_depth < 8 and self._image.mode == "L":  # told in the depth of the file
+        if self._png_depth < 8 and self._image.mode == "L":  # given in the bit depth of the file
             key = key * 255 // (2**self._png_depth - 1)
         return np.where(values == key, 0, self.white).astype(values.dtype)
 
 
 def open_pillow(path: Path, channels: int | None) -> PillowFile | TiffFile:
-    """The file as Pillow opens it, or, for what Pillow misreads, tifffile; raises what they raise."""
+    """Opens a file with Pillow, or with tifffile if Pillow would misread it; raises their exceptions."""
     try:
         image = Image.open(path)
     except Image.UnidentifiedImageError:
@@ -108,18 +108,18 @@ def open_pillow(path: Path, channels: int | None) -> PillowFile | TiffFile:
         image.close()
         return TiffFile(path, channels)
     if _pages(image) > 1:
-        with suppress(Exception):  # what tifffile cannot parse has no such pages
+        with suppress(Exception):  # a file that tifffile cannot parse has no such pages
             if (several := TiffFile(path, channels)).stacked:
                 image.close()
                 return several
     if isinstance(turn := tags.get(_ORIENTATION, 1), int) and turn > 4:
-        image.close()  # of a file on the disk Pillow would map the rows with width and height exchanged
+        image.close()  # Pillow would memory-map the file with width and height exchanged
         image = Image.open(io.BytesIO(path.read_bytes()))
     return PillowFile(path, image)
 
 
 def _faithful(mode: str, tags: Any) -> bool:
-    """Whether Pillow keeps all that a TIFF file of these tags holds."""
+    """Whether Pillow preserves the contents of a TIFF file with these tags."""
     samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))
     if samples == 1:
         return tags.get(_FORMAT, (1,)) == (1,) and max(bits) <= 16
@@ -135,7 +135,7 @@ def _pages(image: Any) -> int:
     try:
         return image.n_frames
     except Exception:
-        return 1  # the chain of pages is broken behind the first
+        return 1  # the chain of pages is broken after the first
 
 
 def _unsigned(values: np.ndarray) -> np.ndarray:

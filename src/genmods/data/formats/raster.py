@@ -1,4 +1,4 @@
-"""What every format is read as: the numbers of one image, in its own depth and channels, upright."""
+"""The result of decoding a file: the values of one image, upright, with its bit depth and channels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Raster:
     """One decoded image.
 
     Attributes:
-        values: [H, W, C] of uint8, uint16, a wider integer or float.
-        white: The value of white in a file of this kind; None for numbers without one (float, signed, 32 bits).
+        values: [H, W, C] of uint8, uint16, a wider integer type or float.
+        white: The value of white; None if undefined (float, signed, 32 bits).
         alpha: Opacity [H, W] in 0 ... `white`, or None.
-        colour: How many of the first channels are colour: 1 (grey), 3 (RGB), or 0 (unknown).
-        icc: The colour profile, as it is stored in a file, or None.
+        colour: Number of leading colour channels: 1 (grey), 3 (RGB), or 0 (unknown).
+        icc: The colour profile as stored in a file, or None.
     """
 
     values: np.ndarray
@@ -31,7 +31,7 @@ class Raster:
     icc: bytes | None = None
 
     def turned(self, orientation: int) -> Raster:
-        """The image turned as an EXIF orientation, 1 ... 8, asks for; as it is for any other number."""
+        """The image rotated by an EXIF orientation, 1 ... 8; unchanged for other values."""
         alpha = None if self.alpha is None else turned(self.alpha, orientation)
         return replace(self, values=turned(self.values, orientation), alpha=alpha)
 
@@ -42,10 +42,10 @@ class ImageFile(Protocol):
     Attributes:
         size: (height, width) of the upright image.
         channels: Channels without alpha.
-        colour: As in `Raster`.
+        colour: See `Raster`.
         alpha: Whether there is transparency.
-        white: As in `Raster`.
-        whole: Whether the numbers are integers.
+        white: See `Raster`.
+        whole: Whether the values are integers.
         pages: Number of images in the file, of which the first is read.
     """
 
@@ -58,24 +58,24 @@ class ImageFile(Protocol):
     pages: int
 
     def read(self, least: tuple[int, int] | None = None) -> Raster:
-        """The image, reduced to no less than `least` (height, width) where the format can do that while decoding."""
+        """Decodes the image; reduced to no less than `least` (height, width) if the format supports it."""
         ...
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels [H, W, ...] after the rotation and reflection of an EXIF orientation."""
+    """Pixels [H, W, ...] rotated and reflected by an EXIF orientation."""
     pixels = np.rot90(pixels, {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}.get(orientation, 0))
     return pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels
 
 
 def opaque(colour: np.ndarray, alpha: np.ndarray, white: float) -> np.ndarray:
-    """Colour [H, W, C] before it was multiplied by `alpha` [H, W] in 0 ... `white`."""
+    """Colour [H, W, C] divided by the premultiplied `alpha` [H, W] in 0 ... `white`."""
     share = np.maximum(alpha, 1)[..., None].astype(np.float64)
     return np.minimum(np.rint(colour * (white / share)), white).astype(colour.dtype)
 
 
 def white_of(dtype: np.dtype, bits: int | None = None) -> float | None:
-    """The value of white of unsigned integers of up to 16 `bits`; None for all other numbers."""
+    """The value of white for unsigned integers of up to 16 `bits`; None for other types."""
     if dtype.kind == "b":
         return 1.0
     bits = bits or 8 * dtype.itemsize
@@ -84,7 +84,7 @@ def white_of(dtype: np.dtype, bits: int | None = None) -> float | None:
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Within the block decoders print no warnings of their own, which would name no file."""
+    """A context without warnings of decoders, which do not name the file."""
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""TIFF of any depth and number of channels, read by tifffile: what Pillow would cut to 8 bits, misread or refuse."""
+"""TIFF of any bit depth and number of channels, read by tifffile where Pillow would lose bits, misread or refuse it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PROFILE = 34675
 
 
 class TiffFile:
-    """The first page of a TIFF file; of a file of single channels, as many pages as `channels` where it holds these.
+    """The first page of a TIFF file; of a file with single-channel pages, the first `channels` pages as channels.
 
-    Raises ValueError for a colour space that is not read.
+    Raises ValueError for unsupported colour spaces.
     """
 
     def __init__(self, path: Path, channels: int | None = None) -> None:
@@ -31,9 +31,9 @@ class TiffFile:
             shape = file.series[0].shape if file.series else page.shape
             samples, photometric = page.samplesperpixel, int(page.photometric)
             if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED):
-                raise ValueError(f"its colours are {page.photometric.name}, which is not read")
+                raise ValueError(f"has the unsupported colour space {page.photometric.name}")
             if samples == 1 and self.pages > 1 and len(shape) == 3 and self.pages == shape[0]:
-                # an array [H, W, C] that was written as H pages, or as many pages as there shall be channels
+                # an array [H, W, C] that was written as H pages, or as many pages as the requested channels
                 self.stacked = channels == self.pages or shape[2] < min(shape[:2])
             height, width = page.imagelength, page.imagewidth
             if self.stacked:
@@ -92,9 +92,9 @@ class TiffFile:
 
 
 def painted(indices: np.ndarray, colormap: Any) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of indices [H, W] into a TIFF colour map, all reds first, then greens, then blues.
+    """RGB uint8 [H, W, 3] of indices [H, W] into a TIFF colour map: all reds, then greens, then blues.
 
-    Entries have 16 bits, and in files of some old writers 8, which shows in that none is above 255.
+    Entries have 16 bits, or 8 in files of some old programs, recognised by a maximum of 255.
     """
     table: Any = np.asarray(colormap, dtype=np.uint16).reshape(3, -1).T
     table = table if table.max() < 256 else (table.astype(np.uint32) + 128) // 257

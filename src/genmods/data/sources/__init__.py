@@ -1,1 +1,1 @@
-"""Sources of images, each for one data set or one layout of files."""
+"""Sources of images, one per data set or file layout."""

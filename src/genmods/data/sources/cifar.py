@@ -17,7 +17,7 @@ from genmods.data.locations import candidates, fetch
 
 @dataclass
 class CIFAR10(Source):
-    """Photographs, 32 x 32 in colour, 50,000 to train and 10,000 to test, 10 classes (Krizhevsky 2009).
+    """Photographs, 32 x 32 RGB, 50,000 for training and 10,000 for testing, 10 classes (Krizhevsky 2009).
 
     `root` is the folder with torchvision's `cifar-10-batches-py`, by default GENMODS_DATA. With `download`, missing
     files are downloaded to it.
@@ -61,7 +61,7 @@ class CIFAR10(Source):
 
 @dataclass
 class CIFAR100(CIFAR10):
-    """Photographs, 32 x 32 in colour, 50,000 to train and 10,000 to test, 100 classes; found like CIFAR-10."""
+    """Photographs, 32 x 32 RGB, 50,000 for training and 10,000 for testing, 100 classes; located like CIFAR-10."""
 
     @cached_property
     def class_names(self) -> list[str]:

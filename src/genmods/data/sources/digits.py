@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels with 17 grey levels, installed with the library."""
+"""scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels with 17 grey levels, part of its installation."""
 
 from __future__ import annotations
 

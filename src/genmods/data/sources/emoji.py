@@ -40,29 +40,29 @@ class Symbol(NamedTuple):
 
     @property
     def has_tone(self) -> bool:
-        """Whether it has a skin tone."""
+        """Whether it has a skin tone modifier."""
         return any(point in _TONES for point in self.sequence)
 
     @property
     def base(self) -> tuple[int, ...]:
-        """The code points without skin tone, gender, hair and side: those of all its variants."""
+        """The code points without skin tone, gender, hair and direction, common to all its variants."""
         return tuple(_PEOPLE.get(point, point) for point in self.sequence if point not in _UNSPECIFIC)
 
 
 @dataclass
 class Emoji(Source):
-    """Colour emoji, 136 x 136 RGB before resizing, with the groups of Unicode (food and drink ...) as classes.
+    """Colour emoji, 136 x 136 RGB before resizing, with Unicode's groups (food and drink, ...) as classes.
 
-    The pictures are the bitmaps in Google's Noto Color Emoji (OFL; Debian: fonts-noto-color-emoji), by fontTools.
+    The images are the bitmaps of Google's Noto Color Emoji (OFL; Debian: fonts-noto-color-emoji), read by fontTools.
     Names and groups come from Unicode's emoji-test.txt (Debian: unicode-data). Both files are searched for in `root`,
     GENMODS_DATA and Debian's folders. 10 % of the emoji are the test split and 10 % the validation split; variants of
-    one emoji (skin tone, gender, hair) are in one split.
+    an emoji (skin tone, gender, hair) are in the same split.
 
     Args:
         root: The folder with NotoColorEmoji.ttf and emoji-test.txt.
         skin_tones: Whether to include variants with a skin tone, 1,785 more in Unicode 15.
         flags: Whether to include the group of flags. Without both, Unicode 15 has 1,601 images in 8 classes.
-        background: Background of transparent pixels.
+        background: The colour of transparent pixels.
     """
 
     root: str | None = None
@@ -128,7 +128,7 @@ def _split(symbol: Symbol) -> str:
 
 
 class _Glyphs:
-    """The bitmaps of a font with the tables CBDT and GSUB (OpenType 1.9); a sequence is one glyph by its ligatures."""
+    """The bitmaps of a font with the tables CBDT and GSUB (OpenType 1.9); ligatures map a sequence to a glyph."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -149,7 +149,7 @@ class _Glyphs:
         }
 
     def picture(self, sequence: tuple[int, ...], white: bool) -> Tensor | None:
-        """uint8 [3, 136, 136] of an emoji centred on its background; None if the font does not contain it."""
+        """An emoji centred on its background, uint8 [3, 136, 136]; None if the font does not contain it."""
         from PIL import Image
 
         names = tuple(self.names.get(point) for point in sequence if point != _PRESENTATION)

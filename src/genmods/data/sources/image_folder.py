@@ -1,4 +1,4 @@
-"""A folder of a user's own images, as people have them: any sizes, modes and formats; labels in folders or a table."""
+"""A folder of the user's images, of any size, mode and format, with labels from subfolders or a table."""
 
 from __future__ import annotations
 
@@ -30,27 +30,26 @@ _TOLD = 10
 
 @dataclass
 class ImageFolder(Source):
-    """The images below `root`, brought to ImageData's `image_size` where that is set.
+    """The images in `root`, resized to the `image_size` of ImageData if set.
 
-    Subfolders called train, val (or valid, validation, dev) and test are splits. Labels are in a table beside the
-    images or beside those of a split, `metadata.csv`, `.jsonl` or `.parquet`, or in another one that `labels` names
-    (`.tsv` too); else subfolders are classes, named by folder and with images at any depth below; else, or with
-    `labels: false`, there are none. A test split without labels is for `predict`.
+    Subfolders train, val (or valid, validation, dev) and test are splits. Labels come from a table next to the images
+    or next to those of a split, `metadata.csv`, `.jsonl` or `.parquet`, or from another file set as `labels` (also
+    `.tsv`); otherwise subfolders are classes, which contain images at any depth; otherwise, or with `labels: false`,
+    there are no labels. A test split without labels is used by `predict`.
 
-    A table has a column `file_name` (or `file`, `image`, `id`, ...; `file_column`), a column `split` where it has one
-    (`split_column`), and the labels in all others, or in those that `targets` names: a text is a class; columns of 0
-    and 1, or texts such as `red|round` (`separator`), are several labels; numbers are numbers. `label_kind` says it
-    where the columns leave it open, such as classes called 0, 1, 2.
+    A table has a column `file_name` (or `file`, `image`, `id`, ...; `file_column`), optionally a column `split`
+    (`split_column`), and labels in all other columns, or in `targets`: text is a class; columns of 0 and 1, or texts
+    such as `red|round` (`separator`), are several labels; numbers are numbers. `label_kind` resolves ambiguous columns,
+    such as classes 0, 1, 2.
 
-    Hidden names are left out, other files that are no images are counted in a warning. `channels`: 1 (grey), 3 (RGB),
-    one more than that for their opacity, or the number that all files have; left open, 1 where all images are grey, 3
-    where some are RGB. Transparent pixels show `background`, and so does the border of `fit: pad`. `range`: the values
-    of black and white in files of more than 8 bits, or, where all have 8, in these; left open, all that a file can
-    hold, or the bits that are in use where these are less than an eighth. 16 bits stay 16. Of an animation and of a
-    file of several pages the first one counts; `.npy` and `.npz` hold one array [H, W], [H, W, C] or [C, H, W] each.
-    `on_error` says what happens when files are broken or have more than `max_pixels`, and when rows
-    of a table have no image, no label or contradict each other: "stop" names each and raises UserError, "skip" trains
-    on the rest, and names and counts them; `broken` lists them.
+    Hidden files are ignored, and other files that are not images are counted in a warning. `channels`: 1 (grey), 3
+    (RGB), one more for opacity, or the number that all files have; by default 1 if all images are grey, 3 if some are
+    RGB. `background` is the colour of transparent pixels and of the border of `fit: pad`. `range`: the values of black
+    and white in files of more than 8 bits, or, if all have 8, in these; by default the full range of a file, or the
+    bits in use if these are less than an eighth of it. 16 bits are kept. The first frame of an animation and the first
+    page of a file are used; `.npy` and `.npz` contain one array [H, W], [H, W, C] or [C, H, W]. `on_error` applies to
+    files that are broken or have more than `max_pixels`, and to rows of a table that have no image, no label or
+    contradict each other: "stop" lists them and raises UserError, "skip" ignores, lists and counts them (`broken`).
     """
 
     kind_of_labels_from: ClassVar[str] = "genmods.data.folder.reading:kind_of_labels"
@@ -70,7 +69,7 @@ class ImageFolder(Source):
 
     def __post_init__(self) -> None:
         if self.range is not None and self.range[0] >= self.range[1]:
-            raise ValueError(f"range must rise, got {self.range[0]} to {self.range[1]}")
+            raise ValueError(f"range must increase, got {self.range[0]} to {self.range[1]}")
         self.broken: list[str] = []
         self._used: Preparation | None = None
         self._levels: int | None = None
@@ -89,17 +88,17 @@ class ImageFolder(Source):
 
     @cached_property
     def layout(self) -> Layout:
-        """The files by split and their labels; what is odd about them is told."""
+        """The files by split and their labels; logs unexpected properties."""
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
         found = read_layout(Path(self.root).expanduser(), Reading.of(settings))
         if found.problems:
             if self.on_error == "stop":
                 raise UserError(found.refusal())
-            _log.warning("left out %d rows:\n  %s", len(found.problems), "\n  ".join(found.problems))
-        for line in found.told[:_TOLD]:
+            _log.warning("ignored %d rows:\n  %s", len(found.problems), "\n  ".join(found.problems))
+        for line in found.notes[:_TOLD]:
             _log.warning("%s", line)
-        if len(found.told) > _TOLD:
-            _log.warning("and %d lines like these", len(found.told) - _TOLD)
+        if len(found.notes) > _TOLD:
+            _log.warning("and %d more", len(found.notes) - _TOLD)
         return found
 
     @property
@@ -144,9 +143,9 @@ class ImageFolder(Source):
             self._levels,
             self.max_pixels,
         )
-        pixels, good, self.broken, self._used, told = decode_files(paths, wish)
+        pixels, good, self.broken, self._used, notes = decode_files(paths, wish)
         self._report_broken(len(paths))
-        for line in filter(None, (about_skipped(self._skipped), *told)):
+        for line in filter(None, (about_skipped(self._skipped), *notes)):
             _log.warning("%s: %s", self.root, line)
         everything = Images(pixels, names=self._relative(paths))
         places = torch.arange(len(paths)).split([len(files) for files in found.paths.values()])
@@ -183,7 +182,7 @@ class ImageFolder(Source):
 
 
 def _warn_of_imbalance(images: Images, names: list[str]) -> None:
-    """Warn of a largest class of more than three times the smallest."""
+    """Logs a warning if the largest class has more than three times the images of the smallest."""
     if images.labels is None:
         return
     counts = images.labels.bincount(minlength=len(names)).tolist()

@@ -17,10 +17,11 @@ _PREFIX = {"train": "train", "test": "t10k"}
 
 @dataclass
 class MNIST(Source):
-    """Handwritten digits, 28 x 28 grey, 60,000 to train and 10,000 to test.
+    """Handwritten digits, 28 x 28 grey, 60,000 for training and 10,000 for testing.
 
-    `root` is a folder with the four idx files (gzipped or not), or a download of torchvision; by default GENMODS_DATA
-    and well-known folders are searched. With `download`, missing files are downloaded to `root` or GENMODS_DATA.
+    `root` is a folder with the four idx files (gzipped or not), or torchvision's download folder; by default
+    GENMODS_DATA and well-known folders are searched. With `download`, missing files are downloaded to `root` or
+    GENMODS_DATA.
     """
 
     root: str | None = None
@@ -51,7 +52,7 @@ class MNIST(Source):
 
 @dataclass
 class FashionMNIST(MNIST):
-    """Zalando's garments, 28 x 28 grey, 60,000 to train and 10,000 to test (Xiao et al. 2017); found like MNIST."""
+    """Zalando's garments, 28 x 28 grey, 60,000 for training and 10,000 for testing (Xiao et al. 2017); as MNIST."""
 
     @property
     def class_names(self) -> list[str]:

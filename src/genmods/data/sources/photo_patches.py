@@ -1,4 +1,4 @@
-"""Patches of photographs of any size, for training networks that restore them."""
+"""Patches of photographs of any size, for training restoration networks."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from genmods.data.preparation import Fit
 from genmods.data.walk import walk
 
 _FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test",)}
-_SPLIT = 31  # stream
+_SPLIT = 31  # random stream
 
 
 @dataclass
 class PhotoPatches(Source):
-    """Square patches at random places of the photographs below `root`, `image_size` of the data on a side.
+    """Square patches at random positions of the photographs in `root`, with side `image_size`.
 
     Folders train, val (or validation) and test are splits; without them a tenth of the photographs each is held out for
-    validation and test. No photograph is in two splits. Transparency is dropped; smaller photographs are mirrored at
-    their border.
+    validation and test. All patches of a photograph are in the same split. Transparency is dropped; photographs smaller
+    than a patch are extended by mirroring.
 
     Args:
         root: The folder.
-        per_image: Patches per photograph of the training split; the others have one, in the middle.
-        scale: Photographs are resized by this factor first, in (0, 1]: 0.5 removes most of JPEG's blocks.
+        per_image: Patches per photograph of the training split; one central patch in the other splits.
+        scale: Photographs are first resized by this factor in (0, 1]; 0.5 removes most JPEG block artefacts.
         channels: 3 for colour or 1 for grey.
-        seed: Of the places, and of which photographs are held out.
+        seed: The seed of positions and of held-out photographs.
     """
 
     root: str = "photos"
@@ -107,7 +107,7 @@ class PhotoPatches(Source):
 
 
 def _mirrored(wanted: int, size: int) -> Tensor:
-    """Indices [wanted] into `size` pixels, mirrored at the ends as often as it takes."""
+    """Indices [wanted] into `size` pixels, mirrored repeatedly at both ends."""
     period = max(1, 2 * (size - 1))
     index = torch.arange(wanted) % period
     return torch.minimum(index, period - index).clamp_max(size - 1)

@@ -20,7 +20,7 @@ from genmods.data.sources.shapes import kind_of_labels
 class Synthetic(Source):
     """Deterministic coloured shapes: class k determines the shape (disc, square, diamond, cross in turn) and the hue.
 
-    Image i of a split depends only on (seed, split, i); all classes are equally frequent. With `targets` "class" the
+    Image i of a split depends on (seed, split, i) only; all classes are equally frequent. With `targets` "class" the
     label is the class; with "place" it is float [N, 3], row and column of the centre and the radius, relative to the
     side; with "several" it is float [N, classes], the shapes present, each in half of the images.
     """
@@ -66,7 +66,7 @@ class Synthetic(Source):
         return Images(to_uint8(images), labels)
 
     def _shape(self, labels: Tensor, place: Tensor) -> Tensor:
-        """The shapes of classes `labels` [B] at `place` [B, 3], each in its hue: [B, C, side, side], 0 elsewhere."""
+        """Shapes of classes `labels` [B] at `place` [B, 3], each in its hue: [B, C, side, side], 0 elsewhere."""
         phase = labels[:, None] / self.classes + torch.arange(self.channels) / self.channels
         colour = 0.35 + 0.6 * torch.cos(torch.pi * phase).square()
         return 2 * _inside(labels % 4, place[:, :2], place[:, 2], self.side)[:, None] * colour[:, :, None, None]
