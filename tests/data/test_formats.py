@@ -149,17 +149,17 @@ def test_arrays(tmp_path, suffix, first, dtype):
         ({"a": GREY, "b": GREY}, "must contain one array, got 2"),
         ({"a": GREY.astype(complex)}, "must contain real numbers"),
         ({"a": np.full((4, 4), np.nan)}, "not finite"),
-        ({"a": np.zeros((2, 3, 4, 5))}, "an image is"),
+        ({"a": np.zeros((2, 3, 4, 5))}, "an image array must have shape"),
         ({"a": np.array([[{}]])}, "x.npz"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused_by_name(tmp_path, content, line):
+def test_arrays_that_are_not_images_are_refused_by_name(tmp_path, content, line):
     np.savez(tmp_path / "x.npz", **content)
     (told,) = decode_files([tmp_path / "x.npz"], Preparation(size=(4, 4))).broken
     assert told.startswith(str(tmp_path / "x.npz")) and line in told and "\n" not in told
 
 
-def test_twelve_bits_in_sixteen_are_found_and_told(tmp_path):
+def test_twelve_bits_in_sixteen_are_detected_and_reported(tmp_path):
     values = [RANDOM.integers(0, 4096, (8, 8)).astype(np.uint16) for _ in range(3)]
     values[0][0, 0] = 4095
     paths = [tmp_path / f"{i}.png" for i in range(3)]

@@ -169,7 +169,7 @@ def test_columns_are_chosen_by_name(tmp_path):
     settings = {"labels": "labels.csv", "file_column": "pic", "split_column": "part"}
     assert classes(tmp_path, targets="breed", **settings) == BREEDS
     assert read(tmp_path, targets=["age"], **settings)[0]["train"]["b.png"] == [1]
-    with pytest.raises(UserError, match=r"several kinds \(breed: text, age: numbers\); set data.targets"):
+    with pytest.raises(UserError, match=r"different kinds \(breed: text, age: numbers\); set data.targets"):
         read(tmp_path, **settings)
     with pytest.raises(UserError, match="there is no column 'bred'; did you mean 'breed'"):
         read(tmp_path, targets="bred", **settings)

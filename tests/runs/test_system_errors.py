@@ -58,7 +58,7 @@ def test_a_full_disk_says_what_is_needed_and_free(tmp_path, monkeypatch):
     with pytest.raises(FullDisk) as caught:
         files.save({"a": torch.zeros(1000)}, path)
     told = system_error(caught.value)
-    assert told.startswith(f"{path}: No space left on device (4,000 bytes are needed, ") and "is kept" in told
+    assert told.startswith(f"{path}: No space left on device (4,000 bytes are needed, ") and "are kept" in told
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
