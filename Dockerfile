@@ -1,9 +1,9 @@
-# docker build -t genmods . && docker run --gpus all -v "$PWD/runs:/work/runs" genmods fit --config ddpm
+# docker build -t genmods . && docker run --gpus all -v "$PWD/runs:/data/runs" genmods fit --config ddpm
 FROM python:3.12-slim
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY recipes recipes
 COPY src src
 RUN pip install --no-cache-dir .
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["python", "-m", "genmods"]
