@@ -16,7 +16,7 @@ from genmods.config.recipe import from_plain
 from genmods.data.files import Picture, write_image
 from genmods.data.info import DataInfo
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.export import export
+from genmods.runs.export.file import export
 
 TRAINING = {"lightning", "lightning_fabric", "pytorch_lightning", "torchmetrics", "wandb"}
 CODE = """

@@ -34,7 +34,7 @@ def make_run(folder, width=32, shift=0.0):
         "evaluation": {
             "figures": [{"name": "fid_2k", "value": 3.0, "low": 2.0, "high": 4.0, "floor": 1.0, "note": ""}]
         },
-        "test": {"test/loss": 0.3},
+        "test": {"images": 9, "data_hash": "ab", "figures": {"test/loss": 0.3}},
     }
     for name, value in content.items():
         (folder / f"{name}.json").write_text(json.dumps(value))
@@ -61,8 +61,8 @@ def test_the_page_holds_all_and_refers_to_nothing(tmp_path):
 
 
 def test_a_figure_that_is_not_finite_is_shown_as_such(tmp_path):
-    folder = make_run(tmp_path / "run")
-    write_json(folder / "test.json", {"test/loss": float("nan"), "test/psnr": float("inf")})
+    folder, figures = make_run(tmp_path / "run"), {"test/loss": float("nan"), "test/psnr": float("inf")}
+    write_json(folder / "test.json", {"images": 9, "data_hash": "ab", "figures": figures})
     (run,) = embedded(write_report([folder], tmp_path / "new" / "page.html").read_text())["runs"]
     assert [figure["value"] for figure in run["evaluation"]] == [3.0, "NaN", "Infinity"]
 

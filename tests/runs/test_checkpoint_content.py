@@ -9,7 +9,7 @@ from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
 from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.export import export
+from genmods.runs.export.file import export
 
 MISSING = ["recipe", "data_info", "state_dict", "recipe.task", "recipe.data", "recipe.name", "data_info.shape"]
 OTHERS = {

@@ -5,7 +5,7 @@ from genmods.config.recipe import from_plain
 from genmods.core.errors import UserError
 from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.export import export
+from genmods.runs.export.file import export
 from genmods.runs.fit import build_task, fit
 from genmods.runs.reuse import resolve
 

@@ -18,6 +18,7 @@ class RunContents(Callback):
         data_info: The facts of the data.
         data_hash: Hash of the data's images and labels.
         run_ids: The run's id in each of its loggers, by logger name.
+        split_sizes: Number of samples of each split.
         preparation: How image files were prepared; None for other data.
     """
 
@@ -27,6 +28,7 @@ class RunContents(Callback):
         data_info: DataInfo,
         data_hash: str,
         run_ids: dict[str, str | None],
+        split_sizes: dict[str, int],
         preparation: Preparation | None = None,
     ) -> None:
         self.plain = {
@@ -35,6 +37,7 @@ class RunContents(Callback):
             "preparation": None if preparation is None else preparation.plain(),
             "data_hash": data_hash,
             "run_ids": run_ids,
+            "split_sizes": split_sizes,
         }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

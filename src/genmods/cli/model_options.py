@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def checkpoint(parser: argparse.ArgumentParser) -> None:
     """Declare `--ckpt_path`."""
-    text = "a run folder, a checkpoint file, or `last`, the newest run"
+    text = "a run folder, a checkpoint, an exported model, hf:ORG/NAME@REVISION, or `last`, the newest run"
     parser.add_argument("--ckpt_path", required=True, metavar="C", help=text)
 
 

@@ -49,7 +49,8 @@ def evaluations(run: RunFolder) -> list[dict[str, Any]]:
     """The metrics of later evaluations: those of `evaluate`, and of Lightning's `test` and `validate`."""
     found = list((run.files.get("evaluation") or {}).get("figures", []))
     for stage in ("test", "validate"):
-        found += [{"name": name, "value": value} for name, value in (run.files.get(stage) or {}).items()]
+        figures = (run.files.get(stage) or {}).get("figures", {})
+        found += [{"name": name, "value": value} for name, value in figures.items()]
     return found
 
 

@@ -92,8 +92,11 @@ def _timing(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_number, value.values()))
 
 
-def _figures(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_optional(_figure), value.values()))
+def _stage(value: Any) -> bool:
+    figures = value.get("figures") if isinstance(value, dict) else None
+    if not isinstance(figures, dict) or not all(map(_optional(_figure), figures.values())):
+        return False
+    return _number(value.get("images")) and _text(value.get("data_hash"))
 
 
 def _evaluation(value: Any) -> bool:
@@ -119,7 +122,7 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "environment": lambda value: isinstance(value, dict) and _environment(value),
     "timing": _timing,
     "evaluation": _evaluation,
-    "test": _figures,
-    "validate": _figures,
+    "test": _stage,
+    "validate": _stage,
 }
 """File -> whether a value has the structure that the page expects."""

@@ -19,6 +19,7 @@ from genmods.core.errors import UserError
 from genmods.core.plain import check_finite, not_finite
 from genmods.data.info import DataInfo
 from genmods.data.preparation import Preparation
+from genmods.runs.config_file import check_config
 from genmods.runs.schema import SECTIONS, check_content
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Checkpoint:
         data_hash: Hash of the data's images and labels.
         figures: The `values` of the last validation by name, and its `step`.
         run_ids: The run's id in each of its loggers, by logger name; empty for an exported model.
+        split_sizes: Number of samples of each split of the data.
         content: Everything that Lightning saved.
         source: The file, for messages.
     """
@@ -57,6 +59,7 @@ class Checkpoint:
     data_hash: str | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     run_ids: dict[str, str | None] = field(default_factory=dict)
+    split_sizes: dict[str, int] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
     source: str = "checkpoint"
 
@@ -79,6 +82,7 @@ class Checkpoint:
             from genmods.core import safetensors
 
             header, tensors = safetensors.load(path)
+            check_config(path, header)
             content = {**header, "state_dict": tensors}
         else:
             content = files.load(path)
@@ -110,6 +114,7 @@ class Checkpoint:
             data_hash=content.get("data_hash"),
             figures=content.get("figures", {}),
             run_ids=content.get("run_ids", {}),
+            split_sizes=content.get("split_sizes", {}),
             content=content,
         )
 

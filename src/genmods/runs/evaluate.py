@@ -28,6 +28,8 @@ from genmods.runs.trainer import make_trainer
 from genmods.tasks.base import Task
 from genmods.tracking.base import write_json
 
+SPLITS = {"validate": "val", "test": "test", "predict": "test"}
+"""Stage -> the split that it evaluates."""
 _STEPS = {"validate": "evaluation_step", "test": "evaluation_step", "predict": "predict_step"}
 
 
@@ -93,7 +95,9 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
                 set_logged_step(trainer, before.last_row if before else 0, before.epoch if before else 0)
                 (found,) = getattr(trainer, stage)(task, data, verbose=False) or [{}]
                 if found:
-                    rank_zero_only(write_json)(at.folder / f"{stage}.json", found)
+                    split = data.splits[SPLITS[stage]]
+                    record = {"images": len(split), "data_hash": data.hash, "figures": found}
+                    rank_zero_only(write_json)(at.folder / f"{stage}.json", record)
     if not found:
         raise UserError(_nothing(stage, data) or f"{stage}: there were no batches, nothing was done")
     return Evaluated(task, data, found, last.result)
@@ -101,7 +105,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
 
 def _nothing(stage: str, data: DataModule) -> str | None:
     """Why an evaluation has nothing to do; None if it has."""
-    split = "val" if stage == "validate" else "test"
+    split = SPLITS[stage]
     if split not in data.splits:
         return f"{stage}: the data has no {split} images, nothing was done"
     unlabelled = stage != "predict" and not data.has_labels(split)

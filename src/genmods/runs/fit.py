@@ -195,7 +195,8 @@ def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[
     """The metadata of each checkpoint, with a recipe whose task does not depend on earlier runs."""
     plain = recipe.plain() | {"task": resolved.plain()["task"]}
     run_ids = {str(logger.name): getattr(logger, "run_id", None) for logger in loggers}
-    return RunContents(plain, data.info, data.hash, run_ids, data.preparation)
+    sizes = {name: len(rows) for name, rows in data.splits.items()}
+    return RunContents(plain, data.info, data.hash, run_ids, sizes, data.preparation)
 
 
 def _check_continued(before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:

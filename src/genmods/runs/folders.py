@@ -17,6 +17,8 @@ from typing import Any
 
 from genmods.core.errors import UserError
 from genmods.core.printable import say
+from genmods.runs import hub
+from genmods.runs.config_file import WEIGHTS
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -114,8 +116,9 @@ def _reads(run: Path, file: str, key: str) -> Any:
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     """The checkpoint for `path`: a file, or in a run folder `best.ckpt` if it exists, otherwise `last.ckpt`.
 
-    A folder of runs, such as runs/ddpm, refers to its newest run, "last" to the newest of all runs. Raises UserError if
-    there is no checkpoint.
+    A folder of runs, such as runs/ddpm, refers to its newest run, "last" to the newest of all runs, an exported folder to
+    its `model.safetensors`, "hf:ORG/NAME@REVISION" to a model on the hub. Only "hf:" and "wandb:" are looked up online.
+    Raises UserError if there is no checkpoint.
     """
     if str(path) == "last":
         path = root()
@@ -124,6 +127,8 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
 
         reference = str(path).removeprefix("wandb:")
         return download_checkpoint(reference, root() / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
+    if str(path).startswith(hub.PREFIX):
+        return hub.pull(str(path))
     path = Path(path)
     if path.is_file():
         return path
@@ -131,6 +136,8 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
         raise UserError(f"{path}: no such checkpoint or run folder")
     if candidates := _candidates(path, prefer):
         return _first_readable(path, candidates, prefer)
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
     if newest := _newest(path):
         return find_checkpoint(newest, prefer)
     raise UserError(f"{path}: no checkpoint in this folder, neither best.ckpt nor last.ckpt")
@@ -225,7 +232,7 @@ def load(path: str | Path, raw: bool = False) -> Any:
     """The model of a run, in eval mode on the CPU, with its averaged (EMA) weights, or the `raw` ones.
 
     Args:
-        path: A checkpoint file, a run folder or an exported model.
+        path: A checkpoint file, a run folder, an exported model, its file or its folder, or `hf:ORG/NAME@REVISION`.
         raw: Whether to use the raw weights instead of the averaged ones.
 
     Raises:

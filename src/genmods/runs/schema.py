@@ -77,6 +77,14 @@ def _run_ids(value: Any) -> bool:
     return _block(value) and all(item is None or _text(item) for item in value.values())
 
 
+def _counts(value: Any) -> bool:
+    return _block(value) and all(map(_count, value.values()))
+
+
+def _figures(value: Any) -> bool:
+    return _block(value) and (not value or (_block(value.get("values")) and _count(value.get("step"))))
+
+
 def _shape(value: Any) -> bool:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= 4:
         return False
@@ -108,6 +116,8 @@ _OPTIONAL: dict[str, tuple[Fits, str]] = {
     "precision": (lambda value: value is None or _text(value), "the name of a precision"),
     "data_hash": (lambda value: value is None or _text(value), "a hash"),
     "run_ids": (_run_ids, "ids by logger"),
+    "split_sizes": (_counts, "a number of samples by split"),
+    "figures": (_figures, "numbers by name, with their step"),
     "callbacks": (_block, "states by callback"),
     "loops": (_block, "states by loop"),
     "optimizer_states": (lambda value: isinstance(value, list), "a list of states"),
