@@ -116,9 +116,9 @@ def _reads(run: Path, file: str, key: str) -> Any:
 def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     """The checkpoint for `path`: a file, or in a run folder `best.ckpt` if it exists, otherwise `last.ckpt`.
 
-    A folder of runs, such as runs/ddpm, refers to its newest run, "last" to the newest of all runs, an exported folder to
-    its `model.safetensors`, "hf:ORG/NAME@REVISION" to a model on the hub. Only "hf:" and "wandb:" are looked up online.
-    Raises UserError if there is no checkpoint.
+    A folder of runs, such as runs/ddpm, refers to its newest run, "last" to the newest of all runs, an exported folder
+    to its `model.safetensors`, "hf:ORG/NAME@REVISION" to a model on the hub. Only "hf:" and "wandb:" are looked up
+    online. Raises UserError if there is no checkpoint.
     """
     if str(path) == "last":
         path = root()
