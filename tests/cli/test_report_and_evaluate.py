@@ -84,7 +84,7 @@ def test_an_interrupted_evaluation_is_continued_by_the_same_call(runs, tmp_path,
     assert made == [0, 6, 12, 18]
     with interrupted_at_file(k):
         assert dispatch([*command, str(tmp_path / "parts.json")]) == 130
-    assert "what is done is kept in" in capsys.readouterr().err
+    assert "partial results are in" in capsys.readouterr().err
     assert dispatch([*command, str(tmp_path / "parts.json")]) == 0
     assert len(made) <= 9, "at most the batch that was not kept is made again"
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()

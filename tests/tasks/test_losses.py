@@ -55,7 +55,7 @@ def test_the_task_takes_balanced_weights_from_the_counts_of_the_data():
     settings = {"network": network, "num_classes": 2, "in_channels": 1, "image_size": 8, "class_weights": "balanced"}
     task = create("task", "classification", **settings, class_counts=[30, 10])
     assert task.class_weights.tolist() == pytest.approx([2 / 3, 2])
-    with pytest.raises(ValueError, match="class_weights: balanced needs class_counts"):
+    with pytest.raises(ValueError, match="class_weights: balanced requires class_counts"):
         create("task", "classification", **settings)
     with pytest.raises(ValueError, match="focal_gamma must be at least 0, got -1"):
         create("task", "classification", **settings | {"class_weights": None, "focal_gamma": -1.0})

@@ -75,7 +75,7 @@ def test_the_noise_is_new_in_each_epoch_and_the_same_in_each_validation(clean):
 
 @pytest.mark.parametrize("loss", [Supervised(), Noise2Noise()])
 def test_losses_that_need_more_than_noisy_images_are_refused(loss):
-    with pytest.raises(ValueError, match="needs clean images: give the task a corruption"):
+    with pytest.raises(ValueError, match="requires clean images: set a corruption"):
         task_of(loss)
 
 

@@ -1,4 +1,4 @@
-"""What happens at a step whose loss or gradient is not finite: the run stops, leaves the step out, or goes back."""
+"""Handling of steps with a non-finite loss or gradient: stop the run, skip the step, or roll back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REMEDY = "try a lower learning rate or trainer.gradient_clip_val"
 
 
 class _Seen(NamedTuple):
-    """A batch: of which step, whether its loss and the gradient of the step are finite (bool []), and its samples."""
+    """A batch: its step, whether its loss and the gradient of the step are finite (bool []), and its samples."""
 
     step: int
     loss: Tensor
@@ -38,18 +38,18 @@ class _Seen(NamedTuple):
 
 
 class Finite(Validated, Callback):
-    """Acts where the loss or the norm of the gradient is not finite; a run has this callback unless it lists it.
+    """Handles steps with a non-finite loss or gradient norm; added to every run with its defaults.
 
-    The line on it names the step, the samples and, for diffusion models, their noise levels. A gradient whose square
-    overflows counts, because it leaves an optimizer's second moment infinite, unless it is clipped. The check stays on
-    the device: it is read back every 50 steps and before anything is saved; on the CPU, and for `skip_step`, which
-    waits for the device, at each step. float16 skips steps by itself.
+    The message contains the step, the samples and, for diffusion models, their noise levels. A gradient whose square
+    overflows counts as non-finite unless it is clipped, because it makes the optimizer's second moment infinite. The
+    check is computed on the device and read every 50 steps and before anything is saved; on the CPU, and with
+    `skip_step`, in each step. float16 training already skips such steps.
 
     Args:
-        on_nonfinite: "stop" ends the run, whose files are left as they were. "skip_step" leaves weights, buffers and
-            optimizer as they were before the step. "rollback" takes them, and the averages, from the last checkpoint of
-            those written every `every_n_steps` steps, which are kept for this, and goes on with the next batch; so it
-            does where a buffer or an average is not finite. Both stop the run at the tenth time in a row.
+        on_nonfinite: "stop" ends the run and leaves its files unchanged. "skip_step" keeps weights, buffers and
+            optimizer as before the step. "rollback" restores them and the averages from the last checkpoint written
+            every `every_n_steps` steps, and continues with the next batch; it also handles non-finite buffers and
+            averages. Both stop the run at the tenth consecutive time.
     """
 
     READ_EVERY = 50
@@ -80,7 +80,7 @@ class Finite(Validated, Callback):
             self._buffers = [buffer.clone() for buffer in pl_module.buffers()]
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Note whether the `loss` [] of a batch is finite."""
+        """Records whether the `loss` [] of a batch is finite."""
         self._loss = torch.isfinite(loss.detach()).all()
 
     @torch.no_grad()
@@ -93,7 +93,7 @@ class Finite(Validated, Callback):
         self._gradient = torch.isfinite(torch.stack(norms)).all()
         if self.on_nonfinite == "skip_step" and self._any(trainer, not self._fine_so_far()):
             for parameter in trained:
-                parameter.grad = None  # optimizers leave such parameters, and their state, alone
+                parameter.grad = None  # optimizers skip such parameters and their state
             for buffer, before in zip(pl_module.buffers(), self._buffers, strict=True):
                 buffer.copy_(before)
 
@@ -138,7 +138,7 @@ class Finite(Validated, Callback):
             self._go_back(trainer, f"step {trainer.global_step}: {fault} is not finite")
 
     def _act(self, trainer: Trainer) -> None:
-        """Read the check back from the device and do what `on_nonfinite` says."""
+        """Reads the check from the device and applies `on_nonfinite`."""
         fault = self._fault(trainer)
         if not self._any(trainer, bool(fault)):
             return
@@ -167,7 +167,7 @@ class Finite(Validated, Callback):
             raise UserError(f"{fault}; {_MOST} {what}, nothing was overwritten, {_REMEDY}")
 
     def _fine_so_far(self) -> bool:
-        """Whether the losses of this step's batches and its gradient are finite; waits for the device."""
+        """Whether the losses of this step's batches and its gradient are finite; synchronises the device."""
         losses = [seen.loss for seen in self._seen] + [self._loss, self._gradient]
         return bool(torch.stack([value for value in losses if value is not None]).all())
 
@@ -175,7 +175,7 @@ class Finite(Validated, Callback):
         return trainer.strategy.reduce_boolean_decision(here, all=False)
 
     def _fault(self, trainer: Trainer) -> str:
-        """The first step that was not finite since the last call, in words; empty if all were. Waits for the device."""
+        """A description of the first non-finite step since the last call, or "". Synchronises the device."""
         seen, self._seen = self._seen, []
         if not seen:
             return ""
@@ -190,12 +190,12 @@ class Finite(Validated, Callback):
 
 
 def _at_each_step(loss: Tensor, on_nonfinite: str) -> bool:
-    """Whether the check is read at each step: it costs nothing on the CPU, and a step must be skipped at once."""
+    """Whether the check is read in each step: on the CPU, where it is free, and to skip a step immediately."""
     return loss.device.type == "cpu" or on_nonfinite == "skip_step"
 
 
 def _samples(batches: list[_Seen], trainer: Trainer) -> str:
-    """The samples of batches and their noise levels in words: those whose error is not finite, or all of them."""
+    """A description of the samples with a non-finite error, or of all samples, and their noise levels."""
     known = [batch for batch in batches if batch.samples is not None]
     if not known:
         return ""

@@ -1,4 +1,4 @@
-"""A run takes up an earlier state of its weights, averages and optimizer, and goes on with later batches."""
+"""Rollback of weights, averages and optimizer to an earlier checkpoint of the run, without repeating batches."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class RollsBack(Protocol):
         ...
 
     def roll_back(self, checkpoint: dict[str, Any]) -> None:
-        """Take the averages of `checkpoint`, of the same run."""
+        """Restores the averages of a checkpoint of the same run."""
         ...
 
 
 def roll_back(trainer: Trainer, path: Path) -> int:
-    """Take weights, buffers, averages and the optimizer's state from the checkpoint `path` of this run.
+    """Restores weights, buffers, averages and the optimizer's state from the checkpoint `path` of this run.
 
-    Learning rates, the order of the data and the number of steps go on as they are. Returns the step of the checkpoint.
-    Raises UserError if it cannot be read.
+    Learning rates, the order of the data and the number of steps continue unchanged. Returns the step of the
+    checkpoint. Raises UserError if it cannot be read.
     """
     content = files.load(path)
     trainer.lightning_module.load_state_dict(content["state_dict"])

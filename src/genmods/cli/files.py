@@ -37,13 +37,13 @@ def readable(paths: list[Path], preparation: Preparation | None, broken: list[st
         Names and images [C, H, W] in [-1, 1].
 
     Raises:
-        UserError: The model takes no images.
+        UserError: If the model does not take images.
     """
     from genmods.data.decoding import decode_files
     from genmods.data.images import to_float
 
     if preparation is None or preparation.levels is None:
-        raise UserError("this model takes no image files")
+        raise UserError("this model does not take image files")
     pixels, good, lines, _, told = decode_files(paths, preparation)
     broken += lines
     for line in told:

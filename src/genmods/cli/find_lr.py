@@ -1,4 +1,4 @@
-"""`genmods find_lr`: a learning rate for a recipe, from the loss while the rate grows."""
+"""`genmods find_lr`: suggests a learning rate for a recipe, by the learning-rate range test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--least", type=float, default=1e-6, help="the first learning rate (default 1e-6)")
     parser.add_argument("--most", type=float, default=1.0, help="the last learning rate (default 1)")
     parser.add_argument("--steps", type=int, default=100, help="training steps between them (default 100)")
-    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="where the curve goes (default: standard output)")
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="output file (default: standard output)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -88,7 +88,7 @@ def from_turn(value: Any, first: int) -> Any:
 
 
 def averaged(options: argparse.Namespace) -> Any:
-    """The model with the average of the length `--ema`; says from what it was made and with what error."""
+    """The model with the average of the length `--ema`; prints the number of snapshots and the error."""
     from genmods.runs.averages import averaged as read
 
     try:

@@ -52,7 +52,7 @@ RestoreBatch = Callable[[Tensor, Tensor, list[Path]], Restored]
 """(images [B, C, H, W], image numbers int64 [B], their files) -> Restored."""
 
 BATCH_PIXELS = 1_000_000
-"""The most pixels of a batch of more than one image."""
+"""The largest number of pixels of a batch with more than one image."""
 
 
 def names(inputs: list[Path], out: Path) -> dict[Path, Path]:

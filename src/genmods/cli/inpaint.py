@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="the hole: a file (white = fill), a folder of them, box:x,y,width,height or random:fraction",
     )
-    parser.add_argument("--invert", action="store_true", help="fill the black pixels of the mask in place of the white")
+    parser.add_argument("--invert", action="store_true", help="fill the black pixels of the mask instead")
 
 
 def run(options: argparse.Namespace) -> None:

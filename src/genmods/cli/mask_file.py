@@ -11,20 +11,19 @@ from genmods.core.errors import UserError
 
 
 def read_mask_file(path: Path) -> tuple[NDArray[np.bool_], list[str]]:
-    """The pixels of a mask that are white, or opaque where alpha alone draws it.
+    """The white pixels of a mask file, or the opaque ones of a file that differs in alpha only.
 
-    Grey and colour count by brightness from a half upward; white on transparent ground is composited on black; palettes
-    and 16 bits are read by their values. A file of the values 0 and 1, or of labels 0, 1, 2 ..., means its non-zero
-    pixels.
+    Grey and coloured pixels count if their brightness is at least half; transparent pixels are black; palettes and 16
+    bits are read by value. In a file with the values 0 and 1, or labels 0, 1, 2 ..., all non-zero pixels count.
 
     Args:
         path: An image file.
 
     Returns:
-        The mask, bool [H, W], and what a user should know of it, one line each.
+        The mask, bool [H, W], and notes for the user, one line each.
 
     Raises:
-        UserError: For a file that is not an image.
+        UserError: If the file is not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -43,16 +42,16 @@ def read_mask_file(path: Path) -> tuple[NDArray[np.bool_], list[str]]:
 
 
 def _brightness(image) -> tuple[NDArray[np.float64], float]:  # type: ignore[no-untyped-def]
-    """The brightness [H, W] of each pixel and that of white."""
+    """The brightness [H, W] of all pixels, and that of white."""
     if image.mode == "P" and "transparency" not in image.info:
         indices = np.asarray(image)
-        if indices.max() <= 16:  # a label map: its palette is for looking at
+        if indices.max() <= 16:  # a label map, whose palette is for display only
             return indices.astype(np.float64), 255.0
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
         alpha, grey = pixels[..., 3] / 255, pixels[..., :3] @ (0.299, 0.587, 0.114)
         flat = np.ptp(grey[alpha > 0.5]) < 1 if (alpha > 0.5).any() else True
-        only_alpha = flat and alpha.min() < 0.5  # one colour on transparent ground, whichever: alpha draws the mask
+        only_alpha = flat and alpha.min() < 0.5  # a single colour on a transparent background
         return (255 * alpha if only_alpha else grey * alpha), 255.0
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return np.asarray(image).astype(np.float64), 65535.0

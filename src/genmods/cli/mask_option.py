@@ -72,7 +72,7 @@ def read_mask(text: str, key: int = 0) -> BoxMask | RandomMask | Path:
 
 
 def _file(mask: Path, name: Path | None) -> Path:
-    """The mask file of an image: `mask`, or in a folder the one of the image's name."""
+    """The mask file of an image: `mask`, or the file with the image's name if that is a folder."""
     if not mask.is_dir() or name is None:
         return mask
     found = sorted(path for path in mask.iterdir() if path.stem == name.stem and path.is_file())
@@ -82,8 +82,7 @@ def _file(mask: Path, name: Path | None) -> Path:
 
 
 def notes(text: str) -> list[str]:
-    """What a user should know of a mask file, looked at before the model is loaded; raises UserError for one that is
-    not an image."""
+    """Notes on a mask file, read before the model is loaded. Raises UserError if it is not an image."""
     mask = read_mask(text)
     return read_mask_file(mask)[1] if isinstance(mask, Path) and mask.is_file() else []
 

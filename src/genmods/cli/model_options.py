@@ -102,7 +102,7 @@ def dependencies(options: argparse.Namespace, *free: str) -> dict[str, Any]:
         try:
             path = folders.find_checkpoint(settings[name])
             state = path.stat()
-        except (KeyError, TypeError, UserError, OSError):  # there is none, or it is found in some other way
+        except (KeyError, TypeError, UserError, OSError):  # none, or not a local file
             continue
         settings[name] = [str(path.resolve()), state.st_size, state.st_mtime_ns]
     return settings

@@ -29,9 +29,9 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         action="append",
         default=[],
         metavar="FILE.py",
-        help="a file of your parts",
+        help="a Python file that registers parts",
     )
-    parser.add_argument("--no-plugins", action="store_true", help="leave out the parts of other distributions")
+    parser.add_argument("--no-plugins", action="store_true", help="ignore the parts of other distributions")
     module.arguments(parser)
     overrides: tuple[str, ...] = getattr(module, "OVERRIDES", ())
     if overrides:

@@ -162,7 +162,7 @@ class Session:
             raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")
 
     def _request(self, paths: list[Path]) -> dict[str, Any]:
-        """What the results depend on: options, and the files as they are."""
+        """Plain data on which the results depend: options and the state of the files."""
         from genmods.data.walk import find_images
 
         mask = Path(getattr(self.options, "mask", None) or "")
@@ -171,7 +171,7 @@ class Session:
         return {**model_options.dependencies(self.options, "out", "quiet"), "files": files}
 
     def _tell(self, work: Unfinished, features: Features | None) -> None:
-        """Print what was found in the images, and the scores, and write these to OUT/figures.csv."""
+        """Prints messages about the images and the scores, and writes the scores to OUT/figures.csv."""
         import torch
 
         from genmods.cli.scores import fid, table, write
@@ -179,7 +179,7 @@ class Session:
         noiseless = [name for name, row in work.rows() if row.get("sigma", 1.0) < 1]
         if noiseless:
             files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
-            say(f"no white noise was found in {files}: next to nothing changes; --sigma sets a level", file=sys.stderr)
+            say(f"no white noise was found in {files}, which hardly change; --sigma sets a level", file=sys.stderr)
         if rows := {name: row for name, row in work.rows() if "psnr" in row}:
             say(*table(rows))
             if features is not None and len(rows) > 1:

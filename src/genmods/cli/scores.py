@@ -21,7 +21,7 @@ from genmods.metrics.frechet import frechet_distance
 from genmods.metrics.statistics import gaussian_statistics
 
 COLUMNS = ("sigma", "psnr_input", "psnr", "ssim", "lpips")
-"""The noise level that was found (0 to 255), the PSNR of the input, and the scores of the result."""
+"""The estimated noise level (0 to 255), the PSNR of the input, and the scores of the result."""
 LPIPS_BACKBONE = "alexnet-owt-*.pth"
 
 

@@ -54,7 +54,7 @@ def after_fit(folder: Path) -> None:
 
 
 def _figures(found: dict[str, Any]) -> str:
-    """Up to four figures of the validation that a checkpoint holds, with the step at which it was held."""
+    """Up to four metrics of the validation stored in a checkpoint, with its step."""
     values = sorted(found.get("values", {}).items())[:4]
     return ", ".join([*(f"{name} {value:.4g}" for name, value in values), f"at step {found['step']}"]) if values else ""
 

@@ -12,11 +12,11 @@ from genmods.models import Model
 
 
 def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], model: Model) -> None:
-    """What a model predicts for named images, as CSV, in the columns of the table that it was trained on.
+    """Writes predictions for named images as CSV, with the column names of the model's training table.
 
-    Of one class: the image, its most likely class, that probability, and the probability of each class. Of several
-    labels: the image, those of at least 0.5 where the table has them in one column, and the probability of each label.
-    Of numbers: the image and each number.
+    One class per image: the image, its most likely class, the probability of that, and of each class. Several labels:
+    the image, the labels with a probability of at least 0.5 if the table has them in one column, and the probability of
+    each label. Numbers: the image and each number.
     """
     kind = model.predicts
     image, column = model.columns

@@ -1,4 +1,4 @@
-"""The work of a command so far, kept so that a call that was stopped is continued by the same call."""
+"""Partial results of a command, stored so that the same command continues an interrupted call."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _STATE, _ROWS = "state.json", "rows.jsonl"
 
 
 class Unfinished:
-    """Named rows and arrays in a folder. What one `add` receives is kept completely or not at all.
+    """Named rows and arrays in a folder; each `add` is stored completely or not at all.
 
     Args:
-        folder: Where they are kept; made with the first of them.
-        request: What they depend on, as plain data: those of another request are removed.
+        folder: The folder, created by the first `add`.
+        request: Plain data on which the results depend; results of another request are removed.
 
     Attributes:
-        continues: Whether there is work of an earlier call.
+        continues: Whether there are results of an earlier call.
         done: The names of the rows.
     """
 
@@ -58,7 +58,7 @@ class Unfinished:
         return here
 
     def add(self, rows: Iterable[tuple[str, Any]] = (), **arrays: np.ndarray) -> None:
-        """Append rows, a name and plain data each, and to each array its next rows [B, ...]."""
+        """Appends rows, each a name and plain data, and the next rows [B, ...] of each array."""
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = list(rows)
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -76,7 +76,7 @@ class Unfinished:
         self.done.update(name for name, _ in rows)
 
     def _write(self, name: str, end: int, content: bytes) -> None:
-        """Write behind the first `end` bytes of a file; what a call that was killed left behind them is cut off."""
+        """Writes after the first `end` bytes of a file; anything that a killed call wrote after them is removed."""
         path = self.folder / name
         with path.open("r+b" if path.is_file() else "wb") as file:
             file.seek(end)
@@ -84,7 +84,7 @@ class Unfinished:
             file.truncate()
 
     def rows(self) -> Iterator[tuple[str, Any]]:
-        """All rows in their order, read one by one."""
+        """All rows in order, read one at a time."""
         end = self._state["rows"]
         if end:
             with (self.folder / _ROWS).open("rb") as file:
@@ -92,24 +92,24 @@ class Unfinished:
                     yield tuple(json.loads(file.readline()))
 
     def count(self, name: str) -> int:
-        """The number of rows of an array; 0 if there is none of this name."""
+        """The number of rows of an array; 0 if there is no such array."""
         return self._state["arrays"].get(name, {"count": 0})["count"]
 
     def array(self, name: str) -> np.ndarray:
-        """An array [N, ...], mapped from its file."""
+        """An array [N, ...], memory-mapped from its file."""
         import numpy as np
 
         of = self._state["arrays"][name]
         return np.memmap(self.folder / name, of["dtype"], "c", shape=(of["count"], *of["shape"]))
 
     def computed(self, name: str, n: int, batch_size: int, make: Callable[[int, int], Tensor]) -> Tensor:
-        """The array `name`, [n, ...]; rows that are not there yet are made, and kept, batch by batch.
+        """The array `name` [n, ...]; missing rows are computed and stored batch by batch.
 
         Args:
-            name: Of the array.
-            n: The number of rows, at least 1.
+            name: The name of the array.
+            n: Number of rows, at least 1.
             batch_size: Rows per batch.
-            make: Maps the number of the first row and the number after the last to these rows.
+            make: Called with the number of the first row and the number after the last; returns these rows.
         """
         import torch
 
@@ -124,9 +124,9 @@ class Unfinished:
 
 @contextmanager
 def unfinished(out: Path | None, request: Mapping[str, Any]) -> Iterator[Unfinished]:
-    """The work of a command that writes the file `out`, in `.NAME.unfinished` beside it until the block succeeds.
+    """A context with the partial results of a command that writes the file `out`, in `.NAME.unfinished` next to it.
 
-    It is in a temporary folder, and not continued, without `out` and while another process works on the same file.
+    The folder is removed on success. Without `out`, or while another process works on the same file, it is temporary.
     """
     with ExitStack() as stack:
         folder = None if out is None else out.with_name(f".{out.name}.unfinished")
@@ -139,7 +139,7 @@ def unfinished(out: Path | None, request: Mapping[str, Any]) -> Iterator[Unfinis
             work = Unfinished(Path(stack.enter_context(tempfile.TemporaryDirectory())), request)
         else:
             work = Unfinished(folder, request)
-            stack.enter_context(continued_by_the_same_call(lambda: f"what is done is kept in {folder}"))
+            stack.enter_context(continued_by_the_same_call(lambda: f"partial results are in {folder}"))
         try:
             yield work
         except BaseException:
@@ -151,7 +151,7 @@ def unfinished(out: Path | None, request: Mapping[str, Any]) -> Iterator[Unfinis
 
 @contextmanager
 def continued_by_the_same_call(done: Callable[[], str]) -> Iterator[None]:
-    """Within the block an interruption says what is done, and how it is continued."""
+    """A context that prints on interruption what was completed and how to continue."""
     try:
         yield
     except KeyboardInterrupt:

@@ -48,11 +48,11 @@ class MetricResult:
 
 
 class Metric(Validated, ABC):
-    """Base of the metrics that `evaluate` computes; the settings are the constructor's keywords."""
+    """The registry kind `metric`: computed by `evaluate`, with flat settings."""
 
     @property
     def least(self) -> dict[str, int]:
-        """The fewest "samples", "train" images and "test" images that it can be computed from, where it uses them."""
+        """The smallest numbers of "samples", "train" images and "test" images for those that the metric uses."""
         return {}
 
     @abstractmethod
@@ -71,11 +71,11 @@ class Metric(Validated, ABC):
 
 
 def require_enough(metrics: Mapping[str, Metric], counts: Mapping[str, int | None]) -> None:
-    """Raise UserError where one of `metrics`, by name, requires more than the `counts` of samples or images.
+    """Raises UserError if a metric requires more than the `counts` of samples or images.
 
     Args:
         metrics: The metrics by name.
-        counts: How many "samples", "train" and "test" images there are; None where there are none at all.
+        counts: Numbers of "samples", "train" and "test" images; None for those that do not exist.
     """
     for name, metric in metrics.items():
         for what, least in metric.least.items():
@@ -86,7 +86,7 @@ def require_enough(metrics: Mapping[str, Metric], counts: Mapping[str, int | Non
 
 
 def counts(data: EvaluationData) -> dict[str, int | None]:
-    """How many "samples", "train" and "test" images an evaluation has; None for what it does not have."""
+    """Numbers of "samples", "train" and "test" images of an evaluation; None for those that do not exist."""
     return {
         "samples": data.n if data.generate is not None else None,
         "train": None if data.train is None else len(data.train),
@@ -178,7 +178,7 @@ class EvaluationData:
         return value
 
     def classes(self, what: str) -> Tensor:
-        """The labels `what` int64 [N]; raises UserError if absent, or where an image has several labels or numbers."""
+        """The labels `what` int64 [N]. Raises UserError if they are absent or not one class per image."""
         labels = self.need(what)
         if labels.is_floating_point():
             raise UserError("this metric requires one class per image")

@@ -8,7 +8,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class Collected(Metric):
-    """Collects predictions, labels and the samples' numbers, and gives them in the order of the samples."""
+    """Collects predictions, labels and sample numbers of all ranks, sorted by sample number."""
 
     predictions: list[Tensor]
     labels: list[Tensor]
@@ -34,9 +34,9 @@ class Collected(Metric):
         return predictions[order], labels[order], index[order]
 
     def take(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Predictions [N, K], labels [N] or [N, K] and index [N] of all, after which there are none.
+        """All predictions [N, K], labels [N] or [N, K] and indices [N]; resets the collection.
 
-        torchmetrics makes scalars of the tensors of one element that `compute` returns; here they have their shapes.
+        Unlike `compute`, whose one-element tensors torchmetrics converts to scalars, it keeps the shapes.
         """
         predictions, labels, index = self.compute()
         self.reset()

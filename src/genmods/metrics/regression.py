@@ -10,13 +10,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Regression:
-    """What a regression predicted for N images of K targets, on the CPU, in the order of the images.
+    """Predictions of a regression for N images and K targets, on the CPU, in the order of the images.
 
     Attributes:
         class_names: The names of the targets.
         predictions: In the targets' units, [N, K].
         targets: The true numbers, [N, K].
-        index: The numbers of the images in their split, int64 [N].
+        index: Indices of the images in their split, int64 [N].
     """
 
     class_names: list[str]

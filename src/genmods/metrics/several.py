@@ -11,13 +11,13 @@ from torchmetrics.functional.classification import multilabel_average_precision
 
 @dataclass(frozen=True)
 class SeveralLabels:
-    """What a classifier answered for N images of K labels, on the CPU, in the order of the images.
+    """Predictions of a multi-label classifier for N images and K labels, on the CPU, in the order of the images.
 
     Attributes:
         class_names: The names of the labels.
         probabilities: The probability of each label, [N, K].
         labels: Zeros and ones, [N, K].
-        index: The numbers of the images in their split, int64 [N].
+        index: Indices of the images in their split, int64 [N].
     """
 
     class_names: list[str]
@@ -27,7 +27,7 @@ class SeveralLabels:
 
     @property
     def average_precision(self) -> Tensor:
-        """The mean precision at the rank of each image that has the label, [K]; NaN for a label that no image has."""
+        """Average precision [K]; NaN for a label that no image has."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No positive samples")
             found = multilabel_average_precision(

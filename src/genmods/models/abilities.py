@@ -74,7 +74,7 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Predicts a number of an image for each of `class_names`, of the kind `predicts`: `classify`, `predict`."""
+    """Predicts a number per name of `class_names`, of the kind `predicts`; enables `classify` and `predict`."""
 
     def predictions(self, images: Tensor) -> Tensor:
         """The numbers [B, K] of `images` [B, C, H, W] in [-1, 1]."""
@@ -92,21 +92,21 @@ class Denoises(Protocol):
 
 @runtime_checkable
 class Restores(Protocol):
-    """Was trained to restore images: `denoise` and `restore` call it once."""
+    """Restores images in one call; enables `denoise` and `restore`."""
 
     image_shape: tuple[int, int, int]
     operator: Any
-    """What it was trained to invert."""
+    """The operator that it inverts."""
 
     def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
-        """The estimates [B, C, H, W] in [-1, 1] of the images that `y` [B, ...] measures.
+        """Restored images [B, C, H, W] in [-1, 1] for measurements `y` [B, ...].
 
-        `std` is the standard deviation of the noise at each pixel, broadcast to `y`; a blind model ignores it.
+        `std` is the standard deviation of the noise per pixel, broadcastable to `y`; a blind model ignores it.
         """
         ...
 
     def denoiser(self, process: NoiseProcess) -> Denoise:
-        """The diffusion denoiser that it also is; raises UserError where it is none."""
+        """The model as a diffusion denoiser of `process`. Raises UserError if that is not possible."""
         ...
 
 

@@ -35,22 +35,22 @@ class Model(Validated, nn.Module):
 
     class_names: list[str] = []
     columns: tuple[str, str] = ("image", "class")
-    """What tables of predictions call the image and its class, as the training data does."""
+    """Column names of the image and its class in tables of predictions, as in the training data."""
     predicts: LabelKind = "none"
-    """What a model that `Predicts` gives: "class" probabilities, independent ones of "several" labels, or "numbers"."""
+    """The predictions of a model that `Predicts`: "class" probabilities, those of "several" labels, or "numbers"."""
     uses_classes: bool = False
     """Whether the model predicts classes or is conditioned on them."""
     image_shape: tuple[int, int, int] | None = None
     """Shape [C, H, W] of the input or output images; None for other data."""
     preparation: Preparation | None = None
-    """How image files are prepared for a trained model; None before training and for other data."""
+    """The preparation of image files for a trained model; None before training and for other data."""
 
     not_taken: ClassVar[tuple[str, ...]] = ()
-    """Settings that a task taken `from` an earlier run has of its own."""
+    """Settings that a task may replace when its model comes `from` an earlier run."""
 
     @classmethod
     def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """The facts of the data for the parts in this class's settings, which are `given` as in the recipe."""
+        """The properties of the data for the parts in this class's settings, `given` as in the recipe."""
         return facts
 
     @property

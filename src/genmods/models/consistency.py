@@ -1,4 +1,4 @@
-"""A consistency model: a diffusion model whose x0 is the end of the probability flow, a sample in one call."""
+"""Consistency models: diffusion models whose x0 is the endpoint of the probability flow, a sample in one call."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from genmods.models.likelihood import DiffusionLikelihood
 
 
 class ConsistencyModel(DiffusionModel):
-    """A consistency model of images or latents, which samples in one to four steps; its default sampler is
-    `consistency` with 2 steps, also where it is tuned from a run.
+    """A consistency model of images or latents, which samples in one to four steps.
 
-    It is not a denoiser: its x0 is a sample, not the mean. Therefore it has no likelihood and cannot restore images.
+    The default sampler is `consistency` with 2 steps, also if the model is tuned from a run. Since its x0 is a sample
+    instead of the posterior mean, it has no likelihood and cannot restore images.
     """
 
     not_taken: ClassVar[tuple[str, ...]] = ("sampler",)

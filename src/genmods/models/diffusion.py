@@ -54,7 +54,7 @@ class DiffusionModel(Model):
 
     image_shape: tuple[int, int, int]
     own_sampler: ClassVar[Sampler] = UniPCSampler(steps=16)
-    """The sampler where none is given."""
+    """The default sampler."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class DiffusionModel(Model):
 
     @classmethod
     def facts_of_parts(cls, facts: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """With a codec, the diffused latents have unit variance; several labels or numbers are no classes."""
+        """With a codec, the diffused latents have unit variance; several labels or numbers do not count as classes."""
         facts = facts if given.get("codec") is None else facts | {"sigma_data": 1.0}
         return facts if facts.get("label_kind", "class") == "class" else facts | {"num_classes": 0}
 
@@ -201,7 +201,7 @@ class DiffusionModel(Model):
                 values. None: the conditioning's default, such as all classes in turn.
             seed: Random seed; sample i depends only on the seed, i and its condition.
             sampler: Replaces the default sampler; also the name of a registered one.
-            steps: Sampling steps, in place of the sampler's.
+            steps: Number of sampling steps, instead of the sampler's.
             guidance: Scale of classifier-free guidance; 1 means no guidance.
             guide: Returns the denoiser of a batch, given its condition and sample indices; replaces classifier-free
                 guidance.
@@ -237,9 +237,9 @@ def _default_conditioning(num_classes: int, class_names: list[str] | None) -> Co
 def choose_sampler(
     own: Sampler, sampler: Sampler | str | None, steps: int | None, process: NoiseProcess | None = None
 ) -> Sampler:
-    """A model's `own` sampler, or another one, also by its registered name; with `steps` steps, or as many as `own`.
+    """The default sampler `own` of a model, or another one, possibly by name; with `steps` steps or as many as `own`.
 
-    Raises UserError for an unknown name, and if the sampler cannot take so many steps of `process`.
+    Raises UserError for an unknown name, and if `process` does not support the number of steps.
     """
     chosen = own if sampler is None else sampler
     if sampler is None and steps is None:

@@ -38,7 +38,7 @@ def guide(
 
     Args:
         model: The model that samples.
-        guidance: The scale: 1 by default, or 2 for autoguidance. Classifier-free guidance of scale 1 is none.
+        guidance: The scale: 1 by default, or 2 for autoguidance. Classifier-free guidance is disabled by scale 1.
         classifier: A trained classifier of the same images and classes, for classifier guidance towards the condition's
             label, `label`, or all classes in turn. Scale 1 is exact in theory.
         worse: A smaller or less trained diffusion model of the same data, condition and process, for autoguidance.
@@ -47,10 +47,10 @@ def guide(
         threshold: Dynamic thresholding at this quantile in (0, 1] of an estimate's pixels.
 
     Returns:
-        Makes the guided denoiser of a batch from its condition and the numbers of its samples.
+        A function of a batch's condition and sample numbers, which returns the guided denoiser.
 
     Raises:
-        UserError: The settings or the models are incompatible.
+        UserError: If the settings or the models are incompatible.
     """
     _check(model, guidance, classifier, worse, interval, threshold)
     scale = guidance if guidance is not None else 2.0 if worse is not None else 1.0

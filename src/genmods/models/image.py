@@ -17,7 +17,7 @@ from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
 
 FAR = 16.0
-"""The largest size of a pixel that passes for one of [-1, 1], with noise on it; checked on a CPU, without gradients."""
+"""The largest magnitude accepted for images in [-1, 1] with noise; checked on a CPU, without gradients."""
 
 
 class ImageModel(Model):
@@ -58,7 +58,7 @@ class ImageModel(Model):
             raise ValueError(f"{type(network).__name__} must return {wanted} per image, got {list(shape[1:])}")
 
     def normalised(self, images: Tensor) -> Tensor:
-        """`images` [B, C, H, W] in [-1, 1], normalised as the network's input; UserError for others, as 0 to 255."""
+        """`images` [B, C, H, W] in [-1, 1], normalised for the network. Raises UserError for others, e.g. [0, 255]."""
         channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
             got = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
@@ -82,7 +82,7 @@ class ImageModel(Model):
             self.network.fit_statistics(self.normalised(batch[INPUT]))
 
     def predictions(self, images: Tensor) -> Tensor:
-        """What is predicted for `images` [B, C, H, W] in [-1, 1]: numbers [B, K], one per name of `class_names`."""
+        """The predictions for `images` [B, C, H, W] in [-1, 1]: numbers [B, K], one per name of `class_names`."""
         raise NotImplementedError
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:

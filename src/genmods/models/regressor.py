@@ -41,11 +41,11 @@ class Regressor(ImageModel):
         return self.in_units(self(images).float())
 
     def in_units(self, outputs: Tensor) -> Tensor:
-        """The targets [B, K] in their own units of the network's `outputs` [B, K]."""
+        """The targets [B, K] in their original units for network `outputs` [B, K]."""
         return outputs * self.target_std + self.target_mean
 
     def standardized(self, targets: Tensor) -> Tensor:
-        """What the network should give for `targets` [B, K], the inverse of `in_units`."""
+        """The network outputs [B, K] for `targets` [B, K]; the inverse of `in_units`."""
         return (targets - self.target_mean) / self.target_std
 
 

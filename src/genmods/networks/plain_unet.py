@@ -49,14 +49,14 @@ class PlainUNet(ConditionalNetwork):
         super().__init__(in_channels, 2 * width, **settings)
         self.patch = patch
         self.multiple = patch * 2 ** (len(multipliers) - 1)
-        """The side of the squares that the coarsest level sees as one pixel."""
+        """The side of the square of pixels that is one pixel at the coarsest level."""
         channels = [width * m for m in multipliers]
         self.stem = nn.Conv2d((in_channels + self.cond_channels) * patch**2, channels[0], 3, padding=1)
         self.levels = _levels(channels, blocks, 2 * width)
         self.last = zeroed(nn.Conv2d(channels[0], self.out_channels * patch**2, 3, padding=1))
         convolutions = 2 + sum(4 * blocks * 2**level for level in range(len(multipliers)))
         self.margin = (-(-patch * convolutions // self.multiple) + 1) * self.multiple
-        """How far a pixel sees, rounded up to a multiple of `multiple`."""
+        """The radius of the receptive field in pixels, rounded up to a multiple of `multiple`."""
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:

@@ -22,9 +22,9 @@ class ReduceOnPlateau(Validated, ReduceLROnPlateau):
         monitor: A logged metric of each validation.
         mode: Whether lower ("min") or higher ("max") is better.
         factor: Multiplies the learning rates, in (0, 1).
-        patience: Validations without an improvement that are tolerated.
-        threshold: The relative change that counts as an improvement.
-        cooldown: Validations after a reduction in which none are counted.
+        patience: Number of validations without an improvement before a reduction.
+        threshold: The smallest relative change that counts as an improvement.
+        cooldown: Number of validations after a reduction that are not counted.
         min_lr: Lower bound of the learning rates.
     """
 

@@ -32,7 +32,7 @@ from genmods.tracking.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 _TRIED = 1_000_000
-"""Steps of the run that a `fast_dev_run` stands for: no warm-up is longer."""
+"""The number of steps used for the schedule of a `fast_dev_run`, so that every warm-up is valid."""
 _ADAMW = partial(AdamW, lr=1e-3)
 
 
@@ -68,9 +68,9 @@ class Task(LightningModule, Model):
     monitor: Monitor | None = None
     """The metric that selects `best.ckpt`; with None, only `last.ckpt` is written."""
     label_kinds: tuple[LabelKind, ...] = ()
-    """The kinds of labels that the task trains on; () for any, and none."""
+    """The kinds of labels that the task supports; () for any or none."""
     left_out: frozenset[str] = frozenset()
-    """Metrics that could not be computed in an evaluation so far."""
+    """Metrics reported as not computable in this evaluation."""
     trainable: bool = True
     """Whether there is anything to train; otherwise the task is validated and tested without a checkpoint."""
     share: Share | None = None
@@ -179,23 +179,23 @@ class Task(LightningModule, Model):
                 callback.on_evaluation_result(self.trainer, stage, result)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The numbers of the samples and what the model predicts for them; UserError for one that predicts nothing."""
+        """The indices of the samples and their predictions. Raises UserError if the model does not predict."""
         model = model_of(self)
         if not isinstance(model, Predicts):
-            raise UserError(f"predict: a {type(model).__name__} predicts no labels")
+            raise UserError(f"predict: a {type(model).__name__} does not predict labels")
         return {INDEX: batch[INDEX], "predictions": model.predictions(batch[INPUT])}
 
     def log_known(self, name: str, value: Tensor, needs: str = "", progress: bool = False) -> None:
-        """Log a figure of a whole evaluation; one that is not finite is left out, with one line on what it `needs`."""
+        """Logs a metric of a whole evaluation; if it is not finite, warns of what it `needs` instead."""
         if torch.isfinite(value):
             self.log(name, value.float(), prog_bar=progress)
             return
         if name not in self.left_out and self.trainer.is_global_zero:
-            _log.warning("%s is left out: %s", name, needs or "it is not finite")
+            _log.warning("%s is not logged: %s", name, needs or "it is not finite")
         self.left_out = self.left_out | {name}
 
     def log_mean(self, name: str, value: Tensor, batch: Batch, progress: bool = False) -> None:
-        """Log the mean over an evaluation, weighted by batch size and over all ranks, or that of a step's batches."""
+        """Logs the mean over an evaluation, weighted by batch size, of all ranks; in training, over a step."""
         training = name.startswith("train/")
         if training:
             value = self._over_step(name, value.detach())
@@ -210,7 +210,7 @@ class Task(LightningModule, Model):
         )
 
     def _over_step(self, name: str, value: Tensor) -> Tensor:
-        """The mean of a training value over the accumulated batches of this step up to now."""
+        """The mean of a training value over the batches of this step so far."""
         group = 1 if self._trainer is None else self.trainer.accumulate_grad_batches
         if group == 1:
             return value

@@ -45,7 +45,7 @@ class ClassificationTask(Task):
         num_classes = len(model.class_names)
         if class_weights == "balanced":
             if not class_counts:
-                raise ValueError("class_weights: balanced needs class_counts, the training images per class")
+                raise ValueError("class_weights: balanced requires class_counts, the training images per class")
             class_weights = balanced_weights(class_counts)
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must be of {num_classes} items, one per class, got {class_weights}")

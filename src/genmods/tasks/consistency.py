@@ -14,17 +14,17 @@ from genmods.tasks.base import Task
 
 
 class ConsistencyTask(Task):
-    """Tunes the diffusion model of an earlier run, `{name: consistency, from: RUN}`, or trains one from scratch.
+    """Consistency tuning of the diffusion model of an earlier run, `{name: consistency, from: RUN}`, or from scratch.
 
-    `density` draws the noisier time of each pair; the gaps of pairs halve in each of `stages` stages of equal length.
-    The validation loss is that of the last stage.
+    `density` is the distribution of the noisier time of each pair; the gaps of pairs halve in each of `stages` stages
+    of equal length. The validation loss is that of the last stage.
     """
 
     model: ConsistencyModel
 
     def __init__(self, model: ConsistencyModel, density: TimeDensity | None = None, stages: Count = 8) -> None:
         super().__init__()
-        model.process.requires_grad_(False)  # a learned schedule has been learned
+        model.process.requires_grad_(False)  # a learned schedule is not trained further
         self.model = model
         self.loss = ConsistencyLoss(density, stages)
         self.steps = 0
@@ -32,7 +32,7 @@ class ConsistencyTask(Task):
     def on_train_start(self) -> None:
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
-            raise UserError("consistency needs an end of the training, set trainer.max_steps or trainer.max_epochs")
+            raise UserError("consistency requires an end of training; set trainer.max_steps or trainer.max_epochs")
         self.steps = int(total)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""Losses of classifiers: cross-entropy and its focal variant, and the weights that give every class the same say.
+"""Losses of classifiers: cross-entropy, focal loss, and class weights that balance unequal classes.
 
-The focal loss multiplies the term of a class by (1 - p)^gamma, p being its probability, so that an answer that is
-certain and right counts little (Lin et al. 2017); gamma = 0 is cross-entropy.
+The focal loss multiplies the term of a class by (1 - p)^gamma, where p is its probability, which reduces the weight of
+confident correct predictions (Lin et al. 2017); gamma = 0 is cross-entropy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Weights N / (K n_k) of K classes with n_k images, N in all; 1 for a class without images."""
+    """Weights N / (K n_k) of K classes with n_k of N images; 1 for a class without images."""
     total = sum(counts)
     return [total / (len(counts) * count) if count else 1.0 for count in counts]
 
@@ -21,14 +21,14 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
 def classification_loss(
     logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0
 ) -> Tensor:
-    """The mean loss of `logits` [B, K] for `labels`, as `torch.nn.functional.cross_entropy` weighs and smooths it.
+    """The mean loss of `logits` [B, K], weighted and smoothed like `torch.nn.functional.cross_entropy`.
 
     Args:
         logits: [B, K].
         labels: Classes int64 [B], or probabilities float [B, K].
-        weights: Of the classes, [K].
-        smoothing: The share of each label that is spread over all classes, in [0, 1).
-        gamma: The exponent of the focal factor, at least 0.
+        weights: Class weights [K].
+        smoothing: Label smoothing in [0, 1).
+        gamma: Exponent of the focal loss, at least 0.
     """
     if gamma == 0:
         return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)

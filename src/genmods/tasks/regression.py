@@ -21,8 +21,8 @@ class RegressionTask(Task):
     """Trains a network with one output per target: `label` is float [B, K], or [B] for a single target.
 
     The loss is that of standardized targets: "mse", or "huber", which is quadratic below `delta` standard deviations.
-    Predictions and metrics are in the targets' own units. The network's `num_classes` is K. R^2 and the mean absolute
-    error are averaged over the targets.
+    Predictions and metrics are in the original units of the targets. The network's `num_classes` is K. R² and the mean
+    absolute error are averaged over the targets.
     """
 
     label_kinds = ("numbers",)
@@ -36,7 +36,7 @@ class RegressionTask(Task):
         self.collected = Collected()
 
     def _loss(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss; predictions and targets [B, K] in their own units."""
+        """The loss; predictions and targets [B, K] in their original units."""
         target = batch[LABEL].float().view(len(batch[INPUT]), -1)
         output = self.model(batch[INPUT]).float()
         if output.shape != target.shape:
@@ -57,6 +57,6 @@ class RegressionTask(Task):
 
     def evaluation_result(self, stage: str) -> Regression:
         result = Regression(self.model.class_names, *self.collected.take())
-        self.log_known(f"{stage}/r2", result.r2.nanmean(), "it needs 2 images with different targets")
+        self.log_known(f"{stage}/r2", result.r2.nanmean(), "requires 2 images with different targets")
         self.log_known(f"{stage}/mae", result.mae.mean())
         return result

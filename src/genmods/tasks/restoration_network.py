@@ -1,4 +1,4 @@
-"""Training of networks that restore images in one call, from clean images or from corrupted ones alone."""
+"""Training of networks that restore images in one call, with clean images or with corrupted ones only."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _AGAIN, _LOSS = 1, 2
 
 
 class RestorationNetworkTask(Task):
-    """Trains a `RestorationNetwork` by a loss.
+    """Trains a `RestorationNetwork`.
 
-    With a corruption the data are clean images; it makes new measurements of them in each epoch, and `val/psnr` of
-    the same ones in each validation chooses `best.ckpt`. Without one the data are noisy images, of which nothing else
-    is known; `sigma` (0 to 255) is then the level of their noise, for losses that need it, by default estimated per
-    image, and `val/loss` chooses `best.ckpt`.
+    With a corruption the data are clean images, from which new measurements are generated in each epoch; validation
+    uses the same measurements each time, and `val/psnr` selects `best.ckpt`. Without a corruption the data are noisy
+    images; `sigma` (0 to 255) is then their noise level, for losses that require it, by default estimated per image,
+    and `val/loss` selects `best.ckpt`.
 
     Raises:
-        ValueError: If the loss needs clean images or a second measurement, and the data are noisy ones.
+        ValueError: If the loss requires clean images or a second measurement, and the data are noisy images.
     """
 
     reports = ("restoration_report",)
@@ -41,11 +41,11 @@ class RestorationNetworkTask(Task):
         self.simulates = model.corruption is not None
         if not self.simulates and set(self.loss.needs) & {"clean", "again"}:
             name = type(self.loss).__name__.lower()
-            raise ValueError(f"loss {name} needs clean images: give the task a corruption, or use sure or noise2void")
+            raise ValueError(f"loss {name} requires clean images: set a corruption, or use sure or noise2void")
         self.monitor = Monitor("val/psnr", "max") if self.simulates else Monitor("val/loss", "min")
 
     def example(self, batch: Batch, epoch: Tensor | int) -> Example:
-        """What is learned from a batch; its noise is a function of the seed, `epoch` and the images' numbers."""
+        """The `Example` of a batch; its noise is a function of the seed, `epoch` and the indices of the images."""
         keys, images = random.fold(self.plan.seed, epoch, batch[INDEX]), batch[INPUT]
         if not self.simulates:
             return Example(images, random.fold(keys, _LOSS), std=self._estimated(images))
@@ -57,13 +57,13 @@ class RestorationNetworkTask(Task):
         return Example(y, random.fold(keys, _LOSS), images, again, std)
 
     def _estimated(self, images: Tensor) -> Tensor:
-        """The standard deviation [B, C, H, W] of the noise that is in the data."""
+        """The standard deviation [B, C, H, W] of the noise in the data."""
         if self.sigma is None:
             return estimate_sigma(images).view(-1, 1, 1, 1).expand_as(images)
         return torch.full_like(images, 2 * self.sigma / 255)
 
     def _losses(self, example: Example) -> Tensor:
-        """The loss [B]; SURE calls the network with two images for each, which share its noise level."""
+        """The loss [B]; SURE calls the network with two images per sample, which share its noise level."""
 
         def restore(y: Tensor) -> Tensor:
             copies = len(y) // len(example.measured)
@@ -78,7 +78,7 @@ class RestorationNetworkTask(Task):
         return loss
 
     def evaluation_step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        """Log the scores; the images, what was measured of them and what was restored go to the callbacks."""
+        """Logs the scores; returns clean, measured and restored images for callbacks."""
         example = self.example(batch, -1)
         restored = self.model.restored(example.measured, example.std)
         self.log_mean(f"{stage}/loss", self._losses(example).mean(), batch)

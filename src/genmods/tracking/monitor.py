@@ -17,7 +17,7 @@ def monitor_of(metric: str, mode: Mode | None) -> Monitor:
     """The monitor of `metric`; its mode follows from its name if it is None and the name is known, else ValueError."""
     known = mode or direction(metric)
     if known == "last":
-        raise ValueError(f"mode must be min or max: whether less or more of {metric!r} is better is not known")
+        raise ValueError(f"mode must be min or max for {metric!r}, whose direction is not known")
     return Monitor(metric, known)
 
 
@@ -29,7 +29,7 @@ class Monitor:
     mode: Mode
 
     def value(self, metrics: Mapping[str, Any]) -> float:
-        """The metric's value among all that is logged; raises UserError if it is not logged."""
+        """The value of the metric in the logged `metrics`. Raises UserError if it is not logged."""
         if self.name not in metrics:
             raise UserError(
                 f"the monitored metric {self.name!r} is not logged; there are: {', '.join(sorted(metrics))}"
@@ -38,13 +38,13 @@ class Monitor:
 
 
 class Score(NamedTuple):
-    """The value of a monitored metric, and the validation loss beside it, where there is one."""
+    """The value of a monitored metric, and the validation loss if any."""
 
     value: float
     loss: float | None = None
 
     def improves(self, best: Score | None, mode: Mode) -> bool:
-        """Whether the value is finite and better than `best`, or as good and the loss is no higher."""
+        """Whether the value is finite and better than `best`, or equal with a loss that is not higher."""
         if best is None or not math.isfinite(self.value):
             return math.isfinite(self.value)
         if self.value == best.value:

@@ -91,7 +91,7 @@ def worst_mistakes(
     columns = min(8, max(4, len(order)))
     rows = max(1, math.ceil(len(order) / columns))
     figure = new_figure(1.45 * columns, (1.75 if names is None else 1.95) * rows + 0.4)
-    figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most certain of them", fontsize=11, color=INK)
+    figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the most confident mistakes", fontsize=11, color=INK)
     for axes, i in zip(panels(figure, rows, columns), order, strict=False):
         show_image(axes, images[i])
         title(axes, f"{class_name(class_names, int(predicted[i]))} · {percent(float(certainty[i]))}", 8.5, ORANGE)

@@ -37,10 +37,10 @@ def output_layer(model: nn.Module) -> nn.Module:
 class ForeignClassifier(Network):
     """A classifier `model` of another library for images [B, C, H, W].
 
-    `resize` interpolates images to this side length first; `statistics` are the normalisation of the pretrained
-    weights, and `colours` that of their colour channels, in each of which the model then gets a grey image.
-    `freeze` lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted
-    names, or `backbone` for all but the output layer.
+    `resize` is the side length to which images are interpolated first. `statistics` normalise images for the pretrained
+    weights; with `colours`, the statistics of their colour channels, a grey image is repeated in all channels. `freeze`
+    lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted names, or `backbone`
+    for all but the output layer.
     """
 
     gain: Tensor | None
