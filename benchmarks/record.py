@@ -1,12 +1,15 @@
 """Whether two checkouts compute the same, bit for bit.
 
-    python benchmarks/record.py take CHECKOUT RECORD.json      # a few minutes of one core
-    python benchmarks/record.py compare RECORD.json OTHER.json
+    python benchmarks/record.py take OLD old.json                    # a few minutes of one core
+    python benchmarks/record.py take NEW new.json --recipes OLD      # the same recipes in the other checkout
+    python benchmarks/record.py compare old.json new.json
 
-A record holds one hash per item: the weights after 50 steps of each shipped recipe (small networks, synthetic stand-ins
-for data that must be fetched), the images of each sampler and the results of each restoration method from one
-checkpoint. Everything goes through `python -m genmods` and registered names, in float32 on one thread, so that modules
-and classes may be renamed between the checkouts. `compare` exits with status 1 where an item differs.
+A record holds one hash per item: the weights after 50 steps of each recipe (small networks, synthetic stand-ins for
+data that must be fetched), the images of each sampler and the results of each restoration method from one checkpoint.
+Everything goes through `python -m genmods` and registered names, in float32 on one thread, so that modules and classes
+may be renamed between the checkouts; parts that were renamed are in RENAMED. An item that fails is recorded with its
+message. `--only cnn,vae,drawn` takes some recipes, and `drawn` the samples and restorations. `compare` lists the items
+that differ, fail or exist on one side only, and exits with status 1 if there are any.
 """
 
 from __future__ import annotations
@@ -40,20 +43,27 @@ trainer: {max_steps: 200, gradient_clip_val: 1.0}
 callbacks: [{name: ema, decays: [0.9]}]
 """
 """The model of samplers and methods: none of the recipes', so that a change of those is not taken for one of theirs."""
-RENAMED = {"edm_heun": "heun", "flow_ode": "flow", "airbench": "fast_cnn"}
+WARMUP = 20
+RENAMED = {
+    "network": {"fast_cnn": "airbench"},
+    "sampler": {"heun": "edm_heun", "flow": "flow_ode"},
+    "conditioning": {"none": "unconditional", "mask": "masked_image"},
+    "augmentation": {"shift": "translate", "colour": "color_jitter"},
+}
+"""New names by kind and old name."""
 MEASURED = {"box": 8, "average": 4}  # operator: side of the image that it measured
 
 
 def genmods(*words: str) -> str:
-    """What one command prints; raises RuntimeError where its status is not 0."""
+    """What one command prints; raises RuntimeError, with the last line on stderr, where its status is not 0."""
     from genmods.__main__ import main
 
     sys.argv = ["genmods", *words]
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main()
     if status:
-        raise RuntimeError(f"status {status}: genmods {' '.join(words)}")
+        raise RuntimeError((err.getvalue().strip().splitlines() or [f"status {status}: {' '.join(words)}"])[-1])
     return out.getvalue()
 
 
@@ -120,7 +130,7 @@ def stand_ins() -> None:
 
 
 def recipes(checkout: Path) -> dict[str, dict[str, Any]]:
-    """Each shipped recipe's content; those that take parts of an earlier run come last."""
+    """The content of each recipe of a checkout; those that take parts of an earlier run come last."""
     import yaml
 
     folder = checkout / "recipes"
@@ -131,8 +141,19 @@ def recipes(checkout: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(read.items(), key=lambda item: "'from'" in str(item[1])))
 
 
+def translated(value: Any, kind: str = "") -> Any:
+    """A recipe with the names of parts that the imported genmods has."""
+    if isinstance(value, dict):
+        kinds = {"name": kind, "augment": "augmentation"}
+        return {key: translated(item, kinds.get(key, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [translated(item, kind) for item in value]
+    new = RENAMED.get(kind, {}).get(value, value) if isinstance(value, str) else value
+    return new if new != value and new in names(kind) else value
+
+
 def overrides(recipe: dict[str, Any]) -> list[str]:
-    """Small networks and batches for a recipe, as options of the command line."""
+    """Small networks and batches and a short warm-up for a recipe, as options of the command line."""
     found = ["--data.batch_size=16"]
     for slot in ("network", "discriminator"):
         settings = recipe["task"].get(slot)
@@ -141,22 +162,40 @@ def overrides(recipe: dict[str, Any]) -> list[str]:
     data = recipe["data"] if isinstance(recipe["data"], dict) else {}
     if data.get("name") == "image_folder":
         found += ["--data.root=photos", "--data.image_size=16"]
+    if "warmup" in (recipe.get("schedule") or {}):  # in steps in all checkouts; of late, shares of the run, too
+        found.append(f"--schedule.warmup={WARMUP}")
     return found
 
 
-def trained(checkout: Path) -> Iterator[tuple[str, str]]:
+def trained(checkout: Path, only: set[str]) -> Iterator[tuple[str, str]]:
+    import yaml
+
     for name, recipe in recipes(checkout).items():
+        if only and name not in only:
+            continue
         run = name.replace("/", "-")
-        common = ["--config", str(checkout / "recipes" / f"{name}.yaml"), "--quiet", *overrides(recipe)]
-        if recipe["task"]["name"] == "restoration":
-            fast = ["--task.steps=3", "--data.limit=8", "--logger=null", "--trainer.precision=32-true"]
-            genmods("test", *common, *fast, "--trainer.accelerator=cpu")
-            (figures,) = Path("runs").glob(f"{run}/*/test.json")
-            values = sorted(json.loads(figures.read_text()).values())
-            yield f"figures of {name}", hashlib.blake2b(repr(values).encode(), digest_size=12).hexdigest()
-        else:
-            genmods("fit", *common, f"--trainer.max_steps={STEPS}", *TRAIN)
-            yield f"weights of {name}", weights(run)
+        Path(f"{run}.yaml").write_text(yaml.safe_dump(translated(recipe), sort_keys=False), encoding="utf-8")
+        restores = recipe["task"]["name"] == "restoration"
+        item = f"{'figures' if restores else 'weights'} of {name}"
+        try:
+            yield item, figures(run, recipe) if restores else fitted(run, recipe)
+        except RuntimeError as error:
+            yield item, f"failed: {error}"
+
+
+def figures(run: str, recipe: dict[str, Any]) -> str:
+    """The hash of what `test` finds, in any order of its names."""
+    fast = ["--task.steps=3", "--data.limit=8", "--logger=null", "--trainer.precision=32-true"]
+    genmods("test", "--config", f"{run}.yaml", "--quiet", *overrides(recipe), *fast, "--trainer.accelerator=cpu")
+    (written,) = Path("runs").glob(f"{run}/*/test.json")
+    values = sorted(json.loads(written.read_text()).values())
+    return hashlib.blake2b(repr(values).encode(), digest_size=12).hexdigest()
+
+
+def fitted(run: str, recipe: dict[str, Any]) -> str:
+    """The hash of the weights after STEPS steps."""
+    genmods("fit", "--config", f"{run}.yaml", "--quiet", *overrides(recipe), f"--trainer.max_steps={STEPS}", *TRAIN)
+    return weights(run)
 
 
 def png(folder: Path) -> str:
@@ -174,24 +213,8 @@ def drawn() -> Iterator[tuple[str, str]]:
     run = str(newest("mlp"))
     for sampler in names("sampler"):
         out = Path("samples") / sampler
-        yield attempt(
-            f"samples of {RENAMED.get(sampler, sampler)}",
-            out,
-            [
-                "generate",
-                "--ckpt_path",
-                run,
-                "--n",
-                "16",
-                "--steps",
-                "6",
-                "--sampler",
-                sampler,
-                "--out",
-                str(out),
-                "--quiet",
-            ],
-        )
+        words = ["generate", "--ckpt_path", run, "--n", "16", "--steps", "6", "--sampler", sampler]
+        yield attempt(f"samples of {RENAMED['sampler'].get(sampler, sampler)}", out, [*words, "--out", str(out)])
     for operator, side in MEASURED.items():
         for method in names("method"):
             out = Path("restored") / operator / method
@@ -207,44 +230,56 @@ def attempt(item: str, out: Path, words: list[str]) -> tuple[str, str]:
     """The hash of the pictures that a command writes; a method need not know every operator."""
     try:
         genmods(*words)
-    except RuntimeError:
-        return item, "refused"
+    except RuntimeError as error:
+        return item, f"failed: {error}"
     return item, png(out)
 
 
-def take(checkout: Path, record: Path) -> None:
+def take(checkout: Path, record: Path, source: Path, only: str) -> None:
     """Run `child` in a fresh process that imports genmods from a checkout."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "GENMODS_"))}
-    environment |= {"PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"PYTHONPATH": str(checkout.resolve() / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(Path(__file__).resolve()), "child", str(checkout.resolve()), str(record.resolve())]
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+        extra = ["--recipes", str(source.resolve()), "--only", only]
+        subprocess.run([*command, *extra], cwd=folder, env=environment, check=True)
 
 
-def child(checkout: Path, record: Path) -> None:
+def child(checkout: Path, record: Path, source: Path, only: str) -> None:
     import torch
 
+    import genmods as package
+
+    assert Path(str(package.__file__)).is_relative_to(checkout), f"genmods is imported from {package.__file__}"
     torch.set_num_threads(1)
     stand_ins()
+    wanted = {name for name in only.split(",") if name}
+    groups = [trained(source, wanted)]
+    if not wanted or "drawn" in wanted:
+        groups.append(drawn())
     found: dict[str, str] = {}
-    for items in (trained(checkout), drawn()):
+    for items in groups:
         for item, value in items:
             found[item] = value
             print(f"{item}: {value}", flush=True)
-    record.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            record.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def compare(one: Path, other: Path) -> int:
-    """Print a line per item; returns 1 where one differs."""
+    """Print the items that agree in number and all others by name; returns 1 if there are others."""
     before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (one, other))
-    differ = 0
+    found: dict[str, list[str]] = {"agree": [], "fail on both sides": [], "differ": [], "fail": [], "on one side": []}
     for item in {**before, **after}:
-        same = before.get(item) == after.get(item)
-        missing = " (only in one)" if item not in before or item not in after else ""
-        print(f"{'agree ' if same else 'DIFFER'} {item}{missing}")
-        differ += not same
-    print(f"{differ} of {len({**before, **after})} items differ")
-    return int(differ > 0)
+        pair = [str(record.get(item, "")) for record in (before, after)]
+        failed = [value.startswith("failed") for value in pair]
+        kind = "on one side" if "" in pair else "fail on both sides" if all(failed) else "fail" if any(failed) else ""
+        found[kind or ("agree" if pair[0] == pair[1] else "differ")].append(item)
+    for kind, items in found.items():
+        print(f"{kind}: {len(items)}")
+        for item in items if kind != "agree" else ():
+            values = {path.name: record[item] for path, record in ((one, before), (other, after)) if item in record}
+            print(f"  {item}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+    return int(any(found[kind] for kind in ("differ", "fail", "on one side")))
 
 
 def main() -> int:
@@ -252,10 +287,13 @@ def main() -> int:
     parser.add_argument("what", choices=("take", "compare", "child"))
     parser.add_argument("first", type=Path, help="a checkout, or a record")
     parser.add_argument("second", type=Path, help="a record")
+    parser.add_argument("--recipes", type=Path, help="the checkout whose recipes are trained, by default the first")
+    parser.add_argument("--only", default="", help="comma-separated recipes, and `drawn`")
     options = parser.parse_args()
     if options.what == "compare":
         return compare(options.first, options.second)
-    (take if options.what == "take" else child)(options.first, options.second)
+    call = take if options.what == "take" else child
+    call(options.first, options.second, options.recipes or options.first, options.only)
     return 0
 
 

@@ -19,6 +19,7 @@ from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.runs.evaluate import LastResult
 from genmods.tasks.base import FitPlan
+from genmods.tasks.classification import ClassificationTask
 from support.fitting import trainer
 
 
@@ -113,9 +114,8 @@ def data(**settings):
 def classifier(**settings):
     torch.manual_seed(0)
     network = CNN(["conv 8", "pool 2", "linear 16"], in_channels=3, image_size=8, num_classes=4)
-    task = task_of(network=network, in_channels=3, image_size=8, num_classes=4, **settings)
-    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=1e-2))
-    return task
+    model = Classifier(network, in_channels=3, image_size=8, num_classes=4, **settings)
+    return ClassificationTask(model, plan=FitPlan(optimizer=partial(torch.optim.AdamW, lr=1e-2)))
 
 
 def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():

@@ -230,8 +230,8 @@ def test_the_network_learns_from_real_batches(tmp_path):
     """A few steps of gradient descent on digits lower the validation loss, which uses the same noise each time."""
     torch.manual_seed(0)
     network = UNet(width=8, multipliers=(1,), blocks=1, attention=(), num_classes=10)
-    task = DiffusionTask(DiffusionModel(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10))
-    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
+    model = DiffusionModel(network, CosineProcess(), VPrediction(), image_size=8, num_classes=10)
+    task = DiffusionTask(model, plan=FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3)))
     data = ImageData(Digits(), batch_size=64)
     quiet = {
         "logger": False,

@@ -36,9 +36,9 @@ class Judge(Network):
         return self.layer(x.flatten(1)).squeeze(1)
 
 
-def game(gamma=1.0):
+def game(gamma=1.0, **settings):
     torch.manual_seed(0)
-    return GANTask(GAN(Generate(), latent=4, image_size=8), Judge(), gamma=gamma)
+    return GANTask(GAN(Generate(), latent=4, image_size=8), Judge(), gamma=gamma, **settings)
 
 
 def fit(task, folder, steps, **settings):
@@ -100,8 +100,7 @@ def test_a_step_is_one_batch_and_moves_both_networks(tmp_path):
 
 def test_one_step_of_gradient_descent_on_each_loss(tmp_path):
     """Against both updates by hand, each from the weights before the step."""
-    task, twin = game(), game()
-    task.plan = FitPlan(optimizer=partial(torch.optim.SGD, lr=0.1))
+    task, twin = game(plan=FitPlan(optimizer=partial(torch.optim.SGD, lr=0.1))), game()
     seen = {}
     task.on_train_batch_end = lambda outputs, batch, batch_idx: seen.update(batch)
     fit(task, tmp_path, 1)

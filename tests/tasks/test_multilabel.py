@@ -78,8 +78,7 @@ def test_a_network_learns_to_name_the_shapes():
     torch.manual_seed(0)
     network = CNN(["conv 16", "pool 2", "conv 32", "pool 2", "linear 32"], in_channels=3, image_size=16, num_classes=4)
     model = MultilabelClassifier(network, num_classes=4, in_channels=3, image_size=16)
-    task, images = MultilabelTask(model), data()
-    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
+    task, images = MultilabelTask(model, plan=FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))), data()
     trainer(max_epochs=12).fit(task, images)
     (figures,) = trainer().test(task, images, verbose=False)
     assert figures["test/map"] > 0.8

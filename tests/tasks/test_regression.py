@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from genmods import create
 from genmods.core.errors import UserError
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
+from genmods.models import Regressor
 from genmods.networks.base import Network
 from genmods.networks.cnn import CNN
 from genmods.tasks.base import FitPlan
+from genmods.tasks.regression import RegressionTask
 from support.fitting import trainer
 
 
@@ -33,9 +34,7 @@ def data(**settings):
 
 
 def learner(network, **settings):
-    task = create("task", "regression", network=network, **settings)
-    task.plan = FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3))
-    return task
+    return RegressionTask(Regressor(network, **settings), plan=FitPlan(optimizer=partial(torch.optim.AdamW, lr=5e-3)))
 
 
 def test_targets_are_where_the_shape_is():
@@ -65,7 +64,7 @@ def test_figures_agree_with_a_calculation_by_hand(values):
 
 
 def test_the_huber_loss_is_quadratic_below_delta_and_linear_above_it():
-    task = learner(Constant([0.0]), loss="huber", delta=0.5)
+    task = RegressionTask(Regressor(Constant([0.0])), "huber", 0.5)
     task.log = lambda *_, **__: None
     batch = {"image": torch.zeros(2, 1, 4, 4), "label": torch.tensor([0.2, 3.0])}
     expected = (0.2**2 / 2 + 0.5 * (3.0 - 0.25)) / 2

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch.utils.hooks import RemovableHandle
 
 from genmods.callbacks.intervals import Periodic
 from genmods.core.settings import Count
-from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
@@ -26,10 +25,9 @@ class FeatureMaps(Periodic):
     def __init__(self, layers: Count = 6, channels: Count = 12, every: Count = 1) -> None:
         super().__init__(every)
         self.layers, self.channels = layers, channels
-        self._handles: list[RemovableHandle] = []
+        self._hooks = ExitStack()
         self._seen: list[Tensor] = []
         self._due = False
-        self._compiled: dict[nn.Module, Any] = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = self.due(trainer) and trainer.is_global_zero
@@ -38,21 +36,15 @@ class FeatureMaps(Periodic):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._due and batch_idx == 0:
-            for network in outermost_networks(pl_module):  # hooks have no effect on compiled networks
-                self._compiled[network], network._compiled_call_impl = network._compiled_call_impl, None
-            convolutions = [layer for layer in pl_module.modules() if isinstance(layer, nn.Conv2d)]
-            self._handles = [layer.register_forward_hook(self._keep) for layer in convolutions]
+            self._hooks.enter_context(torch.compiler.set_stance("force_eager"))  # compiled networks ignore new hooks
+            for layer in pl_module.modules():
+                if isinstance(layer, nn.Conv2d):
+                    self._hooks.callback(layer.register_forward_hook(self._keep).remove)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if not self._handles:
-            return
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        for network, compiled in self._compiled.items():
-            network._compiled_call_impl = compiled
+        self._hooks.close()
         maps, self._seen = self._seen, []
         if maps:
             chosen = torch.linspace(0, len(maps) - 1, min(self.layers, len(maps))).round().int().tolist()

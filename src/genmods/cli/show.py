@@ -8,7 +8,7 @@ from copy import deepcopy
 
 from genmods.config import hints, registry
 from genmods.config.builtins import KINDS
-from genmods.config.check import PROVIDED, UNKNOWN, allowed, default
+from genmods.config.check import PARTIAL_KINDS, PROVIDED, UNKNOWN, allowed, default
 from genmods.config.reflect import Module, Setting, docstring, dotted, lookup
 from genmods.config.text import Node, plain, write
 from genmods.core.limits import is_from_data
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     say("settings:" if known else "no settings")
     for setting in known.values():
         say(f"  {_line(setting)}")
-    if entry.kind in PROVIDED:
+    if entry.kind in PARTIAL_KINDS:
         say(f"  (set by the task: {' and '.join(PROVIDED[entry.kind])})")
     say("", "in a recipe:")
     say(*(f"  {line}" for line in _snippet(entry.kind, entry.name, known).splitlines()))

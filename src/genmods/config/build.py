@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from genmods.config import registry
+from genmods.config import reflect, registry
 from genmods.config.check import PARTIAL_KINDS, From, Part, fill
 from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import UserError
 from genmods.core.memory import require_memory
 
 
-def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
+def build(part: Part | From, facts: dict[str, Any] | None = None, **provided: Any) -> Any:
     """Build the object of a part from its settings, `facts` for settings left to the data, and its weights, if any.
 
-    Optimizers and schedules become `functools.partial(cls, **settings)`. Raises RecipeError, with file and line, if the
-    class refuses its settings or cannot be imported, if the weights do not fit, and for an unresolved `{from: RUN}`.
+    `provided` are arguments that no recipe sets, such as the plan of a task. Optimizers and schedules become
+    `functools.partial(cls, **settings)`. Raises RecipeError, with file and line, if the class refuses its settings or
+    cannot be imported, if the weights do not fit, and for an unresolved `{from: RUN}`.
     """
     if isinstance(part, From):
         raise RecipeError(part.where, part.path, "{from: RUN} is not supported here")
@@ -29,7 +30,9 @@ def build(part: Part | From, facts: dict[str, Any] | None = None) -> Any:
         if text := unresolved(value):
             told = f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
             raise RecipeError(part.where, f"{part.path}.{name}", told)
-    values = {name: _value(value, facts) for name, value in part.given.items()}
+    if any(name not in reflect.settings(part.entry.target) for name in provided):
+        raise RecipeError(part.where, part.path, f"{cls.__name__} must take **settings and pass them to its parent")
+    values = {name: _value(value, facts) for name, value in part.given.items()} | provided
     for name in part.open():
         if name in facts:
             values[name] = facts[name]

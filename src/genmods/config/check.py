@@ -24,6 +24,7 @@ from genmods.core.limits import asks_for, first_fault, is_from_data
 FROM_DATA = "from data"
 """The value, in a resolved recipe, of a setting that is filled from the data."""
 PROVIDED = {
+    "task": ("plan",),
     "optimizer": ("params",),
     "schedule": ("optimizer", "total_steps"),
     "module": ("source", "seed"),

@@ -163,17 +163,17 @@ class Checkpoint:
         task = self._part
         return self._built(task.model or task, self.prefix, raw)
 
-    def task(self, raw: bool = False) -> Task:
-        """The task with its model; see `model`."""
-        return self._built(self._part, "", raw)
+    def task(self, raw: bool = False, **provided: Any) -> Task:
+        """The task with its model, see `model`; `provided` as for `build`."""
+        return self._built(self._part, "", raw, **provided)
 
-    def _built(self, part: Part, prefix: str, raw: bool) -> Any:
+    def _built(self, part: Part, prefix: str, raw: bool, **provided: Any) -> Any:
         from genmods.models import model_of
         from genmods.networks.base import restoring
 
         weights = self.weights(raw)
         with restoring():
-            built = build(part, self.data_info.settings())
+            built = build(part, self.data_info.settings(), **provided)
         try:
             if not any(name.startswith(self.prefix) for name in weights):
                 raise UserError("written by an older version of genmods; train the model again")

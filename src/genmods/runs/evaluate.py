@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, Trainer
@@ -25,7 +24,7 @@ from genmods.runs.folders import place
 from genmods.runs.loggers import reopened, reopened_loggers, running
 from genmods.runs.reuse import resolve
 from genmods.runs.trainer import make_trainer
-from genmods.tasks.base import Task
+from genmods.tasks.base import FitPlan, Task
 from genmods.tracking.base import write_json
 
 SPLITS = {"validate": "val", "test": "test", "predict": "test"}
@@ -67,8 +66,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         if before:
             if before.preparation is not None:
                 data.prepare_as(before.preparation)
-            task = before.task()
-            task.plan = replace(task.plan, seed=recipe.seed)
+            task = before.task(plan=FitPlan(seed=recipe.seed))
             _report_ignored(recipe, before)
             check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
             tell_prepared_otherwise(before.preparation, data.preparation)

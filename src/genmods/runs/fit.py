@@ -174,17 +174,17 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
     Raises:
         RecipeError: If a part, or the optimizer, refuses its settings.
     """
-    torch.manual_seed(recipe.seed)
-    task: Task = build(recipe.task, info.settings())
-    task.plan = FitPlan(
+    plan = FitPlan(
         optimizer=build(recipe.optimizer),
         schedule=build(recipe.schedule) if recipe.schedule else None,
         seed=recipe.seed,
         previous_optimizer=build(before.parsed("optimizer").optimizer) if before else None,
     )
+    torch.manual_seed(recipe.seed)
+    task: Task = build(recipe.task, info.settings(), plan=plan)
     if task.trainable:
         try:
-            task.plan.optimizer(task.groups())  # refuse invalid settings before the run starts
+            plan.optimizer(task.groups())  # refuse invalid settings before the run starts
         except (ValueError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, reason) from error

@@ -54,6 +54,9 @@ class FitPlan:
     previous_optimizer: Callable[..., Optimizer] | None = None
 
 
+_PLAN = FitPlan()
+
+
 class Task(LightningModule, Model):
     """How a model is trained and evaluated: the registry kind `task`.
 
@@ -61,10 +64,12 @@ class Task(LightningModule, Model):
     of both in one section. A task without this parameter is its own model.
 
     A batch is a dictionary with `image` (float [B, C, H, W] in [-1, 1]), `label` (int64 [B], or float targets) and
-    `index` (int64 [B]). Optimizer, schedule and seed are its `plan`.
+    `index` (int64 [B]).
+
+    Args:
+        plan: Optimizer, schedule and seed.
     """
 
-    plan: FitPlan = FitPlan()
     monitor: Monitor | None = None
     """The metric that selects `best.ckpt`; with None, only `last.ckpt` is written."""
     label_kinds: tuple[LabelKind, ...] = ()
@@ -78,8 +83,9 @@ class Task(LightningModule, Model):
     reports: tuple[str, ...] = ()
     """Registered callbacks that are added to each run of the task unless its recipe lists them."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: FitPlan = _PLAN) -> None:
         super().__init__()
+        self.plan = plan
         self._means: dict[str, Tensor] = {}
 
     @property

@@ -41,6 +41,7 @@ class ClassificationTask(Task):
         class_weights: list[Positive] | Literal["balanced"] | None = None,
         focal_gamma: NonNegative = 0.0,
         class_counts: Annotated[list[int], FromData] | None = None,
+        **settings: Any,
     ) -> None:
         num_classes = len(model.class_names)
         if class_weights == "balanced":
@@ -49,7 +50,7 @@ class ClassificationTask(Task):
             class_weights = balanced_weights(class_counts)
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must be of {num_classes} items, one per class, got {class_weights}")
-        super().__init__()
+        super().__init__(**settings)
         self.model = model
         self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
         self.register_buffer("class_weights", None if class_weights is None else torch.tensor(class_weights))

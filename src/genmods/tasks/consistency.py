@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
@@ -22,8 +24,10 @@ class ConsistencyTask(Task):
 
     model: ConsistencyModel
 
-    def __init__(self, model: ConsistencyModel, density: TimeDensity | None = None, stages: Count = 8) -> None:
-        super().__init__()
+    def __init__(
+        self, model: ConsistencyModel, density: TimeDensity | None = None, stages: Count = 8, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
         model.process.requires_grad_(False)  # a learned schedule is not trained further
         self.model = model
         self.loss = ConsistencyLoss(density, stages)

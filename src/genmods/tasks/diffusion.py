@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from genmods.core.batch import INDEX, INPUT, Batch
@@ -21,9 +23,13 @@ class DiffusionTask(Task):
     model: DiffusionModel
 
     def __init__(
-        self, model: DiffusionModel, density: TimeDensity | None = None, weighting: Weighting | None = None
+        self,
+        model: DiffusionModel,
+        density: TimeDensity | None = None,
+        weighting: Weighting | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**settings)
         self.model = model
         self.loss = DiffusionLoss(density, weighting)
         self.loss.check(model.process)

@@ -31,8 +31,8 @@ class GANTask(Task):
 
     model: GAN
 
-    def __init__(self, model: GAN, discriminator: Network, gamma: NonNegative = 1.0) -> None:
-        super().__init__()
+    def __init__(self, model: GAN, discriminator: Network, gamma: NonNegative = 1.0, **settings: Any) -> None:
+        super().__init__(**settings)
         self.model, self.discriminator = model, discriminator
         self.gamma = gamma
         scores = dry_run(discriminator, torch.empty(2, *model.image_shape, device="meta"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from genmods.core.batch import INDEX, INPUT, LABEL, Batch
@@ -26,8 +28,8 @@ class MultilabelTask(Task):
     monitor = Monitor("val/map", "max")
     model: MultilabelClassifier
 
-    def __init__(self, model: MultilabelClassifier, focal_gamma: NonNegative = 0.0) -> None:
-        super().__init__()
+    def __init__(self, model: MultilabelClassifier, focal_gamma: NonNegative = 0.0, **settings: Any) -> None:
+        super().__init__(**settings)
         self.model, self.focal_gamma = model, focal_gamma
         self.collected = Collected()
 

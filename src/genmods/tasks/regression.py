@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,8 +29,10 @@ class RegressionTask(Task):
     monitor = Monitor("val/loss", "min")
     model: Regressor
 
-    def __init__(self, model: Regressor, loss: Literal["mse", "huber"] = "mse", delta: Positive = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self, model: Regressor, loss: Literal["mse", "huber"] = "mse", delta: Positive = 1.0, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
         self.model = model
         self.loss, self.delta = loss, delta
         self.collected = Collected()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -45,8 +47,9 @@ class RestorationTask(Task):
         samples: Count = 1,
         steps: Steps | None = None,
         use_label: bool = False,
+        **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**settings)
         if method is not None and steps is not None:
             raise ValueError(f"steps must be left open if a method is given, got {steps}")
         steps = 20 if steps is None else steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,9 +36,13 @@ class RestorationNetworkTask(Task):
     model: RestorationNetwork
 
     def __init__(
-        self, model: RestorationNetwork, loss: RestorationLoss | None = None, sigma: NonNegative | None = None
+        self,
+        model: RestorationNetwork,
+        loss: RestorationLoss | None = None,
+        sigma: NonNegative | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**settings)
         self.model, self.loss, self.sigma = model, loss or Supervised(), sigma
         self.simulates = model.corruption is not None
         if not self.simulates and set(self.loss.needs) & {"clean", "again"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ class VAETask(Task):
     monitor = Monitor("val/loss", "min")
     model: VAE
 
-    def __init__(self, model: VAE, beta: NonNegative = 1.0, sigma: Positive = 0.2) -> None:
-        super().__init__()
+    def __init__(self, model: VAE, beta: NonNegative = 1.0, sigma: Positive = 0.2, **settings: Any) -> None:
+        super().__init__(**settings)
         self.model = model
         self.beta, self.sigma = beta, sigma
 

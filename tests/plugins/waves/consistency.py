@@ -41,8 +41,9 @@ class ConsistencyTask(Task):
         resampled: tuple[Positive, ...] = (1.0,),
         shape: Annotated[tuple[int, ...], FromData] = (1, 28, 28),
         sigma_data: SigmaData = 1.0,
+        **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**settings)
         self.network, self.conditioning = network, conditioning or Unconditional()
         self.conditioning.check(network)
         self.sigma_min, self.sigma_max, self.resampled = sigma_min, sigma_max, resampled
