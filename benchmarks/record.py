@@ -35,7 +35,7 @@ SMALL = {"width": 8, "widths": [8, 16, 24]}
 DENOISER = """
 name: mlp
 seed: 7
-task: {name: diffusion, network: {name: mlp, width: 64}, process: cosine, prediction: v, density: low_discrepancy}
+task: {name: diffusion, network: {name: mlp, width: 64}, process: PROCESS, prediction: v, density: low_discrepancy}
 data: {name: digits, batch_size: 64}
 optimizer: {name: adamw, lr: 2e-3, weight_decay: 0.01}
 schedule: {name: cosine, warmup: 20}
@@ -207,23 +207,30 @@ def png(folder: Path) -> str:
 
 def drawn() -> Iterator[tuple[str, str]]:
     """Samples and restorations by one checkpoint, in 8 bits and in 16."""
-    Path("mlp.yaml").write_text(DENOISER, encoding="utf-8")
-    genmods("fit", "--config", "mlp.yaml", "--quiet", *TRAIN)
-    yield "weights of the mlp", weights("mlp")
-    run = str(newest("mlp"))
-    for sampler in names("sampler"):
-        out = Path("samples") / sampler
-        words = ["generate", "--ckpt_path", run, "--n", "16", "--steps", "6", "--sampler", sampler]
-        yield attempt(f"samples of {RENAMED['sampler'].get(sampler, sampler)}", out, [*words, "--out", str(out)])
+    for process in ("rectified", "cosine"):
+        Path("mlp.yaml").write_text(DENOISER.replace("PROCESS", process), encoding="utf-8")
+        genmods("fit", "--config", "mlp.yaml", "--quiet", *TRAIN)
+        yield f"weights of the mlp, {process}", weights("mlp")
+        run = str(newest("mlp"))
+        yield from sampled(run, process)
     for operator, side in MEASURED.items():
         for method in names("method"):
             out = Path("restored") / operator / method
-            words = ["restore", "--ckpt_path", run, "--input", f"measured/{side}", "--out", str(out), "--steps", "6"]
+            words = ["restore", "--ckpt_path", run, "--input", f"measured/{side}", "--out", str(out), "--steps", "8"]
             words += ["--operator", operator, "--method", method, "--sigma", "0", "--quiet"]
             yield attempt(f"{operator} undone by {method}", out, words)
     out = Path("restored/denoise")
     words = ["denoise", "--ckpt_path", run, "--input", "measured/8", "--out", str(out), "--sigma", "25", "--quiet"]
     yield attempt("denoising", out, words)
+
+
+def sampled(run: str, process: str) -> Iterator[tuple[str, str]]:
+    """Samples of one checkpoint by each sampler; some do not take every process."""
+    for sampler in names("sampler"):
+        out = Path("samples") / process / sampler
+        words = ["generate", "--ckpt_path", run, "--n", "16", "--steps", "6", "--sampler", sampler, "--out", str(out)]
+        item = f"samples of {RENAMED['sampler'].get(sampler, sampler)}, {process}"
+        yield attempt(item, out, [*words, "--quiet"])
 
 
 def attempt(item: str, out: Path, words: list[str]) -> tuple[str, str]:
