@@ -38,10 +38,16 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """Long checks, each a script of tests/torture; arguments name them, by default all."""
+    """Long checks, each a script of tests/torture; arguments name them, by default all, and options go to each."""
     session.install("-e", ".[test]")
-    for name in session.posargs or sorted(path.stem for path in pathlib.Path("tests/torture").glob("*.py")):
-        session.run("python", f"tests/torture/{name}.py", env=SUITE)
+    names = [word for word in session.posargs if not word.startswith("--")]
+    options = [word for word in session.posargs if word.startswith("--")]
+    environment = {**SUITE, "PYTHONPATH": "tests"}
+    for name in names or sorted(path.stem for path in pathlib.Path("tests/torture").glob("*.py")):
+        path = pathlib.Path(f"tests/torture/{name}.py")
+        given = options if "support.torture" in path.read_text() else []
+        session.run("python", str(path), *given, env=environment, success_codes=[0, 1])
+    session.run("python", "-m", "support.torture", env=environment)
 
 
 @nox.session
