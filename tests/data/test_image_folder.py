@@ -241,3 +241,25 @@ def test_unbalanced_classes_are_reported(tmp_path, caplog):
     save(noise(9), tmp_path / "few" / "0.png")
     ImageFolder(str(tmp_path)).read()
     assert "unbalanced: few 1, many 5; task.class_weights: balanced or data.sampling: balanced" in caplog.text
+
+
+def test_broken_files_are_moved_out_and_counted(tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 7).save(tmp_path / "set" / name)
+    (tmp_path / "set/a/bad.png").write_bytes(b"no image")
+    data = ImageData(ImageFolder(str(tmp_path / "set"), on_error="quarantine"), val_fraction=0, test_fraction=0)
+    assert "left out: 1 broken images" in data.summary()[0]
+    assert (tmp_path / "set.quarantine/a/bad.png").read_bytes() == b"no image"
+    assert not (tmp_path / "set/a/bad.png").exists()
+    again = ImageFolder(str(tmp_path / "set"), on_error="stop")
+    assert len(again.read()["train"]) == 3 and again.left_out == ""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to itself"])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, kind):
+    Image.new("L", (4, 4), 7).save(tmp_path / "1.png")
+    path = tmp_path / "odd.png"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(path.name)
+    with pytest.raises(UserError, match=r"odd\.png"):
+        ImageFolder(str(tmp_path)).read()

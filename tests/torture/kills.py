@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from support.torture import command, main, warm
-from support.torture_runs import RECIPES, fit, left_over, outcome, run_of, trained
+from support.torture_runs import RECIPES, fit, left_over, outcome, trained
 
 PLACES = ("written", "half", "synced", "renamed")
 

@@ -19,7 +19,7 @@ VALUES = [
     "unet", "{name: unet, width: 8}", "{from: last}", "[1, 2, 3]", "../../x", "x" * 3000, "1" + "_1" * 999, "{name: }",
     "2024-01-01", "0o17", "1:30", "~", "<<: 1", "\ud7ff", "[adamw, sgd]", "{name: cnn, layers: [conv]}", "1e-3",
 ]  # fmt: skip
-LETTERS = list("\0\x1b\t\n :-[]{},#&*!|>'\"%@`²x0") + ["\u202e", "\ufeff", "😀"]
+LETTERS = "\0\x1b\t\n :-[]{},#&*!|>'\"%@`²x0\u202e\ufeff😀"
 BOMBS = [
     lambda n: "[" * n,
     lambda n: "{a: " * n,
@@ -76,10 +76,8 @@ def changed(chance: random.Random) -> str:
 
 def attack(chance: random.Random, folder: Path) -> str:
     bomb = chance.random() < 0.02
-    if bomb:
-        text = chance.choice(BOMBS)(chance.choice([1000, 40_000, 300_000]))[:999_000]
-    else:
-        text = changed(chance)
+    make = chance.choice(BOMBS) if bomb else None
+    text = make(chance.choice([1000, 40_000, 300_000]))[:999_000] if make else changed(chance)
     path = folder / "r.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     before = set(sys.modules)

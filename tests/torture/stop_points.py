@@ -15,7 +15,7 @@ from genmods.data.loader import Loader
 from genmods.runs import fit as fitting
 from genmods.tasks.base import Task
 from support.torture import command, main, warm
-from support.torture_runs import RECIPES, STEPS, fit, left_over, outcome, run_of, trained
+from support.torture_runs import RECIPES, STEPS, fit, left_over, outcome, trained
 
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGKILL: -9}
 PLACES = {

@@ -124,6 +124,11 @@ class Source(Validated):
         return []
 
     @property
+    def left_out(self) -> str:
+        """What was left out when it was read, in words; "" for nothing."""
+        return ""
+
+    @property
     def levels(self) -> int:
         """Number of grey levels: pixel values lie in 0 ... levels - 1."""
         return 256

@@ -59,7 +59,8 @@ def summary(
     word = {"none": "", "class": "classes", "several": "labels", "numbers": "numbers"}[kind]
     counted += [f"{len(names)} {word}"] if word else []
     empty = f"; empty: {', '.join(source.empty_classes)}" if source.empty_classes else ""
-    lines = [", ".join(counted) + empty, *_by_class(splits, names, kind)]
+    left_out = f"; left out: {source.left_out}" if source.left_out else ""
+    lines = [", ".join(counted) + empty + left_out, *_by_class(splits, names, kind)]
     return [*lines, f"labels: {source.origin}"] if source.origin else lines
 
 

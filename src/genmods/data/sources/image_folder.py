@@ -19,6 +19,7 @@ from genmods.core.settings import Channels
 from genmods.core.sizes import Size, sides
 from genmods.data.decoding import decode_files
 from genmods.data.folder.layout import Layout, Reading
+from genmods.data.folder.quarantine import quarantine
 from genmods.data.folder.reading import read_layout
 from genmods.data.images import Images, Source
 from genmods.data.preparation import Fit, Preparation
@@ -49,7 +50,8 @@ class ImageFolder(Source):
     bits in use if these are less than an eighth of it. 16 bits are kept. The first frame of an animation and the first
     page of a file are used; `.npy` and `.npz` contain one array [H, W], [H, W, C] or [C, H, W]. `on_error` applies to
     files that are broken or have more than `max_pixels`, and to rows of a table that have no image, no label or
-    contradict each other: "stop" lists them and raises UserError, "skip" ignores, lists and counts them (`broken`).
+    contradict each other: "stop" lists them and raises UserError, "skip" ignores, lists and counts them (`broken`),
+    "quarantine" also moves broken files to the folder `root`.quarantine.
     """
 
     kind_of_labels_from: ClassVar[str] = "genmods.data.folder.reading:kind_of_labels"
@@ -63,7 +65,7 @@ class ImageFolder(Source):
     split_column: str | None = None
     channels: Channels | None = None
     background: Literal["white", "black"] = "white"
-    on_error: Literal["stop", "skip"] = "stop"
+    on_error: Literal["stop", "skip", "quarantine"] = "stop"
     max_pixels: Annotated[int, Ge(1), Le(10**10)] = 80_000_000
     range: tuple[float, float] | None = None
 
@@ -144,7 +146,7 @@ class ImageFolder(Source):
             self.max_pixels,
         )
         pixels, good, self.broken, self._used, notes = decode_files(paths, wish)
-        self._report_broken(len(paths))
+        self._report_broken([path for path, fine in zip(paths, good.tolist(), strict=True) if not fine], len(paths))
         for line in filter(None, (about_skipped(self._skipped), *notes)):
             _log.warning("%s: %s", self.root, line)
         everything = Images(pixels, names=self._relative(paths))
@@ -169,16 +171,24 @@ class ImageFolder(Source):
         root = Path(self.root).expanduser()
         return [path.relative_to(root).as_posix() for path in paths]
 
-    def _report_broken(self, total: int) -> None:
-        if not self.broken:
+    @property
+    def left_out(self) -> str:
+        return f"{len(self.broken):,} broken images" if self.broken else ""
+
+    def _report_broken(self, files: list[Path], total: int) -> None:
+        if not files:
             return
         if self.on_error == "stop":
             raise UserError(
-                f"{len(self.broken):,} of {total:,} images are broken; use data.on_error: skip to ignore them:",
+                f"{len(files):,} of {total:,} images are broken; data.on_error: skip or quarantine leaves them out:",
                 *self.broken,
             )
-        listed = "\n  ".join(map(printable, self.broken))
-        _log.warning("skipped %d of %d images, which are broken:\n  %s", len(self.broken), total, listed)
+        place, faults = "", list[str]()
+        if self.on_error == "quarantine":
+            folder, faults = quarantine(files, Path(self.root).expanduser())
+            place = f" and moved to {folder}"
+        listed = "\n  ".join(map(printable, [*self.broken, *faults]))
+        _log.warning("skipped %d of %d images, which are broken%s:\n  %s", len(files), total, place, listed)
 
 
 def _warn_of_imbalance(images: Images, names: list[str]) -> None:
