@@ -7,6 +7,7 @@ from genmods.core.exports import lazy
 if TYPE_CHECKING:
     from genmods.optim.groups import parameter_groups as parameter_groups
     from genmods.optim.muon import Muon as Muon
+    from genmods.optim.plateau import ReduceOnPlateau as ReduceOnPlateau
     from genmods.optim.schedules import (
         ConstantSchedule as ConstantSchedule,
         CosineSchedule as CosineSchedule,
