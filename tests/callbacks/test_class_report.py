@@ -41,14 +41,14 @@ def test_both_evaluations_draw_and_say_where(run, capsys, command, split):
     printed = capsys.readouterr()
     for path in drawn(run, split).values():
         assert str(path) in printed.err and min(Image.open(path).size) > 200
-    figures = json.loads((run / f"{command}.json").read_text())
+    figures = json.loads((run / f"{command}.json").read_text())["figures"]
     assert {f"{split}/ece", f"{split}/ece_calibrated", f"{split}/acc"} <= set(figures)
     assert f"{split}/ece_calibrated" in printed.out and "precision" in printed.out
 
 
 def test_every_mistake_is_in_a_table_the_most_certain_first(run):
     assert dispatch(["test", "--config", "small.yaml", "--ckpt_path", str(run), "--quiet"]) == 0
-    figures = json.loads((run / "test.json").read_text())
+    figures = json.loads((run / "test.json").read_text())["figures"]
     with (run / "test_mistakes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == round((1 - figures["test/acc"]) * 100) > 0

@@ -51,7 +51,7 @@ def test_validation_images_stand_under_their_own_name_and_are_restored_once(root
     (root / "seen.yaml").write_text(RESTORATION.replace("OPERATOR", "box"))
     assert dispatch(["validate", "--config", "seen.yaml", "--quiet", "--data.limit=10"]) == 0
     (run,) = (root / "runs/seen").iterdir()
-    figures = json.loads((run / "validate.json").read_text())
+    figures = json.loads((run / "validate.json").read_text())["figures"]
     assert set(figures) == {"val/psnr", "val/ssim"} <= set(read_series(run / "metrics.csv"))
     assert "test/psnr" not in read_series(run / "metrics.csv") and (run / "samples/val_restored_000001.png").is_file()
     (rows,) = tables.values()

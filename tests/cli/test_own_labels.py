@@ -71,7 +71,7 @@ def run(*arguments: str, status: int = 0) -> None:
 
 def figures(name: str) -> dict:
     (path,) = Path("runs", name).glob("*/test.json")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text())["figures"]
 
 
 @EACH

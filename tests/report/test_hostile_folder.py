@@ -107,6 +107,7 @@ def _fifo(path):
     os.mkfifo(path)
 
 
+STAGE = '{"images": 1, "data_hash": "a", "figures": {"test/loss": %s}}'
 BAD = {
     "an alias bomb": ("recipe.yaml", "a: &a [x, x]\n" + "".join(f"{k}: &{k} [*a, *a]\n" for k in "bcdefgh")),
     "no YAML": ("recipe.yaml", "{{{[\n"),
@@ -122,8 +123,8 @@ BAD = {
     "noise without edges": ("loss_by_noise.json", '{"history": [{"step": 1, "loss": [1]}]}'),
     "figures that are numbers": ("evaluation.json", '{"figures": [1, 2]}'),
     "figures that are none": ("evaluation.json", '{"figures": null}'),
-    "a figure that overflows": ("test.json", '{"test/loss": 1e999}'),
-    "a number of 5000 digits": ("test.json", '{"test/loss": ' + "9" * 5000 + "}"),
+    "a figure that overflows": ("test.json", STAGE % "1e999"),
+    "a number of 5000 digits": ("test.json", STAGE % ("9" * 5000)),
     "no PNG": ("samples/step_000005.png", b"GIF89a"),
 }
 
