@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genmods.config import override, registry
+from genmods.config.base import read_recipe
 from genmods.config.builtins import KINDS, SECTIONS
 from genmods.config.check import FROM_DATA, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
 from genmods.config.hints import convert, refusal
 from genmods.config.registry import Entry
-from genmods.config.text import Node, RecipeError, Text, read, with_marks, write
+from genmods.config.text import Node, RecipeError, Text, with_marks, write
 from genmods.config.variables import expand, keep_values, read_saved
 from genmods.core.errors import nearest
 from genmods.core.limits import Hint, one_of
@@ -214,7 +215,8 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
 
 
 def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The checked recipe of a file, or of a shipped recipe's bare name, with environment variables expanded.
+    """The checked recipe of a file, merged with its base, or of a shipped recipe's bare name, with environment variables
+    expanded.
 
     `--key=value` overrides and nested `settings` of its sections, such as `{"trainer": {...}}`, change it. Raises
     RecipeError with file, line and key path.
@@ -222,7 +224,7 @@ def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[st
     from genmods.config.shipped import locate
 
     path, name = locate(source)
-    root = read(path)
+    root = read_recipe(path, allowed(MODULE))
     expand(root)
     return _recipe(root, str(path), name, overrides, settings)
 
