@@ -215,11 +215,10 @@ def _shown(value: Any, facts: dict[str, Any]) -> Any:
 
 
 def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The checked recipe of a file, merged with its base, or of a shipped recipe's bare name, with environment variables
-    expanded.
+    """The checked recipe of a file, merged with its base, or of a shipped recipe's bare name.
 
-    `--key=value` overrides and nested `settings` of its sections, such as `{"trainer": {...}}`, change it. Raises
-    RecipeError with file, line and key path.
+    Environment variables are expanded. `--key=value` overrides and nested `settings` of its sections, such as
+    `{"trainer": {...}}`, change it. Raises RecipeError with file, line and key path.
     """
     from genmods.config.shipped import locate
 
