@@ -64,7 +64,7 @@ class Images:
 
 @dataclass
 class Source(Validated):
-    """The registry kind `source`: a data set of images with flat settings.
+    """The registry kind `data`: a data set of images with flat settings.
 
     Subclasses define `read` and, with labels, `class_names`: the names of the classes, or of the K columns of float
     labels [N, K].
