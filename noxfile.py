@@ -54,11 +54,11 @@ def torture(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of the installed dependencies; skipped if no database answers."""
     session.install(".", "pip-audit")
-    told = session.run("pip-audit", "--local", "--progress-spinner=off", silent=True, success_codes=[0, 1]) or ""
-    session.log(told)
-    if "Traceback" in told or "ConnectionError" in told:
+    output = session.run("pip-audit", "--local", "--progress-spinner=off", silent=True, success_codes=[0, 1]) or ""
+    session.log(output)
+    if "Traceback" in output or "ConnectionError" in output:
         session.skip("no database of vulnerabilities answers here")
-    if "Found" in told and "vulnerabilit" in told:
+    if "Found" in output and "vulnerabilit" in output:
         session.error("vulnerable dependencies")
 
 
