@@ -237,6 +237,42 @@ def test_torchvision_transforms_are_refused_in_one_line():
         TorchVision("ColorJitter", {"brightnes": 0.1})
 
 
+@pytest.mark.parametrize(
+    ("transform", "settings"),
+    [
+        ("ColorJitter", {"brightness": [0.5, 1.5], "hue": 0.1}),
+        ("RandomAffine", {"degrees": [-10, 10], "interpolation": "bilinear"}),
+        ("RandomCrop", {"size": [12, 12], "padding": 2, "padding_mode": "reflect"}),
+        ("RandomResizedCrop", {"size": 12, "antialias": True}),
+        ("AutoAugment", {"policy": "cifar10"}),
+        ("JPEG", {"quality": [5, 50]}),
+    ],
+)
+def test_torchvision_transforms_take_any_plain_setting(transform, settings):
+    images = torch.rand(6, 3, 12, 12) * 2 - 1
+    step = TorchVision(transform, settings)
+    before = torch.random.get_rng_state()
+    first, again, other = (step({"image": images}, torch.arange(6) + start)["image"] for start in (0, 0, 9))
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator is as it was"
+    assert torch.equal(first, again) and not torch.equal(first, other) and first.shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("transform", "settings", "told"),
+    [
+        ("Normalize", {"mean": [0.5], "std": [0.1]}, r"Normalize: must return values in \[0, 1\], got -5 to 5"),
+        ("ToPILImage", {}, "must return one image of torch.float32, got Image"),
+        ("FiveCrop", {"size": 4}, "must return one image of torch.float32, got tuple"),
+        ("MixUp", {"num_classes": 3}, "MixUp: labels should be"),
+        ("RandomAffine", {"degrees": 5, "interpolation": "bilinea"}, "'bilinea' is not a valid InterpolationMode"),
+        ("Lambda", {}, "missing 1 required positional argument"),
+    ],
+)
+def test_torchvision_transforms_are_tried_when_they_are_built(transform, settings, told):
+    with pytest.raises(ValueError, match=told):
+        TorchVision(transform, settings)
+
+
 def test_images_without_labels_are_not_blended():
     class Unlabelled(Synthetic):
         def read(self):

@@ -8,8 +8,8 @@ from genmods.config.build import build
 from genmods.config.recipe import from_plain
 from genmods.core.errors import UserError
 from genmods.data.info import DataInfo
-from genmods.networks.adapters.timm import TimmNetwork
-from genmods.networks.adapters.torchvision import TorchvisionNetwork, adapt_channels
+from genmods.networks import TimmNetwork, TorchvisionNetwork, freeze
+from genmods.networks.adapters.classifier import adapt_channels
 from genmods.runs.checkpoint import Checkpoint
 
 TORCHVISION = {
@@ -117,13 +117,15 @@ def test_pretrained_weights_come_with_their_scale(monkeypatch, channels, classes
 
 @pytest.mark.parametrize("library", [TorchvisionNetwork, TimmNetwork])
 def test_frozen_layers_stay(library):
-    network = library("resnet18", freeze=["backbone"], in_channels=3, num_classes=4)
+    network = library("resnet18", in_channels=3, num_classes=4)
+    freeze(network, ["backbone"])
     assert {name for name, p in network.named_parameters() if p.requires_grad} == {"model.fc.weight", "model.fc.bias"}
     before = {name: value.clone() for name, value in network.model.named_buffers()}
     network.train()(torch.randn(2, 3, 32, 32))
     assert all(torch.equal(value, before[name]) for name, value in network.model.named_buffers())
 
-    some = library("resnet18", freeze=["conv1", "layer1"], in_channels=3)
+    some = library("resnet18", in_channels=3)
+    freeze(some, ["conv1", "layer1"])
     assert not some.model.layer1[0].conv1.weight.requires_grad and some.model.layer2[0].conv1.weight.requires_grad
     assert not some.model.layer1.training and some.model.layer2.training
 
@@ -152,7 +154,7 @@ def test_mistakes_are_one_line(library, monkeypatch):
     with pytest.raises(ValueError, match="did you mean 'resnet"):
         library("resnet18x")
     with pytest.raises(ValueError, match="no layer is called 'layer9'"):
-        library("resnet18", freeze=["layer9"])
+        freeze(library("resnet18"), ["layer9"])
     with pytest.raises(ValueError, match="num_classes"):
         library("resnet18", num_classes=0)
     if library is TimmNetwork:
@@ -166,5 +168,5 @@ def test_missing_network_is_one_line(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", refuse)
-    with pytest.raises(UserError, match="resnet18 cannot be downloaded: no network"):
+    with pytest.raises(UserError, match="resnet18 cannot be downloaded: no network; give a file by `weights`"):
         TorchvisionNetwork("resnet18", pretrained=True)

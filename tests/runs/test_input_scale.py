@@ -33,10 +33,13 @@ def input_error(task):
     return float((seen - (pixels - MEAN) / STD).abs().max())
 
 
-def test_pretrained_weights_keep_their_statistics(workplace, tmp_path, monkeypatch):
+@pytest.mark.parametrize("of_file", [False, True])
+def test_pretrained_weights_keep_their_statistics(workplace, tmp_path, monkeypatch, of_file):
     theirs = TorchvisionNetwork("squeezenet1_1", num_classes=1000).model.state_dict()
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: dict(theirs))
-    network = {"name": "torchvision", "architecture": "squeezenet1_1", "pretrained": True}
+    network = {"name": "torchvision", "architecture": "squeezenet1_1"}
+    torch.save(theirs, tmp_path / "imagenet.pth")
+    network |= {"weights": str(tmp_path / "imagenet.pth")} if of_file else {"pretrained": True}
     dark, bright = pictures(tmp_path / "dark", 0, 60, 32), pictures(tmp_path / "bright", 180, 256, 32)
     first = fit(classifier(network, bright, name="pretrained_on_bright"), quiet=True)
     second = fit(classifier({"from": str(first)}, dark, name="then_on_dark"), quiet=True)

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 
+from genmods import create
 from genmods.cli import dispatch
 from genmods.config.check import From
 from genmods.config.recipe import load
@@ -63,7 +64,17 @@ def quick(name, photos):
             part.given |= {key: value for key, value in SMALL.items() if key in part.settings()}
         elif part.kind == "network" and "width" in part.given:
             part.given["width"] = min(part.given["width"], 8)
+        elif part.kind == "network" and part.given.get("weights"):
+            part.given["weights"] = weights_for(part, photos)
     return recipe
+
+
+def weights_for(part, photos):
+    """A file of weights, with the initial ones."""
+    pytest.importorskip("timm")
+    path = photos / "weights.pth"
+    torch.save(create("network", part.entry.name, architecture=part.given["architecture"]).model.state_dict(), path)
+    return str(path)
 
 
 def carry_out(name, photos):

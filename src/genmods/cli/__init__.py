@@ -25,7 +25,7 @@ COMMANDS = {
     "denoise": ("denoise", "denoise image files with a diffusion checkpoint"),
     "inpaint": ("inpaint", "inpaint image files with a diffusion checkpoint"),
     "restore": ("restore", "undo blur, down-sampling and other linear operators with a diffusion checkpoint"),
-    "look": ("look", "plot feature maps, filters and Grad-CAM of a network for image files"),
+    "look": ("look", "plot feature maps, filters and Grad-CAM of a network for image files, or training images"),
     "draw": ("draw", "draw the architecture of a recipe's networks, as SVG"),
     "evaluate": ("evaluate", "compute metrics of a checkpoint: FID, precision, bits per dimension, neighbours ..."),
     "report": ("report", "write the report page of a run, or a comparison of several"),

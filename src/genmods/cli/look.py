@@ -1,4 +1,4 @@
-"""`genmods look`: plots feature maps, first-layer filters and Grad-CAM of a trained network."""
+"""`genmods look`: plots feature maps, filters and Grad-CAM of a trained network, or with `--data` training images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genmods.cli import model_options
+from genmods.cli import look_data, model_options
 from genmods.cli.files import readable
 from genmods.core.errors import UserError
 from genmods.core.printable import say
@@ -16,18 +16,35 @@ from genmods.core.printable import say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+OVERRIDES = ("data", "seed")
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    model_options.checkpoint(parser)
-    add("--input", required=True, nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", required=True, type=Path, metavar="DIR", help="output folder of filters.png, IMAGE_maps.png ...")
+    add("--data", metavar="RECIPE", help="plot the images that this recipe trains on, before and after augmentation")
+    add("--n", type=int, default=8, help="images to show with --data (default 8)")
+    model_options.checkpoint(parser, required=False)
+    add("--input", nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
+    add("--out", required=True, type=Path, metavar="DIR", help="output folder of filters.png, IMAGE_maps.png, data.png")
     add("--layer", metavar="NAME", help="also plot all maps of this layer, and its Grad-CAM")
     model_options.condition_arguments(parser)
     add("--sigma", type=float, default=50, help="noise level of a diffusion model's input, 0 to 255 (default 50)")
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.data is not None:
+        if options.ckpt_path or options.input:
+            raise UserError("genmods look: --data must not be combined with --ckpt_path or --input")
+        return look_data.run(options)
+    if options.overrides:
+        raise UserError(f"genmods look: {options.overrides[0]} requires --data RECIPE")
+    if not (options.ckpt_path and options.input):
+        raise UserError("genmods look: requires --ckpt_path and --input, or --data RECIPE")
+    return look_at_network(options)
+
+
+def look_at_network(options: argparse.Namespace) -> None:
+    """Plot the layers of a trained network for images."""
     import torch
 
     from genmods.data.walk import find_images

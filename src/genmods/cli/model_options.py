@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from genmods.models import Model
 
 
-def checkpoint(parser: argparse.ArgumentParser) -> None:
+def checkpoint(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Declare `--ckpt_path`."""
     text = "a run folder, a checkpoint, an exported model, hf:ORG/NAME@REVISION, or `last`, the newest run"
-    parser.add_argument("--ckpt_path", required=True, metavar="C", help=text)
+    parser.add_argument("--ckpt_path", required=required, metavar="C", help=text)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

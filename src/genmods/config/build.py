@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
 from genmods.config import reflect, registry
+from genmods.config.builtins import COMMON, imported
 from genmods.config.check import PARTIAL_KINDS, From, Part, fill
 from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import UserError
+from genmods.core.initial_weights import without_weights
 from genmods.core.memory import require_memory
+from genmods.core.printable import say
 
 
 def build(part: Part | From, facts: dict[str, Any] | None = None, **provided: Any) -> Any:
@@ -21,6 +25,18 @@ def build(part: Part | From, facts: dict[str, Any] | None = None, **provided: An
     """
     if isinstance(part, From):
         raise RecipeError(part.where, part.path, "{from: RUN} is not supported here")
+    if part.load is None:
+        return _built(part, facts, provided)
+    with without_weights():
+        built = _built(part, facts, provided)
+    try:
+        part.load(built)
+    except UserError as error:
+        raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
+    return built
+
+
+def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -> Any:
     cls, facts = _resolved(part), part.facts or facts or {}
     if part.kind in ("task", "model"):
         whose = part.model or part
@@ -38,19 +54,17 @@ def build(part: Part | From, facts: dict[str, Any] | None = None, **provided: An
             values[name] = facts[name]
         elif known[name].default is None:
             raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
+    common = {name: values.pop(name) for name in part.common() if name in values}
     try:
         if part.kind == "network":
             require_memory(str(part.entry), lambda: cls(**values))
         built = partial(cls, **values) if part.kind in PARTIAL_KINDS else cls(**values)
+        if common:
+            imported(COMMON[part.kind])(**common).apply(built)
     except RecipeError:
         raise
     except (Exception, SystemExit) as error:
         raise RecipeError(part.where, part.path, _told(part, error)) from error
-    if part.load is not None:
-        try:
-            part.load(built)
-        except UserError as error:
-            raise RecipeError(part.where, f"{part.path}.from", str(error)) from error
     return built
 
 
@@ -94,8 +108,12 @@ def create(kind: str, name: str, **settings: Any) -> Any:
     """A registered part built in Python: `create("network", "unet", width=32)`.
 
     A setting that is a part accepts an object, a name or a dictionary with `name`. Raises ValueError for an unknown
-    kind, name or setting and for a value of the wrong type.
+    kind, name or setting and for a value of the wrong type. What a network loaded from a file of weights is printed on
+    stderr.
     """
     entry = registry.find(kind, name)
     where = with_marks(settings, "").value
-    return build(fill(entry, where, "", f"{kind}.{name}"))
+    made = build(fill(entry, where, "", f"{kind}.{name}"))
+    if loaded := getattr(made, "loaded", None):
+        say(str(loaded), file=sys.stderr)
+    return made

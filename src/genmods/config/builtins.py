@@ -1,6 +1,7 @@
 """The sections of a recipe and the built-in parts as text, so that listing and checking them imports nothing.
 
-`KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class.
+`KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class;
+`COMMON` maps a kind to the class of the settings that all its parts have.
 `imported` imports such a class.
 """
 
@@ -32,6 +33,9 @@ KINDS: dict[str, str] = {
     "callback": "lightning.pytorch.callbacks.callback:Callback",
     "logger": "lightning.pytorch.loggers.logger:Logger",
 }
+
+COMMON: dict[str, str] = {"network": "genmods.networks.training:NetworkTraining"}
+"""The class with the settings that all parts of a kind have in a recipe, unless they have one of that name."""
 
 BUILTINS: dict[str, dict[str, str]] = {
     "task": {

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from genmods.config import foreign, hints, registry
-from genmods.config.builtins import KINDS
+from genmods.config.builtins import COMMON, KINDS
 from genmods.config.reflect import Setting, dotted, find_class, inherits, lookup, settings
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, Text, plain, with_marks
@@ -49,7 +49,7 @@ class From:
     """`{from: RUN}`: the part of this kind that an earlier run trained.
 
     In `{name: TASK, from: RUN}` it is the model of that task, of the class `entry`, with the settings `given` instead
-    of those of the run.
+    of those of the run. A network may have the settings that all networks have, such as `freeze`.
     """
 
     kind: str
@@ -95,7 +95,22 @@ class Part:
         """The settings of the class, without those that the task fills and without `name`, the name of the part."""
         hidden = (*PROVIDED.get(self.kind, ()), "name", *(("model",) if model_entry(self.entry) else ()))
         known = foreign.declared(self.entry.target, settings(self.entry.target))
-        return {name: setting for name, setting in known.items() if name not in hidden}
+        return {name: setting for name, setting in (known | self.common()).items() if name not in hidden}
+
+    def common(self) -> dict[str, Setting]:
+        """The settings that all parts of the kind have and the class does not declare."""
+        own = settings(self.entry.target)
+        return {name: setting for name, setting in common(self.kind).items() if name not in own}
+
+
+def common(kind: str) -> dict[str, Setting]:
+    """The settings that all parts of a kind have in a recipe."""
+    return settings(COMMON[kind]) if kind in COMMON else {}
+
+
+def of_training(kind: str) -> dict[str, Setting]:
+    """Those of `common` that a part taken `from` a run has anew; its weights are those of the run."""
+    return {name: setting for name, setting in common(kind).items() if name != "weights"}
 
 
 def allowed(entry: Entry) -> dict[str, Setting]:
@@ -195,9 +210,14 @@ def _block(kind: str, node: Node, path: str) -> dict[str, Node]:
 def _from(kind: str, node: Node, path: str) -> From:
     given = dict(node.value)
     run = given.pop("from")
+    known = of_training(kind)
     for key, extra in given.items():
-        raise RecipeError(extra.where, f"{path}.{key}", "must not be combined with `from`")
-    return From(kind, _run(run, path), node.where, path)
+        if key not in known:
+            raise RecipeError(extra.where, f"{path}.{key}", "must not be combined with `from`")
+    values = {name: _value(known[name], item, f"{path}.{name}", None) for name, item in given.items()}
+    if found := first_fault(values, {name: hints.of(known[name]) for name in values}):
+        raise RecipeError(given[found[0]].where, f"{path}.{found[0]}", found[1])
+    return From(kind, _run(run, path), node.where, path, given=values)
 
 
 def _run(node: Node, path: str) -> str:

@@ -187,7 +187,7 @@ def _refuse_twice(callbacks: list[Part | From]) -> None:
 def _shown(value: Any, facts: dict[str, Any]) -> Any:
     """Plain data of a checked value; a part with all settings whose defaults can be represented."""
     if isinstance(value, From):
-        return {"from": _shown(value.run, facts)}
+        return {"from": _shown(value.run, facts), **_shown(value.given, facts)}
     if isinstance(value, list | tuple):
         return [_shown(item, facts) for item in value]
     if isinstance(value, dict):

@@ -123,6 +123,19 @@ class DataModule(Validated, LightningDataModule):
         count = min(5000, 2**27 // size)
         return self.prepare(rows.batch(shuffled(len(rows), self.seed, 0)[:count]))
 
+    @property
+    def is_augmented(self) -> bool:
+        """Whether training samples differ from epoch to epoch."""
+        return False
+
+    def first_batch(self) -> Tensor:
+        """The indices [B] of the samples of the first training batch."""
+        return self._plan()(0, 0)
+
+    def seen(self, index: Tensor, epoch: int) -> Batch:
+        """The training samples `index` [B] as a batch of `epoch` (from 0) has them, augmented."""
+        return self.prepare(self.splits["train"].batch(index))
+
     def train_dataloader(self) -> Loader:
         plan = self._plan()
         trainer: Any = self.trainer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -36,6 +36,17 @@ def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> di
     if kind == "several":
         return {"class_counts": columns.sum(0).long().tolist()}
     return {"target_mean": columns.mean(0).tolist(), "target_std": columns.std(0, correction=0).tolist()}
+
+
+def label_text(label: Tensor, kind: LabelKind, names: Sequence[str]) -> str:
+    """A label, an int64 scalar or numbers [K], in words; classes that were mixed with their weights."""
+    if kind == "class" and label.ndim == 0:
+        return names[int(label)]
+    values = label.reshape(-1).tolist()
+    if kind == "numbers":
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+    present = [(name, value) for name, value in zip(names, values, strict=True) if value > 0.005]
+    return ", ".join(name if value > 0.995 else f"{name} {value:.2f}" for name, value in present)
 
 
 def summary(

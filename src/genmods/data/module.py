@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from genmods.core.batch import INPUT, LABEL, UNIFORMS, Batch
+from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.core.settings import BatchSize, Pixels, Rate, Seed
@@ -145,6 +145,18 @@ class ImageData(DataModule):
         if stage == "fit" and labels is None and any(step.mixes for step in self.augment):
             names = ", ".join(type(step).__name__ for step in self.augment if step.mixes)
             raise UserError(f"data.augment: {names} requires labels, which these images do not have")
+        if stage == "fit":
+            self._try_augmentation()
+
+    def _try_augmentation(self) -> None:
+        """Raises UserError if an augmentation does not work for images of this shape, before training."""
+        index = torch.arange(min(2, len(self.splits["train"])))
+        try:
+            images = self.seen(index, 0)[INPUT]
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise UserError(f"data.augment: {' '.join(str(error).split())}") from error
+        if (now := list(images.shape[1:])) != (shape := list(self.info.shape)):
+            raise UserError(f"data.augment: images must keep their shape {shape}, got {now}")
 
     def prepare(self, batch: Batch) -> Batch:
         return as_float(batch, self.source.levels)
@@ -181,6 +193,17 @@ class ImageData(DataModule):
         if not self.augment:
             return None
         return Uniforms(len(self.splits["train"]), sum(step.num_uniforms for step in self.augment), self.seed)
+
+    @property
+    def is_augmented(self) -> bool:
+        return bool(self.augment)
+
+    def seen(self, index: Tensor, epoch: int) -> Batch:
+        epochs = torch.full_like(index, epoch)
+        batch = self.splits["train"].batch(index) | {INDEX: index, EPOCH: epochs}
+        if uniforms := self._uniforms():
+            batch[UNIFORMS] = uniforms(epochs, index)
+        return augmented(batch, self.augment, len(self.class_names), self.source.levels)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         training = self.trainer is not None and self.trainer.training

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from genmods.networks.mlp import MLP as MLP
     from genmods.networks.plain_unet import PlainUNet as PlainUNet
     from genmods.networks.resnet import ResNet as ResNet, WideResNet as WideResNet
+    from genmods.networks.training import freeze as freeze, scale_rates as scale_rates
     from genmods.networks.unet import UNet as UNet
     from genmods.networks.vdm import VDM as VDM
+    from genmods.networks.weights import load_weights as load_weights
 
 __all__, __getattr__, __dir__ = lazy(__name__)

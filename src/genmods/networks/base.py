@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genmods.core.initial_weights import without_weights
 from genmods.core.settings import Validated
+from genmods.networks.weights import Loaded
 
 Condition = dict[str, Tensor]
 
@@ -44,6 +47,24 @@ class Network(Validated, nn.Module):
             return images
         mean, std = (images.new_tensor(numbers).view(1, -1, 1, 1) for numbers in self.statistics)
         return (images - mean) / std
+
+    loaded: Loaded | None = None
+    """What was loaded from a file of weights, for a line to the user."""
+    frozen: tuple[nn.Module, ...] = ()
+    """Modules that are not trained and stay in evaluation mode."""
+    lr_scales: Mapping[str, float] = MappingProxyType({})
+    """Factors of the learning rate by the name of the parameter."""
+
+    @property
+    def inner(self) -> nn.Module:
+        """The module whose layers weights of a file, `freeze` and `lr_scale` refer to."""
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for part in self.frozen:
+            part.training = False
+        return self
 
     prepared: bool = False
     """Whether the statistics that `fit_statistics` fits were loaded with the weights of an earlier run."""
@@ -90,11 +111,12 @@ _restoring: ContextVar[bool] = ContextVar("restoring", default=False)
 
 @contextmanager
 def restoring() -> Iterator[None]:
-    """Context in which networks are built for the weights of a checkpoint: without loading pretrained weights and
+    """Context in which networks are built for the weights of a checkpoint: without reading initial weights and
     without the dry run, which they passed before training."""
     token = _restoring.set(True)
     try:
-        yield
+        with without_weights():
+            yield
     finally:
         _restoring.reset(token)
 

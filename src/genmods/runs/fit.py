@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -24,11 +24,13 @@ from genmods.config.labels import refuse
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
+from genmods.core.initial_weights import without_weights
 from genmods.core.locking import owned
 from genmods.core.plain import check_finite
 from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
+from genmods.networks.base import outermost_networks
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
@@ -181,7 +183,9 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
         previous_optimizer=build(before.parsed("optimizer").optimizer) if before else None,
     )
     torch.manual_seed(recipe.seed)
-    task: Task = build(recipe.task, info.settings(), plan=plan)
+    with without_weights() if before else nullcontext():
+        task: Task = build(recipe.task, info.settings(), plan=plan)
+    _tell_weights(task)
     if task.trainable:
         try:
             plan.optimizer(task.groups())  # refuse invalid settings before the run starts
@@ -189,6 +193,14 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
             reason = " ".join(str(error).split())
             raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, reason) from error
     return task
+
+
+@rank_zero_only
+def _tell_weights(task: Task) -> None:
+    """A line on stderr for each network with weights of a file."""
+    for network in outermost_networks(task):
+        if network.loaded:
+            say(str(network.loaded), file=sys.stderr)
 
 
 def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[Logger]) -> Callback:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genmods.config import registry
 from genmods.config.builtins import KINDS, imported
-from genmods.config.check import From, Part
+from genmods.config.check import From, Part, of_training
 from genmods.config.recipe import Recipe
 from genmods.config.registry import Entry
 from genmods.config.text import RecipeError
@@ -28,6 +28,7 @@ from genmods.core.errors import UserError
 from genmods.core.printable import say
 from genmods.models import model_of
 from genmods.networks.base import outermost_networks
+from genmods.networks.weights import fit_tensors
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import find_checkpoint
 
@@ -76,7 +77,9 @@ class EarlierRun:
         found: Part = _namesake(alike, slot)
         whole = slot.kind == "task" and slot.path != "task"
         facts = self.checkpoint.data_info.settings() if whole else None
-        return replace(found, where=slot.where, path=slot.path, load=self._weights(slot), facts=facts)
+        given = {name: value for name, value in found.given.items() if name not in of_training(slot.kind)}
+        given |= slot.given
+        return replace(found, where=slot.where, path=slot.path, given=given, load=self._weights(slot), facts=facts)
 
     def _model(self, slot: From, entry: Entry) -> Part:
         """The run's model as an instance of the class of `entry`, with the settings of both."""
@@ -104,18 +107,11 @@ class EarlierWeights:
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights; raises UserError if no tensor fits."""
-        own = module.state_dict()
-        fitting = {
-            name: value for name, value in self.tensors.items() if name in own and own[name].shape == value.shape
-        }
-        if not fitting:
-            raise UserError(f"{self.run}: no weights fit a {type(module).__name__} for this data")
-        module.load_state_dict(fitting, strict=False)
+        loaded = fit_tensors(module, self.tensors, self.run)
         for network in outermost_networks(module):
             network.prepared = True
-        if new := [name for name in own if name not in fitting]:
-            counts = f"loaded {len(fitting)} tensors, {len(new)} newly initialised"
-            rank_zero_only(say)(f"{self.run}: {counts}: {', '.join(new[:4])}", file=sys.stderr)
+        if loaded.new:
+            rank_zero_only(say)(str(loaded), file=sys.stderr)
 
 
 def _resolved(value: Any, read: Reader) -> Any:

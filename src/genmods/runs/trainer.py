@@ -126,11 +126,13 @@ class _Advice(logging.Filter):
 def _silence() -> None:
     """Filter Lightning's warnings that do not apply.
 
-    Batches need no workers, the log interval may exceed an epoch, and logged values are already means over all ranks.
+    Batches need no workers, the log interval may exceed an epoch, logged values are already means over all ranks, and
+    frozen layers stay in eval mode.
     """
     told_by_us = "Total length of `list` across ranks is zero"  # no validation images: in the summary of the data
     idle = ("does not have many workers", "smaller than the logging interval", "LeafSpec", "sync_dist=True")
-    for message in (*idle, told_by_us):
+    frozen = r"module\(s\) in eval mode at the start of training"
+    for message in (*idle, frozen, told_by_us):
         warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logger = logging.getLogger(f"lightning.pytorch.{name}")

@@ -26,7 +26,7 @@ from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.lightning_internals import batches_done
 from genmods.models import Model, Predicts, ReceivesResults, model_of
-from genmods.optim.groups import parameter_groups
+from genmods.optim.groups import made, parameter_groups
 from genmods.optim.plateau import ReduceOnPlateau
 from genmods.tracking.monitor import Monitor
 
@@ -94,7 +94,7 @@ class Task(LightningModule, Model):
         return ()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.plan.optimizer(self.groups())
+        optimizer = made(self.plan.optimizer, self.groups())
         if self.plan.schedule is None:
             return optimizer
         total = self.trainer.estimated_stepping_batches
@@ -116,7 +116,7 @@ class Task(LightningModule, Model):
     @property
     def lr(self) -> float:
         """The base learning rate of the plan, which Lightning's `Tuner.lr_find` reads and sets."""
-        return float(self.plan.optimizer(self.groups()).param_groups[0]["lr"])
+        return float(self.plan.optimizer(self.groups()).defaults["lr"])
 
     @lr.setter
     def lr(self, value: float) -> None:
@@ -128,7 +128,7 @@ class Task(LightningModule, Model):
             return
         (state,) = checkpoint["optimizer_states"]
         makers = (self.plan.previous_optimizer, self.plan.optimizer)
-        before, now = (make(self.groups()).param_groups for make in makers)
+        before, now = (made(make, self.groups()).param_groups for make in makers)
         for saved, old, new in zip(state["param_groups"], before, now, strict=True):
             saved.update({key: new[key] for key in new if key != "params" and new[key] != old.get(key)})
             if self.plan.schedule is None:

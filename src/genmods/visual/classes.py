@@ -13,7 +13,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genmods.metrics.calibration import Reliability
-from genmods.visual.style import BLUE, INK, MUTED, ORANGE, class_name, new_figure, panels, percent, show_image, title
+from genmods.visual.style import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    class_name,
+    new_figure,
+    panels,
+    percent,
+    shortened,
+    show_image,
+    title,
+)
 
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#a9c8ea", BLUE, "#123a66"])
 _MOST_NUMBERS = 25
@@ -96,14 +108,9 @@ def worst_mistakes(
         show_image(axes, images[i])
         title(axes, f"{class_name(class_names, int(predicted[i]))} · {percent(float(certainty[i]))}", 8.5, ORANGE)
         true = f"is {class_name(class_names, int(labels[i]))}"
-        below = true if names is None else f"{true}\n{_short(names[i])}"
+        below = true if names is None else f"{true}\n{shortened(names[i])}"
         axes.set_xlabel(below, fontsize=8.5, color=INK, labelpad=3)
     return figure
-
-
-def _short(name: str, length: int = 24) -> str:
-    """The last characters of a name, the most informative part of a path."""
-    return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def reliability_diagram(tables: dict[str, Reliability]) -> Figure:

@@ -93,6 +93,11 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(size) for size in shape)
 
 
+def shortened(name: str, length: int = 24) -> str:
+    """The last characters of a name, the most informative part of a path."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"
+
+
 def percent(probability: float) -> str:
     """A probability in whole percent, small ones as "<1 %" and near-certain ones as ">99 %"."""
     if 0 < probability < 0.005:

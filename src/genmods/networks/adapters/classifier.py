@@ -1,4 +1,4 @@
-"""Shared by the classifiers of other libraries: input statistics and size, frozen layers."""
+"""Shared by the classifiers of other libraries: input statistics and size, weights of a file, refused downloads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.errors import UserError
 from genmods.core.sizes import Size
-from genmods.networks.base import Network, is_restoring
+from genmods.networks.base import Network
+from genmods.networks.weights import Convert, load_best, read_weights
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def loads_weights(pretrained: bool) -> bool:
-    """Whether to load pretrained weights: not on the meta device, nor if a checkpoint will replace them."""
-    return pretrained and not is_restoring() and torch.get_default_device().type != "meta"
 
 
 def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int) -> Statistics:
@@ -29,18 +26,22 @@ def input_statistics(mean: Sequence[float], std: Sequence[float], channels: int)
     return tuple(2 * m - 1 for m in mean), tuple(2 * s for s in std)
 
 
-def output_layer(model: nn.Module) -> nn.Module:
-    """The last registered linear or convolutional layer of `model`."""
-    return [part for part in model.modules() if isinstance(part, nn.Linear | nn.Conv2d)][-1]
+def adapt_channels(weight: Tensor, channels: int) -> Tensor:
+    """Convert RGB filters [out, 3, h, w] to [out, channels, h, w], with the same output for grey images."""
+    return weight if channels == 3 else weight.mean(1, keepdim=True).repeat(1, channels, 1, 1) * (3 / channels)
+
+
+def no_download(what: str, reason: str) -> UserError:
+    """The refusal of pretrained weights that cannot be downloaded."""
+    line = reason.split("\n", 1)[0]
+    return UserError(f"the pretrained weights of {what} cannot be downloaded: {line}; give a file by `weights`")
 
 
 class ForeignClassifier(Network):
     """A classifier `model` of another library for images [B, C, H, W].
 
     `resize` is the side length to which images are interpolated first. `statistics` normalise images for the pretrained
-    weights; with `colours`, the statistics of their colour channels, a grey image is repeated in all channels. `freeze`
-    lists layers that are not trained and whose norms stay in eval mode: prefixes of their dotted names, or `backbone`
-    for all but the output layer.
+    weights; with `colours`, the statistics of their colour channels, a grey image is repeated in all channels.
     """
 
     gain: Tensor | None
@@ -51,7 +52,6 @@ class ForeignClassifier(Network):
         model: nn.Module,
         resize: Size | None,
         statistics: Statistics | None,
-        freeze: list[str] | None,
         colours: Statistics | None = None,
     ) -> None:
         super().__init__()
@@ -64,34 +64,19 @@ class ForeignClassifier(Network):
         self.register_buffer("offset", offset, persistent=False)
         self.model = model
         self.resize, self.statistics = resize, statistics
-        self.frozen = tuple(self._freeze(freeze or []))
-        self.train()
 
-    def _freeze(self, prefixes: list[str]) -> list[nn.Module]:
-        head = output_layer(self.model)
-        frozen = []
-        for prefix in prefixes:
-            chosen = [
-                part
-                for name, part in self.model.named_modules()
-                if (part is not head if prefix == "backbone" else f"{name}.".startswith(f"{prefix}."))
-            ]
-            if not chosen:
-                layers = ", ".join(name for name, _ in self.model.named_children())
-                raise ValueError(
-                    f"freeze: no layer is called {prefix!r}; choose from backbone, {layers}, or their submodules"
-                )
-            frozen += chosen
-        for part in frozen:
-            for parameter in part.parameters(recurse=False):
-                parameter.requires_grad_(False)
-        return frozen
+    @property
+    def inner(self) -> nn.Module:
+        return self.model
 
-    def train(self, mode: bool = True) -> ForeignClassifier:
-        super().train(mode)
-        for part in self.frozen:
-            part.training = False
-        return self
+    def load(self, path: str, channels: int, convert: Convert | None = None) -> None:
+        """Load the weights of a file, its filters for colours adapted to `channels`; raises UserError if none fits."""
+        file, parts = read_weights(path)
+        for tensors in parts.values():
+            for name, value in tensors.items():
+                if value.ndim == 4 and value.shape[1] == 3:
+                    tensors[name] = adapt_channels(value, channels)
+        self.loaded = load_best(self.model, file, parts, convert)
 
     def prepare_input(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] with the channels and the size that the model expects."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Lt, MaxLen, MinLen, MultipleOf
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmods.core.errors import UserError
 from genmods.core.settings import Channels, DataChannels, DataClasses, Depth, FromData, Pixels, Positive
@@ -81,6 +81,10 @@ class DiffusersUNet(Network):
         self.sigma_data = sigma_data
         self.log_snrs: Tensor
         self.register_buffer("log_snrs", log_snr_table(scheduler.alphas_cumprod), persistent=False)
+
+    @property
+    def inner(self) -> nn.Module:
+        return self.model
 
     def forward(self, x: Tensor, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         rms = (self.sigma_data**2 * torch.sigmoid(log_snr) + torch.sigmoid(-log_snr)).sqrt()

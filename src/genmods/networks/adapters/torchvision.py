@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from genmods.core.errors import UserError, nearest
+from genmods.core.errors import nearest
+from genmods.core.initial_weights import loads_weights
 from genmods.core.settings import Classes, DataChannels, Pixels
 from genmods.networks.adapters.classifier import (
     ForeignClassifier,
+    adapt_channels,
     input_statistics,
-    loads_weights,
-    output_layer,
+    no_download,
 )
+from genmods.networks.training import output_layer
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _AUXILIARY = ("googlenet", "inception_v3")
-
-
-def adapt_channels(weight: Tensor, channels: int) -> Tensor:
-    """Convert RGB filters [out, 3, h, w] to [out, channels, h, w], with the same output for grey images."""
-    return weight if channels == 3 else weight.mean(1, keepdim=True).repeat(1, channels, 1, 1) * (3 / channels)
 
 
 class TorchvisionNetwork(ForeignClassifier):
@@ -31,7 +31,8 @@ class TorchvisionNetwork(ForeignClassifier):
         architecture: resnet18, mobilenet_v3_small, efficientnet_b0, convnext_tiny, vit_b_16, ...
         pretrained: Whether to load torchvision's ImageNet weights (downloaded once), with a new head if the classes
             differ. Images are then normalised with the `statistics` of these weights.
-        freeze: Layers that are not trained, by name; `backbone` for all but the output layer.
+        weights: A file of ImageNet weights in place of a download, with the same normalisation: safetensors or of
+            `torch.save`; an appended `#sha256=HEX` checks its hash.
         resize: Side length to which images are interpolated first (224 for vision transformers).
         in_channels: Channels of the images.
         num_classes: Number of classes.
@@ -41,25 +42,29 @@ class TorchvisionNetwork(ForeignClassifier):
         self,
         architecture: str = "resnet18",
         pretrained: bool = False,
-        freeze: list[str] | None = None,
+        weights: str | None = None,
         resize: Pixels | tuple[Pixels, Pixels] | None = None,
         in_channels: DataChannels = 3,
         num_classes: Classes = 10,
     ) -> None:
         from torchvision import models
 
+        if pretrained and weights:
+            raise ValueError("pretrained must be false where `weights` names a file")
         names = models.list_models(module=models)
         if architecture not in names:
             raise ValueError(f"torchvision has no classifier {architecture!r}{nearest(architecture, names)}")
         extra = {"aux_logits": False, "init_weights": True} if architecture in _AUXILIARY else {}
         model = models.get_model(architecture, weights=None, num_classes=num_classes, **extra)
-        colours = input_statistics(*_IMAGENET, 3) if pretrained and in_channels == 1 else None
+        colours = input_statistics(*_IMAGENET, 3) if (pretrained or weights) and in_channels == 1 else None
         channels = 3 if colours else in_channels
         _set_channels(model, channels)
-        if loads_weights(pretrained):
-            _load_weights(model, architecture, channels)
-        statistics = input_statistics(*_IMAGENET, in_channels) if pretrained else None
-        super().__init__(model, resize, statistics, freeze, colours)
+        if pretrained and loads_weights():
+            _download(model, architecture, channels)
+        statistics = input_statistics(*_IMAGENET, in_channels) if pretrained or weights else None
+        super().__init__(model, resize, statistics, colours)
+        if weights and loads_weights():
+            self.load(weights, channels)
 
     def features(self, x: Tensor) -> Tensor:
         captured: list[Tensor] = []
@@ -86,15 +91,25 @@ def _set_channels(model: nn.Module, channels: int) -> None:
         setattr(model.get_submodule(parent), child, new)
 
 
-def _load_weights(model: nn.Module, architecture: str, channels: int) -> None:
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Context in which a connection that is silent for `seconds` fails."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _download(model: nn.Module, architecture: str, channels: int) -> None:
     from torchvision import models
 
     try:
-        weights = models.get_model_weights(architecture)["DEFAULT"].get_state_dict(progress=False)
+        with _patience(10):
+            weights = models.get_model_weights(architecture)["DEFAULT"].get_state_dict(progress=False)
     except OSError as error:
-        raise UserError(
-            f"the pretrained weights of torchvision's {architecture} cannot be downloaded: {error}"
-        ) from error
+        raise no_download(f"torchvision's {architecture}", str(error)) from error
     own = model.state_dict()
     for name, value in weights.items():
         if value.ndim == 4 and value.shape[1] == 3:
