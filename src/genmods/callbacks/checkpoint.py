@@ -116,7 +116,7 @@ class RunCheckpoint(Validated, Checkpoint):
                 path.unlink()
 
     def save_kept(self, trainer: Trainer) -> None:
-        """Write a checkpoint under its step only, which the next ones replace as `keep` says."""
+        """Writes only a checkpoint named by its step, which counts for `keep`."""
         self._save(trainer, self._kept_path(trainer.global_step))
 
     def kept(self, step: int) -> Path | None:

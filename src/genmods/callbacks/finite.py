@@ -47,7 +47,7 @@ class Finite(Validated, Callback):
 
     Args:
         on_nonfinite: "stop" ends the run and leaves its files unchanged. "skip_step" keeps weights, buffers and
-            optimizer as before the step. "rollback" restores them and the averages from the last checkpoint written
+            optimizer unchanged. "rollback" restores them and the averages from the last checkpoint written
             every `every_n_steps` steps, and continues with the next batch; it also handles non-finite buffers and
             averages. Both stop the run at the tenth consecutive time.
     """

@@ -78,7 +78,7 @@ class SampleFiles:
 
         Args:
             cond: Of all samples by name, each [N, ...].
-            show: Maps samples [B, ...] that are no images to images [B, C, H, W].
+            show: Maps samples [B, ...] other than images to images [B, C, H, W].
         """
         import numpy as np
         import torch

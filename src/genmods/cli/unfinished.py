@@ -84,7 +84,7 @@ class Unfinished:
             file.truncate()
 
     def rows(self) -> Iterator[tuple[str, Any]]:
-        """All rows in order, read one at a time."""
+        """All rows, read one at a time."""
         end = self._state["rows"]
         if end:
             with (self.folder / _ROWS).open("rb") as file:

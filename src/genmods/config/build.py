@@ -97,7 +97,7 @@ def _value(value: Any, facts: dict[str, Any]) -> Any:
 
 
 def unresolved(value: Any) -> str:
-    """The first text whose environment variables are not expanded, in a value that is no part; empty without one."""
+    """The first text with unexpanded environment variables in a value other than a part, or ""."""
     if isinstance(value, Text):
         return value.written if value.unresolved else ""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()

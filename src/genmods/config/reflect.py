@@ -169,7 +169,7 @@ def inherits(found: Found, target: str) -> bool:
 
 @cache
 def settings(target: str) -> dict[str, Setting]:
-    """The settings of the class "module:Class" in order; empty if there are none."""
+    """The settings of the class "module:Class", in the order of its constructor."""
     found = find_class(target)
     return (_settings(found) or {}) if found else {}
 

@@ -52,7 +52,7 @@ class Node:
         text: The characters of an unquoted scalar, or of an option, which a setting of text takes as they are.
         written: The text in which environment variables have been expanded.
         unresolved: Whether variables are left in it.
-        fault: Why an option is no YAML; its value is its text.
+        fault: The error of an option that is not valid YAML; its value is its text.
     """
 
     value: Any

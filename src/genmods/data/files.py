@@ -88,7 +88,7 @@ def open_image(path: str | Path, max_pixels: int = 80_000_000, channels: int | N
 
 def _opened(path: Path, channels: int | None) -> ImageFile:
     if path.exists() and not path.is_file():  # opening a pipe would wait
-        raise UserError(f"{path}: is no regular file")
+        raise UserError(f"{path}: is not a regular file")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return ArrayFile(path)

@@ -17,7 +17,7 @@ def home(root: str | None) -> Path:
 
 
 def candidates(root: str | None, inside: list[str], well_known: list[str]) -> list[Path]:
-    """Folders to search, in order: the home folder, `inside` it, and `well_known` folders unless `root` is set."""
+    """Folders to search, first the home folder, then `inside` it, then `well_known` folders unless `root` is set."""
     base = home(root)
     return [base, *(base / name for name in inside), *([] if root else map(Path, well_known))]
 

@@ -86,7 +86,7 @@ class NoiseProcess(Validated, nn.Module):
 
     @property
     def on_cpu(self) -> NoiseProcess:
-        """This process on the CPU, for coefficients that are used as Python numbers; a copy unless it is there already.
+        """This process on the CPU, for coefficients that are used as Python numbers; a copy if it is elsewhere.
 
         A copy synchronises with the device once per tensor, instead of once per coefficient.
         """

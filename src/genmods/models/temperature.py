@@ -16,8 +16,9 @@ from genmods.core.errors import UserError
 def fit_temperature(logits: Tensor, labels: Tensor, steps: int = 100) -> float:
     """The temperature T > 0 that minimises the cross-entropy of `logits / T` [N, K] for `labels` int64 [N].
 
-    The loss is convex in 1 / T; it is minimised over ln T by L-BFGS in float64. T is limited to [0.05, 20], since there
-    is no minimum if the logits separate all labels. Raises UserError if there are no logits or if some are not finite.
+    The loss is convex in 1 / T; it is minimised over ln T by L-BFGS in float64. T is limited to [0.05, 20], since the
+    minimum does not exist if the logits separate all labels. Raises UserError if there are no logits or if some are not
+    finite.
     """
     if len(logits) == 0 or not logits.isfinite().all():
         raise UserError("fitting a temperature requires the logits of at least one image, all finite")

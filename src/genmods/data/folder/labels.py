@@ -136,7 +136,7 @@ class Reader:
     def read(self, row: Row) -> Label:
         """The label of a row. Raises UserError, naming the row, if it has none or an unknown one."""
         several, names = self.columns.kind == "several", self.columns.names
-        if len(names) > 1 or not several:  # in a single column of several labels, an empty cell is no label
+        if len(names) > 1 or not several:  # an empty cell in one column of several labels: no labels
             for name in names:
                 if row.cells.get(name) is None:
                     raise UserError(f"{row}: has no {name}")

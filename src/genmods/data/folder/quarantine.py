@@ -1,4 +1,4 @@
-"""Broken files of a data set are moved out of it, so that they can be looked at and are not met again."""
+"""Moves broken files out of a data set, where they can be inspected and are not read again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 
 def quarantine(files: Sequence[Path], root: Path) -> tuple[Path, list[str]]:
-    """Move `files` below `root` to the folder beside it with `.quarantine` added to its name, under the same names.
+    """Moves `files` in `root` to the same paths in the folder `root`.quarantine, replacing existing files.
 
-    A file of that name that is there already is replaced. Returns that folder, and a line for each file that could not
-    be moved.
+    Returns that folder, and one line per file that could not be moved.
     """
     root = Path(os.path.abspath(root))
     beside, faults = root.with_name(f"{root.name}.quarantine"), []

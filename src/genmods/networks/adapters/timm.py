@@ -108,7 +108,7 @@ def _is_reachable(address: str, seconds: float = 5) -> bool:
         except (OSError, ValueError):
             answers.append(False)
 
-    asking = Thread(target=ask, daemon=True)  # a name server that is silent has a time-out of its own
+    asking = Thread(target=ask, daemon=True)  # resolving a name may take longer than `seconds`
     asking.start()
     asking.join(seconds)
     return bool(answers and answers[0])
