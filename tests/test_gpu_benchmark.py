@@ -66,7 +66,7 @@ def why(row):
     return row.get("not measured", "")
 
 
-def test_every_row_is_measured_or_says_why_not(rows):
+def test_every_row_is_measured_or_gives_a_reason(rows):
     allowed = ("CUDA graphs need a CUDA device", "diffusers is not installed")
     reasons = {name: why(row) for name, row in rows.items() if why(row) and why(row) not in allowed}
     assert not reasons
@@ -111,7 +111,7 @@ def test_diffusers_runs_beside_ours(tmp_path, section):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what is not measured without a GPU")
-def test_without_a_gpu_each_row_says_that_it_is_not_measured(tmp_path):
+def test_without_a_gpu_each_row_is_marked_as_not_measured(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--out", str(tmp_path), "--only", "peak"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     machine, *lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]

@@ -105,7 +105,7 @@ def test_an_update_is_an_optimizer_step_not_a_batch(tmp_path):
     assert ema.shadows[0]["layer.weight"] == pytest.approx(recursion(raw, 0.3)["layer.weight"].float())
 
 
-def test_the_average_stands_in_while_validating_and_the_raw_weights_come_back(tmp_path):
+def test_the_average_replaces_the_raw_weights_during_validation_only(tmp_path):
     ema, spy = EMA((0.5,)), Spy()
     _, module = fit(tmp_path, [ema, spy])
     first = {name: tensor.float() for name, tensor in recursion(spy.after_batch[:4], 0.5).items()}

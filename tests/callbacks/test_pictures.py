@@ -236,7 +236,7 @@ def test_function_evaluations_are_counted(sampler):
     assert count_network_calls(model) == (8 if sampler == "heun" else 5)  # one call in the first and in the last step
 
 
-def test_a_table_of_samples_tells_how_they_were_made():
+def test_a_table_of_samples_lists_how_they_were_generated():
     model = diffusion().model
     key, columns, rows = sample_table(model, model.sample(3), step=7, seed=2)
     assert key in TABLES and columns == ["step", "seed", "number", "condition", "sampler", "NFE", "image"]

@@ -31,7 +31,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.parametrize("operator", ["identity", "box", "average"])
-def test_a_restoration_is_a_run_of_its_own(root, operator):
+def test_a_restoration_is_a_separate_run(root, operator):
     (root / f"{operator}.yaml").write_text(RESTORATION.replace("OPERATOR", operator))
     assert dispatch(["test", "--config", f"{operator}.yaml", "--quiet"]) == 0
     (run,) = (root / "runs" / operator).iterdir()

@@ -77,7 +77,7 @@ def test_without_a_loss_the_last_of_equals_is_best():
 
 
 @pytest.mark.parametrize(("keep", "steps"), [(0, []), (2, [4, 6]), (-1, [2, 4, 6])])
-def test_as_many_checkpoints_are_kept_as_asked_for(tmp_path, keep, steps):
+def test_the_requested_number_of_checkpoints_is_kept(tmp_path, keep, steps):
     checkpoint = RunCheckpoint(every_n_steps=2, keep=keep)
     _, run = trainer(tmp_path, checkpoint=checkpoint, max_steps=7, limit_val_batches=0)
     run.fit(Scored({}), batches(10))

@@ -139,7 +139,7 @@ def test_a_model_that_does_not_classify(monkeypatch, tmp_path, capsys):
 HOSTILE = ["=cmd|' :C calc'!A0.png", "+1.png", "-n.png", "@SUM(1).png", "\x1b[2J\n.png", "\udcff.png"]
 
 
-def test_names_are_no_formulas_and_no_control_characters(model, tmp_path, capsys):
+def test_names_are_neither_formulas_nor_control_characters(model, tmp_path, capsys):
     model.class_names = ["=1+1", "a\x1b[2J", "-1"]
     for name in HOSTILE:
         image(tmp_path / "in" / "a.png", 0.0)
@@ -157,7 +157,7 @@ def test_names_are_no_formulas_and_no_control_characters(model, tmp_path, capsys
     }
 
 
-def test_a_name_relative_to_the_folder_is_no_formula(model, tmp_path, monkeypatch, capsys):
+def test_a_name_relative_to_the_folder_is_not_a_formula(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     image(tmp_path / "a.png", 0.0)
     (tmp_path / "a.png").rename("=1+1.png")

@@ -184,7 +184,7 @@ def test_what_an_optimizer_refuses_is_one_line_and_leaves_no_run(setting, recipe
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("*.yaml"))
 
 
-def test_files_that_are_no_recipes(recipe, tmp_path, capsys):
+def test_files_that_are_not_recipes(recipe, tmp_path, capsys):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
     (tmp_path / "list.yaml").write_text("- a\n- b\n")

@@ -168,7 +168,7 @@ def brightness(out, *options):
     return arrays(out)["images"].mean()
 
 
-def test_a_classifier_guides_a_model_that_knows_no_labels(tmp_path, company):
+def test_a_classifier_guides_an_unconditional_model(tmp_path, company):
     guide = ("--classifier", "bright", "--guidance", "3")
     plain = brightness(tmp_path)
     assert brightness(tmp_path, *guide, "--label", "coat") < plain - 5
@@ -211,7 +211,7 @@ def test_guides_that_do_not_fit(tmp_path, company, capsys, options, line):
     assert line in error and "\n" not in error
 
 
-def test_raw_weights_are_asked_for(tmp_path, served):
+def test_raw_weights_on_request(tmp_path, served):
     asked = served(shades())
     assert generate(tmp_path, "--n", "1") == generate(tmp_path, "--n", "1", "--raw") == 0
     assert asked == [("run", False), ("run", True)]

@@ -57,7 +57,7 @@ def test_every_kind_means_the_same_pixels(written, kind):
     assert np.array_equal(mask, HOLE)
 
 
-def test_grey_edges_count_from_half_and_are_told(written):
+def test_grey_edges_count_from_half_and_are_reported(written):
     soft = WHITE.copy()
     soft[2, 2:6], soft[7, 2:6] = 200, 60
     mask, told = read_mask_file(written(Image.fromarray(soft)))
@@ -65,7 +65,7 @@ def test_grey_edges_count_from_half_and_are_told(written):
     assert len(told) == 1 and "6.7% of the pixels are grey" in told[0]
 
 
-def test_the_largest_value_is_told_where_it_is_small(written):
+def test_a_small_largest_value_is_reported(written):
     path = written(KINDS["zeros and ones"]())
     assert notes(str(path)) == [f"{path}: the largest value is 1; pixels above 0 are filled"]
 
@@ -85,7 +85,7 @@ def test_a_folder_has_a_mask_for_each_image(written, tmp_path):
         parse_hole(str(tmp_path), 12, 10, name=tmp_path / "c.jpg")
 
 
-def test_an_empty_mask_and_what_is_no_image_are_told_before_the_model(written, tmp_path):
+def test_empty_masks_and_other_files_are_refused_before_the_model_is_loaded(written, tmp_path):
     path = written(Image.fromarray(np.zeros_like(WHITE)))
     with pytest.raises(UserError, match="the mask is empty"):
         parse_hole(str(path), 12, 10)

@@ -149,7 +149,7 @@ def test_a_task_is_refused_labels_that_it_does_not_take(targets, data, capsys, m
     assert not Path("runs").exists()
 
 
-def test_class_folders_and_built_in_sources_are_no_regression(capsys):
+def test_class_folders_and_built_in_sources_are_not_regression(capsys):
     for name in ("a", "b"):
         Path("images", name).mkdir(parents=True)
         write_image(
@@ -204,7 +204,7 @@ def test_a_metric_that_is_undefined_is_left_out_with_one_line(caplog, capsys):
 
 
 @pytest.mark.parametrize("targets", ["place", "several"])
-def test_numbers_and_several_labels_are_no_classes_of_a_diffusion_model(targets):
+def test_numbers_and_several_labels_are_not_classes_of_a_diffusion_model(targets):
     """Without a conditioning they are ignored; `numbers` takes them."""
     task = "{name: diffusion, network: {name: unet, width: 8, cond_size: %d}, process: cosine, prediction: v%s}"
     facts = ImageData(create("data", "synthetic", targets=targets, **SHAPES)).info.settings()

@@ -69,7 +69,7 @@ def test_predict_writes_what_classify_writes(tmp_path, monkeypatch, capsys):
         assert [float(value) for value in ours[2:]] == pytest.approx([float(value) for value in theirs[2:]], abs=2e-6)
 
 
-def test_a_task_that_predicts_nothing_says_so(tmp_path, monkeypatch, capsys):
+def test_a_task_that_does_not_predict_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.yaml").write_text(
         "task: {name: gan, network: {name: generator, width: 4}, discriminator: {name: discriminator, width: 4}}\n"

@@ -84,7 +84,7 @@ def test_a_checkpoint_without_the_record_is_refused_in_one_line(trained, tmp_pat
     assert "has no preparation" in capsys.readouterr().err
 
 
-def test_other_data_are_told_where_they_are_prepared_otherwise(trained, capsys):
+def test_data_with_another_preparation_are_reported(trained, capsys):
     recipe = str(trained / "recipe.yaml")
     assert dispatch(["test", "--config", recipe, "--ckpt_path", str(trained), "--quiet"]) == 0
     assert "prepared otherwise" not in capsys.readouterr().err
@@ -120,7 +120,7 @@ def test_a_range_that_was_found_is_that_of_every_command(tmp_path, monkeypatch, 
     assert "prepared otherwise" not in capsys.readouterr().err
 
 
-def test_what_is_no_image_is_counted_by_its_suffix(tmp_path, monkeypatch, capsys, caplog):
+def test_other_files_are_counted_by_suffix(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("genmods.data.walk.find_spec", lambda name: None)  # without pillow-heif
     cutouts(tmp_path / "x")

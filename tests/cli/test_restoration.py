@@ -293,7 +293,7 @@ def test_the_noise_level_of_an_image_is_its_own(tmp_path):
         torch.testing.assert_close(alone, together, atol=0.02, rtol=0)
 
 
-def test_a_corruption_has_as_many_draws_as_were_asked_for(tmp_path):
+def test_a_corruption_has_the_requested_number_of_draws(tmp_path):
     write_image(tmp_path / "a.png", picture(1, 8, 8))
     for corruption in ("gaussian:sigma=40", "poisson:peak=20", "salt_and_pepper"):
         for samples in (1, 3):
@@ -308,7 +308,7 @@ def test_settings_of_a_part_are_read_as_in_a_recipe():
     assert part("operator", "gaussian_blur:sigma=2,cutoff=1e-3").cutoff == 1e-3
 
 
-def test_a_model_that_is_no_diffusion_model(tmp_path, capsys, monkeypatch):
+def test_a_model_that_is_not_a_diffusion_model(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(folders, "load", lambda path: object())
     write_image(tmp_path / "a.png", picture(1, 8, 8))
     assert call("denoise", tmp_path / "a.png", tmp_path / "out") == 2

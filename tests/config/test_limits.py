@@ -300,5 +300,5 @@ def test_restated_hints_of_other_libraries_are_of_settings_that_they_have():
         assert set(texts) <= known
 
 
-def test_hints_that_only_a_type_checker_can_read_are_no_limit():
+def test_hints_that_only_a_type_checker_can_read_set_no_limit():
     assert read("NotThere") == read(None)[:0] + hints.ANY

@@ -83,7 +83,7 @@ def test_facts_are_left_to_the_data_and_then_filled(path):
     assert changed(path, "--task.in_channels=3")["task"]["in_channels"] == 3
 
 
-def test_the_mean_of_a_noise_density_is_no_fact_of_pixels(path):
+def test_the_mean_of_a_noise_density_is_not_filled_from_the_data(path):
     density = changed(path, "--task.density=log_normal")["task"]["density"]
     assert (density["mean"], density["std"]) == (-1.2, 1.2)
     task = load(path, ["--task.density=log_normal"]).task
@@ -126,7 +126,7 @@ def test_overrides(path, overrides, keys, value):
     assert found == value
 
 
-def test_a_block_whose_name_changes_starts_afresh(path):
+def test_a_block_with_another_name_discards_its_settings(path):
     with pytest.raises(RecipeError, match="the network 'dit' has no setting 'multipliers'"):
         load(path, ["--task.network.multipliers=[1]", "--task.network.name=dit"])
     assert changed(path, "--task.network.name=dit")["task"]["network"]["name"] == "dit"
@@ -164,7 +164,7 @@ def test_parts_are_built_with_settings_and_facts(path):
     assert made.optimizer.param_groups[0]["lr"] < 1e-3  # warming up
 
 
-def test_a_value_that_the_class_refuses_is_told_with_its_line(path):
+def test_a_value_that_the_class_refuses_is_reported_with_its_line(path):
     with pytest.raises(RecipeError, match=r"command line: data.batch_size: batch_size must be at least 1"):
         load(path, ["--data.batch_size=0"])
     recipe = load(path, ["--task.network.heads=3"])  # judged by the constructor alone

@@ -73,7 +73,7 @@ def test_every_built_in_is_found_by_path_and_documented(kind, name):
     assert docstring(BUILTINS[kind][name]) or BUILTINS[kind][name].startswith("torch.")  # torch sets some when imported
 
 
-def test_what_the_task_fills_is_no_setting():
+def test_what_the_task_fills_is_not_a_setting():
     for kind, filled in PROVIDED.items():
         for name in BUILTINS.get(kind, ()):
             assert not set(filled) & set(allowed(registry.find(kind, name)))

@@ -62,7 +62,7 @@ def test_a_class_of_another_kind_is_refused():
         ("genmods.networks:Nothing", "cannot be imported"),
     ],
 )
-def test_a_part_that_cannot_be_imported_is_told(target, told):
+def test_a_part_that_cannot_be_imported_is_reported(target, told):
     with pytest.raises(UserError, match=told):
         registry.resolve(registry.Entry("network", "gone", target))
 

@@ -64,7 +64,7 @@ def test_numbers_are_names_of_runs_and_of_choices(recipe):
         recipe("x", "--task.network.name=1e3")
 
 
-def test_what_is_no_text_stays_what_it_is(recipe):
+def test_values_other_than_text_are_unchanged(recipe):
     found = recipe("x", "--data.labels=false", "--data.batch_size=8", "--schedule=null")
     assert found.data.given["source"].given["labels"] is False
     assert found.data.given["batch_size"] == 8 and found.schedule is None

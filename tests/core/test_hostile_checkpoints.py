@@ -128,7 +128,7 @@ def test_another_archive_is_refused(tmp_path, change):
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_a_pickle_that_is_no_archive_is_refused(tmp_path, protocol):
+def test_a_pickle_that_is_not_an_archive_is_refused(tmp_path, protocol):
     (tmp_path / "x.ckpt").write_bytes(pickle.dumps({"a": [1]}, protocol))
     refused(checkpoint.load, tmp_path / "x.ckpt")
     torch.save({"a": torch.ones(2)}, tmp_path / "y.ckpt", _use_new_zipfile_serialization=False)
@@ -177,7 +177,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
-def test_a_header_that_is_no_block_is_refused(tmp_path, header):
+def test_a_header_that_is_not_a_block_is_refused(tmp_path, header):
     tensors = {"a": torch.ones(1)}
     checksum = checkpoint.digest({"header": header, **tensors})
     metadata = {"genmods": header, "genmods_format": str(checkpoint.FORMAT), "genmods_checksum": checksum}
@@ -190,7 +190,7 @@ def test_a_header_that_is_no_block_is_refused(tmp_path, header):
     [b"", b"{}", struct.pack("<Q", 2**63), struct.pack("<Q", 2) + b"{}", struct.pack("<Q", 10**8), b"\xff" * 64],
     ids=range(6),
 )
-def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
     (tmp_path / "x.safetensors").write_bytes(content)
     refused(safetensors.load, tmp_path / "x.safetensors")
     header = json.dumps({"a": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4]}}).encode()

@@ -60,7 +60,7 @@ def test_without_the_units_nothing_is_measured(device, monkeypatch):
     assert resolve("auto", place).value == "32-true"
 
 
-def test_a_try_that_raises_is_no_bfloat16(device):
+def test_a_failed_trial_means_no_bfloat16(device):
     choice = resolve("auto", device(fails=True))
     assert choice.value == "32-true" and "fail" in choice.reason
 
@@ -116,7 +116,7 @@ def test_the_first_accelerator_is_taken(monkeypatch, found):
     assert default_device().type == found
 
 
-def test_emulation_on_an_older_gpu_is_no_bfloat16(monkeypatch):
+def test_emulation_on_an_older_gpu_does_not_count_as_bfloat16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for major, native in ((7, False), (8, True)):
         precision.native_bfloat16.cache_clear()

@@ -198,6 +198,6 @@ def test_arithmetic(text, value):
         *("b", "open('x')", "a.__class__", "[x for x in a]", "len(3)", "1.5 ** 10 ** 9", "True + 1", "9" * 400),
     ],
 )
-def test_what_is_no_arithmetic_or_has_no_bound_is_not_computed(text):
+def test_unbounded_or_other_expressions_are_not_computed(text):
     with pytest.raises(NotComputable):
         compute(ast.parse(text, mode="eval").body, {"a": [1]}.__getitem__)

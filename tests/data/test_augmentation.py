@@ -50,7 +50,7 @@ def test_keeps_shape_range_and_the_batch_it_was_given(name, channels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_sample_has_randomness_of_its_own(name):
+def test_each_sample_has_independent_randomness(name):
     augmentation, given = make(name), batch(same=not make(name).mixes)
     image = augmentation(given, fold(1, given["index"]))["image"]
     assert len(image.flatten(1).unique(dim=0)) > (1 if "flip" in name else 16)
@@ -186,7 +186,7 @@ def test_rotation_by_a_right_angle_is_a_rotation():
     assert min((image - t).abs().max() for t in turned) < 1e-5
 
 
-def test_erasing_fills_one_rectangle_of_the_asked_area():
+def test_erasing_fills_one_rectangle_of_the_requested_area():
     given = batch(500, side=20)
     erased = (RandomErasing(p=1.0, value=0.5)(given, fold(1, given["index"]))["image"] == 0.5).all(1)
     heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)

@@ -58,7 +58,7 @@ def test_ranks_share_each_batch(world):
         assert torch.equal(torch.cat([part(epoch, batch) for part in parts]), together(epoch, batch))
 
 
-def test_a_loader_resumes_anywhere_and_repeated_images_are_augmented_anew():
+def test_a_loader_resumes_anywhere_and_repeated_images_get_new_augmentation():
     images, plan = Images(torch.zeros(71, 1, 1, 1, dtype=torch.uint8), LABELS), Balanced(LABELS, 8, seed=3)
 
     def loader():

@@ -48,7 +48,7 @@ def test_variants_have_one_base_and_other_emoji_another(listed):
         ({"skin_tones": True}, ["man astronaut", "woman astronaut: dark skin tone", "man running"]),
     ],
 )
-def test_tones_and_flags_are_taken_where_asked_for(listed, settings, names):
+def test_tones_and_flags_are_included_on_request(listed, settings, names):
     assert [symbol.name for symbol in Emoji(root=str(listed), **settings).symbols] == names
 
 
@@ -57,7 +57,7 @@ def test_absent_files_are_named_with_the_packages_that_bring_them(tmp_path):
         Emoji(root=str(tmp_path)).read()
 
 
-def test_what_is_no_font_is_named(listed):
+def test_a_file_that_is_not_a_font_is_refused(listed):
     pytest.importorskip("fontTools")
     (listed / "NotoColorEmoji.ttf").write_bytes(b"text")
     with pytest.raises(UserError, match=r"NotoColorEmoji.ttf: not a font with colour bitmaps"):

@@ -187,7 +187,7 @@ def test_sixteen_bits_are_kept_and_eight_bits_beside_them_keep_their_white(tmp_p
     assert np.array_equal(found.pixels[1, 0].numpy(), wide(GREY, 16))
 
 
-def test_a_dark_set_of_eight_bits_is_told_and_its_range_can_be_set(tmp_path):
+def test_a_dark_set_of_eight_bits_is_reported_and_its_range_can_be_set(tmp_path):
     Image.fromarray((GREY > 127).astype(np.uint8)).save(tmp_path / "x.png")
     (line,) = decode_files([tmp_path / "x.png"], Preparation()).notes
     assert "up to 1 of 255" in line
@@ -202,7 +202,7 @@ def test_any_number_of_channels_is_written(tmp_path, channels, bits):
     torch.testing.assert_close(read_image(tmp_path / "x.tif").image, image, atol=1e-6, rtol=0)
 
 
-def test_opacity_as_a_channel_of_its_own(tmp_path):
+def test_opacity_as_a_separate_channel(tmp_path):
     Image.fromarray(np.concatenate([RGB, ALPHA], 2)).save(tmp_path / "x.png")
     np.testing.assert_allclose(
         decoded(tmp_path / "x.png", channels=4) * 255, np.concatenate([RGB, ALPHA], 2), atol=1e-4

@@ -163,7 +163,7 @@ def test_transparency_sixteen_bits_and_orientation(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_an_uncompressed_tiff_stands_upright(tmp_path, orientation, channels, bits):
+def test_an_uncompressed_tiff_is_upright(tmp_path, orientation, channels, bits):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, channels), dtype=np.uint8).squeeze()
     exif = Image.Exif()
     exif[274] = orientation
@@ -257,7 +257,7 @@ def test_broken_files_are_moved_out_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to itself"])
-def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, kind):
+def test_pipes_are_refused_without_waiting(tmp_path, kind):
     Image.new("L", (4, 4), 7).save(tmp_path / "1.png")
     path = tmp_path / "odd.png"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(path.name)

@@ -258,14 +258,14 @@ def test_tables_that_cannot_be_used_are_one_line(tmp_path, rows, settings, line)
     assert line in str(refused.value)
 
 
-def test_files_without_a_row_are_told_and_left_out(tmp_path, caplog):
+def test_files_without_a_row_are_reported_and_ignored(tmp_path, caplog):
     save(tmp_path, BREEDS)
     table(tmp_path / "metadata.csv", [HEADER, *ROWS[:2]])
     assert classes(tmp_path) == {"a.png": "cat", "b.png": "dog"}
     assert f"left out 2 images without a row: {tmp_path}/sub/c.png, {tmp_path}/sub/d.png" in caplog.text
 
 
-def test_a_table_that_is_not_read_is_told(tmp_path, caplog):
+def test_a_table_that_is_not_used_is_reported(tmp_path, caplog):
     save(tmp_path, ["a.png", "b.png"])
     table(tmp_path / "train.csv", [HEADER, *ROWS[:2]])
     assert read(tmp_path)[0]["train"] == {"a.png": None, "b.png": None}
@@ -284,14 +284,14 @@ def test_a_table_that_is_not_read_is_told(tmp_path, caplog):
         read(tmp_path)
 
 
-def test_a_name_that_may_be_two_files_is_told(tmp_path):
+def test_an_ambiguous_name_is_refused(tmp_path):
     save(tmp_path, ["x/a.png", "y/a.png"])
     table(tmp_path / "metadata.csv", [HEADER, ["x/a.png", "cat"], ["a.png", "dog"]])
     with pytest.raises(UserError, match=r"metadata.csv:3: 'a.png' is ambiguous: x/a.png or y/a.png"):
         read(tmp_path)
 
 
-def test_what_is_found_is_said_by_split_and_class(tmp_path):
+def test_the_summary_has_images_by_split_and_class(tmp_path):
     save(tmp_path, [f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(10)])
     (tmp_path / "val").mkdir()
     (tmp_path / "train/fish").mkdir()
@@ -320,7 +320,7 @@ def test_loose_test_images_beside_class_folders_are_for_predict(tmp_path):
     }
 
 
-def test_captions_are_told_from_classes(tmp_path, caplog):
+def test_captions_are_distinguished_from_classes(tmp_path, caplog):
     names = [f"{i:02}.png" for i in range(30)]
     save(tmp_path, names)
     table(tmp_path / "metadata.csv", [["file_name", "text"], *([name, f"a photo of {name}"] for name in names)])

@@ -44,7 +44,7 @@ def no_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(BUILTINS["data"]))
-def test_reads_or_says_in_one_line_what_is_missing(name, no_data):
+def test_reads_or_reports_in_one_line_what_is_missing(name, no_data):
     source = imported(BUILTINS["data"][name])()
     try:
         splits = source.read()

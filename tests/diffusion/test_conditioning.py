@@ -126,7 +126,7 @@ def numbers(drop=0.1):
     return conditioning, label
 
 
-def test_numbers_are_standardized_by_the_data_and_told_in_its_units():
+def test_numbers_are_standardized_by_the_data_and_described_in_its_units():
     conditioning, label = numbers()
     cond = conditioning.eval()({"label": label})
     torch.testing.assert_close(cond["vector"], torch.tensor([[-1.0, -1], [0, 0], [1, 1]]))

@@ -29,7 +29,7 @@ class Never(Oracle):
 
 
 @pytest.mark.parametrize("guidance", [Extrapolation, ClassifierFree, Autoguidance])
-def test_weight_1_is_no_guidance(guidance):
+def test_weight_1_means_no_guidance(guidance):
     better, worse = Gaussian(LinearProcess(), 0.3), Gaussian(LinearProcess(), 2.0)
     torch.testing.assert_close(guidance(better, Never(LinearProcess()), 1.0)(X, T).x0, better(X, T).x0)
     torch.testing.assert_close(guidance(better, worse, 0.0)(X, T).x0, worse(X, T).x0)

@@ -249,7 +249,7 @@ def test_posterior_sampling(process, sampler):
 
 
 @pytest.mark.parametrize("make", [EulerSampler, HeunSampler])
-def test_churn_where_no_signal_is_left(make):
+def test_churn_without_signal(make):
     """s is infinite at the start of rectified flow; there is no noise to add there, and afterwards there is."""
     noise = noise_stream(0, torch.arange(1), (1,), dtype=torch.float64)
     plain, churned = (make(8, churn=c).sample(Gaussian(RectifiedProcess()), noise) for c in (0.0, 4.0))

@@ -48,7 +48,7 @@ def test_other_tensors_are_refused(model, images, line):
         model.probabilities(images)
 
 
-def test_what_is_no_image_is_refused(model, tmp_path):
+def test_a_file_that_is_not_an_image_is_refused(model, tmp_path):
     with pytest.raises(UserError, match=r"got float64 \[8, 8\]"):
         model.classify(np.zeros((8, 8)))
     with pytest.raises(UserError, match=r"nowhere\.png"):

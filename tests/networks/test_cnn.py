@@ -20,7 +20,7 @@ def test_parse(text, parsed):
 @pytest.mark.parametrize(
     "text", ["", "conv", "konv 3", "conv x", "conv 1 2 3 4", "pool 0", "dropout 1", "linear -5", "avgpool 1.5"]
 )
-def test_refuses_what_is_no_layer(text):
+def test_refuses_invalid_layers(text):
     with pytest.raises(ValueError, match=r"layers: expected conv WIDTH") as error:
         CNN(layers=[text])
     assert repr(text) in str(error.value) and "\n" not in str(error.value)

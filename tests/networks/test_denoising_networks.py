@@ -71,7 +71,7 @@ def test_noise_level_matters(name):
 
 
 @pytest.mark.parametrize("name", DENOISING)
-def test_labels_matter_and_minus_one_is_no_label(name):
+def test_labels_matter_and_minus_one_is_the_null_label(name):
     network, x, noise = build(name, num_classes=3), images(4, 1, 8, 8), torch.zeros(4)
     x = x[:1].expand(4, -1, -1, -1)
     out = network(x, noise, {"label": torch.tensor([-1, 0, 1, 2])})

@@ -92,7 +92,7 @@ def test_bad_settings_are_named(diffusers, settings, message):
     assert message in str(error.value)
 
 
-def test_without_diffusers_one_line_says_how_to_install_it(monkeypatch):
+def test_without_diffusers_one_line_explains_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(UserError, match=r"pip install 'genmods\[diffusers\]'"):
         DiffusersUNet()

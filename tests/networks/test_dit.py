@@ -5,7 +5,7 @@ from genmods.networks.blocks import position_features
 from genmods.networks.dit import DiT
 
 
-def test_positions_are_told_apart_and_each_axis_has_its_own_half():
+def test_positions_are_distinguished_and_each_axis_has_half_the_features():
     features = position_features(14, 9, 32, torch.device("cpu"))
     distances = torch.cdist(features, features) + 9 * torch.eye(len(features))
     assert distances.min() > 0.3

@@ -13,7 +13,7 @@ def flops(network, size):
     return counter.get_total_flops()
 
 
-def test_attention_stands_at_the_levels_asked_for():
+def test_attention_is_at_the_requested_levels():
     network = UNet(width=8, multipliers=(1, 2, 2), blocks=1, attention=(0, -1))
     where = {m.last.weight.shape[0] for m in network.modules() if isinstance(m, Attention)}
     assert where == {8, 16}
@@ -46,7 +46,7 @@ def test_film_is_a_scale_and_a_shift_per_sample_and_channel():
         torch.testing.assert_close(block(x[i : i + 1], torch.zeros(1, 2).double()), x[i : i + 1] + h.sigmoid() * h)
 
 
-def test_noise_features_tell_all_levels_apart():
+def test_noise_features_distinguish_all_levels():
     levels = torch.arange(-20, 20, 0.25)
     features = noise_features(levels, 32)
     distances = torch.cdist(features, features) + 9 * torch.eye(len(levels))

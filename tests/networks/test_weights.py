@@ -145,7 +145,7 @@ def test_matrices_are_never_matched_by_order(tmp_path):
         TimmNetwork("test_vit", weights=str(tmp_path / "vit.pth"), num_classes=7)
 
 
-def test_names_of_a_release_that_timm_knows(tmp_path):
+def test_names_of_a_release_that_timm_supports(tmp_path):
     """Facebook's ConvNeXt: `downsample_layers.0.0`, `pwconv1`, `gamma`."""
     theirs = TimmNetwork("convnext_atto", num_classes=7).model.state_dict()
     names = {"stem.": "downsample_layers.0.", "head.norm.": "norm.", "head.fc.": "head.", ".norm.": ".norm."}

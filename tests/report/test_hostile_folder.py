@@ -52,7 +52,7 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_text_wherever_it_stands(tmp_path, name):
+def test_a_name_is_text_everywhere(tmp_path, name):
     run = read_run(make_run(tmp_path / "ddpm" / "one"))
     plain = Elements(render([run]))
     run.path = tmp_path / name.replace("/", "|")
@@ -153,7 +153,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_metrics_that_are_no_table_are_one_line(tmp_path, capsys, case):
+def test_metrics_that_are_not_a_table_are_one_line(tmp_path, capsys, case):
     make_run(tmp_path / "good")
     folder = make_run(tmp_path / "bad")
     (folder / "metrics.csv").write_bytes(TABLES[case])

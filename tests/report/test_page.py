@@ -67,7 +67,7 @@ def test_a_figure_that_is_not_finite_is_shown_as_such(tmp_path):
     assert [figure["value"] for figure in run["evaluation"]] == [3.0, "NaN", "Infinity"]
 
 
-def test_a_comparison_tells_the_difference(tmp_path):
+def test_a_comparison_shows_the_differences(tmp_path):
     folders = [make_run(tmp_path / "r" / name, width) for name, width in (("a", 32), ("b", 64), ("c", 32))]
     data = embedded(render([read_run(folder) for folder in folders]))
     assert data["differences"] == [["task.network.width", ["32", "64", "32"]]]

@@ -17,7 +17,7 @@ def test_strengths_are_uniform_between_two_and_known_per_image():
     assert abs(sigma.mean() - 30) < 1 and abs(sigma.std() - 40 / 12**0.5) < 0.5
 
 
-def test_the_noise_has_the_strength_that_is_told():
+def test_the_noise_has_the_stated_strength():
     mixture = OneOf(
         [Between(GaussianNoise(5), GaussianNoise(50)), InTurn([Between(GaussianNoise(3), GaussianNoise(9))])]
     )

@@ -38,7 +38,7 @@ def images(n=4, side=24):
 
 
 @pytest.mark.parametrize("level", ["known", "map"])
-def test_a_network_that_knows_the_noise_is_the_exact_estimate(level):
+def test_a_network_with_the_noise_level_is_the_exact_estimate(level):
     model = RestorationNetwork(Wiener(), level=level)
     y = images()
     std = torch.tensor([0.1, 0.2, 0.4, 0.8]).view(4, 1, 1, 1)
@@ -79,7 +79,7 @@ def test_it_is_the_exact_diffusion_denoiser_of_any_process(process):
     torch.testing.assert_close(alpha * estimate.x0 + sigma * estimate.eps, x_t)
 
 
-def test_what_is_no_diffusion_denoiser_is_refused():
+def test_a_network_that_is_not_a_diffusion_denoiser_is_refused():
     for model in (RestorationNetwork(Wiener()), RestorationNetwork(Wiener(), Average(2), level="known")):
         with pytest.raises(UserError, match="require a diffusion model"):
             model.denoiser(EDMProcess())
@@ -123,7 +123,7 @@ def test_regions_cover_every_pixel_once():
     assert (count == 1).all()
 
 
-def test_a_corruption_tells_its_strength():
+def test_a_corruption_computes_its_strength():
     x = images()
     model = RestorationNetwork(Wiener(), corruption=GaussianNoise(51))
     y, std = model.degrade(x, torch.arange(4)), model.noise_std(x, torch.arange(4))
@@ -151,7 +151,7 @@ def test_a_restorer_inverts_the_operator_that_it_was_trained_for_and_no_other():
             call()
 
 
-def test_one_that_knows_the_noise_also_fills_holes_and_draws():
+def test_one_with_the_noise_level_also_inpaints_and_samples():
     model = RestorationNetwork(Wiener(), level="known")
     y = images(2, 16)
     filled = Restorer(model, steps=8).inpaint(y.clamp(-1, 1), BoxMask(4, 4, 8, 8))

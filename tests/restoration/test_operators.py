@@ -65,7 +65,7 @@ def test_filter_is_a_spectral_filter(operator):
     assert torch.allclose(x - unseen, operator.pinv(operator(x)), rtol=0, atol=1e-9)
 
 
-def test_what_an_operator_knows_of_a_size_is_worked_out_once():
+def test_what_an_operator_computes_for_a_size_is_cached():
     class Counted(GaussianBlur):
         made = 0
 

@@ -184,7 +184,7 @@ def test_mistakes_are_one_clear_line(broken, line):
     assert "\n" not in str(error.value)
 
 
-def test_restores_where_no_gradients_are_kept():
+def test_restores_in_inference_mode():
     """Lightning validates and tests in this mode, in which no gradient can be taken."""
     gaussian, operator = prior(), BoxMask()
     model, truth = gaussian.denoise(CosineProcess()), draw(gaussian, 2)

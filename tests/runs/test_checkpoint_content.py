@@ -74,7 +74,7 @@ def test_a_value_of_another_type_is_refused(changed, key, value):
     refused(changed(key, lambda block, last: block.update({last: value})))
 
 
-def test_keys_of_the_recipe_that_are_no_text(changed):
+def test_keys_of_the_recipe_that_are_not_text(changed):
     refused(changed("recipe", lambda block, last: block[last].update({3: 4})))
 
 

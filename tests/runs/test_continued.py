@@ -87,7 +87,7 @@ def test_a_model_does_not_judge_other_data(digits, name):
         evaluate(classifier(CNN, other, name="digits"), "test", str(digits), quiet=True)
 
 
-def test_what_a_recipe_says_of_a_trained_model_is_told_to_have_no_effect(digits, capsys):
+def test_model_settings_of_a_trained_model_are_reported_as_ignored(digits, capsys):
     given = recipe({"name": "classification", "network": CNN, "augment_test": "flip_shift"}, name="digits")
     evaluate(given, "test", str(digits), quiet=True)
     assert "model settings come from the checkpoint; ignoring task.augment_test of" in capsys.readouterr().err

@@ -60,7 +60,7 @@ class TestOfARun:
         run = fits.fit(given, ckpt_path, quiet=True)
         return run, [float(row["train/lr"]) for row in read_metrics(run / "metrics.csv")]
 
-    def test_the_rate_falls_after_each_validation_that_is_no_better(self):
+    def test_the_rate_falls_after_each_validation_without_an_improvement(self):
         """No loss falls by nine tenths in two steps, so that each validation after the first halves the rate."""
         run, whole = self.rates("plateau", 8)
         assert whole == pytest.approx([0.1] * 4 + [0.05] * 2 + [0.025] * 2)

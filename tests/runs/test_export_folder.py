@@ -131,7 +131,7 @@ def test_a_changed_configuration_is_refused(exported, tmp_path, change, message)
         genmods.load(changed(exported, tmp_path / "other", change))
 
 
-def test_no_environment_variable_is_expanded_and_no_run_is_followed(exported, tmp_path, monkeypatch):
+def test_environment_variables_and_runs_are_not_resolved(exported, tmp_path, monkeypatch):
     from genmods.core import safetensors
 
     monkeypatch.setenv("SECRET", "layers")

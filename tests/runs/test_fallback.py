@@ -71,18 +71,18 @@ def test_a_damaged_best_does_not_stop_a_good_run(run, capsys):
     assert files.load(run / "checkpoints" / "last.ckpt")["global_step"] == 5
 
 
-def test_what_changed_is_told_in_one_line(run, capsys):
+def test_changes_are_reported_in_one_line(run, capsys):
     fit(recipe(4, optimizer={"name": "adamw", "lr": 0.01}), str(run), quiet=True)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "resumed with other settings" in line]
     assert "optimizer.lr 0.001 -> 0.01" in line and "max_steps" not in line
 
 
-def test_a_resume_as_it_was_says_nothing(run, capsys):
+def test_an_unchanged_resume_prints_nothing(run, capsys):
     fit(recipe(4), str(run), quiet=True)
     assert "other settings" not in capsys.readouterr().err
 
 
-def test_the_end_of_a_killed_process_is_told(run, capsys):
+def test_a_killed_process_is_reported(run, capsys):
     folders.write_status(run, "running", 0)
     fit(recipe(4), str(run), quiet=True)
     assert "the last process was killed after step 3" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def refused(reference, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_missing_is_told_in_one_line(hub, pushed):
+def test_what_is_missing_is_reported_in_one_line(hub, pushed):
     refused("hf:me/digits@v9", "no such revision")
     refused("hf:me/other@main", "no such repository")
     hub.commits["me/empty"] = {}
@@ -78,7 +78,7 @@ def test_what_is_missing_is_told_in_one_line(hub, pushed):
         refused(reference, "expected hf:ORG/NAME@REVISION")
 
 
-def test_a_refused_token_is_told_in_one_line(hub, digits, tmp_path, monkeypatch, capsys):
+def test_a_refused_token_is_reported_in_one_line(hub, digits, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     command = ["export", "--ckpt_path", str(digits), "--out", str(tmp_path / "digits"), "--push", "me/digits"]
     assert dispatch(command) == 2

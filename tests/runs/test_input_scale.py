@@ -62,7 +62,7 @@ def test_each_channel_is_normalised_by_its_own_statistics(workplace, tmp_path):
     assert module.info.mean[2] < module.info.mean[0]
 
 
-def test_a_constant_channel_is_no_division_by_zero(workplace, tmp_path):
+def test_a_constant_channel_does_not_divide_by_zero(workplace, tmp_path):
     data = pictures(tmp_path / "red", 0, 200)
     for path in tmp_path.rglob("*.png"):
         pixels = np.array(Image.open(path)) * [1, 0, 0]
@@ -84,7 +84,7 @@ def test_a_set_of_one_colour_is_refused_in_one_line(tmp_path, capsys, monkeypatc
     assert told[-1].endswith("all training images have the same single colour") and not (tmp_path / "runs").exists()
 
 
-def test_a_whole_model_keeps_the_scale_of_its_own_data(workplace, tmp_path):
+def test_a_whole_model_keeps_the_scale_of_its_data(workplace, tmp_path):
     dark, bright = pictures(tmp_path / "dark", 0, 60), pictures(tmp_path / "bright", 180, 256)
     unet = {"name": "unet", "width": 4, "multipliers": [1], "blocks": 1, "attention": []}
     run = fit(recipe({**DIFFUSION, "network": unet}, dark, name="dark"), quiet=True)

@@ -79,7 +79,7 @@ def test_a_gradient_stops_the_run_at_its_step(poison, what):
         run(3, "stop", every=1)
 
 
-def test_a_spike_that_is_clipped_is_no_fault(poison):
+def test_a_clipped_spike_is_accepted(poison):
     poison("spike", 2)
     run(3, "stop", more=["--trainer.gradient_clip_val=1.0"])
 
@@ -128,7 +128,7 @@ def test_a_run_resumes_from_its_beginning(poison):
 
 
 @pytest.mark.parametrize(("policy", "told"), [("skip_step", "3 steps were skipped"), ("rollback", "3 times the run")])
-def test_no_run_goes_on_like_that_for_ever(poison, monkeypatch, policy, told):
+def test_a_run_stops_after_repeated_faults(poison, monkeypatch, policy, told):
     monkeypatch.setattr(finite, "_MOST", 3)
     poison("nan", *range(2, 9))
     with pytest.raises(UserError, match=f"^step 4: .*; {told}"):

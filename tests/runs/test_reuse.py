@@ -75,7 +75,7 @@ def test_a_folder_of_runs_means_its_newest(digits):
     assert same(newest.state_dict(), folders.load(digits).network.state_dict())
 
 
-def test_a_head_for_other_classes_is_new_and_a_line_says_so(digits, capsys):
+def test_a_head_for_other_classes_is_new_and_reported(digits, capsys):
     old, new = (
         folders.load(digits).network.state_dict(),
         built(classifier({"from": str(digits)}, SHAPES)).model.network.state_dict(),

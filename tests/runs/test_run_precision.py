@@ -49,7 +49,7 @@ def test_a_run_writes_down_what_it_resolved(machine, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("gain", "resolved"), [(3.0, "bf16-mixed"), (0.5, "32-true")])
-def test_a_run_that_goes_on_keeps_its_precision_unmeasured(machine, capsys, gain, resolved):
+def test_a_resumed_run_keeps_its_precision_without_a_measurement(machine, capsys, gain, resolved):
     machine(gain=gain)
     run, first = fitted()
     machine()
@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_keeps_its_precision_unmeasured(machine, capsys, gain
     assert f"precision {resolved} (that of the checkpoint)\n" in capsys.readouterr().err
 
 
-def test_without_the_units_a_run_goes_on_in_float32_and_says_so(machine, capsys):
+def test_without_the_units_a_run_continues_in_float32_with_a_message(machine, capsys):
     machine(gain=3.0)
     run, _ = fitted(quiet=True)
     assert capsys.readouterr().err == ""

@@ -49,7 +49,7 @@ def test_other_errors_are_not_the_systems():
     assert system_error(ValueError("x")) is None and system_error(RuntimeError("shapes")) is None
 
 
-def test_a_full_disk_says_what_is_needed_and_free(tmp_path, monkeypatch):
+def test_the_error_of_a_full_disk_has_the_bytes_needed_and_free(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     files.save({"a": torch.zeros(3)}, path)
     before = path.read_bytes()
@@ -72,7 +72,7 @@ def test_a_file_without_a_name_in_its_error_has_one_in_the_line(workplace, capsy
     assert not list(Path("runs/grown").rglob("*.part"))
 
 
-def test_the_room_is_looked_at_before_the_first_step(workplace, capsys, monkeypatch):
+def test_the_free_space_is_checked_before_the_first_step(workplace, capsys, monkeypatch):
     classifier(CNN, name="no_room")
     monkeypatch.setattr(callback, "free", lambda place: (1000, 5))
     assert dispatch(["fit", "--config", "runs/no_room.yaml", "--quiet"]) == 2

@@ -38,7 +38,7 @@ def temperatures(checkpoint):
     return {float(w["model.temperature"]) for w in (checkpoint["state_dict"], *checkpoint["ema"]["weights"])}
 
 
-def test_each_checkpoint_has_the_best_temperature_of_its_own_weights(recipe):
+def test_each_checkpoint_has_the_best_temperature_of_its_weights(recipe):
     folder = fit(recipe(), quiet=True)
     data = build_data(recipe())
     found = {}
@@ -61,7 +61,7 @@ def test_continuing_a_calibrated_run_is_training_on(recipe):
         assert files.digest(one[name]) == files.digest(other[name])
 
 
-def test_a_run_that_goes_on_has_no_temperature_until_its_end(recipe, monkeypatch):
+def test_a_resumed_run_has_no_temperature_until_its_end(recipe, monkeypatch):
     folder = fit(recipe(), quiet=True)
     monkeypatch.setattr("genmods.runs.fit.calibrate", lambda *_: None)
     fit(recipe("--trainer.max_steps=30"), str(folder), quiet=True)

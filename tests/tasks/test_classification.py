@@ -139,7 +139,7 @@ def test_training_on_mixed_labels_learns_and_figures_are_those_of_the_answers():
     assert figures["test/acc_class_mean"] == pytest.approx(float((counts.diag() / counts.sum(1)).mean()))
 
 
-def test_a_fit_knows_no_temperature():
+def test_a_fit_does_not_use_a_temperature():
     task = classifier()
     task.model.temperature.fill_(0.1)
     last = LastResult()

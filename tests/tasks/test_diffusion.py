@@ -126,7 +126,7 @@ def test_labels_out_of_range_are_refused_in_one_line(labels):
         model().sample(3, {"label": torch.tensor(labels)})
 
 
-def test_without_classes_there_is_no_condition():
+def test_without_classes_the_model_is_unconditional():
     diffusion = model(num_classes=0)
     assert diffusion.conditioned_on().names == ()
     diffusion.sample(2)
@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_refused_in_one_line(network, settings, line):
     assert "\n" not in str(error.value)
 
 
-def test_a_network_that_says_a_variance_fits():
+def test_a_network_with_a_learned_variance_fits():
     assert model(Told(out_channels=2), CosineProcess(steps=10)).sample(2).shape == (2, 1, SIDE, SIDE)
 
 
@@ -248,7 +248,7 @@ def test_the_network_learns_from_real_batches(tmp_path):
     assert before == same and after["val/loss"] < 0.8 * before["val/loss"]
 
 
-def test_mixed_labels_are_no_class_to_condition_on():
+def test_mixed_labels_cannot_be_conditioned_on():
     mixed = batch() | {"label": torch.full((8, 3), 1 / 3)}
     with pytest.raises(UserError, match="one class per image, got several or mixed ones"):
         training().training_step(mixed, 0)

@@ -61,7 +61,7 @@ def test_what_was_in_eval_mode_stays_so():
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_it_generates_nothing_and_says_so(kind):
+def test_it_does_not_generate_and_is_refused(kind):
     made = make(kind, **settings(kind))
     abilities = {one for one in (Generates, Classifies, Denoises, HasLikelihood, Inspectable) if isinstance(made, one)}
     assert abilities == ({Classifies, Inspectable} if kind is Classifier else {Inspectable})

@@ -70,7 +70,7 @@ def test_settings_that_restore_nothing_are_refused(settings):
         RestorationTask(Model(), Identity(), **settings)
 
 
-def test_a_method_has_steps_of_its_own():
+def test_a_method_may_set_its_steps():
     with pytest.raises(ValueError, match="steps must be left open if a method is given, got 5"):
         RestorationTask(Model(), BoxMask(), method=MMPS(steps=7), steps=5)
 

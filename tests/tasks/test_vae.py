@@ -94,6 +94,6 @@ def test_settings_out_of_range(settings, line):
         linear_task(**settings)
 
 
-def test_a_network_that_is_no_autoencoder_is_refused():
+def test_a_network_that_is_not_an_autoencoder_is_refused():
     with pytest.raises(ValueError, match="requires an autoencoder with encode and decode, got CNN"):
         VAE(CNN(layers=("conv 4", "avgpool")))

@@ -68,7 +68,7 @@ def run(request, tmp_path_factory):
         yield Run(request.param, root)
 
 
-def test_every_metric_stands_at_every_step_it_should(run):
+def test_every_metric_is_logged_at_all_its_steps(run):
     for name in LOGGED:
         assert run.steps(name) == ROWS, name
     for name in JUDGED[run.name]:
@@ -135,7 +135,7 @@ def test_group_and_tags_are_those_of_the_recipe_and_summaries_the_best(run):
         assert (summaries[name].min, summaries[name].max) == (direction(name) == "min", direction(name) == "max")
 
 
-def test_a_resumed_run_goes_on_in_the_same_run(run):
+def test_a_resumed_run_continues_the_same_run(run):
     ids = [record.run.run_id for file in run.files for record in read_records(file) if record.HasField("run")]
     assert len(run.files) == 2 and len(set(ids)) == 1
     assert run.steps("train/loss", run.second) == [step + 8 for step in ROWS]

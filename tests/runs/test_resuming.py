@@ -148,7 +148,7 @@ def test_a_chain_of_time_budgets(tmp_path, whole, capsys, monkeypatch):
     assert outcome(tmp_path) == whole
 
 
-def test_a_requeued_job_goes_on_in_its_folder(tmp_path, whole, monkeypatch, capsys):
+def test_a_requeued_job_continues_in_its_folder(tmp_path, whole, monkeypatch, capsys):
     for name, value in {"JOB_ID": "77", "JOB_NAME": "train", "NTASKS": "1", "NNODES": "1", "NODEID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_PROCID", "0")
