@@ -37,6 +37,8 @@ NonNegative = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(-(2**63)), Lt(2**63)]
 Steps = Annotated[int, Ge(1), Le(1_000_000)]
 BatchSize = Annotated[int, Ge(1), Le(1_000_000)]
+AutoBatchSize = BatchSize | Literal["auto"]
+"""A number, or "auto": what fits into memory, found by `fit` before its first step; elsewhere 128."""
 Depth = Annotated[int, Ge(1), Le(1000)]
 """Number of layers or blocks."""
 Count = Annotated[int, Ge(1), Le(10_000)]

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from genmods.core.memory import free_memory
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes|[Tt]ried to allocate ([\d.]+ \w+)")
 _WRITE = re.compile(r"inline_container|PytorchStreamWriter|unexpected pos \d+")
@@ -40,6 +42,11 @@ def system_error(error: BaseException) -> str | None:
     return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator raised `error`, of the CPU or of a device."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_MEMORY.search(str(error))))
+
+
 def _room(error: OSError) -> str:
     """The free space where a file did not fit, and the space needed if known."""
     if error.errno not in _FULL or not error.filename:
@@ -63,10 +70,6 @@ def free(path: Path) -> tuple[int, int] | None:
 
 
 def _memory() -> str:
-    """The free memory, if the system reports it."""
-    try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return f", {int(fields['MemAvailable'].split()[0]) * 1024:,} bytes are free"
-    except (OSError, KeyError, ValueError):
-        return ""
+    """The free memory, where the system says it."""
+    free = free_memory()
+    return f", {free:,} bytes are free" if free < 1 << 62 else ""

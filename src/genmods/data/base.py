@@ -17,7 +17,7 @@ from torch import Tensor
 from genmods.core.batch import INPUT, LABEL, Batch
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done, batches_left
-from genmods.core.settings import BatchSize, Seed, Validated
+from genmods.core.settings import AutoBatchSize, Seed, Validated
 from genmods.data.info import DataInfo
 from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
 from genmods.data.preparation import Preparation
@@ -48,9 +48,10 @@ class DataModule(Validated, LightningDataModule):
     images. `seed` is the seed of the recipe.
     """
 
-    def __init__(self, batch_size: BatchSize = 128, num_workers: Workers = 0, seed: Seed = 0) -> None:
+    def __init__(self, batch_size: AutoBatchSize = 128, num_workers: Workers = 0, seed: Seed = 0) -> None:
         super().__init__()
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.batch_size = 128 if batch_size == "auto" else batch_size
+        self.num_workers, self.seed = num_workers, seed
         self._loaders: list[Loader] = []
 
     @property

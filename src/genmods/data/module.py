@@ -18,7 +18,7 @@ from torch import Tensor
 from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
-from genmods.core.settings import BatchSize, Pixels, Rate, Seed
+from genmods.core.settings import AutoBatchSize, Pixels, Rate, Seed
 from genmods.core.sizes import sides
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.balance import Balanced
@@ -49,7 +49,7 @@ class ImageData(DataModule):
     def __init__(
         self,
         source: Source,
-        batch_size: BatchSize = 128,
+        batch_size: AutoBatchSize = 128,
         augment: list[Augmentation] = [],  # noqa: B006
         image_size: Pixels | tuple[Pixels, Pixels] | None = None,
         fit: Literal["crop", "pad", "stretch"] = "crop",

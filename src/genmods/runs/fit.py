@@ -31,6 +31,7 @@ from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.networks.base import outermost_networks
+from genmods.runs.batch_size import automatic, batch_size_of, told_if_out_of_memory
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
@@ -71,6 +72,12 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     callbacks = [build(part, data.info.settings()) for part in resolved.callbacks]
     loggers = build_loggers(recipe, before)
     settings = recipe.trainer.given | ({"enable_progress_bar": False} if quiet else {})
+    if recipe.data.given.get("batch_size") == "auto":
+        data.batch_size = batch_size_of(before) or automatic(
+            task, data, make_trainer(at.folder, task, settings, callbacks, [])
+        )
+        for each in (recipe, resolved):
+            each.data.given["batch_size"] = data.batch_size
     contents = _contents(recipe, resolved, data, loggers)
     trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers, signals)
     warn_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
@@ -86,7 +93,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         rank_zero_only(say)(*data.summary(), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
-        with refusals_in_one_line():
+        with refusals_in_one_line(), told_if_out_of_memory(task, data, trainer):
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         warn_of_no_step(trainer, before.step if before else 0)
         write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)

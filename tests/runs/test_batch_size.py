@@ -1,0 +1,84 @@
+"""The batch size `auto`: what fits, found once, written down and kept; out of memory in one line with what fits."""
+
+import pytest
+import torch
+
+from genmods.core import checkpoint as files, memory
+from genmods.core.batch import INPUT, LABEL
+from genmods.core.errors import UserError
+from genmods.data.base import Table
+from genmods.runs import batch_size
+from genmods.runs.fit import fit
+from genmods.tasks import ClassificationTask
+from support.small_runs import CNN, SHAPES, classifier, recipe
+from support.small_tasks import TASKS
+
+pytestmark = pytest.mark.usefixtures("workplace")
+AUTO = SHAPES | {"batch_size": "auto", "train_images": 400}
+
+
+def made(room, monkeypatch, steps=2, data=AUTO, **place):
+    monkeypatch.setattr(batch_size, "_room", lambda trainer: room)
+    trainer = {"max_steps": steps, "accelerator": "cpu", "enable_progress_bar": False}
+    return fit(classifier(CNN, data, name="auto", trainer=trainer), quiet=True, **place)
+
+
+def size_of(folder):
+    return files.load(folder / "checkpoints" / "last.ckpt")["recipe"]["data"]["batch_size"]
+
+
+def test_it_is_found_once_written_down_and_kept(monkeypatch):
+    folder = made(1 << 40, monkeypatch)
+    assert size_of(folder) == 16  # a sixteenth of 320 training images, as a power of two
+    assert "batch_size: 16" in (folder / "recipe.yaml").read_text()
+    assert size_of(made(1, monkeypatch, steps=3, ckpt_path=str(folder))) == 16
+
+
+def test_less_memory_gives_smaller_batches(monkeypatch):
+    assert size_of(made(1, monkeypatch)) == 1
+
+
+class Zeros:
+    """A data module of eight images, as far as the estimate looks at it."""
+
+    def __init__(self, name):
+        labels = {"multilabel": torch.zeros(8, 3), "regression": torch.zeros(8, 3)}.get(name, torch.zeros(8).long())
+        self.splits = {"train": Table({INPUT: torch.zeros(8, 1, 8, 8), LABEL: labels})}
+
+    def prepare(self, batch):
+        return batch
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "restoration"])
+def test_the_memory_of_every_task_grows_with_the_batch(name):
+    task = TASKS[name]()
+    found = batch_size.footprint(task, Zeros(name))
+    assert found.per_sample > 4 * 64 and found.fixed >= 4 * sum(p.nbytes for p in task.parameters())
+    assert found.fits(found.fixed + 5 * found.per_sample) == 4 and found.fits(0) == 1
+
+
+def test_out_of_memory_is_one_line_with_what_fits(monkeypatch):
+    def refuse(task, batch, index):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes.")
+
+    monkeypatch.setattr(ClassificationTask, "training_step", refuse)
+    line = (
+        r"^out of memory at step 1 with data\.batch_size 100 \(peak [\d.]+ GB, [\d.]+ GB in all\); about 50 should fit"
+    )
+    with pytest.raises(UserError, match=line):
+        fit(recipe({"name": "classification", "network": CNN}, name="large"), quiet=True)
+
+
+def test_the_limit_of_a_group_or_an_address_space_counts(monkeypatch, tmp_path):
+    for name, text in (("max", "5000"), ("current", "2000")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "_GROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
+    assert memory.free_memory() == 3000
+    (tmp_path / "max").write_text("max\n")
+    assert memory.free_memory() > 3000
+
+
+def test_several_devices_are_refused(monkeypatch):
+    changes = {"trainer": {"max_steps": 2, "accelerator": "cpu", "devices": 2}}
+    with pytest.raises(UserError, match=r"^data\.batch_size: auto is for one device"):
+        fit(classifier(CNN, AUTO, name="two", **changes), quiet=True)
