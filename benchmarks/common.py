@@ -99,7 +99,7 @@ def times_as_fast_as(seconds: dict[str, list[float]]) -> dict[str, dict[str, flo
 
 
 def machine() -> dict[str, Any]:
-    """Processor, instruction sets and their limits, threads, load, versions, and the GPU where there is one."""
+    """Processor, instruction sets and their limits, threads, load, versions, and the GPU if any."""
     return {
         **processor(),
         "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},

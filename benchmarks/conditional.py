@@ -5,7 +5,7 @@
     python benchmarks/conditional.py runs/ddpm runs/inpaint_conditional
 
 prints, on the test digits and for each hole, the PSNR in the hole of the mean of 16 draws and of one draw, averaged
-over images, with its standard error and the seconds of processor time a draw. 20 network calls a draw.
+over images, with its standard error and the processor time per sample. 20 network calls per sample.
 """
 
 from __future__ import annotations

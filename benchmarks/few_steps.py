@@ -1,6 +1,6 @@
 """FID against the number of steps: one network, the same noise for every sampler, a classifier's features.
 
-Each point is written to the JSON as soon as it is found, so that a run which was stopped goes on where it was; the
+Each point is written to the JSON when it is measured, so that an interrupted run continues; the
 picture is drawn from one JSON or several, a panel each.
 
     python benchmarks/few_steps.py --ckpt_path runs/ddpm --features runs/cnn --out docs/figures/few_steps_digits.json

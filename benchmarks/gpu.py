@@ -14,11 +14,11 @@
 
 Needs torch >= 2.11, lightning, torchmetrics (with the numpy and PyYAML that they bring) and this checkout, which it
 puts on the path itself; what pytest or diffusers is needed for is left out where they are absent. Fashion-MNIST is
-taken from GENMODS_DATA or a well-known place; without it the images are drawn shapes, and the rows say so.
+taken from GENMODS_DATA or a well-known place; without it synthetic shapes are used, which the rows record.
 
-Each section runs in a process of its own and is ended when its time is up. Each row goes to FOLDER/results.jsonl as
+Each section runs in a separate process, which is ended when its time is up. Each row goes to FOLDER/results.jsonl as
 soon as it is there, what a section printed to FOLDER/SECTION.log, and the closing table to FOLDER/table.md; a later run
-into the same FOLDER replaces the rows that it measures. Without a CUDA device each row says "not measured"; `--toy`
+into the same FOLDER replaces the rows that it measures. Without a CUDA device each row is "not measured"; `--toy`
 then tries everything at the size of a test.
 """
 
@@ -46,7 +46,7 @@ from tables import markdown  # noqa: E402
 Line = dict[str, Any]
 RESULTS = "results.jsonl"
 MARGIN = 5.0
-"""Seconds that are kept for the table, and that a section may take to end by itself before it is ended."""
+"""Seconds reserved for the table, and the grace period of a section before it is ended."""
 
 
 def main() -> int:

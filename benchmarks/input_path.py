@@ -111,7 +111,7 @@ def measure(shape: tuple[int, int, int], batch_size: int, n: int, rounds: int) -
 
 
 class Gaps(Callback):
-    """Seconds of each training step, and of what lies before it."""
+    """Seconds of each training step, and of the input path before it."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -128,7 +128,7 @@ class Gaps(Callback):
 
 
 def share_of_a_step(name: str, steps: int) -> dict[str, float]:
-    """Milliseconds in front of and within a training step of a shipped recipe, medians, and their ratio in percent."""
+    """Milliseconds before and within a training step of a shipped recipe, medians, and their ratio in percent."""
     recipe = load(name)
     data, gaps = build_data(recipe), Gaps()
     bare_trainer({**recipe.trainer.given, "max_epochs": None, "max_steps": steps}, gaps).fit(

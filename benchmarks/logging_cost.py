@@ -33,7 +33,7 @@ TRACKING = (Norms, Throughput, LossByNoise)
 
 
 class Turns(Callback):
-    """Switches tracking off and on after every `interval` steps, and keeps the seconds a step of each turn."""
+    """Switches tracking off and on after every `interval` steps, and records the seconds per step of each turn."""
 
     def __init__(self, interval: int) -> None:
         self.interval = interval
@@ -59,7 +59,7 @@ class Turns(Callback):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--interval", type=int, default=50, help="steps a row, as trainer.log_every_n_steps")
+    parser.add_argument("--interval", type=int, default=50, help="steps per row, as trainer.log_every_n_steps")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options, overrides = parser.parse_known_args()

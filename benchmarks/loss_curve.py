@@ -1,7 +1,7 @@
 """Whether bfloat16 costs anything in training: loss curves of three seeds under autocast beside those in float32.
 
 recipes/fashion_mnist/ddpm.yaml for a few hundred steps; the loss is averaged in tenths. bfloat16 passes where its mean
-curve lies as near to the mean curve of float32 as the seeds of float32 lie to one another.
+curve is as close to the mean curve of float32 as the seeds of float32 are to each other.
 
     python benchmarks/loss_curve.py --steps 300 --out docs/figures/loss_curve.json
 """

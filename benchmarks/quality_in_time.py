@@ -11,8 +11,8 @@ ours        recipes/fashion_mnist/ddpm.yaml, its schedule fitted to the time by 
 Both peers work on 1 x 32 x 32, the images with a black border of 2 pixels, and have the networks of `peers.py` (1.4 and
 1.6 M parameters, ours has 1.7 M); the border is cut off before the features. The clock counts training and loading.
 Then 2,000 samples each by DDIM in 50 steps and their FID with a 95 % interval; ours also of what it had on the way,
-until it has reached the better peer. All train first, one after the other, on a machine that does nothing else; what
-they learned is kept beside the JSON, so that the sampling, which no clock counts, may go on later.
+until it has reached the better peer. All train first, one after the other, on an otherwise idle machine; the trained
+weights are stored next to the JSON, so that sampling, which is not timed, can be continued later.
 
     python benchmarks/quality_in_time.py --features runs/fashion_mnist-cnn --out docs/figures/quality_in_time.json
 """

@@ -1,7 +1,7 @@
 """How long the training steps of each recipe take: a few steps of one thread, in processor time, times their number.
 
 Validation, pictures and evaluation come on top. Two threads take a little more than half as long. Recipes that need a
-run or a folder of yours are left out unless overrides (`-- --data.root=DIR`) say it.
+run or a folder of images are skipped unless overrides (`-- --data.root=DIR`) set it.
 
     python benchmarks/recipe_times.py recipes/*.yaml recipes/fashion_mnist/*.yaml --out docs/figures/recipe_times.json
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/restoration.py --ckpt_path RUN [--classifier RUN] [--n 64] [--only denoising inpainting ...]
 
-prints tables and writes restoration.json, where a row that is there already is not measured again. Each row has n and
+prints tables and writes restoration.json, and does not repeat existing rows. Each row has n and
 its standard error, the PSNR averaged over images and the PSNR of the squared error averaged over images ("pooled"), and
 the seconds of processor time an image (one thread). `--ckpt_path gaussian` takes a Gaussian fitted to the training
 images for the network: the full-covariance linear estimate.

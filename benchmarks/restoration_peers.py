@@ -47,7 +47,7 @@ def median(y: Tensor, sigma: float) -> Tensor:
 
 
 def anscombe(denoise: Callable[[Tensor, float], Tensor], y: Tensor, peak: float) -> Tensor:
-    """A Gaussian denoiser behind the Anscombe transform, and its unbiased inverse (Mäkitalo and Foi 2011)."""
+    """A Gaussian denoiser after the Anscombe transform, and its unbiased inverse (Mäkitalo and Foi 2011)."""
     stabilised = 2 * torch.sqrt(((y + 1) / 2 * peak).clamp_min(0) + 0.375)
     low, high = 2 * 0.375**0.5, 2 * (peak + 0.375) ** 0.5
     scale = 2 / (high - low)
@@ -57,7 +57,7 @@ def anscombe(denoise: Callable[[Tensor, float], Tensor], y: Tensor, peak: float)
 
 
 def logarithmic(denoise: Callable[[Tensor, float], Tensor], y: Tensor, level: float, floor: float = 0.02) -> Tensor:
-    """A Gaussian denoiser behind a logarithm, for speckle."""
+    """A Gaussian denoiser after a logarithm, for speckle."""
     z = torch.log(((y + 1) / 2).clamp_min(0) + floor)
     low, high = torch.log(torch.tensor(floor)), torch.log(torch.tensor(1 + floor))
     scale = 2 / (high - low)

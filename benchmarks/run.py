@@ -1,7 +1,7 @@
 """Runs the benchmarks that need no trained checkpoint, one after the other, and writes JSON and tables.
 
 The JSON goes to docs/figures, as NAME.json or, from a device without native bfloat16, NAME_float32.json; the tables to
-docs/performance.md. The others (few_steps, quality_in_time, recognised, restoration) take the runs that they judge as
+docs/performance.md. The others (few_steps, quality_in_time, recognised, restoration) take the runs to evaluate as
 arguments; `python benchmarks/tables.py` writes their tables.
 
     python benchmarks/run.py [training_step sampling input_path time_to_accuracy startup logging_cost]

@@ -16,7 +16,7 @@ SHAPES = ("--data.name=synthetic", "--data.classes=10", "--data.noise=0.4")
 
 @cache
 def has_fashion_mnist() -> bool:
-    """Whether it lies in `GENMODS_DATA` or a well-known place."""
+    """Whether it is in `GENMODS_DATA` or a well-known folder."""
     try:
         FashionMNIST().read()
     except UserError:

@@ -72,7 +72,7 @@ def compiled(network: nn.Module, job: Job) -> None:
 class Replay:
     """A call on tensors of fixed shapes as a CUDA graph: one launch in place of thousands.
 
-    The result stands in memory that the next call overwrites. Raises NotMeasured without a CUDA device.
+    The next call overwrites the result. Raises NotMeasured without a CUDA device.
     """
 
     def __init__(self, call: Callable[..., Any], inputs: Sequence[Tensor], job: Job) -> None:

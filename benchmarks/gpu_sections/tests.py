@@ -1,4 +1,4 @@
-"""The tests marked `gpu`, in a process of their own: how many passed, failed and were skipped."""
+"""The tests marked `gpu`, in a separate process: how many passed, failed and were skipped."""
 
 from __future__ import annotations
 

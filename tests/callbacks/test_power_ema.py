@@ -56,7 +56,7 @@ def walk(tmp_path_factory):
 
 @pytest.mark.parametrize(("length", "most"), [(0.05, 1e-5), (0.06, 1e-3), (0.07, 1e-3), (0.1, 1e-5), (0.2, 1e-2)])
 def test_a_length_chosen_afterwards_is_that_of_a_direct_run(walk, length, most):
-    """The difference from the direct average is that of the fitted weighting, as the walk's steps tell it."""
+    """The difference from the direct average is that of the fitted weighting, computed from the steps of the walk."""
     folder, path = walk
     found = average(folder, length)
     direct, wanted = weighting(length, STEPS) @ path, weighting(length, STEPS)

@@ -51,7 +51,7 @@ def rows(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images of several modes and sizes, and two that are none."""
+    """Images of several modes and sizes, and two files that are not images."""
     image(tmp_path / "in/a.png", -1.0)
     image(tmp_path / "in/b.png", 0.0, channels=1)
     image(tmp_path / "in/deep/c.jpg", 1.0, size=(20, 13))

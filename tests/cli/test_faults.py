@@ -24,7 +24,7 @@ optimizer: {name: adamw, lr: 1e-3}
 trainer: {max_steps: 4000, precision: bf16-mixed}
 """
 
-# name: (text to replace, its replacement, what the line says after `file:`)
+# name: (text to replace, its replacement, the message after `file:`)
 FAULTS = {
     "misspelled part": ("unet", "unett", "4: task.network.name: no network is called 'unett'; did you mean 'unet'?"),
     "misspelled short form": (
@@ -123,7 +123,7 @@ FAULTS = {
 
 
 def one_line(capsys, *arguments: str) -> str:
-    """What a faulty command says: one line on stderr, nothing on stdout, status 2."""
+    """The output of a faulty command: one line on stderr, nothing on stdout, status 2."""
     status = dispatch(list(arguments))
     told = capsys.readouterr()
     assert (status, told.out) == (2, "")

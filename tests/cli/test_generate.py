@@ -1,4 +1,4 @@
-"""`generate`: files, labels, samplers, and mistakes told in one line."""
+"""`generate`: files, labels, samplers, and errors in one line."""
 
 import itertools
 
@@ -49,7 +49,7 @@ def shades(channels=1, process=None, prediction="x0", **settings):
 
 @pytest.fixture
 def served(monkeypatch):
-    """Chooses the model that `--ckpt_path` stands for, and notes what is asked for."""
+    """Chooses the model that `--ckpt_path` loads, and records the request."""
     asked = []
 
     def serve(model):
@@ -271,7 +271,7 @@ def test_more_steps_than_levels(tmp_path, served, capsys):
 
 
 def test_a_sampler_that_the_process_does_not_take(tmp_path, served, capsys):
-    """Whatever a registered sampler cannot do with a process, it says so in one line."""
+    """A registered sampler that does not support a process is refused in one line."""
     served(shades(process=RectifiedProcess(), prediction="flow"))
     for name in BUILTINS["sampler"]:
         status = generate(tmp_path / name, "--n", "2", "--sampler", name, "--steps", "4")

@@ -1,4 +1,4 @@
-"""Labels from tables through every command: figures from files are those in memory, and what does not fit is told."""
+"""Labels from tables through every command: metrics from files equal those in memory, and mismatches are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predict`: a row for each test image, by any task that predicts; the others say that they do not."""
+"""`predict`: a row for each test image, by any task that predicts; others are refused."""
 
 import csv
 import io

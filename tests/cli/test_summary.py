@@ -1,4 +1,4 @@
-"""What a command says at its end."""
+"""The summary at the end of a command."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What uses a trained model imports nothing that trains one: a child process runs every such command and tells what it
+"""Commands that use a trained model do not import training code: a child process runs all of them and lists what it
 imported.
 """
 

@@ -42,7 +42,7 @@ NEGATIVE = {
 }
 """Settings that may be -1, and why."""
 SIZED = ("network", "process", "weighting", "sampler", "method", "task", "data")
-"""Kinds whose whole numbers say how much is computed or kept, and which therefore have a largest."""
+"""Kinds whose integers are sizes or counts and therefore have a maximum."""
 
 
 def resolved(kind, name):

@@ -167,7 +167,7 @@ def test_parts_are_built_with_settings_and_facts(path):
 def test_a_value_that_the_class_refuses_is_reported_with_its_line(path):
     with pytest.raises(RecipeError, match=r"command line: data.batch_size: batch_size must be at least 1"):
         load(path, ["--data.batch_size=0"])
-    recipe = load(path, ["--task.network.heads=3"])  # judged by the constructor alone
+    recipe = load(path, ["--task.network.heads=3"])  # checked by the constructor only
     with pytest.raises(RecipeError, match=r"small.yaml:4: task.network: "):
         build(recipe.task, {})
 

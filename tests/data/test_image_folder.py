@@ -154,7 +154,7 @@ def test_transparency_sixteen_bits_and_orientation(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     lying = Image.new("RGB", (40, 20), (0, 0, 0))
-    lying.paste((255, 255, 255), (0, 0, 20, 20))  # left half white: the upper half once it stands
+    lying.paste((255, 255, 255), (0, 0, 20, 20))  # left half white: the upper half after rotation
     save(lying, tmp_path / "phone.png", exif=exif)
     upright = ImageFolder(str(tmp_path)).read_at(8)["train"].pixels[0, 0]
     assert upright[:3].min() > 200 and upright[-3:].max() < 55

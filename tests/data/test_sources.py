@@ -1,4 +1,4 @@
-"""Every registered source reads what it says, and broken or absent files are named in one line."""
+"""Every registered source reads its documented contents, and broken or missing files are reported in one line."""
 
 from __future__ import annotations
 

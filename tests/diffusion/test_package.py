@@ -1,4 +1,4 @@
-"""The folder by itself: it imports light, and its README's script runs."""
+"""The package alone: it imports only torch, and the script of its README runs."""
 
 import os
 import re

@@ -51,7 +51,7 @@ def test_known_forms():
 
 def test_singular_pairs_are_refused_when_built():
     class Sum(Prediction):
-        """Singular strictly inside: says what x_t says at t = 1/2."""
+        """Singular strictly inside: equivalent to x_t at t = 1/2."""
 
         def coefficients(self, process, t):
             return torch.full_like(t, 0.5).double(), torch.full_like(t, 0.5).double()

@@ -233,9 +233,9 @@ def test_ddpm_is_ddim_with_eta_1():
 )
 @each_process
 def test_posterior_sampling(process, sampler):
-    """From y = x0 + n a sample of the reverse SDE lies at 2 MMSE from x0: 3.01 dB below the denoiser, x0, n ~ N(0, 1).
+    """From y = x0 + n a sample of the reverse SDE has the error 2 MMSE: 3.01 dB below the denoiser, x0, n ~ N(0, 1).
 
-    The sample is G y + Σ g_i z_i: one run, in which sample i sees z_i = 1 alone and the last y = 1, tells them.
+    The sample is G y + Σ g_i z_i: one run, in which only z_i of sample i and y of the last one are 1, determines them.
     """
     steps, high = sampler.steps, process.log_snr_range[1]
     grid = process.time(torch.linspace(0, min(high, 9.0), steps + 1, dtype=torch.float64)).detach()
@@ -257,7 +257,7 @@ def test_churn_without_signal(make):
 
 
 def test_every_random_sampler_is_tested():
-    """The consistency sampler is no sampler of a denoiser's posterior; its law is in test_laws.py."""
+    """The consistency sampler does not sample a denoiser's posterior; see test_laws.py."""
     tested = {DDPMSampler, DPMpp2MSDESampler, ConsistencySampler}
     assert {type(SAMPLERS[name]()) for name in STOCHASTIC} == tested
 

@@ -50,7 +50,7 @@ def test_search_finds(browser, words):
     found = """new Promise(done => { let tries = 0; const look = () => {
         const n = document.querySelectorAll('ul.search li').length;
         n || ++tries > 100 ? done(n) : setTimeout(look, 100); }; setTimeout(look, 1000); })"""
-    for _ in range(3):  # the page is loaded anew meanwhile
+    for _ in range(3):  # the page reloads in between
         try:
             assert browser.run(found) > 0
             return

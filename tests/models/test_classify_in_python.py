@@ -1,4 +1,4 @@
-"""`classify` of one image or a list, in any form; what is no image in [-1, 1] is refused with its shape."""
+"""`classify` of one image or a list, in any form; anything but an image in [-1, 1] is refused with its shape."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CONDITIONAL = [*CONVOLUTIONAL, "mlp"]  # conditioned by an image, a choice of ou
 
 
 def build(name, live=True, **settings):
-    """A small network; `live` draws the layers that start at zero, which would hide what lies in front of them."""
+    """A small network; `live` draws the layers that start at zero, which would hide the layers before them."""
     if name not in SMALL:
         pytest.fail(f"the network {name!r} is new: give small settings in SMALL, or name it in OTHERS")
     torch.manual_seed(0)

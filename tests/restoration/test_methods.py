@@ -149,7 +149,7 @@ def test_repaint_counts_network_calls():
     "process", [CosineProcess(), EDMProcess(), RectifiedProcess()], ids=["cosine", "edm", "rectified"]
 )
 def test_every_method_pulls_towards_the_measurement(make, process):
-    """On white Gaussian data the known pixels end up at the measurement, each image for itself, in any batch."""
+    """On white Gaussian data the known pixels end up at the measurement, independently per image, in any batch."""
     prior = Gaussian(torch.zeros(1, 4, 4, dtype=torch.float64), 0.25 * torch.eye(16, dtype=torch.float64))
     truth = 0.5 * torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     operator, method = BoxMask(), make(steps=100)

@@ -1,4 +1,4 @@
-"""A finished run that goes on with a changed recipe: what takes effect, what is refused, and what stays."""
+"""A finished run resumed with a changed recipe: what takes effect, what is refused, and what is kept."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_what_a_continued_run_changes_takes_effect(workplace, schedule):
     assert {group["weight_decay"] for group in first["param_groups"]} == {0.0, 0.1}
     assert {group["weight_decay"] for group in second["param_groups"]} == {0.0, 0.2}
     assert {group["lr"] for group in second["param_groups"]} == {0.0 if schedule else 1e-2}
-    assert {float(entry["step"]) for entry in second["state"].values()} == {4.0}, "its moments go on"
+    assert {float(entry["step"]) for entry in second["state"].values()} == {4.0}, "its moments continue"
 
 
 def test_another_monitor_begins_a_new_best(workplace):

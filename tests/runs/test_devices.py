@@ -25,7 +25,7 @@ for recipe in sys.argv[1].split(","):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What the process of all recipes said, in the folder of their runs."""
+    """The output of the process that ran all recipes, and the folder of the runs."""
     folder, environment = tmp_path_factory.mktemp("trained"), os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", FITS, ",".join(str(shipped()[name]) for name in RECIPES), *SMALL, *TWO, "--quiet"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
@@ -41,7 +41,7 @@ def test_two_ranks_train_as_one(trained, name):
 
 
 def test_rank_zero_names_the_folder(tmp_path):
-    """Under torchrun every rank is a process of its own, and here the second one starts seconds later."""
+    """Under torchrun every rank is a separate process; here the second one starts seconds later."""
     late = "import os, runpy, time\ntime.sleep(3 * int(os.environ['RANK']))\n"
     (tmp_path / "late.py").write_text(late + "runpy.run_module('genmods', run_name='__main__')\n")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "late.py"]

@@ -36,7 +36,7 @@ def test_a_resumed_run_ends_at_the_same_step(tmp_path, between):
     last = tmp_path / "checkpoints/last.ckpt"
     assert stops_at(tmp_path, EarlyStopping("val/acc", patience=3), 10, last) == 8
     assert stops_at(tmp_path, EarlyStopping("val/acc", patience=3), 10, last) == 8, "it has ended"
-    assert stops_at(tmp_path, EarlyStopping("val/acc", patience=4), 10, last) == 10, "and goes on with more patience"
+    assert stops_at(tmp_path, EarlyStopping("val/acc", patience=4), 10, last) == 10, "and continues with more patience"
 
 
 def test_a_metric_that_is_not_logged_and_a_task_without_one_are_refused(tmp_path):

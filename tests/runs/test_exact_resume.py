@@ -41,7 +41,7 @@ RECIPES = {"classification": CLASSIFICATION, "diffusion": DIFFUSION}
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """What is bit for bit the same here and in a process of its own."""
+    """The results that are bit-identical here and in a separate process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -56,7 +56,7 @@ def train(folder: Path, *arguments: str) -> None:
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """`fit` in a process of its own, to be stopped."""
+    """`fit` in a separate process, to be stopped."""
     command = [sys.executable, "-m", "genmods", "fit", "--config", "recipe.yaml"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite: what is told, and what stop, skip_step and rollback do."""
+"""Non-finite losses and gradients: the message, and the effects of stop, skip_step and rollback."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Images that are no squares, and of any number of channels, through training and every command, in their size."""
+"""Rectangular images with any number of channels, in training and all commands."""
 
 import csv
 

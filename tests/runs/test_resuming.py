@@ -1,4 +1,4 @@
-"""A run that is stopped, out of time or requeued goes on as one that was not: weights, rows and validations."""
+"""A run that was stopped, timed out or requeued resumes exactly: weights, rows and validations."""
 
 import itertools
 import os
@@ -157,7 +157,7 @@ def test_a_requeued_job_continues_in_its_folder(tmp_path, whole, monkeypatch, ca
     assert go(tmp_path) == 0
     assert "SLURM job 77 resumes runs/long/" in capsys.readouterr().err
     assert outcome(tmp_path) == whole and not list(tmp_path.rglob("hpc_ckpt*"))
-    assert go(tmp_path, "--trainer.max_steps=2") == 0  # another recipe of the same job is a run of its own
+    assert go(tmp_path, "--trainer.max_steps=2") == 0  # another recipe of the same job is a separate run
     assert len(list((tmp_path / "runs/long").iterdir())) == 2
 
 

@@ -1,4 +1,4 @@
-"""The precision of a run: resolved when it begins, printed, written down, and kept when it goes on."""
+"""The precision of a run: resolved at its start, printed, stored, and kept when it is resumed."""
 
 import json
 

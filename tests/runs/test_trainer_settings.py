@@ -1,4 +1,4 @@
-"""What Lightning refuses of the Trainer's settings is one line; what it does not is no business of that line."""
+"""Trainer settings that Lightning refuses are reported in one line; other errors are unchanged."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_refused_settings(tmp_path, monkeypatch, capsys, override, line):
     assert dispatch(["fit", "--config", "recipe.yaml", "--quiet", f"--trainer.{override}"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("trainer: ") and line in error
-    assert not Path("runs").exists()  # a Trainer that cannot be made leaves no run behind
+    assert not Path("runs").exists()  # a refused Trainer leaves no run folder
 
 
 def test_runs_of_one_second_have_folders_of_their_own_and_an_empty_one_goes(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ aten = torch.ops.aten
 READS = {aten._local_scalar_dense.default, aten.equal.default}
 SIZED_BY_VALUES = {aten.nonzero.default, aten.masked_select.default, aten._unique2.default, aten.bincount.default}
 YES = {"restoration.restore:check_images"}
-"""The functions that go on only where a truth value read from the device is True."""
+"""The functions that depend on a truth value read from the device."""
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 
 

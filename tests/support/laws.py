@@ -164,7 +164,7 @@ USUAL = {
     100: Allowed(0.93, 1.03),
 }
 """Few steps end narrower than the data: a step of first order to noise-free data is their mean given x. Higher orders
-overshoot at 5 to 8. One step has a law of its own, `one_step`."""
+overshoot at 5 to 8. One step has a separate law, `one_step`."""
 
 KARRAS = {3: Allowed(0.0, 1.1), 5: Allowed(0.1, 1.25), 8: Allowed(0.35, 1.25), 20: Allowed(0.65, 1.2)}
 

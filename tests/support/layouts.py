@@ -2,7 +2,7 @@
 
     python layouts.py NAME ...
 
-Each network is trained in processes of its own, on 1 and on 2 threads, since a fault of the CPU's library ends or hangs
+Each network is trained in separate processes, with 1 and 2 threads, since a fault of the CPU's library ends or hangs
 a process. Prints a line for each that went wrong. `ENVIRONMENT` is for the process as a whole.
 """
 
@@ -52,7 +52,7 @@ def build(name: str) -> Network:
     network = imported(BUILTINS["network"][kind])(**settings)
     with torch.no_grad():
         for p in network.parameters():
-            p.add_(0.1 * torch.randn_like(p))  # some layers start at zero, and hide what is in front of them
+            p.add_(0.1 * torch.randn_like(p))  # some layers start at zero, which hides the layers before them
     return network
 
 

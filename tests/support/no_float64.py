@@ -1,6 +1,6 @@
-"""A device without float64 that computes on the CPU: it stands for Apple's GPUs, where there is none.
+"""A device without float64 that computes on the CPU: a stand-in for Apple's GPUs.
 
-Its tensors say that they are on the device `lazy`, for which torch's autograd needs no driver. Within `device()`, an
+Its tensors have the device `lazy`, for which torch's autograd needs no driver. Within `device()`, an
 operation that would make float64 on it raises TypeError, as torch does for `mps`, and one that mixes its tensors with
 those of the CPU raises RuntimeError.
 """

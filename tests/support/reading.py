@@ -100,7 +100,7 @@ def tops(module: str, kind: type) -> list:
 
 
 def dotted(node: ast.expr) -> str | None:
-    """`a.b.C` of an expression, without its subscripts; None where it is no name."""
+    """`a.b.C` of an expression, without its subscripts; None if it is not a name."""
     if isinstance(node, ast.Subscript):
         return dotted(node.value)
     if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""The diffusion task: what it samples, what it tells its network, what it refuses."""
+"""The diffusion task: samples, inputs of the network, and refusals."""
 
 import math
 from functools import partial
@@ -36,7 +36,7 @@ SIDE = 6
 
 
 class Told(Network):
-    """A convolution whose output the label moves, and that remembers what it was told."""
+    """A convolution whose output depends on the label, and which records its inputs."""
 
     def __init__(self, num_classes=3, cond_channels=0, out_channels=1):
         super().__init__()
@@ -201,7 +201,7 @@ class Blind(Network):
     "process", [CosineProcess(), CosineProcess(steps=50), LearnedProcess()], ids=["cosine", "cosine-50", "learned"]
 )
 def test_bits_of_a_model_that_sees_no_noise(process, tmp_path):
-    """ε taken for 0: ½ (log-SNR_1 - log-SNR_0) nats a pixel, or ½ Σ (SNR_s/SNR_t - 1); one time an image spreads."""
+    """ε taken for 0: ½ (log-SNR_1 - log-SNR_0) nats per pixel, or ½ Σ (SNR_s/SNR_t - 1); one time an image spreads."""
     levels = torch.tensor([process.t_min_trained, process.t_max]) if process.levels is None else process.levels
     log_snr = process.log_snr(levels).detach()
     diffusion = -0.5 * log_snr.diff().sum() if process.levels is None else 0.5 * torch.expm1(-log_snr.diff()).sum()

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: found and named in one line, or harmless; the run goes on from what is good.
+"""Damaged checkpoints: reported in one line, or harmless; the run resumes from an intact one.
 
 nox -s torture -- corrupt_checkpoints
 """

@@ -1,4 +1,4 @@
-"""Signals in twelve phases from reading the recipe to the end: the status of the signal, and a line on how to go on.
+"""Signals in twelve phases from reading the recipe to the end: the status of the signal, and the command that resumes.
 
 nox -s torture -- signals
 """

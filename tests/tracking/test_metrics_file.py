@@ -1,4 +1,4 @@
-"""The metrics file: one row a step, new columns, resume, torn lines."""
+"""The metrics file: one row per step, new columns, resume, torn lines."""
 
 import multiprocessing
 import os
