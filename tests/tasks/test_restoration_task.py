@@ -71,7 +71,7 @@ def test_settings_that_restore_nothing_are_refused(settings):
 
 
 def test_a_method_may_set_its_steps():
-    with pytest.raises(ValueError, match="steps must be left open if a method is given, got 5"):
+    with pytest.raises(ValueError, match="steps must not be set if a method is given, got 5"):
         RestorationTask(Model(), BoxMask(), method=MMPS(steps=7), steps=5)
 
 

@@ -43,7 +43,7 @@ class FiniteCheckpoint(Callback):
 
 
 def first_fault(trainer: Trainer) -> str:
-    """The first tensor that a checkpoint written now would hold and that is not finite, in words; "" for none."""
+    """A description of the first non-finite tensor of a checkpoint written now, or ""."""
     checkpoint: dict[str, Any] = {
         "state_dict": trainer.lightning_module.state_dict(),
         "optimizer_states": [optimizer.state_dict() for optimizer in trainer.optimizers],

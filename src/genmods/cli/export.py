@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _format(options: argparse.Namespace) -> str:
-    """The format that is asked for; raises UserError if the output path does not end as it requires."""
+    """The requested format. Raises UserError if the output path has another suffix."""
     found = next((name for name, suffix in SUFFIXES.items() if suffix == options.out.suffix), None)
     target = options.to or found
     if target is None:

@@ -52,7 +52,7 @@ class Unfinished:
             here = state["request"] == self._state["request"]
             self._state = state if here else self._state
             for name in state["arrays"]:
-                self.array(name)  # raises ValueError where the file is too short
+                self.array(name)  # raises ValueError if the file is too short
         except (OSError, ValueError, KeyError, TypeError):
             return False
         return here

@@ -65,7 +65,7 @@ def _plugins() -> dict[tuple[str, str], Entry]:
     found: dict[tuple[str, str], Entry] = {}
     for entry in _entry_points() if _plugins_are_used else ():
         if fault := _fault(entry, found.get((entry.kind, entry.name))):
-            report(f"the {entry.kind} '{entry.name}' of the distribution '{entry.origin}' is left out: {fault}")
+            report(f"the {entry.kind} '{entry.name}' of the distribution '{entry.origin}' is ignored: {fault}")
         else:
             found[entry.kind, entry.name] = entry
     return found
@@ -99,7 +99,7 @@ def _points() -> list[_Point]:
         except Exception as error:  # metadata of any bytes, or gone since it was listed
             folder = getattr(distribution, "_path", None)
             name = getattr(folder, "name", "?").removesuffix(".dist-info")
-            report(f"the distribution '{name}' is left out, its metadata cannot be read ({_told(error)})")
+            report(f"the distribution '{name}' is ignored, its metadata cannot be read ({_told(error)})")
             _hide(str(folder))
             continue
         if origin not in seen:  # else shadowed by an earlier one on the path
@@ -118,7 +118,7 @@ def _entry_points() -> Iterator[Entry]:
 def report_external_callbacks() -> None:
     """Report the distributions that would add callbacks to all of Lightning's Trainers."""
     for origin in dict.fromkeys(point.origin for point in _points() if point.group == _CALLBACKS):
-        report(f"the callbacks of the distribution '{origin}' are left out, a run has those of its recipe")
+        report(f"the callbacks of the distribution '{origin}' are ignored; a run has those of its recipe")
 
 
 _hidden: set[str] = set()

@@ -70,6 +70,6 @@ def free(path: Path) -> tuple[int, int] | None:
 
 
 def _memory() -> str:
-    """The free memory, where the system says it."""
+    """The free memory, if the system reports it."""
     free = free_memory()
     return f", {free:,} bytes are free" if free < 1 << 62 else ""

@@ -75,7 +75,7 @@ class DataModule(Validated, LightningDataModule):
         return Preparation.of_shape(self.info.shape)
 
     def prepare_as(self, preparation: Preparation) -> None:
-        """Uses the preparation of a model where the settings leave it open. Must be called before files are read."""
+        """Uses the preparation of a model for settings that are not set. Must be called before files are read."""
 
     def prepare(self, batch: Batch) -> Batch:
         """Prepares a batch of `splits` for a task (e.g. images as float32 in [-1, 1]), without augmentation."""

@@ -125,7 +125,7 @@ class Source(Validated):
 
     @property
     def left_out(self) -> str:
-        """What was left out when it was read, in words; "" for nothing."""
+        """A description of what was ignored when it was read, or ""."""
         return ""
 
     @property

@@ -23,7 +23,7 @@ def memory_format(network: nn.Module) -> torch.memory_format:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` [B, C, H, W] in channels-last memory; in place of `contiguous`, which `torch.func.vmap` does not take."""
+    """`x` [B, C, H, W] in channels-last memory; replaces `contiguous`, which `torch.func.vmap` does not support."""
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 

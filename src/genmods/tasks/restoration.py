@@ -51,7 +51,7 @@ class RestorationTask(Task):
     ) -> None:
         super().__init__(**settings)
         if method is not None and steps is not None:
-            raise ValueError(f"steps must be left open if a method is given, got {steps}")
+            raise ValueError(f"steps must not be set if a method is given, got {steps}")
         steps = 20 if steps is None else steps
         if isinstance(operator, Identity) and sigma == 0:
             raise ValueError("sigma must be above 0 with the identity operator, got 0")

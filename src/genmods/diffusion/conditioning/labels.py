@@ -77,7 +77,7 @@ class ClassLabels(Conditioning):
 
     def require_trained(self, cond: Condition) -> None:
         if not self.learns_null and bool((cond["label"] < 0).any()):
-            raise UserError("the model was trained with drop: 0 and knows no images without a label")
+            raise UserError("the model was trained with drop: 0 and requires a label for every image")
 
     def same_as(self, other: Conditioning) -> bool:
         return super().same_as(other) and self.num_classes == getattr(other, "num_classes", None)

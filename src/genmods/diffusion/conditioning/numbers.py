@@ -100,4 +100,4 @@ class Numbers(Conditioning):
 
     def require_trained(self, cond: Condition) -> None:
         if not self.learns_null and bool(cond["vector"].isnan().any()):
-            raise UserError("the model was trained with drop: 0 and knows no images without all of its numbers")
+            raise UserError("the model was trained with drop: 0 and requires all of its numbers")

@@ -71,7 +71,7 @@ class TimmNetwork(ForeignClassifier):
         convert = getattr(sys.modules[type(self.model).__module__], "checkpoint_filter_fn", None)
         try:
             return convert(dict(tensors), self.model) if convert else tensors
-        except Exception:  # of a release that it does not know
+        except Exception:  # of an unknown release
             return tensors
 
     def features(self, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def card(checkpoint: Checkpoint, facts: Facts, where: str, licence: str = "unkno
         facts: What is known of its training.
         where: The argument of `genmods.load` in the example.
         licence: Identifier of the licence of the weights, as the hub names licences.
-        raw: Whether the raw weights are exported, in place of the averaged ones.
+        raw: Whether the raw weights are exported instead of the averaged ones.
     """
     model = model_of(checkpoint.model(raw))
     use, task = next(((line, task) for ability, line, task in _USES if isinstance(model, ability)), ("model", None))

@@ -64,7 +64,7 @@ class Facts:
 
 
 def _of_validation(checkpoint: Checkpoint) -> list[Figure]:
-    """The figures of the validation that the checkpoint holds."""
+    """The figures of the validation stored in the checkpoint."""
     step, n = checkpoint.figures.get("step"), checkpoint.split_sizes.get("val")
     images = "validation images" if n is None else f"{n:,} validation images"
     return [
