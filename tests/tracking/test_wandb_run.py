@@ -235,3 +235,35 @@ def test_the_line_that_uploads_names_every_offline_part_of_the_run(tmp_path, mon
     run._experiment = types.SimpleNamespace(dir=str(tmp_path / "runs/a/wandb/offline-run-20261128_3-mine/files"))
     parts = [f"runs/a/wandb/offline-run-20261128_{i}-mine" for i in (1, 3)]
     assert run.sync_command == f"wandb sync {' '.join(parts)}"
+
+    run._experiment = types.SimpleNamespace(dir=str(tmp_path / "runs/a/wandb/run-20261128_4-mine/files"))
+    parts.append("runs/a/wandb/run-20261128_4-mine")
+    assert run.sync_command == f"wandb sync --include-online {' '.join(parts)}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"project": "a/b"}, "project must be printable, without space at its ends and without / "),
+        ({"project": "50%"}, "got '50%'"),
+        ({"project": ""}, "project must have 1 to 128 characters, got 0"),
+        ({"project": "x" * 129}, "project must have 1 to 128 characters, got 129"),
+        ({"entity": "my team"}, "entity must be printable"),
+        ({"name": "a\nb"}, "name must be printable"),
+        ({"group": "g" * 200}, "group must have 1 to 128 characters, got 200"),
+        ({"job_type": ""}, "job_type must have 1 to 128 characters, got 0"),
+        ({"tags": ["fine", "t" * 65]}, "each of tags must have 1 to 64 characters, got 65"),
+        ({"tags": [""]}, "each of tags must have 1 to 64 characters, got 0"),
+    ],
+)
+def test_what_the_server_refuses_is_refused_before_training(settings, told):
+    with pytest.raises(UserError) as refused:
+        WandbRun(**settings)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("run_id", ["a/b", " ", "x" * 65, "a:b", "é", "a\n"])
+def test_an_id_of_a_sweep_that_cannot_be_one(run_id, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", run_id)
+    with pytest.raises(UserError, match=r"WANDB_RUN_ID\) must have 1 to 64 letters"):
+        WandbRun()

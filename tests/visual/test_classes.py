@@ -50,5 +50,7 @@ def test_reliability_diagram_has_bars_as_high_as_the_accuracy():
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a$b$c", "\x1b[2J\n", "\udcff", "n" * 500])
-def test_any_name_of_a_class_is_drawn(name):
+def test_any_name_of_a_class_or_file_is_drawn(name):
     assert as_image(confusion_matrix(torch.eye(2), [name, name])).shape[0] == 3
+    wrong = worst_mistakes([torch.zeros(1, 2, 2)], torch.tensor([1]), torch.tensor([[0.9, 0.1]]), [name] * 2, [name])
+    assert as_image(wrong).shape[0] == 3

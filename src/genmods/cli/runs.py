@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from genmods.core.places import runs
 from genmods.core.printable import printable, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="folder to search (default: runs)")
+    parser.add_argument("folder", nargs="?", default=runs(), metavar="FOLDER", help="folder to search (default: runs)")
 
 
 def run(options: argparse.Namespace) -> None:
     from genmods.core.errors import UserError
     from genmods.report.folder import find_runs
+    from genmods.report.seeds import by_seed
 
     found = find_runs(Path(options.folder))
     if not found:
@@ -24,3 +26,6 @@ def run(options: argparse.Namespace) -> None:
     for path, each in zip(paths, found, strict=True):
         figures = ", ".join(f"{figure['name']} {figure['best']:.4g}" for figure in each.figures()[:4])
         say(f"{path:<{width}}  {each.steps:>8} steps  {figures}".rstrip())
+    for group in by_seed(found):
+        figures = ", ".join(f"{spread.name} {spread}" for spread in group.spreads("best")[:4])
+        say(f"{group.name}, seeds {', '.join(group.seeds)} (mean ± standard deviation): {figures}")

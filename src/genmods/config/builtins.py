@@ -238,6 +238,8 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "logger": {
         "csv": "genmods.tracking.csv:MetricsFile",
+        "mlflow": "genmods.tracking.mlflow:MLflowRun",
+        "tensorboard": "genmods.tracking.tensorboard:TensorBoardRun",
         "wandb": "genmods.tracking.wandb:WandbRun",
     },
 }

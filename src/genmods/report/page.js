@@ -1,5 +1,5 @@
 "use strict";
-const {runs, differences, about} = JSON.parse(document.getElementById("data").textContent);
+const {runs, differences, about, seeds} = JSON.parse(document.getElementById("data").textContent);
 const page = document.getElementById("page"), several = runs.length > 1;
 document.body.classList.toggle("several", several);
 const recipes = new Set(runs.map(r => r.name.split("/")[0]));
@@ -192,6 +192,7 @@ function judged(figures) {
 }
 const evaluated = runs.filter(r => r.evaluation.length);
 if (evaluated.length) section("evaluation", "Evaluation", ...evaluated.map(r => node("figure", {}, several ? node("figcaption", {}, node("h3", {}, r.name)) : "", judged(r.evaluation))));
+if (seeds.length) section("seeds", "Seeds", ...seeds.map(s => node("figure", {}, node("figcaption", {}, node("h3", {}, s.title)), rows(s.rows, ["mean ± standard deviation", "last", "best"]))));
 if (differences.length) section("differences", "Differences", node("figure", {}, rows(differences.map(([k, values]) => [k, ...values]), ["setting", ...runs.map(label)])));
 section("recipe", "Recipe", node("div", {className: several ? "two" : ""}, ...runs.map(r => node("figure", {}, folded(r, node("pre", {}, r.recipe || "no recipe.yaml"))))));
 if (runs.some(r => r.environment || r.timing)) section("environment", "Environment and timing", node("div", {className: several ? "two" : ""}, ...runs.map(r => node("figure", {}, folded(r, rows([...timing(r), ...flat(r.environment ?? {})]))))));

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from genmods.core.atomic import replacing
 from genmods.core.printable import printable
 from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
+from genmods.report.seeds import Seeds, by_seed
 from genmods.tracking.names import METRICS, documented
 
 if TYPE_CHECKING:
@@ -54,10 +55,18 @@ def evaluations(run: RunFolder) -> list[dict[str, Any]]:
     return found
 
 
+def seed_table(group: Seeds) -> dict[str, Any]:
+    """The table of runs that differ in their seed only: its title, and rows of metric, last and best value."""
+    best = {spread.name: str(spread) for spread in group.spreads("best")}
+    rows = [[spread.name, str(spread), best[spread.name]] for spread in group.spreads("last")]
+    return {"title": f"{group.name}, seeds {', '.join(group.seeds)}", "rows": rows}
+
+
 def render(runs: list[RunFolder]) -> str:
     """The page as HTML."""
     data: dict[str, Any] = {"runs": [run_data(run) for run in runs]}
     data["differences"] = differences(runs) if len(runs) > 1 else []
+    data["seeds"] = [seed_table(group) for group in by_seed(runs)]
     data["about"] = meanings({name for run in runs for name in run.series})
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     return _template().render(title=printable(title), data=data)

@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError
+from genmods.core.places import runs as root
 from genmods.core.printable import say
 from genmods.runs import hub
 from genmods.runs.config_file import WEIGHTS
 
 LAST = Path("checkpoints", "last.ckpt")
-
-
-def root() -> Path:
-    """The folder of all runs: $GENMODS_RUNS, or `runs` in the working directory."""
-    return Path(os.environ.get("GENMODS_RUNS") or "runs").expanduser()
 
 
 @contextmanager
@@ -82,13 +78,29 @@ def _runs(folder: Path) -> list[Path]:
 def requeued(name: str, recipe: str) -> str | None:
     """The unfinished run of the recipe `name` that this SLURM job started with the same `recipe` text."""
     job = os.environ.get("SLURM_JOB_ID")
-    runs = [run for run in _runs(root() / name) if job and _reads(run, "environment.json", "slurm_job") == job]
-    for run in sorted(runs, key=lambda run: (run / LAST).stat().st_mtime_ns, reverse=True):
-        same = (run / "recipe.yaml").read_text(encoding="utf-8") == recipe
-        if same and status(run)[0] != "finished":
+    for run in _newest_first(root() / name) if job else ():
+        if _is_of(run, recipe, job) and status(run)[0] != "finished":
             say(f"SLURM job {job} resumes {run}", file=sys.stderr)
             return str(run)
     return None
+
+
+def finished(name: str, recipe: str, anyone: bool) -> Path | None:
+    """The newest finished run of the recipe `name` with the same `recipe` text, by `anyone` or by this SLURM job."""
+    job = None if anyone else os.environ.get("SLURM_JOB_ID")
+    for run in _newest_first(root() / name) if anyone or job else ():
+        if _is_of(run, recipe, job) and status(run)[0] == "finished":
+            return run
+    return None
+
+
+def _is_of(run: Path, recipe: str, job: str | None) -> bool:
+    """Whether a run has this recipe and, unless None, was started by this SLURM job."""
+    try:
+        same = (run / "recipe.yaml").read_text(encoding="utf-8") == recipe
+    except (OSError, ValueError):
+        return False
+    return same and (job is None or _reads(run, "environment.json", "slurm_job") == job)
 
 
 def status(run: Path) -> tuple[str, int]:

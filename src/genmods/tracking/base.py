@@ -16,7 +16,7 @@ from lightning.pytorch import Trainer
 
 from genmods.core.atomic import replacing
 from genmods.core.lightning_internals import logged_step
-from genmods.core.printable import cell
+from genmods.core.printable import cell, printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,6 +70,8 @@ class Logbook:
 
     def rows(self, key: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Log a table to the loggers that support tables; a cell may be a PIL image."""
+        columns = list(map(printable, columns))
+        rows = [[printable(value) if isinstance(value, str) else value for value in row] for row in rows]
         for logger in self._takers():
             logger.log_rows(key, columns, rows, self.step)
 
@@ -104,4 +106,5 @@ def logbook(trainer: Trainer) -> Logbook:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, so that a reader sees either the old or the new file; creates the folder."""
     with replacing(path) as staged:
-        staged.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        staged.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import string
@@ -24,6 +25,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from genmods.core.errors import UserError
+from genmods.core.limits import shown
 from genmods.tracking.base import RunLogger
 from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable
@@ -40,6 +42,18 @@ UPLOAD_SECONDS = 600
 def new_run_id() -> str:
     """A new run id: eight letters and digits."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+
+
+def _refuse_invalid(name: str, value: str | None, most: int = 128, never: str = "") -> None:
+    """Raise UserError, before anything is trained, for a text that W&B refuses."""
+    if value is None:
+        return
+    if not 1 <= len(value) <= most:
+        raise UserError(f"{name} must have 1 to {most} characters, got {len(value)}")
+    if value != value.strip() or not value.isprintable() or set(value) & set(never):
+        without = f" and without {' '.join(never)}" if never else ""
+        wanted = f"printable, without space at its ends{without}"
+        raise UserError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 class WandbRun(WandbLogger, RunLogger):
@@ -62,6 +76,12 @@ class WandbRun(WandbLogger, RunLogger):
         log_model: bool = True,
         mode: Literal["online", "offline", "disabled"] | None = None,
     ) -> None:
+        _refuse_invalid("project", project, never="/\\#?%:")
+        _refuse_invalid("entity", entity, never="/\\#?%: ")
+        for key, text in {"name": name, "group": group, "job_type": job_type}.items():
+            _refuse_invalid(key, text)
+        for tag in tags or ():
+            _refuse_invalid("each of tags", tag, most=64)
         self.run_id = os.environ.get("WANDB_RUN_ID") or new_run_id()  # set by the agent of a sweep
         super().__init__(
             name=name,
@@ -80,6 +100,21 @@ class WandbRun(WandbLogger, RunLogger):
         self._configured = False
         self._lost = False
         self._ended_well = False
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run in its project, also in the names of its artifacts.
+
+        Setting it raises UserError for one that W&B refuses.
+        """
+        return self._run_id
+
+    @run_id.setter
+    def run_id(self, value: str) -> None:
+        if not re.fullmatch("[A-Za-z0-9_.-]{1,64}", value):
+            told = f"1 to 64 letters, digits and - _ ., got {shown(value)}"
+            raise UserError(f"the id of a W&B run (WANDB_RUN_ID) must have {told}")
+        self._run_id = value
 
     @rank_zero_only
     def begin(self, folder: Path, config: dict[str, Any], resume_step: int | None = None) -> None:
@@ -246,12 +281,18 @@ class WandbRun(WandbLogger, RunLogger):
 
     @property
     def sync_command(self) -> str:
-        """The command that uploads the run from disk: each part that a resumed run has there, in order of time."""
+        """The command that uploads the run from disk.
+
+        It names each part that a resumed run has there: W&B uploads parts of one id one by one, in order of time.
+        """
         folder = Path(self.experiment.dir).parent
-        parts = sorted({folder, *folder.parent.glob(f"offline-run-*-{self.run_id}")}, key=lambda part: part.name)
+        parts = {folder, *folder.parent.glob(f"offline-run-*-{self.run_id}")}
         here = Path.cwd()
-        shown = [str(part.relative_to(here) if part.is_relative_to(here) else part) for part in parts]
-        return f"wandb sync {shlex.join(shown)}"
+        shown = [
+            str(part.relative_to(here) if part.is_relative_to(here) else part) for part in sorted(parts, key=_began)
+        ]
+        skipped = () if folder.name.startswith("offline-") else ("--include-online",)
+        return f"wandb sync {shlex.join([*skipped, *shown])}"
 
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
@@ -269,6 +310,11 @@ class WandbRun(WandbLogger, RunLogger):
                 artifact.wait(UPLOAD_SECONDS)
             name = f"{run.entity}/{run.project}/model-{self.run_id}"
             remove_superseded(wandb.Api(timeout=10).artifacts("model", name) if logged else [])
+
+
+def _began(part: Path) -> str:
+    """When a part of a run began, from the name of its folder."""
+    return part.name.removeprefix("offline-")
 
 
 def remove_superseded(versions: Iterable[Any]) -> None:

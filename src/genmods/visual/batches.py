@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genmods.core.printable import printable
 from genmods.visual.style import INK, MUTED, new_figure, panels, shortened, show_image, title
 
 
@@ -29,8 +28,8 @@ def before_and_after(columns: dict[str, Tensor], captions: Sequence[str], labels
             show_image(panel, images[row])
             if row == 0:
                 title(panel, name, 8.5, MUTED)
-            below = [shortened(printable(text).replace("$", r"\$")) for text in (labels[row][column],) if text]
+            below = [shortened(text) for text in (labels[row][column],) if text]
             if column == 0:
-                below.append(shortened(printable(caption).replace("$", r"\$")))
+                below.append(shortened(caption))
             panel.set_xlabel("\n".join(below), fontsize=7.5, color=INK, labelpad=2)
     return figure

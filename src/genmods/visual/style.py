@@ -94,8 +94,9 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def shortened(name: str, length: int = 24) -> str:
-    """The last characters of a name, the most informative part of a path."""
-    return name if len(name) <= length else f"…{name[1 - length :]}"
+    """The last characters of any name, the most informative part of a path, for figures."""
+    shown = printable(name)
+    return _drawn(shown if len(shown) <= length else f"…{shown[1 - length :]}")
 
 
 def percent(probability: float) -> str:
@@ -109,6 +110,9 @@ def class_name(class_names: Sequence[str] | None, index: int) -> str:
     """The name of a class for figures, or its index if there are no names."""
     if class_names is None:
         return str(index)
-    name = printable(class_names[index])
-    shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    return shown.replace("$", r"\$")  # which matplotlib would read as mathematics
+    shown = printable(class_names[index])
+    return _drawn(shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…")
+
+
+def _drawn(text: str) -> str:
+    return text.replace("$", r"\$")  # which matplotlib would read as mathematics
