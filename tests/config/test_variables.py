@@ -137,6 +137,12 @@ def test_what_cannot_be_expanded_is_one_line(recipe, capsys, text, told):
     assert str(refused.value) == f"command line: data.root: {told}"
 
 
+def test_what_an_option_replaces_is_not_read(recipe, monkeypatch):
+    assert root(recipe("${NOWHERE}", "--data.root=x")) == "x"
+    monkeypatch.setenv("DOLLARS", "$PICS$$")
+    assert root(recipe("$DOLLARS")) == root(recipe("x", "--data.root=$DOLLARS")) == "$PICS$$"
+
+
 def test_nothing_of_a_checkpoint_is_expanded(recipe):
     saved = recipe("$PICS/a$$b").plain()
     again = from_plain(saved, source="last.ckpt")

@@ -224,7 +224,6 @@ def load(source: str | Path, overrides: Iterable[str] = (), settings: Mapping[st
 
     path, name = locate(source)
     root = read_recipe(path, allowed(MODULE))
-    expand(root)
     return _recipe(root, str(path), name, overrides, settings)
 
 
@@ -245,11 +244,13 @@ def from_plain(
         saved: Whether they are from a checkpoint or a run folder, whose environment variables are not expanded.
     """
     root = with_marks(dict(data), source)
-    (read_saved if saved else expand)(root)
+    if saved:
+        read_saved(root)
     return _recipe(root, source, source, overrides, settings)
 
 
 def _recipe(root: Node, source: str, name: str, overrides: Iterable[str], settings: Mapping[str, Any] | None) -> Recipe:
     changes = [*override.of_arguments(list(overrides)), *override.of_settings(settings or {}, "settings")]
     override.apply(root, changes, kept=allowed(MODULE))
+    expand(root)  # after the changes: what they replace is not read
     return Recipe(root, source, name)

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def expand(node: Node, path: str = "") -> None:
-    """Expand the variables in all texts below a node, in place; raises RecipeError for one that is not set."""
+    """Expand the variables in all texts below a node, in place, once; raises RecipeError for one that is not set."""
 
     def value_of(found: re.Match[str]) -> str:
         name = found[1].removeprefix("{").removesuffix("}")
@@ -32,7 +32,8 @@ def expand(node: Node, path: str = "") -> None:
 
     for below, key in _children(node, path):
         expand(below, key)
-    _replace(node, value_of)
+    if node.written is None:
+        _replace(node, value_of)
 
 
 def read_saved(node: Node) -> None:
