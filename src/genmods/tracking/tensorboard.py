@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.config.text import write
 from genmods.tracking.base import RunLogger
 
 
@@ -37,7 +37,8 @@ class TensorBoardRun(TensorBoardLogger, RunLogger):
         self._root_dir = str(folder / "tensorboard")
         self._kwargs["purge_step"] = resume_step
         if resume_step is None:
-            self.experiment.add_text("recipe", "".join(f"    {line}\n" for line in write(config).splitlines()))
+            lines = json.dumps(config, indent=1).splitlines()
+            self.experiment.add_text("recipe", "".join(f"    {line}\n" for line in lines))  # as Markdown's code
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
