@@ -45,11 +45,12 @@ class MLflowRun(MLFlowLogger, RunLogger):
 
     @property
     def run_id(self) -> str | None:
-        """The id of the run, which begins with its first use; set before, that run is continued."""
+        """The id of the run, which begins with its first use."""
         return super().run_id
 
     @run_id.setter
     def run_id(self, value: str) -> None:
+        """The run to continue; a new one begins, with a line, if it is not there."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -103,14 +103,12 @@ class WandbRun(WandbLogger, RunLogger):
 
     @property
     def run_id(self) -> str:
-        """The id of the run in its project, also in the names of its artifacts.
-
-        Setting it raises UserError for one that W&B refuses.
-        """
+        """The id of the run in its project, also in the names of its artifacts."""
         return self._run_id
 
     @run_id.setter
     def run_id(self, value: str) -> None:
+        """Raises UserError for an id that W&B refuses."""
         if not re.fullmatch("[A-Za-z0-9_.-]{1,64}", value):
             told = f"1 to 64 letters, digits and - _ ., got {shown(value)}"
             raise UserError(f"the id of a W&B run (WANDB_RUN_ID) must have {told}")
