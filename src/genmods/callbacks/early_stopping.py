@@ -63,7 +63,7 @@ class EarlyStopping(Validated, Callback):
         self.waited += 1
         if self.waited >= self.patience:
             trainer.should_stop = True
-            _tell(
+            _print(
                 f"stopped early at step {trainer.global_step}: {self.monitor.name} has not improved on {self.best:.4g}"
             )
 
@@ -83,5 +83,5 @@ class EarlyStopping(Validated, Callback):
 
 
 @rank_zero_only
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     say(line, file=sys.stderr)

@@ -150,7 +150,7 @@ class Finite(Validated, Callback):
             return
         self._count(self.last == trainer.global_step - 1, fault, "steps were skipped")
         self.last = trainer.global_step
-        _tell(f"{fault}; the step was skipped")
+        _print(f"{fault}; the step was skipped")
 
     def _go_back(self, trainer: Trainer, fault: str) -> None:
         path = _checkpoint(trainer).kept(trainer.global_step)
@@ -159,7 +159,7 @@ class Finite(Validated, Callback):
         step = roll_back(trainer, path)
         self._count(self.last == step, fault, f"times the run went back to step {step}")
         self.last = step
-        _tell(f"{fault}; back to the weights of step {step}, with the batches after step {trainer.global_step}")
+        _print(f"{fault}; back to the weights of step {step}, with the batches after step {trainer.global_step}")
 
     def _count(self, again: bool, fault: str, what: str) -> None:
         self.in_a_row = self.in_a_row + 1 if again else 1
@@ -224,5 +224,5 @@ def _checkpoint(trainer: Trainer) -> RunCheckpoint:
 
 
 @rank_zero_only
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     say(line, file=sys.stderr)

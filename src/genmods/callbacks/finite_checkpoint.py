@@ -38,7 +38,7 @@ class FiniteCheckpoint(Callback):
         """The first tensor of `checkpoint` that is not finite, in words; empty if there is none."""
         for path, value in not_finite(checkpoint):
             if not is_born_so(value, self._born.get(re.sub(r"^(state_dict|ema\.weights\.\d+)\.", "", path))):
-                return _told(path, trainer)
+                return _description(path, trainer)
         return ""
 
 
@@ -55,7 +55,7 @@ def first_fault(trainer: Trainer) -> str:
     return next((fault for guard in guards if (fault := guard.fault(trainer, checkpoint))), "")
 
 
-def _told(path: str, trainer: Trainer) -> str:
+def _description(path: str, trainer: Trainer) -> str:
     """A description of a tensor of a checkpoint; parameters of the optimizer are given by name instead of number."""
     if match := re.fullmatch(r"optimizer_states\.(\d+)\.state\.(\d+)\.(.+)", path):
         optimizer = trainer.optimizers[int(match[1])]

@@ -53,4 +53,4 @@ class Mistakes(Validated, Callback):
             ]
             for i in worst
         ]
-        book.rows("val/worst", ["image", "file", "true", "said", "loss"], rows)
+        book.rows("val/worst", ["image", "file", "true", "predicted", "loss"], rows)

@@ -30,7 +30,7 @@ class TrainingProgress(ProgressBar):
         super().__init__()
         self._enabled = True
         self._bar: Progress | None = None
-        self._images, self._rate, self._mark, self._said, self._start = 0, 0.0, 0.0, 0.0, 0.0
+        self._images, self._rate, self._mark, self._printed, self._start = 0, 0.0, 0.0, 0.0, 0.0
         self._first = 0
 
     def disable(self) -> None:
@@ -43,7 +43,7 @@ class TrainingProgress(ProgressBar):
         if not self._enabled or not trainer.is_global_zero:
             return
         self._first = trainer.global_step
-        self._start = self._mark = self._said = time.perf_counter()
+        self._start = self._mark = self._printed = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -64,7 +64,7 @@ class TrainingProgress(ProgressBar):
             self._rate, self._images, self._mark = self._images / (now - self._mark), 0, now
             if self._bar:
                 self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
-        if not self._bar and now - self._said > SECONDS:
+        if not self._bar and now - self._printed > SECONDS:
             self._print(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,7 +97,7 @@ class TrainingProgress(ProgressBar):
 
     def _print(self, trainer: Trainer) -> None:
         now, total, done = time.perf_counter(), self._total(trainer), trainer.global_step
-        self._said = now
+        self._printed = now
         left = ""
         if total and done > self._first:
             minutes = (now - self._start) / (done - self._first) * (total - done) / 60

@@ -129,7 +129,7 @@ def gather(
     from genmods.core.atomic import cache
     from genmods.metrics.base import EvaluationData
     from genmods.models import HasLikelihood
-    from genmods.runs.evaluate import check_data, tell_prepared_otherwise
+    from genmods.runs.evaluate import check_data, report_preparation
     from genmods.runs.fit import build_data
 
     make = sampler(model, options.seed, options.batch_size, progress, work)
@@ -137,7 +137,7 @@ def gather(
     if checkpoint.preparation is not None:
         data.prepare_as(checkpoint.preparation)
     check_data(model, checkpoint.data_info, data.info)
-    tell_prepared_otherwise(checkpoint.preparation, data.preparation)
+    report_preparation(checkpoint.preparation, data.preparation)
     if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
         raise UserError(f"data must have shape {list(shape)} like the model's samples, got {list(now)}")
     train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))

@@ -44,9 +44,9 @@ def readable(paths: list[Path], preparation: Preparation | None, broken: list[st
 
     if preparation is None or preparation.levels is None:
         raise UserError("this model does not take image files")
-    pixels, good, lines, _, told = decode_files(paths, preparation)
+    pixels, good, lines, _, notes = decode_files(paths, preparation)
     broken += lines
-    for line in told:
+    for line in notes:
         say(line, file=sys.stderr)
     names = [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine]
     return names, list(to_float(pixels[good], preparation.levels))

@@ -33,5 +33,5 @@ def run(options: argparse.Namespace) -> None:
     else:
         with replacing(options.out) as staged:
             staged.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    told = "no rate lowers the loss; try other bounds"
-    say(told if found.suggestion is None else f"try --optimizer.lr={found.suggestion:.2g}", file=sys.stderr)
+    message = "no rate lowers the loss; try other bounds"
+    say(message if found.suggestion is None else f"try --optimizer.lr={found.suggestion:.2g}", file=sys.stderr)

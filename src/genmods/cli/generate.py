@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
         depends = model_options.dependencies(options, "out", "quiet", "n")
         files = SampleFiles(options.out, options.n, depends, model.preparation)
         bar = stack.enter_context(ProgressBar(options.quiet))
-        told = continued_by_the_same_call(lambda: f"{files.done} of {files.n} images are in {files.folder}")
-        stack.enter_context(told)
+        context = continued_by_the_same_call(lambda: f"{files.done} of {files.n} images are in {files.folder}")
+        stack.enter_context(context)
         bar(files.done, options.n)
         while files.done < options.n:
             first = files.done

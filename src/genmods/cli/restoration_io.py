@@ -141,8 +141,10 @@ class Session:
             paths = names(options.input, options.out)
             work = Unfinished(options.out / ".unfinished", self._request(list(paths)))
             bar = stack.enter_context(ProgressBar(options.quiet, "restoring"))
-            told = continued_by_the_same_call(lambda: f"{len(work.done)} of {len(paths)} images are in {options.out}")
-            stack.enter_context(told)
+            context = continued_by_the_same_call(
+                lambda: f"{len(work.done)} of {len(paths)} images are in {options.out}"
+            )
+            stack.enter_context(context)
             scorer = Scorer(model_options.find_features(options.features, self.model))
             preparation = getattr(self.model, "preparation", None)
             value_range = preparation and preparation.range
@@ -152,7 +154,7 @@ class Session:
                 arrays = {"features": np.stack(embedded)} if embedded else {}
                 work.add([(name, row) for name, (row, _) in scores.items()], **arrays)
                 bar(len(work.done) + len(bad), len(paths))
-            self._tell(work, scorer.features)
+            self._print_results(work, scorer.features)
             work.remove()
         if not options.quiet:
             say(f"{options.out}: done in {time.perf_counter() - started:.1f} s", file=sys.stderr)
@@ -170,7 +172,7 @@ class Session:
         files = fingerprint([*paths, *find_images(others)])
         return {**model_options.dependencies(self.options, "out", "quiet"), "files": files}
 
-    def _tell(self, work: Unfinished, features: Features | None) -> None:
+    def _print_results(self, work: Unfinished, features: Features | None) -> None:
         """Prints messages about the images and the scores, and writes the scores to OUT/figures.csv."""
         import torch
 

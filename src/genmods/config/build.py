@@ -44,8 +44,10 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
     known = part.settings()
     for name, value in part.given.items():
         if text := unresolved(value):
-            told = f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
-            raise RecipeError(part.where, f"{part.path}.{name}", told)
+            message = (
+                f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
+            )
+            raise RecipeError(part.where, f"{part.path}.{name}", message)
     if any(name not in reflect.settings(part.entry.target) for name in provided):
         raise RecipeError(part.where, part.path, f"{cls.__name__} must take **settings and pass them to its parent")
     values = {name: _value(value, facts) for name, value in part.given.items()} | provided
@@ -64,18 +66,18 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
     except RecipeError:
         raise
     except (Exception, SystemExit) as error:
-        raise RecipeError(part.where, part.path, _told(part, error)) from error
+        raise RecipeError(part.where, part.path, _message(part, error)) from error
     return built
 
 
-def _told(part: Part, error: BaseException) -> str:
+def _message(part: Part, error: BaseException) -> str:
     """The message of a refusal; an unexpected exception is shown with its type and the class."""
-    told = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     meant = isinstance(error, ValueError | ArithmeticError | RuntimeError | ImportError | OSError)
-    if told and meant and not isinstance(error, RecursionError):
-        filled = any(told.startswith(f"{name} must be ") for name in part.open())
-        return f"{told}, from the data" if filled else told
-    return f"{part.entry} cannot be built ({type(error).__name__}{': ' if told else ''}{told})"
+    if message and meant and not isinstance(error, RecursionError):
+        filled = any(message.startswith(f"{name} must be ") for name in part.open())
+        return f"{message}, from the data" if filled else message
+    return f"{part.entry} cannot be built ({type(error).__name__}{': ' if message else ''}{message})"
 
 
 def _resolved(part: Part) -> Any:

@@ -216,8 +216,8 @@ def convert(hints: Hints, node: Node, path: str, build: Build) -> Any:
 
 def refusal(node: Node, path: str, wanted: str) -> RecipeError:
     """The error for a value of the wrong type: `width must be an int, got 'wide'`."""
-    told = f"{path.rpartition('.')[2]} must be {wanted}, got {describe_value(node.value)}"
-    return node.fault or RecipeError(node.where, path, told)
+    message = f"{path.rpartition('.')[2]} must be {wanted}, got {describe_value(node.value)}"
+    return node.fault or RecipeError(node.where, path, message)
 
 
 def describe_value(value: Any) -> str:

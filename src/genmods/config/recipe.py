@@ -165,8 +165,8 @@ def _check_warmup(schedule: Part | From | None, trainer: Part) -> None:
     warmup = schedule.given.get("warmup") if isinstance(schedule, Part) else None
     if isinstance(warmup, int | float) and 0 < steps < warmup and not trial:
         assert isinstance(schedule, Part)
-        told = f"must be at most trainer.max_steps, {steps}, got {warmup:g}; below 1 it is a fraction of them"
-        raise RecipeError(schedule.where, f"{schedule.path}.warmup", told)
+        message = f"must be at most trainer.max_steps, {steps}, got {warmup:g}; below 1 it is a fraction of them"
+        raise RecipeError(schedule.where, f"{schedule.path}.warmup", message)
 
 
 def _several(kind: str, node: Node, path: str) -> list[Part | From]:

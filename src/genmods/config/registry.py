@@ -99,7 +99,7 @@ def _points() -> list[_Point]:
         except Exception as error:  # metadata of any bytes, or gone since it was listed
             folder = getattr(distribution, "_path", None)
             name = getattr(folder, "name", "?").removesuffix(".dist-info")
-            report(f"the distribution '{name}' is ignored, its metadata cannot be read ({_told(error)})")
+            report(f"the distribution '{name}' is ignored, its metadata cannot be read ({_message(error)})")
             _hide(str(folder))
             continue
         if origin not in seen:  # else shadowed by an earlier one on the path
@@ -144,7 +144,7 @@ def guard_entry_points() -> None:
     _points()
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """An exception in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
@@ -169,7 +169,7 @@ def _fault(entry: Entry, other: Entry | None) -> str:
     except SyntaxError as error:
         return f"the module '{module}' is not valid Python (line {error.lineno}: {error.msg})"
     except Exception as error:  # whatever its text, or a parent's import hook, makes of being read
-        return f"the module '{module}' cannot be read ({_told(error)})"
+        return f"the module '{module}' cannot be read ({_message(error)})"
 
 
 def entries(kind: str) -> dict[str, Entry]:
@@ -208,7 +208,7 @@ def resolve(entry: Entry) -> type:
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} requires the package '{error.name}'") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{entry} cannot be imported ({_told(error)})") from error
+        raise UserError(f"{entry} cannot be imported ({_message(error)})") from error
     if place := replaced_by(package, before):
         raise UserError(f"{entry} is refused, its import replaces {place}")
     if not (isinstance(cls, type) and issubclass(cls, base)):
@@ -263,6 +263,6 @@ def import_file(path: str | Path) -> None:
         spec.loader.exec_module(sys.modules[name])
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        reason = str(error) if isinstance(error, UserError) else _told(error)
+        reason = str(error) if isinstance(error, UserError) else _message(error)
         raise UserError(f"{path.name}: {reason}") from error
     _imported[given] = None

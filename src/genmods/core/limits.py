@@ -121,9 +121,9 @@ def fault(name: str, value: Any, hints: Hints, settings: Mapping[str, Any]) -> s
         if answer is None:
             return None
         refused.append(answer)
-    told = [answer for answer in refused if answer]
-    if told or not refused:
-        return told[0] if told else None
+    messages = [answer for answer in refused if answer]
+    if messages or not refused:
+        return messages[0] if messages else None
     return f"{name} must be {' or '.join(dict.fromkeys(_kind(hint) for hint in hints))}, got {shown(value)}"
 
 
@@ -173,16 +173,16 @@ def _fault_of_items(name: str, value: Any, hint: Hint, settings: Mapping[str, An
 
 
 def _exceeded(name: str, value: Any, limit: Any, settings: Mapping[str, Any]) -> str | None:
-    bound = told = _bound(limit)
+    bound = text = _bound(limit)
     try:
         if isinstance(bound, str):
             bound = compute(parsed(bound), settings.__getitem__)
-            told = f"{told} = {bound}"
+            text = f"{text} = {bound}"
         if _keeps(value, limit, bound):
             return None
     except (NotComputable, TypeError, ZeroDivisionError):
         return None
-    return f"{name} must be {words(limit, told)}, got {shown(value)}"
+    return f"{name} must be {words(limit, text)}, got {shown(value)}"
 
 
 def _bound(limit: Any) -> Any:

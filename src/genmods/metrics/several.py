@@ -37,6 +37,6 @@ class SeveralLabels:
 
     def shares(self, threshold: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
         """Recall, precision and F1 [K] of the labels of at least `threshold`; NaN where nothing is counted."""
-        said, true = self.probabilities >= threshold, self.labels > 0.5
-        both, told, there = (mask.sum(0).double() for mask in (said & true, said, true))
-        return both / there, both / told, 2 * both / (told + there)
+        predicted, true = self.probabilities >= threshold, self.labels > 0.5
+        both, positives, there = (mask.sum(0).double() for mask in (predicted & true, predicted, true))
+        return both / there, both / positives, 2 * both / (positives + there)

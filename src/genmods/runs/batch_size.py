@@ -55,7 +55,7 @@ def _kept(task: Task, data: DataModule, n: int) -> int:
     """Bytes of the tensors that the backward pass of a step of `n` samples needs, and of the batch."""
     tensors = (*task.parameters(), *task.buffers())
     instead: dict[int, Any] = {id(tensor): _without_values(tensor) for tensor in tensors} | {id(task._trainer): None}
-    shadow: Any = copy.deepcopy(task, instead).to("meta")  # what a task says of its device
+    shadow: Any = copy.deepcopy(task, instead).to("meta")  # the device that a task reports
     shadow.log = shadow.log_mean = lambda *_, **__: None
     index = torch.arange(n) % len(data.splits["train"])
     batch = {**data.prepare(data.splits["train"].batch(index)), INDEX: index, EPOCH: torch.zeros_like(index)}
@@ -91,8 +91,8 @@ def automatic(task: Task, data: DataModule, trainer: Trainer) -> int:
     try:
         estimate = footprint(task, data, _averages(trainer))
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"data.batch_size: auto cannot estimate the memory of this task ({told}); set it") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"data.batch_size: auto cannot estimate the memory of this task ({reason}); set it") from error
     most = min(_LARGEST, max(1, len(data.splits["train"]) // _STEPS))
     size = min(estimate.fits(int(_SHARE * _room(trainer))), 1 << (most.bit_length() - 1))
     _log.warning("data.batch_size: auto is %d", size)

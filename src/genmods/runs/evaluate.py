@@ -69,7 +69,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             task = before.task(plan=FitPlan(seed=recipe.seed))
             _report_ignored(recipe, before)
             check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
-            tell_prepared_otherwise(before.preparation, data.preparation)
+            report_preparation(before.preparation, data.preparation)
         else:
             task = build_task(resolve(recipe), data.info)
         if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]) and not (
@@ -122,15 +122,15 @@ def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool
 
 
 @rank_zero_only
-def tell_prepared_otherwise(before: Preparation | None, now: Preparation | None) -> None:
+def report_preparation(before: Preparation | None, now: Preparation | None) -> None:
     """One line on stderr if image files are prepared differently from the training data of the model."""
     if before is None or now is None:
         return
     names = ("fit", "background", "range")
     other = [name for name in names if getattr(before, name) != getattr(now, name)]
     if other:
-        told = ", ".join(f"data.{name} was {getattr(before, name)} and is {getattr(now, name)}" for name in other)
-        say(f"images are prepared differently from training: {told}", file=sys.stderr)
+        changes = ", ".join(f"data.{name} was {getattr(before, name)} and is {getattr(now, name)}" for name in other)
+        say(f"images are prepared differently from training: {changes}", file=sys.stderr)
 
 
 @rank_zero_only

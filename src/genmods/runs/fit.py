@@ -36,7 +36,7 @@ from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
 from genmods.runs.loggers import build_loggers, running
-from genmods.runs.resuming import refuse_another_meaning, tell_differences
+from genmods.runs.resuming import check_meaning, report_differences
 from genmods.runs.reuse import resolve
 from genmods.runs.trainer import make_trainer, refusals_in_one_line
 from genmods.tasks.base import FitPlan, Task
@@ -85,10 +85,10 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         task.fit_statistics(data.examples())
     else:
         _check_continued(before, task, data, trainer)
-        refuse_another_meaning(resolved, before)
+        check_meaning(resolved, before)
     settle(trainer, settings["precision"], before.precision if before else None, quiet)
     if before is not None:
-        rank_zero_only(tell_differences)(resolved, before, at.folder, str(trainer.precision))
+        rank_zero_only(report_differences)(resolved, before, at.folder, str(trainer.precision))
     if not quiet:
         rank_zero_only(say)(*data.summary(), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):

@@ -23,7 +23,7 @@ _OF_NO_EFFECT = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", 
 _MOST = 8
 
 
-def refuse_another_meaning(resolved: Recipe, before: Checkpoint) -> None:
+def check_meaning(resolved: Recipe, before: Checkpoint) -> None:
     """Raises RecipeError if a part of the task that determines the meaning of the weights has been replaced."""
     old = {part.path: part for part in parts(before.parsed().task) if isinstance(part, Part)}
     for new in parts(resolved.task):
@@ -36,7 +36,7 @@ def refuse_another_meaning(resolved: Recipe, before: Checkpoint) -> None:
             )
 
 
-def tell_differences(resolved: Recipe, before: Checkpoint, folder: Path, precision: str) -> None:
+def report_differences(resolved: Recipe, before: Checkpoint, folder: Path, precision: str) -> None:
     """Prints one line on stderr with the settings and properties of the machine that have changed."""
     old, new = _flat(before.recipe), _flat(resolved.plain())
     found = [(key, old.get(key, "none"), new.get(key, "none")) for key in dict.fromkeys([*old, *new])]

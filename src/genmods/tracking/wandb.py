@@ -110,8 +110,8 @@ class WandbRun(WandbLogger, RunLogger):
     def run_id(self, value: str) -> None:
         """Raises UserError for an id that W&B refuses."""
         if not re.fullmatch("[A-Za-z0-9_.-]{1,64}", value):
-            told = f"1 to 64 letters, digits and - _ ., got {shown(value)}"
-            raise UserError(f"the id of a W&B run (WANDB_RUN_ID) must have {told}")
+            message = f"1 to 64 letters, digits and - _ ., got {shown(value)}"
+            raise UserError(f"the id of a W&B run (WANDB_RUN_ID) must have {message}")
         self._run_id = value
 
     @rank_zero_only

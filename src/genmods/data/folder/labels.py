@@ -126,7 +126,7 @@ class Reader:
         if columns.kind == "numbers" or len(columns.names) > 1:
             self.names = list(columns.names)
         else:
-            self.names = sorted({name for row in training for name in self._said(row)}, key=_in_order)
+            self.names = sorted({name for row in training for name in self._names(row)}, key=_in_order)
         self._places = {name: k for k, name in enumerate(self.names)}
 
     def is_blank(self, row: Row) -> bool:
@@ -144,7 +144,7 @@ class Reader:
             return [_known(number(row.cells[name]), row, name, "a number") for name in names]
         if len(names) > 1:
             return [_known(truth(row.cells[name]), row, name, "0 or 1") for name in names]
-        places = [self._place(name, row) for name in self._said(row)]
+        places = [self._place(name, row) for name in self._names(row)]
         return [float(k in places) for k in range(len(self.names))] if several else places[0]
 
     def _place(self, name: str, row: Row) -> int:
@@ -153,7 +153,7 @@ class Reader:
             raise UserError(f"{row}: there is no {column} '{name}' among the training images")
         return self._places[name]
 
-    def _said(self, row: Row) -> list[str]:
+    def _names(self, row: Row) -> list[str]:
         """The class of a row, or its labels."""
         (column,) = self.columns.names
         cell = row.cells.get(column)
