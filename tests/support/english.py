@@ -39,7 +39,7 @@ PHRASES = {
 }
 COMPILED = {name: re.compile(pattern) for name, pattern in PHRASES.items()}
 CODE = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"")
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "noxfile.py", "docs/*.md", "src/**/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "noxfile.py", "docs/**/*.md", "src/**/*.md")
 
 
 def prose() -> Iterator[tuple[str, str]]:

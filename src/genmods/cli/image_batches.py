@@ -130,7 +130,7 @@ def restore_files(
         todo: The batches.
         out: The folder.
         restorer: Restores a batch.
-        score: Of each image, its batch and its row there.
+        score: Computes the scores of an image from its batch and row.
         bad: Receives one line for each file that failed.
 
     Yields:

@@ -77,7 +77,7 @@ class SampleFiles:
         """Write the grid and the array with the condition; returns how many images the grid shows.
 
         Args:
-            cond: Of all samples by name, each [N, ...].
+            cond: Conditions of all samples, by name, each [N, ...].
             show: Maps samples [B, ...] other than images to images [B, C, H, W].
         """
         import numpy as np
@@ -96,7 +96,9 @@ class SampleFiles:
         members = {name: array, **{key: value.cpu().numpy() for key, value in cond.items()}}
         with replacing(self.folder / "samples.npz") as staged, zipfile.ZipFile(staged, "w") as archive:
             for key, value in members.items():
-                member = zipfile.ZipInfo(f"{key}.npy")  # of no date: equal samples are equal files
+                member = zipfile.ZipInfo(
+                    f"{key}.npy"
+                )  # without a timestamp, so that equal samples give identical files
                 member.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(member, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, value, allow_pickle=False)

@@ -109,7 +109,7 @@ def common(kind: str) -> dict[str, Setting]:
 
 
 def of_training(kind: str) -> dict[str, Setting]:
-    """Those of `common` that apply to a part taken `from` a run: all but its weights."""
+    """The common settings allowed for a part taken `from` a run: all but its weights."""
     return {name: setting for name, setting in common(kind).items() if name != "weights"}
 
 

@@ -238,7 +238,7 @@ def from_plain(
 
     Args:
         data: The sections.
-        overrides: Of them, `--key=value`.
+        overrides: Changes to its settings, each `--key=value`.
         source: Where they are from, for messages.
         settings: Nested settings that replace theirs.
         saved: Whether they are from a checkpoint or a run folder, whose environment variables are not expanded.

@@ -5,11 +5,11 @@ corresponds to -log2(p)/D - log2(2/(L - 1)) bits/dim.
 
 The variational bound (Ho et al. 2020; Kingma et al. 2021), in nats, is the sum of
 
-    prior            KL( q(x_T | x) ‖ N(0, prior_std²) )
-    diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps, or ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR in continuous
-    time reconstruction   -ln p(x | x_t) at the least noisy trained time t: per pixel the softmax over the grey levels v
-    of
-                     -(x_t - α v)²/2σ² (Kingma et al. 2021, equation 13)
+    prior            KL(q(x_T | x) ‖ N(0, prior_std²))
+    diffusion        ½ Σ (SNR_s - SNR_t) ‖x - x̂(x_t)‖² over the steps;
+                     in continuous time ½ ∫ ‖ε - ε̂(x_t)‖² d log-SNR
+    reconstruction   -ln p(x | x_t) at the least noisy trained time t: per pixel a softmax over the grey levels v
+                     of -(x_t - α v)²/2σ² (Kingma et al. 2021, equation 13)
 
 The likelihood of the probability flow (Song et al. 2021) is exact: ln p(x) = ln p_T(x_T) + ∫ ∇·(dx/dt) dt.
 """
@@ -63,6 +63,7 @@ def bound_bits_per_dim(
         num_times: Number of noise levels per image at which the diffusion term is estimated; None uses every level of
             a discrete process once.
         indices: Int64 [B], by default 0 to B - 1. Times and noise of image i depend on `indices[i]` only.
+
     Returns:
         The bound and its three terms, each [B].
 

@@ -148,7 +148,7 @@ class EvaluationData:
         """One row for each of `images` [N, ...], computed batch by batch.
 
         Args:
-            name: Of what is computed: the same for other images too.
+            name: Name of the computed quantity; independent of the images.
             images: The images, as stored.
             batch_size: Images per batch.
             make: Maps images [B, ...] and their numbers, int64 [B], to rows [B, ...].

@@ -22,7 +22,7 @@ class NetworkTraining(Validated):
 
     Args:
         weights: A file of initial weights, safetensors or of `torch.save`; an appended `#sha256=HEX` checks its hash.
-            Tensors that do not fit, as those of a head for other classes, are newly initialised.
+            Tensors that do not fit, such as those of a head for other classes, are newly initialised.
         freeze: Layers that are not trained; their batch statistics and dropout stay those of evaluation.
         lr_scale: Factor of the learning rate by layer, such as `{backbone: 0.1}`; of several, the last applies.
     """
@@ -45,7 +45,7 @@ class NetworkTraining(Validated):
 
 
 def freeze(network: Network, layers: Iterable[str]) -> None:
-    """Exclude layers from training: no gradients, and evaluation mode for good.
+    """Exclude layers from training: no gradients, and permanently in evaluation mode.
 
     Args:
         network: The network.

@@ -173,9 +173,9 @@ if (noisy.length) {
 for (const [i, run] of runs.entries()) if (run.confusion) {
   const {class_names: names, counts} = run.confusion, sums = counts.map(r => r.reduce((a, b) => a + b, 0));
   const columns = names.map((_, k) => counts.reduce((a, r) => a + r[k], 0)), percent = x => isFinite(x) ? (100 * x).toFixed(1) + " %" : "–";
-  const cell = (n, r, k) => { const share = sums[r] ? n / sums[r] : 0; return node("td", {title: `${names[r]} taken for ${names[k]}: ${n}`, style: `background:rgb(var(--heat), ${n ? .08 + .8 * share : .03});${share > .55 ? "color:var(--card)" : ""}`}, n || ""); };
+  const cell = (n, r, k) => { const share = sums[r] ? n / sums[r] : 0; return node("td", {title: `${names[r]} predicted as ${names[k]}: ${n}`, style: `background:rgb(var(--heat), ${n ? .08 + .8 * share : .03});${share > .55 ? "color:var(--card)" : ""}`}, n || ""); };
   section("classes" + (several ? i : ""), several ? `Classes of ${run.name}` : "Classes", node("div", {className: "two"},
-    node("figure", {}, node("figcaption", {}, node("h3", {}, "confusion"), node("span", {className: "soft"}, `rows: truth, columns: answer · step ${run.confusion.step}`)), node("div", {className: "scroll"}, node("table", {className: "confusion"},
+    node("figure", {}, node("figcaption", {}, node("h3", {}, "confusion"), node("span", {className: "soft"}, `rows: true class, columns: predicted class · step ${run.confusion.step}`)), node("div", {className: "scroll"}, node("table", {className: "confusion"},
       ...counts.map((row, r) => node("tr", {}, node("th", {}, names[r]), ...row.map((n, k) => cell(n, r, k)))), node("tr", {className: "top"}, node("th"), ...names.map(n => node("th", {}, n)))))),
     node("figure", {}, node("figcaption", {}, node("h3", {}, "by class")), node("div", {className: "scroll"}, node("table", {className: "rows"}, node("tr", {}, ...["class", "images", "recall", "precision", "F1"].map((h, k) => node("th", {className: k ? "n" : ""}, h))),
       ...names.map((n, k) => { const recall = counts[k][k] / sums[k], precision = counts[k][k] / columns[k]; return node("tr", {}, node("td", {}, n), ...[sums[k], percent(recall), percent(precision), percent(2 * recall * precision / (recall + precision))].map(v => node("td", {className: "n"}, String(v)))); }))))));

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _SHARE, _MARGIN = 0.5, 1.5
 """The share of the free memory that `auto` takes, and what workspaces add to the tensors that are kept."""
 _LARGEST, _STEPS = 1024, 16
-"""`auto` is at most so large, and an epoch has at least so many steps."""
+"""The upper bound of `auto`, and the least number of steps per epoch."""
 
 
 class Footprint(NamedTuple):

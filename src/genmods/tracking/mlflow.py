@@ -33,7 +33,7 @@ class MLflowRun(MLFlowLogger, RunLogger):
         artifacts = None if tracking_uri else (place / "mlflow").as_uri()
         if not tracking_uri:
             place.mkdir(parents=True, exist_ok=True)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of each of its tables
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs the creation of every table
         try:
             super().__init__(experiment, name, tracking_uri or local, artifact_location=artifacts)
         except ImportError as error:

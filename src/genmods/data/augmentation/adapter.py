@@ -26,7 +26,7 @@ class TorchVision(Augmentation):
     """The class `transform` of torchvision.transforms.v2 with `settings`, applied to float images in [0, 1].
 
     Settings are numbers, texts or lists; `interpolation`, `policy` and `dtype` are given by name (`bilinear`). The
-    transform is tried once when it is built. Those that only take uint8, as JPEG, get images rounded to it.
+    transform is tried once when it is built. Those that only take uint8, such as JPEG, get images rounded to it.
 
     Raises ValueError if there is no such transform, if it does not accept the settings, or if it does not return one
     image of the same shape with values in [0, 1].
@@ -61,7 +61,7 @@ class TorchVision(Augmentation):
             try:
                 self._one(image, 0)
                 return
-            except Exception as error:  # of any kind, as the transform likes
+            except Exception as error:  # transforms raise arbitrary exceptions
                 failure = failure or error
         raise ValueError(f"{self.transform}: {_line(failure)}") from None
 

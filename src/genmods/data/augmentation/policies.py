@@ -22,7 +22,6 @@ class TrivialAugment(Augmentation):
 
     Shears up to a slope of 0.99, translations by 32 pixels, rotations by 135 degrees, factors of 0.01 to 1.99,
     posterization to 2 bits, solarization, autocontrast, equalization, or identity.
-    to 2 bits, solarization, autocontrast, equalization, or nothing.
     """
 
     num_uniforms: ClassVar[int] = 3

@@ -87,7 +87,6 @@ class Method(Validated):
 
         Returns:
             Images [B, C, H, W], with the dtype and device of `noise.initial()`.
-            Images [B, C, H, W], of the type and device of `noise.initial()`.
         """
         process = denoiser.process
 

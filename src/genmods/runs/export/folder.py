@@ -22,7 +22,7 @@ def export_folder(
 
     Args:
         checkpoint: The checkpoint, as read from its file.
-        folder: The folder, which is made; files of an earlier export in it are replaced.
+        folder: The folder, created if missing; files of an earlier export in it are replaced.
         raw: Whether to export the raw weights instead of the averaged ones.
         licence: Identifier of the licence of the weights for the card.
         where: The argument of `genmods.load` in the card's example; None: the folder's name.
