@@ -98,7 +98,7 @@ class SampleFiles:
             for key, value in members.items():
                 member = zipfile.ZipInfo(
                     f"{key}.npy"
-                )  # without a timestamp, so that equal samples give identical files
+                )  # no timestamp: equal samples give identical files
                 member.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(member, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, value, allow_pickle=False)

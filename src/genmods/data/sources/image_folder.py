@@ -40,8 +40,8 @@ class ImageFolder(Source):
 
     A table has a column `file_name` (or `file`, `image`, `id`, ...; `file_column`), optionally a column `split`
     (`split_column`), and labels in all other columns, or in `targets`: text is a class; columns of 0 and 1, or texts
-    such as `red|round` (`separator`), are several labels; other numbers are regression targets. `label_kind` resolves ambiguous columns,
-    such as classes 0, 1, 2.
+    such as `red|round` (`separator`), are several labels; other numbers are regression targets. `label_kind` resolves
+    ambiguous columns, such as classes 0, 1, 2.
 
     Hidden files are ignored, and other files that are not images are counted in a warning. `channels`: 1 (grey), 3
     (RGB), one more for opacity, or the number that all files have; by default 1 if all images are grey, 3 if some are
