@@ -96,9 +96,7 @@ class SampleFiles:
         members = {name: array, **{key: value.cpu().numpy() for key, value in cond.items()}}
         with replacing(self.folder / "samples.npz") as staged, zipfile.ZipFile(staged, "w") as archive:
             for key, value in members.items():
-                member = zipfile.ZipInfo(
-                    f"{key}.npy"
-                )  # no timestamp: equal samples give identical files
+                member = zipfile.ZipInfo(f"{key}.npy")  # no timestamp: equal samples give identical files
                 member.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(member, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, value, allow_pickle=False)
