@@ -89,6 +89,7 @@ def main(row: str, attack: Attack) -> int:
         if fault:
             faults += 1
             print(f"  case {case}: {fault}", flush=True)
+    gc.unfreeze()
     return bool(faults)
 
 
