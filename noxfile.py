@@ -38,16 +38,17 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """Long checks, each a script of tests/torture; arguments name them, by default all, and options go to each."""
+    """Long checks, scripts of tests/torture; arguments name them, by default all, and options go to the attacks."""
     session.install("-e", ".[test]")
-    names = [word for word in session.posargs if not word.startswith("--")]
-    options = [word for word in session.posargs if word.startswith("--")]
+    scripts = {path.stem: path for path in sorted(pathlib.Path("tests/torture").glob("*.py"))}
+    names = [word for word in session.posargs if word in scripts] or list(scripts)
+    options = [word for word in session.posargs if word not in scripts]
+    attacks = [name for name in names if "support.torture" in scripts[name].read_text()]
     environment = {**SUITE, "PYTHONPATH": "tests"}
-    for name in names or sorted(path.stem for path in pathlib.Path("tests/torture").glob("*.py")):
-        path = pathlib.Path(f"tests/torture/{name}.py")
-        given = options if "support.torture" in path.read_text() else []
-        session.run("python", str(path), *given, env=environment, success_codes=[0, 1])
-    session.run("python", "-m", "support.torture", env=environment)
+    for name in (name for name in names if name not in attacks):
+        session.run("python", str(scripts[name]), env=environment)
+    if attacks:
+        session.run("python", "-m", "support.torture", *attacks, *options, env=environment)
 
 
 @nox.session

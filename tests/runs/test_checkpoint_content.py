@@ -1,6 +1,7 @@
 """A checkpoint whose content is not what `fit` writes is one line; so is one with numbers that are not finite."""
 
 import copy
+import resource
 
 import pytest
 import torch
@@ -96,3 +97,12 @@ def test_an_export_that_is_not_finite_is_refused(digits, tmp_path):
     export(checkpoint, tmp_path / "changed.safetensors")
     with pytest.raises(UserError, match="is not finite"):
         folders.load(tmp_path / "changed.safetensors")
+
+
+@pytest.mark.parametrize("layers", [["conv 16000"] * 3, ["conv 4"] * 5000, ["linear 16000"] * 9])
+def test_a_recipe_takes_no_more_than_the_weights_in_the_file(changed, layers):
+    path = changed("recipe.task.network.layers", lambda inner, key: inner.update({key: layers}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"task\.network: the network 'cnn' is larger than the weights in the file"):
+        Checkpoint.read(path).model()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024

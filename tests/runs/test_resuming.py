@@ -52,6 +52,9 @@ class Interrupt(Callback):
     def on_validation_epoch_end(self, trainer, pl_module):
         self.stop("judging", trainer)
 
+    def on_train_end(self, trainer, pl_module):
+        self.stop("end", trainer)
+
     def on_fit_start(self, trainer, pl_module):
         self.stop("start", trainer)
 
@@ -116,6 +119,7 @@ def whole(tmp_path_factory):
         ("batch:6:SIGHUP", 129, 7),
         ("validation:8:SIGINT", 130, 8),
         ("judging:12:SIGTERM", 143, 12),  # in the validation of the last step
+        ("end:12:SIGHUP", 129, 12),  # while the report is written
     ],
 )
 def test_stopped_by_a_signal(tmp_path, whole, capsys, stop, status, step):

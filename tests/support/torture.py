@@ -23,6 +23,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 SEED = 20261128
@@ -37,13 +38,13 @@ ASKED = {
     "recipes": 10_000,
     "command_lines": 3000,
     "bad_images": 500,
-    "numbers": 100,
+    "not_finite": 100,
     "disks": 50,
     "scenes": 30,
     "plugins": 46,
     "skew": 100,
     "pairs": 30,
-    "memory": 4,
+    "memory": 8,
 }
 """How many cases each row asks for: the closing table."""
 Attack = Callable[[random.Random, Path], str]
@@ -61,22 +62,41 @@ def known() -> dict[tuple[str, int, int], str]:
     return {(line["row"], line["seed"], line["case"]): line["fault"] for line in map(json.loads, lines)}
 
 
-def main(row: str, attack: Attack) -> int:
-    """Try cases of a row until as many as it asks for have been tried, or its time is over; status 1 if any failed."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+def main(*rows: str) -> int:
+    """Try cases of each row until as many as it asks for have been tried, or its time is over; status 1 if any failed.
+
+    A row is the script of that name in tests/torture, whose `attack` it tries.
+    """
+    parser = argparse.ArgumentParser(description="Attacks; without names of rows, all of them.")
+    if not rows:
+        parser.add_argument("rows", nargs="*", default=list(ASKED), metavar="ROW", help=", ".join(ASKED))
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--cases", type=int, default=ASKED[row], help="how many, with those of earlier sessions")
-    parser.add_argument("--minutes", type=float, default=60.0, help="end after this time")
+    parser.add_argument(
+        "--cases", type=int, help="how many, with those of earlier sessions; by default as many as asked"
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="end each row after this time")
     parser.add_argument("--only", type=int, help="one case, in the folder `case`, which is kept")
     options = parser.parse_args()
-    if options.only is not None:
+    faults = 0
+    warm()
+    sys.path.append(str(Path(__file__).parents[1] / "torture"))
+    for row in rows or options.rows:
+        attack = import_module(row).attack
+        if options.only is None:
+            faults += _row(row, attack, options)
+            continue
         folder = Path("case").absolute()
         folder.mkdir()
         print(_tried(attack, row, options.seed, options.only, folder) or "nothing went wrong")
-        return 0
+    gc.unfreeze()
+    return bool(faults)
+
+
+def _row(row: str, attack: Attack, options: argparse.Namespace) -> int:
+    """How many cases of a row failed now."""
     before, end, faults = known(), time.monotonic() + 60 * options.minutes, 0
     print(f"{row}: seed {options.seed}", flush=True)
-    for case in range(options.cases):
+    for case in range(ASKED[row] if options.cases is None else options.cases):
         if (row, options.seed, case) in before:
             continue
         if time.monotonic() > end:
@@ -89,8 +109,7 @@ def main(row: str, attack: Attack) -> int:
         if fault:
             faults += 1
             print(f"  case {case}: {fault}", flush=True)
-    gc.unfreeze()
-    return bool(faults)
+    return faults
 
 
 def _tried(attack: Attack, row: str, seed: int, case: int, folder: Path) -> str:
@@ -267,5 +286,6 @@ def copied(source: Path, target: Path) -> Path:
 
 
 if __name__ == "__main__":
+    main()
     print(table())
     sys.exit(any(known().values()))

@@ -17,7 +17,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.data.sources.image_folder import ImageFolder
-from support.torture import Command, called, main, warm
+from support.torture import Command, called, main
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -116,5 +116,4 @@ def guarded(read) -> int:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("bad_images", attack))
+    sys.exit(main("bad_images"))

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.cli import COMMANDS, dispatch
-from support.torture import called, main, warm
+from support.torture import called, main
 
 HARMLESS = ["check", "show", "list", "recipes", "runs", "draw", "report"]
 """Commands that end soon whatever they are given; the others get a checkpoint that is not there."""
@@ -47,5 +47,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("command_lines", attack))
+    sys.exit(main("command_lines"))

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from genmods.runs.checkpoint import Checkpoint
-from support.torture import called, command, copied, main, warm
+from support.torture import called, command, copied, main
 from support.torture_damage import damage
 from support.torture_runs import trained
 
@@ -45,5 +45,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("corrupt_checkpoints", attack))
+    sys.exit(main("corrupt_checkpoints"))

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from genmods.runs.checkpoint import Checkpoint
-from support.torture import called, command, main, warm
+from support.torture import called, command, main
 from support.torture_damage import damage
 from support.torture_runs import trained
 
@@ -38,5 +38,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("corrupt_exports", attack))
+    sys.exit(main("corrupt_exports"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import command, main, warm
+from support.torture import command, main
 from support.torture_runs import RECIPES, fit, left_over, outcome, trained
 
 
@@ -83,5 +83,4 @@ def _filled(chance: random.Random, name: str, place: Path, told: str, real: bool
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("disks", attack))
+    sys.exit(main("disks"))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from genmods.runs.checkpoint import Checkpoint
-from support.torture import Command, Done, called, main, warm
+from support.torture import Command, Done, called, main
 from support.torture_runs import trained
 
 ROOM, SECONDS = 200 * 2**20, 2.0
@@ -210,5 +210,4 @@ def _judged(done: Done, usual: Done, path: Path, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("hostile_files", attack))
+    sys.exit(main("hostile_files"))

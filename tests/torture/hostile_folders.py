@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import command, copied, main, warm
+from support.torture import command, copied, main
 from support.torture_damage import damage
 from support.torture_runs import trained
 
@@ -76,5 +76,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("hostile_folders", attack))
+    sys.exit(main("hostile_folders"))

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
-from support.torture import command, main, warm
+from support.torture import command, main
 from support.torture_runs import RECIPES, fit, left_over, outcome, trained
 
 PLACES = ("written", "half", "synced", "renamed")
@@ -73,5 +73,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("kills", attack))
+    sys.exit(main("kills"))

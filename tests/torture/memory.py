@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import Command, copied, main, warm
+from support.torture import Command, copied, main
 from support.torture_runs import fit, trained
 
 STEPS, IMAGES = 10_000, 50_000
@@ -50,5 +50,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("memory", attack))
+    sys.exit(main("memory"))

@@ -20,7 +20,7 @@ from genmods.runs.checkpoint import Checkpoint
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
-from support.torture import called, main, warm
+from support.torture import called, main
 from support.torture_runs import STEPS, fit, left_over, run_of, trained
 
 PLACES = ("loss", "gradient", "one gradient", "weight", "buffer", "average", "moment", "image", "file")
@@ -122,5 +122,4 @@ def loaded(name: str, shown: str, chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("numbers", attack))
+    sys.exit(main("not_finite"))

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from genmods.tracking.series import read_metrics
-from support.torture import Command, command, copied, main, warm
+from support.torture import Command, command, copied, main
 from support.torture_runs import RECIPES, fit, left_over, outcome, run_of, trained
 
 
@@ -102,5 +102,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("pairs", attack))
+    sys.exit(main("pairs"))

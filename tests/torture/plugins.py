@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.cli import dispatch
-from support.torture import Command, main, warm
+from support.torture import Command, main
 
 CLASS = "from genmods.networks.base import Network\n\n\nclass Net(Network):\n    def __init__(self, width: int = 3):\n"
 GOOD = f"{CLASS}        super().__init__()\n"
@@ -117,5 +117,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("plugins", attack))
+    sys.exit(main("plugins"))

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.config.recipe import load
-from support.torture import called, main, warm
+from support.torture import called, main
 
 VALUES = [
     "", "null", "true", "-1", "0", "1e999", ".nan", "-.inf", "9" * 400, "9" * 5000, "0x10", "1_0", "[]", "{}", "[[]]",
@@ -96,5 +96,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("recipes", attack))
+    sys.exit(main("recipes"))

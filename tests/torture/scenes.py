@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.tasks.base import Task
-from support.torture import Command, copied, main, warm
+from support.torture import Command, copied, main
 from support.torture_runs import RECIPES, trained
 
 NOBODY = 65534
@@ -104,5 +104,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("scenes", attack))
+    sys.exit(main("scenes"))

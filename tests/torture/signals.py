@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import Command, main, warm
+from support.torture import Command, main
 from support.torture_runs import CLASSIFIER, DIFFUSION, left_over
 
 PHASES = {
@@ -77,7 +77,7 @@ def attack(chance: random.Random, folder: Path) -> str:
         return f"{told}: {len(lines)} lines: {lines[-1][:200]}"
     if phase == "reading the recipe" and number != signal.SIGINT:  # nothing is begun: as any other program
         return "" if done.status == -number else f"{told}: status {done.status}"
-    if done.status != SIGNALS[number] and not (done.status == 0 and number == signal.SIGTERM and "report" in phase):
+    if done.status != SIGNALS[number]:
         return f"{told}: status {done.status}: {lines[-1:]}"
     runs = [run for run in (folder / "runs").glob("*/*") if (run / "checkpoints" / "last.ckpt").is_file()]
     if runs and "resume with: " not in done.err and not twice:
@@ -88,5 +88,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("signals", attack))
+    sys.exit(main("signals"))

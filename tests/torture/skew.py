@@ -12,7 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
-from support.torture import command, copied, main, warm
+from support.torture import command, copied, main
 from support.torture_runs import trained
 
 CHANGES = {
@@ -88,5 +88,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("skew", attack))
+    sys.exit(main("skew"))

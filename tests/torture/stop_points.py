@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from genmods.data.loader import Loader
 from genmods.runs import fit as fitting
 from genmods.tasks.base import Task
-from support.torture import command, main, warm
+from support.torture import command, main
 from support.torture_runs import RECIPES, STEPS, fit, left_over, outcome, trained
 
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGKILL: -9}
@@ -76,5 +76,4 @@ def attack(chance: random.Random, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    warm()
-    sys.exit(main("stop_points", attack))
+    sys.exit(main("stop_points"))

@@ -145,6 +145,8 @@ class StopOnRequest(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.deferred = False
+        if self._asked(trainer, bool(self.signals.received)):  # since the last step, as while the report was written
+            self._stop(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.signals.deferred = False

@@ -16,6 +16,7 @@ from genmods.config.text import with_marks
 from genmods.config.variables import read_saved
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.memory import weights_of
 from genmods.core.plain import check_finite, not_finite
 from genmods.data.info import DataInfo
 from genmods.data.preparation import Preparation
@@ -172,7 +173,7 @@ class Checkpoint:
         from genmods.networks.base import restoring
 
         weights = self.weights(raw)
-        with restoring():
+        with restoring(), weights_of(weights.values()):
             built = build(part, self.data_info.settings(), **provided)
         try:
             if not any(name.startswith(self.prefix) for name in weights):
