@@ -194,14 +194,14 @@ class Command:
 
             status = dispatch(arguments) if isinstance(arguments, list) else arguments()
         except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         except BaseException:
             traceback.print_exc()
             status = 1
         finally:
             os._exit(status & 255)
 
-    def wait(self, seconds: float = 300) -> Done:
+    def wait(self, seconds: float = 1800) -> Done:
         """Wait for its end; after so many seconds it is killed, with status -9."""
         end = self.began + seconds
         while True:
@@ -228,7 +228,7 @@ class Command:
             os.kill(self.id, number)
 
 
-def command(*arguments: str, prepare: Callable[[], object] | None = None, seconds: float = 300) -> Done:
+def command(*arguments: str, prepare: Callable[[], object] | None = None, seconds: float = 1800) -> Done:
     """A command line to its end, in the working directory."""
     return Command(list(arguments), Path.cwd(), prepare).wait(seconds)
 
