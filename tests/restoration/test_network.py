@@ -12,7 +12,7 @@ from genmods.restoration.corruption import GaussianNoise
 from genmods.restoration.denoising import denoise, noise_level
 from genmods.restoration.local import regions
 from genmods.restoration.network import RestorationNetwork
-from genmods.restoration.operators import Average, BoxMask, GaussianBlur
+from genmods.restoration.operators import Average, BoxMask, GaussianBlur, Grayscale, Identity
 from genmods.restoration.restorer import Restorer
 
 S = 0.4
@@ -149,6 +149,13 @@ def test_a_restorer_inverts_the_operator_that_it_was_trained_for_and_no_other():
     ):
         with pytest.raises(UserError, match="in one call"):
             call()
+
+
+@pytest.mark.parametrize(("make", "level"), [(Grayscale, "blind"), (Identity, "blind"), (Identity, "known")])
+def test_a_restorer_inverts_an_equal_operator_in_one_call(make, level):
+    model = RestorationNetwork(Wiener(), make(), level=level)
+    y = make()(images() * 0.3)
+    torch.testing.assert_close(Restorer(model).restore(y, make(), 0.2), model.restored(y, torch.full_like(y, 0.2)))
 
 
 def test_one_with_the_noise_level_also_inpaints_and_samples():

@@ -49,6 +49,12 @@ def test_adjoint_and_pseudo_inverse(operator):
     assert operator.adjoint(residual).abs().max() < 1e-8  # least squares: the residual is orthogonal to the range
 
 
+@pytest.mark.parametrize("name", BUILTINS["operator"])
+def test_operators_with_equal_settings_are_equal(name):
+    cls = imported(BUILTINS["operator"][name])
+    assert cls() == cls()
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_spectral_solves_the_regularised_system(operator):
     y = operator(images())

@@ -63,6 +63,29 @@ def test_noisy_images_alone_are_enough(loss, variance, sigma, clean):
     assert abs(learned(task_of(loss, sigma=sigma), noisy) - flat / (flat + variance)) < 0.02
 
 
+class Records(Network):
+    """Keeps the standard deviations that it receives."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x, log_snr, cond=None):
+        self.seen.append((-log_snr / 2).exp() if not cond else cond["image"].mean((1, 2, 3)))
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("level", ["known", "map"])
+@pytest.mark.parametrize(("loss", "level_of_input"), [(Recorrupted(0.5), 1.25**0.5 * 0.4), (SURE(), 0.4)])
+def test_the_network_receives_the_noise_level_of_its_input(level, loss, level_of_input, clean):
+    model = RestorationNetwork(Records(), corruption=GaussianNoise(SIGMA), level=level, in_channels=1, image_size=16)
+    task = RestorationNetworkTask(model, loss)
+    model.network.seen.clear()
+    task.log_mean = lambda *_, **__: None
+    task.training_step(batch(clean[:4]), 0)
+    torch.testing.assert_close(torch.cat(model.network.seen).unique(), torch.tensor([level_of_input]))
+
+
 def test_the_noise_is_new_in_each_epoch_and_the_same_in_each_validation(clean):
     task = task_of(Supervised(), GaussianNoise(SIGMA))
     first, second = (task.example(batch(clean[:4], epoch), torch.full((4,), epoch)).measured for epoch in (0, 1))

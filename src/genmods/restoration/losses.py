@@ -1,11 +1,12 @@
 """Training losses of restoration networks: with clean images, or with noisy images only.
 
-A loss receives `restore`, the map from measured images to restored ones, and an `Example`. All values are per pixel, on
-the scale of [-1, 1].
+A loss receives an `Example` and `restore(y, std)`, the map from measured images with noise of standard deviation `std` to
+restored ones. All values are per pixel, on the scale of [-1, 1].
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.settings import Count, Positive, Validated
 
-Restore = Callable[[Tensor], Tensor]
+Restore = Callable[[Tensor, Tensor | None], Tensor]
 PenaltyName = Literal["l1", "l2", "charbonnier"]
 
 _PROBE, _SPLIT, _SPOTS, _NEIGHBOURS = 21, 22, 23, 24  # random streams
@@ -69,7 +70,13 @@ class RestorationLoss(Validated, ABC):
 
     @abstractmethod
     def __call__(self, restore: Restore, example: Example) -> Tensor:
-        """The loss per sample [B]; `restore` maps measured images [B, C, H, W] to restored ones."""
+        """The loss per sample [B].
+
+        Args:
+            restore: Maps measured images [N, C, H, W] and the standard deviation of their noise per pixel
+                [N, C, H, W], None if unknown, to restored images.
+            example: The training batch.
+        """
 
 
 @dataclass
@@ -79,7 +86,7 @@ class _Difference(RestorationLoss):
     penalty: PenaltyName
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
-        return penalty(self.penalty, restore(example.measured) - example.known(*self.needs))
+        return penalty(self.penalty, restore(example.measured, example.std) - example.known(*self.needs))
 
 
 @dataclass
@@ -117,7 +124,7 @@ class SURE(RestorationLoss):
         y, std = example.measured, example.known("std")
         probe = random.normal(random.fold(example.keys, _PROBE), y[0].numel()).view(y.shape).to(y)
         step = self.delta * std.flatten(1).mean(1).clamp_min(1e-3).view(-1, 1, 1, 1)
-        first, second = restore(torch.cat([y, y + step * probe])).chunk(2)
+        first, second = restore(torch.cat([y, y + step * probe]), std.repeat(2, 1, 1, 1)).chunk(2)
         divergence = std.square() * probe * (second - first) / step
         return ((first - y).square() - std.square() + 2 * divergence).flatten(1).mean(1)
 
@@ -127,7 +134,8 @@ class Recorrupted(RestorationLoss):
     """Recorrupted-to-recorrupted (Pang et al. 2021), for independent Gaussian noise of known standard deviation.
 
     With z standard normal, y + τ z and y − (σ²/τ) z have independent noise, so that the second is a target for the
-    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained with √(1 + τ²) times the noise.
+    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained with noise of √(1 + τ²) σ, and receives that
+    level.
     """
 
     needs = ("std",)
@@ -136,7 +144,8 @@ class Recorrupted(RestorationLoss):
     def __call__(self, restore: Restore, example: Example) -> Tensor:
         y, std = example.measured, example.known("std")
         z = random.normal(random.fold(example.keys, _SPLIT), y[0].numel()).view(y.shape).to(y)
-        return penalty("l2", restore(y + self.tau * std * z) - (y - std / self.tau * z))
+        restored = restore(y + self.tau * std * z, math.sqrt(1 + self.tau**2) * std)
+        return penalty("l2", restored - (y - std / self.tau * z))
 
 
 @dataclass
@@ -156,7 +165,8 @@ class Noise2Void(RestorationLoss):
         pixels = y.shape[2] * y.shape[3]
         u = random.uniform(random.fold(example.keys, _SPOTS), pixels).view(len(y), 1, *y.shape[2:]).to(y.device)
         spots = (u < self.fraction).to(y)
-        error = (restore(torch.where(spots > 0, self._neighbour(y, example.keys), y)) - y).square() * spots
+        visible = torch.where(spots > 0, self._neighbour(y, example.keys), y)
+        error = (restore(visible, example.std) - y).square() * spots
         return error.flatten(1).sum(1) / (spots.flatten(1).sum(1).clamp_min(1) * y.shape[1])
 
     def _neighbour(self, y: Tensor, keys: Tensor) -> Tensor:

@@ -69,14 +69,8 @@ class RestorationNetworkTask(Task):
         return torch.full_like(images, 2 * self.sigma / 255)
 
     def _losses(self, example: Example) -> Tensor:
-        """The loss [B]; SURE calls the network with two images per sample, which share its noise level."""
-
-        def restore(y: Tensor) -> Tensor:
-            copies = len(y) // len(example.measured)
-            std = None if example.std is None else example.std.repeat(copies, 1, 1, 1)
-            return self.model(y, std).float()
-
-        return self.loss(restore, example)
+        """The loss [B] of a batch."""
+        return self.loss(lambda y, std: self.model(y, std).float(), example)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self._losses(self.example(batch, batch[EPOCH])).mean()

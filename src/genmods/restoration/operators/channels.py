@@ -11,6 +11,7 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
+@dataclass
 class Grayscale(Operator):
     """The luma of colour images, [B, 3, H, W] -> [B, 1, H, W], for colourisation. A Aᵀ = ‖w‖²."""
 

@@ -49,6 +49,7 @@ class Diagonal(Operator):
         return type(self)(self._weight[indices]) if each else self
 
 
+@dataclass
 class Identity(Operator):
     """y = x, the operator of denoising."""
 
