@@ -117,6 +117,21 @@ def test_which_conditionings_mean_the_same():
     assert one.same_as(ClassLabels(3, drop=0.5)) and not one.same_as(ClassLabels(4))
     assert not one.same_as(Unconditional()) and Unconditional().same_as(Unconditional())
     assert not MaskedImage(1, 8).same_as(MaskedImage(1, 9))
+    assert not ClassLabels(2, ["cat", "dog"]).same_as(ClassLabels(2, ["cat", "cow"]))
+
+
+def test_conditions_of_another_conditioning_are_translated():
+    one, other = ClassLabels(3, ["cat", "dog", "cow"]), ClassLabels(3, ["cow", "cat", "dog"])
+    cond = {"label": torch.tensor([0, 1, 2, -1])}
+    assert other.same_as(one) and other.translate(cond, one)["label"].tolist() == [1, 2, 0, -1]
+    assert ClassLabels(3).translate(cond, one)["label"].tolist() == [0, 1, 2, -1]
+    mine, theirs = Numbers(["age"]), Numbers(["age"])
+    mine.fit({"label": torch.tensor([[20.0], [40.0]])})
+    theirs.fit({"label": torch.tensor([[0.0], [10.0]])})
+    asked = {"age": [30.0, float("nan")]}
+    expected = mine.of(asked, 2)["vector"]
+    found = mine.translate(theirs.of(asked, 2), theirs)["vector"]
+    torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 def numbers(drop=0.1):

@@ -11,7 +11,13 @@ from genmods.metrics.fidelity import psnr, ssim
 def test_psnr_of_a_known_error():
     truth = torch.zeros(2, 1, 8, 8)
     assert psnr(truth + 0.2, truth).tolist() == pytest.approx([10 * math.log10(4 / 0.04)] * 2, rel=1e-5)
-    assert torch.isinf(psnr(truth, truth)).all()
+
+
+def test_an_exactly_restored_image_has_100_db_and_the_mean_is_finite():
+    truth = torch.ones(2, 1, 8, 8)
+    restored = truth.clone()
+    restored[1] -= 0.2
+    assert psnr(restored, truth).tolist() == pytest.approx([100, 20], rel=1e-5)
 
 
 def test_psnr_looks_at_the_region_only():

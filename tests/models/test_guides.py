@@ -48,6 +48,23 @@ def test_a_classifier_guides_within_an_interval(good, classifier):
     assert not torch.allclose(guided, plain, atol=1e-4) and torch.equal(nowhere, plain)
 
 
+def test_a_classifier_with_the_classes_in_another_order_guides_to_the_same_class(good, classifier):
+    def named(names, order):
+        torch.manual_seed(2)
+        made = Classifier(CNN(layers=("avgpool",), num_classes=3, image_size=8), 3, names, image_size=8).eval()
+        with torch.no_grad():
+            for old, new in zip(classifier.parameters(), made.parameters(), strict=True):
+                new.copy_(old[order] if len(old) == 3 else old)
+        return made
+
+    condition = {"label": "b"}
+    expected = good.sample(2, condition, guide=guide(good, 5.0, classifier=classifier))
+    same = guide(good, 5.0, classifier=named(["c", "a", "b"], [2, 0, 1]))
+    torch.testing.assert_close(good.sample(2, condition, guide=same), expected)
+    with pytest.raises(UserError, match="classifier: expected a classifier of the same images and classes"):
+        guide(good, 5.0, classifier=named(["a", "b", "x"], [0, 1, 2]))
+
+
 def test_classifier_free_guidance_is_that_of_the_weight(good):
     torch.testing.assert_close(good.sample(2, guide=guide(good, 2.0)), good.sample(2, guidance=2.0))
 

@@ -1,8 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
+from genmods.models import Classifier
 from genmods.networks.airbench import Airbench, AirbenchBlock, whitening
+from genmods.networks.training import NetworkTraining
 
 
 def images(n=400, channels=3, size=12):
@@ -33,6 +36,19 @@ def test_prepare_sets_the_frozen_layer():
     filters, bias = whitening(images(), 2)
     assert torch.equal(network.whiten.weight, filters) and torch.equal(network.whiten.bias, bias)
     assert "whiten.weight" in network.state_dict() and "whiten.weight" not in dict(network.named_parameters())
+
+
+@pytest.mark.parametrize(("channels", "fits_again"), [(1, False), (3, True)])
+def test_whitening_is_fitted_again_unless_it_was_loaded(channels, fits_again, tmp_path):
+    earlier = Airbench(widths=(8, 8), in_channels=1, image_size=16)
+    save_file(earlier.state_dict(), tmp_path / "earlier.safetensors")
+    network = Airbench(widths=(8, 8), in_channels=channels, image_size=16)
+    NetworkTraining(weights=str(tmp_path / "earlier.safetensors")).apply(network)
+    before = network.whiten.weight.clone()
+    Classifier(network, num_classes=10, in_channels=channels, image_size=16).fit_statistics(
+        {"image": images(64, channels, 16)}
+    )
+    assert torch.equal(network.whiten.weight, before) != fits_again
 
 
 def test_convolutions_start_as_the_identity():

@@ -151,6 +151,17 @@ def test_the_noise_level_is_found_in_grey_levels_and_clipped(ground, sigma, leve
     assert len(found.unique()) > 40
 
 
+def test_the_noise_level_is_found_from_the_known_pixels():
+    generator = torch.Generator().manual_seed(4)
+    y = torch.linspace(-0.5, 0.5, 128).expand(2, 1, 128, 128) + 0.1 * torch.randn(2, 1, 128, 128, generator=generator)
+    known = torch.rand(2, 1, 128, 128, generator=generator) < 0.5
+    for unknown in (0.0, 1.0, -3.0):
+        found = estimate_sigma(torch.where(known, y, unknown), known)
+        assert (found / 0.1 - 1).abs().max() < 0.15
+    with pytest.raises(ValueError, match="no block of 2 x 2 pixels is known"):
+        estimate_sigma(y, torch.arange(128) % 2 == 0)
+
+
 def test_the_model_refines_the_noise_level():
     gaussian, process = prior(3), CosineProcess()
     gaussian = Gaussian(gaussian.mean, 0.1 * gaussian.cov)

@@ -77,6 +77,17 @@ def test_known_pixels_are_bit_exact_and_each_hole_is_filled(restorer, samples):
         assert (one != images)[hole[:, None].expand_as(images)].float().mean() > 0.99
 
 
+@pytest.mark.parametrize("sigma", [torch.zeros(4), torch.tensor([0.0, 0.2, 0.0, 0.0])])
+def test_an_image_is_the_same_alone_and_in_a_batch(restorer, sigma):
+    images = torch.rand(4, 3, 60, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    corner, other, large = (10, 10, 14, 14), (50, 40, 54, 44), (5, 5, 55, 44)
+    hole = torch.stack([hole_of(60, 48, *boxes) for boxes in ([corner], [corner, other], [large], [])])
+    together = restorer.inpaint(images, hole, sigma)
+    for k in range(4):
+        alone = restorer.inpaint(images[k : k + 1], hole[k : k + 1], sigma[k : k + 1], numbers=torch.tensor([k]))
+        torch.testing.assert_close(together[k : k + 1], alone)
+
+
 def test_the_cost_is_that_of_the_hole(restorer):
     images = torch.zeros(1, 3, 400, 600)
     restorer.inpaint(images, hole_of(400, 600, (100, 100, 108, 108)))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmods.restoration.losses import SURE, Example, Noise2Noise, Noise2Void, Recorrupted, Supervised, _mirrored
+from genmods.restoration.losses import SURE, Example, Noise2Noise, Noise2Void, Recorrupted, Supervised
 
 S, SIGMA = 0.5, 0.3  # standard deviations of data and noise
 N = 400
@@ -78,11 +78,17 @@ def test_noise2void_replaces_by_another_pixel_nearby():
     other = Noise2Void(radius=1)._neighbour(y, torch.tensor([3]))
     assert (other != y).all()
     rows, columns = (other - y).abs() // 10, (other % 10 - y % 10).abs()
-    assert rows.max() <= 2 and columns.max() <= 1
+    assert rows.max() <= 1 and columns.max() <= 1
 
 
-def test_mirrored_indices():
-    assert _mirrored(torch.arange(-2, 6), 4).tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
+@pytest.mark.parametrize("radius", [1, 2, 5])
+@pytest.mark.parametrize("size", [(3, 4), (1, 2), (5, 9)])
+def test_noise2void_never_replaces_a_pixel_by_itself_at_the_border(radius, size):
+    y = torch.arange(float(size[0] * size[1])).view(1, 1, *size).expand(400, -1, -1, -1)
+    other = Noise2Void(radius=radius)._neighbour(y, torch.arange(400))
+    assert (other != y).all()
+    reachable = min(size[0], radius + 1) * min(size[1], radius + 1) - 1
+    assert len(other[:, 0, 0, 0].unique()) == reachable
 
 
 @pytest.mark.parametrize("name", ["l1", "l2", "charbonnier"])

@@ -74,6 +74,16 @@ def test_each_image_has_its_noise_level():
     assert drawn.shape == (4, 3, 1, 8, 8) and drawn[:, 1].std(0).mean() > 1.3 * drawn[:, 0].std(0).mean()
 
 
+@pytest.mark.parametrize("sigma", [0.1, "auto"])
+def test_the_values_in_a_hole_do_not_matter(sigma):
+    hole = BoxMask(2, 2, 4, 3)
+    y = noisy(images(), 0.1)
+    other = torch.where(hole.hole(8, 8), 5 * torch.rand(y.shape, generator=torch.Generator().manual_seed(3)), y)
+    restorer = Restorer(Model(), steps=3)
+    torch.testing.assert_close(restorer.inpaint(other, hole, sigma), restorer.inpaint(y, hole, sigma))
+    torch.testing.assert_close(restorer.restore(other, hole, sigma), restorer.restore(y, hole, sigma))
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_samples_depend_on_seed_and_number_alone(batch_size):
     y = noisy(images(), 0.1)

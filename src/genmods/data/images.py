@@ -17,7 +17,7 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import Validated
 from genmods.core.sizes import Size
 from genmods.data.allocation import allocate
-from genmods.data.preparation import Fit, Preparation
+from genmods.data.preparation import Background, Fit, Preparation
 
 
 @dataclass
@@ -77,6 +77,11 @@ class Source(Validated):
     def read(self) -> dict[str, Images]:
         """The splits of the data set: "train", and "val" and "test" if they exist."""
         raise NotImplementedError
+
+    @property
+    def background(self) -> Background:
+        """The colour of transparent pixels of other files, and of the border of `fit: pad`."""
+        return "black"
 
     def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
         """`read` at a size in pixels; sources that decode files override it to resize during decoding."""

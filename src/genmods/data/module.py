@@ -91,7 +91,7 @@ class ImageData(DataModule):
         _, channels, *size = self.splits["train"].pixels.shape
         if (of_files := self.source.preparation) is not None:
             return of_files
-        return Preparation((size[0], size[1]), channels, self.fit, levels=256)
+        return Preparation((size[0], size[1]), channels, self.fit, self.source.background, levels=256)
 
     def prepare_as(self, preparation: Preparation) -> None:
         if "splits" in self.__dict__:
@@ -227,7 +227,8 @@ class ImageData(DataModule):
         if self.limit is not None:
             for name, images in splits.items():
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
-        return {name: resize(images, self.size, self.fit, self.source.levels) for name, images in splits.items()}
+        shared = (self.size, self.fit, self.source.levels, self.source.background)
+        return {name: resize(images, *shared) for name, images in splits.items()}
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:

@@ -9,19 +9,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.data.images import Images
-from genmods.data.preparation import Fit
+from genmods.data.preparation import Background, Fit
 
 
-def resize(images: Images, size: tuple[int, int] | None, fit: Fit = "crop", levels: int = 256) -> Images:
+def resize(
+    images: Images,
+    size: tuple[int, int] | None,
+    fit: Fit = "crop",
+    levels: int = 256,
+    background: Background = "black",
+) -> Images:
     """`images` resized to (height, width), rounded to the same grey levels; unchanged if `size` is None."""
     if size is None or images.pixels.shape[-2:] == size:
         return images
-    pixels = torch.cat([resize_pixels(chunk, size, fit, levels) for chunk in images.pixels.split(1024)])
+    border = levels - 1 if background == "white" else 0
+    pixels = torch.cat([resize_pixels(chunk, size, fit, levels, border) for chunk in images.pixels.split(1024)])
     return replace(images, pixels=pixels)
 
 
-def resize_pixels(pixels: Tensor, size: tuple[int, int], fit: Fit = "crop", levels: int = 256) -> Tensor:
-    """Stored pixels [N, C, H, W] resized to (height, width), bicubic; the border of `pad` is black."""
+def resize_pixels(pixels: Tensor, size: tuple[int, int], fit: Fit, levels: int, border: int) -> Tensor:
+    """Stored pixels [N, C, H, W] resized to (height, width), bicubic; the border of `pad` has the value `border`."""
     height, width = pixels.shape[-2:]
     scales = (size[0] / height, size[1] / width)
     if fit != "stretch":
@@ -33,5 +40,5 @@ def resize_pixels(pixels: Tensor, size: tuple[int, int], fit: Fit = "crop", leve
     if fit == "crop":
         scaled = scaled[..., top : top + size[0], left : left + size[1]]
     else:
-        scaled = F.pad(scaled, (-left, size[1] - inner[1] + left, -top, size[0] - inner[0] + top))
+        scaled = F.pad(scaled, (-left, size[1] - inner[1] + left, -top, size[0] - inner[0] + top), value=border)
     return scaled.round_().clamp_(0, levels - 1).to(pixels.dtype)

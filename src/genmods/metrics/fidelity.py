@@ -25,11 +25,12 @@ def _region(images: Tensor, mask: Tensor | None) -> Tensor:
 def psnr(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """PSNR in dB [B] of images [B, C, H, W] in [-1, 1] over the pixels where `mask` [B or 1, 1 or C, H, W] is 1.
 
-    Raises ValueError for an empty region. Equal images give infinity.
+    Raises ValueError for an empty region. The error is at least 1e-10 of the squared data range, so that equal images
+    have 100 dB and a mean over images is finite.
     """
     weight = _region(truth, mask)
     error = ((restored - truth).square() * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1)
-    return 10 * torch.log10(RANGE**2 / error)
+    return 10 * torch.log10(RANGE**2 / error.clamp_min(1e-10 * RANGE**2))
 
 
 def ssim(restored: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:

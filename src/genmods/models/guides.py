@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genmods.core.errors import UserError
 from genmods.diffusion.conditioning import Condition
+from genmods.diffusion.conditioning.labels import class_order, reordered
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.guidance import Autoguidance, ClassifierGuidance, CleanClassifier, Interval, Threshold
 from genmods.diffusion.process import NoiseProcess
@@ -39,8 +40,8 @@ def guide(
     Args:
         model: The model that samples.
         guidance: The scale: 1 by default, or 2 for autoguidance. Classifier-free guidance is disabled by scale 1.
-        classifier: A trained classifier of the same images and classes, for classifier guidance towards the condition's
-            label, `label`, or all classes in turn. Scale 1 is exact in theory.
+        classifier: A trained classifier of the same images and classes, whose order may differ, for classifier guidance
+            towards the condition's label, `label`, or all classes in turn. Scale 1 is exact in theory.
         worse: A smaller or less trained diffusion model of the same data, condition and process, for autoguidance.
         label: The class, by number or name, for a classifier and an unconditional model.
         interval: (low, high): guide only for low < sigma/alpha <= high.
@@ -107,7 +108,8 @@ def _classifier_free(model: DiffusionModel, scale: float, cond: Condition, indic
 
 
 def _by_worse(model: DiffusionModel, worse: DiffusionModel, scale: float, cond: Condition, indices: Tensor) -> Denoise:
-    return Autoguidance(model.denoise(cond), worse.denoise(cond), scale)
+    theirs = worse.conditioning.translate(cond, model.conditioning)
+    return Autoguidance(model.denoise(cond), worse.denoise(theirs), scale)
 
 
 def _worse(model: DiffusionModel, worse: Any) -> DiffusionModel:
@@ -126,14 +128,12 @@ def _worse(model: DiffusionModel, worse: Any) -> DiffusionModel:
 def _by_classifier(model: DiffusionModel, classifier: Model, label: int | str | None, scale: float) -> Guide:
     """Guidance by a classifier towards the condition's label, `label`, or all classes in turn."""
     names = model.class_names
-    if (
-        not isinstance(classifier, Classifies)
-        or classifier.image_shape != model.image_shape
-        or len(classifier.class_names) != len(names)
-    ):
+    order = class_order(names, classifier.class_names) if isinstance(classifier, Classifies) else None
+    if order is None or classifier.image_shape != model.image_shape:
         raise _incompatible("classifier", classifier, "a classifier of the same images and classes")
     number = None if label is None else class_number(names, label)
     judge: Any = classifier.to(model.device)
+    judged = partial(reordered, order=order)
 
     def guided(cond: Condition, indices: Tensor) -> Denoise:
         plain, labels = model.denoise(cond), indices % len(names)
@@ -141,7 +141,7 @@ def _by_classifier(model: DiffusionModel, classifier: Model, label: int | str | 
             labels = cond["label"]
         elif number is not None:
             labels = labels.new_full(labels.shape, number)
-        return ClassifierGuidance(plain, CleanClassifier(plain, judge, labels), scale)
+        return ClassifierGuidance(plain, CleanClassifier(plain, judge, judged(labels)), scale)
 
     return guided
 

@@ -141,6 +141,8 @@ class Airbench(Network):
         )
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
 
+    fitted = ("whiten.weight", "whiten.bias")
+
     def fit_statistics(self, images: Tensor) -> None:
         """Set the first layer to the whitening of training images [N, C, H, W]; a few thousand suffice."""
         self.whiten.fit(images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -69,6 +69,9 @@ class Network(Validated, nn.Module):
     prepared: bool = False
     """Whether the statistics that `fit_statistics` fits were loaded with the weights of an earlier run."""
 
+    fitted: tuple[str, ...] = ()
+    """Names of the parameters and buffers that `fit_statistics` sets."""
+
     def fit_statistics(self, images: Tensor) -> None:
         """Fit data statistics, such as a whitening layer, to `images` [N, C, H, W] before the first step."""
 
@@ -78,6 +81,18 @@ def outermost_networks(module: nn.Module) -> list[Network]:
     if isinstance(module, Network):
         return [module]
     return [network for child in module.children() for network in outermost_networks(child)]
+
+
+def keep_statistics(module: nn.Module, new: Collection[str]) -> None:
+    """After loading weights, marks the networks in `module` as `prepared` whose statistics were loaded.
+
+    Args:
+        module: A network or a module of networks.
+        new: Names of the tensors of `module` that were not loaded.
+    """
+    names = {part: name for name, part in module.named_modules()}
+    for network in outermost_networks(module):
+        network.prepared = not any(f"{names[network]}.{name}".lstrip(".") in new for name in network.fitted)
 
 
 def compute_in(network: nn.Module, device_type: str, dtype: torch.dtype) -> None:

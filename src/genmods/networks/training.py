@@ -10,7 +10,7 @@ from torch import nn
 from genmods.core.errors import nearest
 from genmods.core.initial_weights import loads_weights
 from genmods.core.settings import NonNegative, Validated
-from genmods.networks.base import Network
+from genmods.networks.base import Network, keep_statistics
 from genmods.networks.weights import load_weights
 
 
@@ -39,7 +39,7 @@ class NetworkTraining(Validated):
         """Load, freeze and scale; raises UserError for weights that do not fit and ValueError for unknown layers."""
         if self.weights and loads_weights():
             network.loaded = load_weights(network.inner, self.weights)
-            network.prepared = True
+            keep_statistics(network, network.loaded.new)
         freeze(network, self.freeze)
         scale_rates(network, self.lr_scale)
 

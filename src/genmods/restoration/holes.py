@@ -47,6 +47,31 @@ def hole_boxes(hole: Tensor, size: tuple[int, int]) -> Iterator[Box]:
         yield Box((rows, columns), torch.from_numpy(own))
 
 
+def grouped_boxes(holes: Tensor, exact: Tensor, size: tuple[int, int]) -> list[tuple[Tensor, list[Box]]]:
+    """The boxes of each image of a batch, which depend on its own hole only.
+
+    Args:
+        holes: The pixels to fill, bool [B, H, W].
+        exact: The images whose known pixels remain unchanged, bool [B]; only these use boxes.
+        size: (height, width) of the training images.
+
+    Returns:
+        Groups of images with the same boxes: their rows (int64) and the boxes. The group of images whose boxes are not
+        smaller than half of the image has one box, the whole image. Empty if that is every image.
+    """
+    groups, whole = [], torch.ones(len(holes), dtype=torch.bool)
+    found, which = holes.cpu().unique(dim=0, return_inverse=True)
+    for number, hole in enumerate(found):
+        boxes, rows = list(hole_boxes(hole, size)), (which == number) & exact.cpu()
+        if rows.any() and sum(box.pixels for box in boxes) < hole.numel() / 2:
+            groups.append((rows.nonzero().flatten(), boxes))
+            whole &= ~rows
+    if groups and whole.any():
+        region = (slice(0, holes.shape[1]), slice(0, holes.shape[2]))
+        groups.append((whole.nonzero().flatten(), [Box(region, torch.ones(holes.shape[1:], dtype=torch.bool))]))
+    return groups
+
+
 def _widened(span: slice, side: int, full: int) -> slice:
     """`span` extended to a length of at least `side`, limited to the `full` pixels of the image."""
     missing = max(0, side - (span.stop - span.start))

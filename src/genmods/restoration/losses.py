@@ -1,7 +1,7 @@
 """Training losses of restoration networks: with clean images, or with noisy images only.
 
-A loss receives an `Example` and `restore(y, std)`, the map from measured images with noise of standard deviation `std` to
-restored ones. All values are per pixel, on the scale of [-1, 1].
+A loss receives an `Example` and `restore(y, std)`, the map from measured images and the standard deviation of their
+noise to restored images. All values are per pixel, on the scale of [-1, 1].
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class Recorrupted(RestorationLoss):
     """Recorrupted-to-recorrupted (Pang et al. 2021), for independent Gaussian noise of known standard deviation.
 
     With z standard normal, y + τ z and y − (σ²/τ) z have independent noise, so that the second is a target for the
-    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained with noise of √(1 + τ²) σ, and receives that
-    level.
+    first as in `Noise2Noise`. `tau` is in units of σ: the network is trained with noise of √(1 + τ²) σ, and receives
+    that level.
     """
 
     needs = ("std",)
@@ -170,21 +170,15 @@ class Noise2Void(RestorationLoss):
         return error.flatten(1).sum(1) / (spots.flatten(1).sum(1).clamp_min(1) * y.shape[1])
 
     def _neighbour(self, y: Tensor, keys: Tensor) -> Tensor:
-        """Each pixel of `y` [B, C, H, W] replaced by another pixel of the square of side 2 radius + 1 around it,
-        mirrored at the border."""
-        side = 2 * self.radius + 1
+        """Each pixel of `y` [B, C, H, W], at least two pixels, replaced by another pixel of the image in the square of
+        side 2 radius + 1 around it."""
         height, width = y.shape[2:]
+        row, column = torch.arange(height, device=y.device)[:, None], torch.arange(width, device=y.device)
+        top, left = (row - self.radius).clamp_min(0), (column - self.radius).clamp_min(0)
+        rows = (row + self.radius).clamp_max(height - 1) - top + 1
+        columns = (column + self.radius).clamp_max(width - 1) - left + 1
         u = random.uniform(random.fold(keys, _NEIGHBOURS), height * width).view(len(y), height, width).to(y.device)
-        choice = (u * (side**2 - 1)).long()
-        choice = choice + (choice >= side**2 // 2)  # excludes the centre
-        rows = torch.arange(height, device=y.device)[:, None] + choice // side - self.radius
-        columns = torch.arange(width, device=y.device) + choice % side - self.radius
-        rows, columns = _mirrored(rows, height), _mirrored(columns, width)
-        index = (rows * width + columns).flatten(1)[:, None].expand(-1, y.shape[1], -1)
-        return y.flatten(2).gather(2, index).view_as(y)
-
-
-def _mirrored(index: Tensor, size: int) -> Tensor:
-    """Integers as indices into `size` >= 2 pixels, mirrored at both ends without repeating the end."""
-    period = 2 * (size - 1)
-    return (index % period - (size - 1)).abs().neg() + (size - 1)
+        choice = (u * (rows * columns - 1)).long()
+        choice = choice + (choice >= (row - top) * columns + column - left)  # excludes the pixel itself
+        index = ((top + choice // columns) * width + left + choice % columns).flatten(1)[:, None]
+        return y.flatten(2).gather(2, index.expand(-1, y.shape[1], -1)).view_as(y)

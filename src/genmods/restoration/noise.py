@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core.devices import to_float64
+from genmods.core.errors import UserError
 
 NORMAL_MAD = 0.6745
 ENOUGH = 32
@@ -27,31 +28,37 @@ ROUNDS = 20
 """Fixed-point iterations, each of which at least halves the error."""
 
 
-def estimate_sigma(y: Tensor) -> Tensor:
+def estimate_sigma(y: Tensor, known: Tensor | None = None) -> Tensor:
     """The standard deviation [B] of white noise in images `y` [B, C, H, W] in [-1, 1], on that scale.
 
-    For quantized images, the noise must be of about one grey level or more.
+    For quantized images, the noise must be of about one grey level or more. Only pixels where `known` (bool,
+    broadcastable to `y`) is true are used, by default all.
 
-    Raises ValueError for images of less than 2 x 2 pixels.
+    Raises UserError for images of less than 2 x 2 pixels, and if no block of 2 x 2 pixels is known.
     """
     if min(y.shape[-2:]) < 2:
-        raise ValueError(f"a noise level cannot be estimated from {y.shape[-2]} x {y.shape[-1]} pixels")
-    return torch.stack([_of_one(to_float64(image)) for image in y]).to(y)
+        raise UserError(f"a noise level cannot be estimated from {y.shape[-2]} x {y.shape[-1]} pixels")
+    kept = torch.ones_like(y, dtype=torch.bool) if known is None else known.to(y.device).expand_as(y)
+    return torch.stack([_of_one(to_float64(image), part) for image, part in zip(y, kept, strict=True)]).to(y)
 
 
-def _of_one(image: Tensor) -> Tensor:
-    clipped = _from_clipped_ground(image)
+def _of_one(image: Tensor, known: Tensor) -> Tensor:
+    whole = F.max_pool2d((~known).to(image), 2, 1) == 0
+    if not whole.any():
+        raise UserError("a noise level cannot be estimated: no block of 2 x 2 pixels is known")
+    image = torch.where(known, image, 0)
+    clipped = _from_clipped_ground(image, known)
     if clipped is not None:
         return clipped
     band = (image[:, :-1, :-1] - image[:, :-1, 1:] - image[:, 1:, :-1] + image[:, 1:, 1:]).abs() / 2
-    useful = F.max_pool2d(image, 2, 1) > -F.max_pool2d(-image, 2, 1)
+    useful = whole & (F.max_pool2d(image, 2, 1) > -F.max_pool2d(-image, 2, 1))
     saturated = (image.abs() >= 1) & (image.abs().amax() <= 1)
     inside = useful & ~F.max_pool2d(saturated.to(image), 2, 1).bool()
     if not useful.any():
         return image.new_zeros(())
     if not saturated.any() or inside.sum() < ENOUGH:
         return _median(band[useful]) / NORMAL_MAD
-    return _untruncated(_median(band[inside]) / NORMAL_MAD, _local_mean(image, ~saturated)[inside])
+    return _untruncated(_median(band[inside]) / NORMAL_MAD, _local_mean(image, known & ~saturated)[inside])
 
 
 def _median(values: Tensor) -> Tensor:
@@ -90,15 +97,18 @@ def _untruncated(std: Tensor, mean: Tensor) -> Tensor:
     return sigma
 
 
-def _from_clipped_ground(image: Tensor) -> Tensor | None:
+def _from_clipped_ground(image: Tensor, known: Tensor) -> Tensor | None:
     """σ from a black or white background with clipped noise: regions where about half of the neighbours are
     saturated."""
     if image.amax() > 1 or image.amin() < -1:
         return None
     for end in (-1.0, 1.0):
-        saturated = image == end
-        share = F.avg_pool2d(saturated.to(image)[None], 5, 1, 2, count_include_pad=False)[0]
-        region = (share - 0.5).abs() < 0.2
+        saturated = known & (image == end)
+        counts = (
+            F.avg_pool2d(part.to(image)[None], 5, 1, 2, count_include_pad=False)[0] for part in (saturated, known)
+        )
+        share = next(counts) / next(counts).clamp_min(0.04)
+        region = known & ((share - 0.5).abs() < 0.2)
         ground = region & ~saturated
         # Clipping leaves about as many pixels as it removes; it leaves more of dark greys whose noise reaches the end.
         if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2) and share[region].mean() > 0.4:

@@ -26,7 +26,7 @@ from genmods.restoration.denoising import (
     denoise_samples,
     noise_level,
 )
-from genmods.restoration.holes import Box, hole_boxes
+from genmods.restoration.holes import Box, grouped_boxes
 from genmods.restoration.methods import Method
 from genmods.restoration.noise import estimate_sigma
 from genmods.restoration.operators import Mask, Operator, ShapedMask
@@ -158,11 +158,12 @@ class Restorer:
             samples: Number of posterior samples per image; None returns one without the dimension K.
             label, numbers, progress: See `Restorer`.
         """
-        known, levels = self._known(images, hole), self._levels(images, sigma)
-        if self.prior.shape is not None and not levels.any():
-            boxes = list(hole_boxes(~known.all(0)[0], self.prior.shape[1:]))
-            if sum(box.pixels for box in boxes) < known[0].numel() / 2:
-                return self._in_boxes(images, ~known, boxes, samples, label, numbers, progress)
+        known = self._known(images, hole)
+        levels = self._levels(images, sigma, known)
+        if self.prior.shape is not None:
+            groups = grouped_boxes(~known[:, 0], levels == 0, self.prior.shape[1:])
+            if groups:
+                return self._in_boxes(images, ~known[:, 0], levels, groups, samples, label, numbers, progress)
         rows = self._rows(images, label, numbers)
         mask = Mask(known.to(rows.y.device).repeat_interleave(rows.each, 0))
         drawn = rows.back(self._draw(rows, mask, levels, samples or 1, progress))
@@ -173,32 +174,32 @@ class Restorer:
     def _in_boxes(
         self,
         images: Tensor,
-        hole: Tensor,
-        boxes: list[Box],
+        holes: Tensor,
+        levels: Tensor,
+        groups: list[tuple[Tensor, list[Box]]],
         samples: int | None,
         label: Any,
         numbers: Tensor | None,
         progress: Progress | None,
     ) -> Tensor:
-        """Like `inpaint`, but computes only the boxes around the holes."""
+        """Like `inpaint`, but computes only the boxes of each group of images."""
         result = images.expand(samples or 1, *images.shape).clone()
-        numbers = torch.arange(len(images)) if numbers is None else numbers
-        for place, box in enumerate(boxes):
-            inside = hole[..., *box.region]
-            rows = inside.flatten(1).any(1).nonzero().flatten()  # images with a hole in this box
-            key = numbers if place == 0 else random.fold(numbers, place)
+        numbers = torch.arange(len(images)) if numbers is None else numbers.cpu()
+        labels = None if label is None else self.labels(label, len(images))
+        jobs = [(rows, place, box) for rows, boxes in groups for place, box in enumerate(boxes)]
+        for done, (rows, place, box) in enumerate(jobs):
+            here = rows.to(images.device)
             filled = self.inpaint(
-                *(images[rows][..., *box.region], inside[rows, 0]),
+                *(images[here][..., *box.region], holes[here][..., *box.region], levels[rows]),
                 samples=samples or 1,
-                label=None if label is None else self.labels(label, len(images))[rows],  # type: ignore[index]
-                numbers=key[rows.cpu()],
-                progress=part_of(progress, place, len(boxes)),
+                label=None if labels is None else labels[rows.to(labels.device)],
+                numbers=numbers[rows] if place == 0 else random.fold(numbers[rows], place),
+                progress=part_of(progress, done, len(jobs)),
             )
-            own = inside[rows] & box.hole.to(inside.device)
-            kept = result[:, rows][..., *box.region]
-            patch = torch.where(own, filled.to(kept), kept)
-            for k, row in enumerate(rows.tolist()):
-                result[:, row][..., *box.region] = patch[:, k]
+            group = result[:, here]
+            kept = group[..., *box.region]
+            group[..., *box.region] = torch.where(box.hole.to(images.device), filled.to(kept), kept)
+            result[:, here] = group
         return result if samples is not None else result[0]
 
     def restore(
@@ -226,7 +227,8 @@ class Restorer:
         network = self.prior.network
         if network is not None and operator == network.operator:
             return self._once(network, rows, self._levels(y, sigma), samples)
-        drawn = rows.back(self._draw(rows, operator, self._levels(y, sigma), samples or 1, progress))
+        levels = self._levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
+        drawn = rows.back(self._draw(rows, operator, levels, samples or 1, progress))
         return drawn[0] if samples is None else drawn
 
     @staticmethod
@@ -285,12 +287,12 @@ class Restorer:
         device = getattr(self.model, "device", None)
         return self.prior.conditioning.requested(count, {"label": label}, torch.arange(count), device)["label"]
 
-    def _levels(self, images: Tensor, sigma: Sigma) -> Tensor:
-        """The noise level of each image, float64 [B]."""
+    def _levels(self, images: Tensor, sigma: Sigma, known: Tensor | None = None) -> Tensor:
+        """The noise level of each image, float64 [B], estimated from the `known` pixels, by default all."""
         if isinstance(sigma, str):
             if sigma != "auto":
                 raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
-            return estimate_sigma(images).double().cpu()
+            return estimate_sigma(images, known).double().cpu()
         levels = torch.as_tensor(sigma, dtype=torch.float64).cpu()
         if levels.shape not in ((), (len(images),)):
             raise UserError(f"sigma must be one number or have shape [{len(images)}], got {list(levels.shape)}")

@@ -27,7 +27,7 @@ from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.printable import say
 from genmods.models import model_of
-from genmods.networks.base import outermost_networks
+from genmods.networks.base import keep_statistics
 from genmods.networks.weights import fit_tensors
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import find_checkpoint
@@ -108,8 +108,7 @@ class EarlierWeights:
     def __call__(self, module: nn.Module) -> None:
         """Load the weights; raises UserError if no tensor fits."""
         loaded = fit_tensors(module, self.tensors, self.run)
-        for network in outermost_networks(module):
-            network.prepared = True
+        keep_statistics(module, loaded.new)
         if loaded.new:
             rank_zero_only(say)(str(loaded), file=sys.stderr)
 

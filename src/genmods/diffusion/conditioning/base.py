@@ -78,8 +78,12 @@ class Conditioning(Validated, nn.Module):
         """Raises UserError if `cond` contains a null condition and the model was trained without it."""
 
     def same_as(self, other: Conditioning) -> bool:
-        """Whether conditions of this conditioning have the same meaning for a model trained with `other`."""
+        """Whether conditions of `other` have the same meaning, so that `translate` converts them."""
         return type(self) is type(other) and self.names == other.names
+
+    def translate(self, cond: Condition, other: Conditioning) -> Condition:
+        """A condition of `other`, which is `same_as` this conditioning, as a condition of this one."""
+        return cond
 
     def requested(
         self, n: int, request: Mapping[str, Any] | None, indices: Tensor, device: torch.device | str | None = None

@@ -80,4 +80,26 @@ class ClassLabels(Conditioning):
             raise UserError("the model was trained with drop: 0 and requires a label for every image")
 
     def same_as(self, other: Conditioning) -> bool:
-        return super().same_as(other) and self.num_classes == getattr(other, "num_classes", None)
+        return isinstance(other, ClassLabels) and class_order(other.class_names, self.class_names) is not None
+
+    def translate(self, cond: Condition, other: Conditioning) -> Condition:
+        order = class_order(other.class_names, self.class_names) if isinstance(other, ClassLabels) else None
+        assert order is not None
+        return {"label": reordered(cond["label"], order)}
+
+
+def class_order(names: Sequence[str], others: Sequence[str]) -> Tensor | None:
+    """The place in `others` of each of the classes `names`, int64 [K]; None if they are not the same classes.
+
+    Classes without names, whose names are their numbers, correspond to others by number.
+    """
+    if sorted(names) == sorted(others):
+        return torch.tensor([others.index(name) for name in names], dtype=torch.int64)
+    numbers = [str(k) for k in range(len(names))]
+    unnamed = len(names) == len(others) and numbers in (list(names), list(others))
+    return torch.arange(len(names)) if unnamed else None
+
+
+def reordered(label: Tensor, order: Tensor) -> Tensor:
+    """The places in `order` (`class_order`) of classes `label`, int64 [B]; -1 remains -1."""
+    return torch.where(label < 0, label, order.to(label.device)[label.clamp_min(0)])

@@ -83,6 +83,12 @@ class Numbers(Conditioning):
             raise ValueError(f"{name}={value}: expected a number")
         return number
 
+    def translate(self, cond: Condition, other: Conditioning) -> Condition:
+        assert isinstance(other, Numbers)
+        vector = cond["vector"]
+        values = vector * other.std.to(vector) + other.mean.to(vector)
+        return {"vector": (values - self.mean.to(vector)) / self.std.to(vector)}
+
     def describe(self, cond: Condition) -> list[str]:
         values = cond["vector"] * self.std.to(cond["vector"]) + self.mean.to(cond["vector"])
         return [
