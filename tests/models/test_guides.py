@@ -51,7 +51,8 @@ def test_a_classifier_guides_within_an_interval(good, classifier):
 def test_a_classifier_with_the_classes_in_another_order_guides_to_the_same_class(good, classifier):
     def named(names, order):
         torch.manual_seed(2)
-        made = Classifier(CNN(layers=("avgpool",), num_classes=3, image_size=8), 3, names, image_size=8).eval()
+        network = CNN(layers=("avgpool",), num_classes=3, image_size=8)
+        made = Classifier(network, num_classes=3, class_names=names, image_size=8).eval()
         with torch.no_grad():
             for old, new in zip(classifier.parameters(), made.parameters(), strict=True):
                 new.copy_(old[order] if len(old) == 3 else old)
