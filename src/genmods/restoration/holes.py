@@ -59,7 +59,8 @@ def grouped_boxes(holes: Tensor, exact: Tensor, size: tuple[int, int]) -> list[t
         Groups of images with the same boxes: their rows (int64) and the boxes. The group of images whose boxes are not
         smaller than half of the image has one box, the whole image. Empty if that is every image.
     """
-    groups, whole = [], torch.ones(len(holes), dtype=torch.bool)
+    groups: list[tuple[Tensor, list[Box]]] = []
+    whole = torch.ones(len(holes), dtype=torch.bool)
     found, which = holes.cpu().unique(dim=0, return_inverse=True)
     for number, hole in enumerate(found):
         boxes, rows = list(hole_boxes(hole, size)), (which == number) & exact.cpu()
