@@ -59,3 +59,21 @@ def test_the_task_takes_balanced_weights_from_the_counts_of_the_data():
         create("task", "classification", **settings)
     with pytest.raises(ValueError, match="focal_gamma must be at least 0, got -1"):
         create("task", "classification", **settings | {"class_weights": None, "focal_gamma": -1.0})
+
+
+def test_each_label_pulls_as_much_with_balanced_weights():
+    labels = torch.tensor([[1, 0]] * 9 + [[0, 1]] * 3).float()
+    logits = torch.zeros(12, 2, requires_grad=True)
+    several_loss(logits, labels, weights=torch.tensor(balanced_weights([9, 3]))).backward()
+    pulls = (logits.grad * labels).sum(0)
+    assert pulls[0] < 0
+    torch.testing.assert_close(pulls[0], pulls[1])
+
+
+def test_the_task_of_several_labels_takes_balanced_weights():
+    network = create("network", "cnn", layers=["conv 4"], num_classes=2, in_channels=1, image_size=8)
+    settings = {"network": network, "num_classes": 2, "in_channels": 1, "image_size": 8, "class_weights": "balanced"}
+    task = create("task", "multilabel", **settings, class_counts=[30, 10])
+    assert task.class_weights.tolist() == pytest.approx([2 / 3, 2])
+    with pytest.raises(ValueError, match="class_weights must be of 2 items, one per label"):
+        create("task", "multilabel", **settings | {"class_weights": [1.0]})

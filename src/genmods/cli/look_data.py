@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     shown = min(options.n, len(index))
     before = data.prepare(data.splits["train"].batch(index))
     after = [data.seen(index, epoch) for epoch in range(EPOCHS if data.is_augmented else 1)]
-    kind, names = data.info.label_kind, data.info.class_names
+    kind, names = data.info.label_kind or "none", data.info.class_names
     columns: dict[str, Tensor] = {"before augmentation": data.show(before[INPUT][:shown])}
     columns |= {f"epoch {epoch}": data.show(batch[INPUT][:shown]) for epoch, batch in enumerate(after)}
     say(*(f"{name}: {_range(images)}" for name, images in columns.items()))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Weights N / (K n_k) of K classes with n_k of N images; 1 for a class without images."""
+    """Weights N / (K n_k) of K classes, or labels, with n_k of their N images; 1 for a class without images."""
     total = sum(counts)
     return [total / (len(counts) * count) if count else 1.0 for count in counts]
 
@@ -43,9 +43,12 @@ def classification_loss(
     return (terms * weights).sum() / total
 
 
-def several_loss(logits: Tensor, labels: Tensor, gamma: float = 0.0) -> Tensor:
-    """The mean binary loss of `logits` [B, K] for `labels` [B, K] in [0, 1], focal with exponent `gamma`."""
-    terms = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+def several_loss(logits: Tensor, labels: Tensor, gamma: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    """The mean binary loss of `logits` [B, K] for `labels` [B, K] in [0, 1], focal with exponent `gamma`.
+
+    `weights` [K] multiply the terms of images that have the label.
+    """
+    terms = F.binary_cross_entropy_with_logits(logits, labels, reduction="none", pos_weight=weights)
     if gamma == 0:
         return terms.mean()
     p = logits.sigmoid()
