@@ -11,7 +11,7 @@ from genmods.config.builtins import COMMON, imported
 from genmods.config.check import PARTIAL_KINDS, From, Part, fill
 from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import UserError
-from genmods.core.initial_weights import without_weights
+from genmods.core.initial_weights import loads_weights, without_weights
 from genmods.core.memory import require_memory
 from genmods.core.printable import say
 
@@ -43,7 +43,7 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
         facts = _resolved(whose).facts_of_parts(facts, whose.given)
     known = part.settings()
     for name, value in part.given.items():
-        if text := unresolved(value):
+        if (text := unresolved(value)) and not (name == "weights" and not loads_weights()):
             message = (
                 f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
             )
