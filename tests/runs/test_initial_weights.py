@@ -35,12 +35,11 @@ def lightning_file(tmp_path_factory):
     return path, network.state_dict()
 
 
-def test_a_run_begins_with_the_weights_of_a_file(workplace, lightning_file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("PLACE", str(tmp_path))
+def test_a_run_begins_with_the_weights_of_a_file(workplace, lightning_file, tmp_path, capsys):
     path, tensors = lightning_file
     copy = tmp_path / "copy.ckpt"
     copy.write_bytes(path.read_bytes())
-    network = {"name": "cnn", "layers": CONV, "weights": "$PLACE/copy.ckpt", "freeze": ["backbone"]}
+    network = {"name": "cnn", "layers": CONV, "weights": str(copy), "freeze": ["backbone"]}
     first = fit(classifier(network, optimizer=OPTIMIZER, name="with_file"), quiet=True)
     told = capsys.readouterr().err
     assert f"{copy} (state_dict.net): loaded " in told and "2 newly initialised" in told and "0 unused" in told

@@ -108,7 +108,9 @@ def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
     from rich.progress import track
 
     title = f"{verb} {total:,} images"
-    return list(track(results, title, total, console=Console(stderr=True), transient=True, disable=total < 1000))
+    console = Console(stderr=True)
+    hidden = total < 1000 or not console.is_terminal  # to a file, a bar would write an empty line
+    return list(track(results, title, total, console=console, transient=True, disable=hidden))
 
 
 def _header(path: Path, wish: Preparation) -> _Header:
