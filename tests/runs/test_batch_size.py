@@ -7,7 +7,8 @@ from genmods.core import checkpoint as files, memory
 from genmods.core.batch import INPUT, LABEL
 from genmods.core.errors import UserError
 from genmods.data.base import Table
-from genmods.runs import batch_size
+from genmods.runs import batch_size, folders
+from genmods.runs.evaluate import evaluate
 from genmods.runs.fit import fit
 from genmods.tasks import ClassificationTask
 from support.small_runs import CNN, SHAPES, classifier, recipe
@@ -30,8 +31,24 @@ def size_of(folder):
 def test_it_is_found_once_written_down_and_kept(monkeypatch):
     folder = made(1 << 40, monkeypatch)
     assert size_of(folder) == 16  # a sixteenth of 320 training images, as a power of two
-    assert "batch_size: 16" in (folder / "recipe.yaml").read_text()
     assert size_of(made(1, monkeypatch, steps=3, ckpt_path=str(folder))) == 16
+
+
+def test_the_recipe_keeps_it_so_that_a_requeued_job_finds_its_run(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    given = classifier(CNN, AUTO, name="auto")
+    folder = fit(given, quiet=True)
+    assert (
+        given.data.given["batch_size"] == "auto" and folders.finished("auto", given.to_yaml(), anyone=False) == folder
+    )
+    folders.write_status(folder, "stopped", 2)
+    assert fit(given, quiet=True) == folder
+
+
+def test_an_evaluation_has_the_batch_size_of_the_run(monkeypatch):
+    folder = made(1, monkeypatch)
+    found = evaluate(classifier(CNN, AUTO, name="auto"), "validate", str(folder), quiet=True)
+    assert found.data.batch_size == 1
 
 
 def test_less_memory_gives_smaller_batches(monkeypatch):
@@ -69,13 +86,33 @@ def test_out_of_memory_is_one_line_with_what_fits(monkeypatch):
         fit(recipe({"name": "classification", "network": CNN}, name="large"), quiet=True)
 
 
-def test_the_limit_of_a_group_or_an_address_space_counts(monkeypatch, tmp_path):
-    for name, text in (("max", "5000"), ("current", "2000")):
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "_GROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
-    assert memory.free_memory() == 3000
-    (tmp_path / "max").write_text("max\n")
-    assert memory.free_memory() > 3000
+V2 = ("0::/job/step", "", "memory.max", "memory.current", "inactive_file")
+V1 = ("5:cpu,memory:/job/step", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+@pytest.mark.parametrize(("line", "root", "limit", "used", "cached"), [V2, V1])
+def test_the_limit_of_a_group_counts(monkeypatch, tmp_path, line, root, limit, used, cached):
+    """In the process's own group and in those around it, without cached files that are not in use."""
+
+    def write(folder, most, now):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in ((limit, most), (used, now), ("memory.stat", f"anon 5\n{cached} 700\n")):
+            (folder / name).write_text(text)
+
+    (tmp_path / "own").write_text(f"1:cpuset:/job\n{line}\n")
+    monkeypatch.setattr(memory, "_GROUP", tmp_path / "own")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    assert memory.free_memory() > 10**6
+    write(tmp_path / root, "5000", "2000")  # a container, whose group is the root
+    assert memory.free_memory() == 3700
+    write(tmp_path / root / "job/step", "4000", "2000")
+    assert memory.free_memory() == 2700
+    (tmp_path / root / "job" / limit).write_text("1000")
+    (tmp_path / root / "job" / used).write_text("100")
+    assert memory.free_memory() == 900
+    for folder in ("", "job", "job/step"):
+        (tmp_path / root / folder / limit).write_text("max\n")
+    assert memory.free_memory() > 10**6
 
 
 def test_several_devices_are_refused(monkeypatch):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 _UNLIMITED = 1 << 62
 _MOST_TENSORS, _SLACK = 200_000, 1 << 20
 _restored: ContextVar[tuple[int, int] | None] = ContextVar("restored", default=None)
 """Bytes and number of the tensors from which a module is being restored."""
-_GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+"""The files of a limit and of the use of a control group, and its entry in memory.stat for unused cached files."""
 
 
 class _TooLarge(BaseException):
@@ -41,12 +41,36 @@ def _available() -> int:
 
 
 def _left_in_group() -> int:
-    for limit, used in _GROUPS:
-        try:
-            return int(Path(limit).read_text()) - int(Path(used).read_text())
-        except (OSError, ValueError):  # there is none, or it is "max"
+    """The least that is left of the limits of this process's control group and of those that contain it."""
+    return min((_left(folder, *files) for folder, files in _groups()), default=_UNLIMITED)
+
+
+def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """The folders of the control groups that limit this process, with `_V1` or `_V2`."""
+    try:
+        lines = _GROUP.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
             continue
-    return _UNLIMITED
+        root, files = (_GROUPS / "memory", _V1) if controllers else (_GROUPS, _V2)
+        group = PurePosixPath(path)
+        yield from ((root.joinpath(*each.parts[1:]), files) for each in (group, *group.parents))
+
+
+def _left(folder: Path, limit: str, used: str, cached: str) -> int:
+    """Bytes below the limit of a control group; cached files that are not in use count as free."""
+    try:
+        left = int((folder / limit).read_text()) - int((folder / used).read_text())
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return _UNLIMITED
+    try:
+        entries = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return left + int(entries[cached])
+    except (OSError, KeyError, ValueError):
+        return left
 
 
 def _left_in_address_space() -> int:

@@ -100,7 +100,7 @@ def automatic(task: Task, data: DataModule, trainer: Trainer) -> int:
 
 
 def batch_size_of(before: Checkpoint | None) -> int | None:
-    """The batch size of the run that is resumed, if there is one."""
+    """The batch size of the run of a checkpoint, if there is one."""
     size = before.recipe["data"].get("batch_size") if before else None
     return size if isinstance(size, int) else None
 

@@ -18,6 +18,7 @@ from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.data.preparation import Preparation
 from genmods.models import Model, Predicts, model_of
+from genmods.runs.batch_size import batch_size_of
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data, build_task, is_trained
 from genmods.runs.folders import place
@@ -66,6 +67,8 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
         if before:
             if before.preparation is not None:
                 data.prepare_as(before.preparation)
+            if recipe.data.given.get("batch_size") == "auto":
+                data.batch_size = batch_size_of(before) or data.batch_size
             task = before.task(plan=FitPlan(seed=recipe.seed))
             _report_ignored(recipe, before)
             check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -76,8 +77,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         data.batch_size = batch_size_of(before) or automatic(
             task, data, make_trainer(at.folder, task, settings, callbacks, [])
         )
-        for each in (recipe, resolved):
-            each.data.given["batch_size"] = data.batch_size
+        resolved.data = replace(resolved.data, given=resolved.data.given | {"batch_size": data.batch_size})
     contents = _contents(recipe, resolved, data, loggers)
     trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers, signals)
     warn_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
@@ -211,8 +211,9 @@ def _tell_weights(task: Task) -> None:
 
 
 def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[Logger]) -> Callback:
-    """The metadata of each checkpoint, with a recipe whose task does not depend on earlier runs."""
-    plain = recipe.plain() | {"task": resolved.plain()["task"]}
+    """The metadata of each checkpoint, with a recipe that depends neither on earlier runs nor on free memory."""
+    whole = resolved.plain()
+    plain = recipe.plain() | {"task": whole["task"], "data": whole["data"]}
     run_ids = {str(logger.name): getattr(logger, "run_id", None) for logger in loggers}
     sizes = {name: len(rows) for name, rows in data.splits.items()}
     return RunContents(plain, data.info, data.hash, run_ids, sizes, data.preparation)

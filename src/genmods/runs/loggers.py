@@ -67,6 +67,7 @@ def _begin(
     environment = {**describe(), "precision": precision}
     write_json(folder / "environment.json", environment)
     config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}
+    config["data"]["batch_size"] = data.batch_size  # of `auto`
     for logger in _ours(loggers):
         logger.begin(folder, config, step)
         if isinstance(logger, WandbRun):
