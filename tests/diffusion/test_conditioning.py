@@ -1,5 +1,7 @@
 """Conditionings: what a network is given for a batch, for a request, and where nothing is known."""
 
+import math
+
 import pytest
 import torch
 
@@ -76,7 +78,7 @@ def test_a_label_is_a_name_or_a_number_and_a_list_is_dealt_out(label, expected):
         (ClassLabels(num_classes=3), {"label": 3}, "label=3: the classes are 0, 1, 2"),
         (ClassLabels(num_classes=3), {"label": []}, "at least 1"),
         (ClassLabels(num_classes=3), {"labl": 1}, "conditioned on label; did you mean 'label'?"),
-        (Numbers(class_names=["age"]), {"age": "forty"}, "age=forty: expected a number"),
+        (Numbers(class_names=["age"]), {"age": "forty"}, "age=forty: expected a finite number"),
         (Numbers(class_names=["age", "height"]), {"ago": 40}, "conditioned on age, height; did you mean 'age'?"),
         (Unconditional(), {"label": 1}, "'label': the model is not conditioned on anything"),
         (MaskedImage(), {"age": 1}, "'age': the model is not conditioned on anything"),
@@ -187,4 +189,19 @@ def test_a_mask_comes_with_the_pixels_under_it():
 
 
 def test_values_are_dealt_out():
-    assert dealt(3, 2) == [3, 3] and dealt([1, 2], 3) == [1, 2, 1] and dealt(torch.tensor([4, 5]), 2) == [4, 5]
+    first, later = torch.arange(3), torch.arange(4, 7)
+    assert dealt(3, first) == [3, 3, 3] and dealt([1, 2], first) == [1, 2, 1] and dealt([1, 2, 3], later) == [2, 3, 1]
+    assert dealt(torch.tensor([4, 5]), first) == [4, 5, 4]
+
+
+@pytest.mark.parametrize(("name", "request_"), [("label", {"label": [0, 1, 2]}), ("vector", {"age": [20, 40, 60]})])
+def test_the_condition_of_a_sample_depends_on_its_index_only(name, request_):
+    conditioning = ClassLabels(num_classes=3) if name == "label" else Numbers(class_names=["age"])
+    whole = conditioning.requested(8, request_, torch.arange(8))[name]
+    assert torch.equal(conditioning.requested(4, request_, torch.arange(4, 8))[name], whole[4:])
+
+
+@pytest.mark.parametrize("value", ["nan", math.nan, "inf", -math.inf, "old", None, [math.nan, 20]])
+def test_a_requested_number_is_finite(value):
+    with pytest.raises(UserError, match=r"^condition age=\S+: expected a finite number$"):
+        Numbers(class_names=["age", "height"]).requested(2, {"age": value}, torch.arange(2))

@@ -30,6 +30,13 @@ def test_ends_after_so_many_validations_without_an_improvement(tmp_path, capsys,
     assert ("stopped early" in capsys.readouterr().err) == (step < 10)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_metric_that_is_never_finite_ends_with_a_line(tmp_path, capsys, value):
+    _, run = trainer(tmp_path, [EarlyStopping("val/acc", patience=2)], max_steps=5, val_check_interval=1)
+    run.fit(Scored(dict.fromkeys(range(1, 6), value)), batches(5), batches(1))
+    assert "stopped early at step 2: val/acc has never been finite\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("between", [3, 5, 6, 7])
 def test_a_resumed_run_ends_at_the_same_step(tmp_path, between):
     assert stops_at(tmp_path, EarlyStopping("val/acc", patience=3), between) == between

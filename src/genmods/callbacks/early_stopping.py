@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -63,13 +64,12 @@ class EarlyStopping(Validated, Callback):
         self.waited += 1
         if self.waited >= self.patience:
             trainer.should_stop = True
-            _print(
-                f"stopped early at step {trainer.global_step}: {self.monitor.name} has not improved on {self.best:.4g}"
-            )
+            reason = "has never been finite" if self.best is None else f"has not improved on {self.best:.4g}"
+            _print(f"stopped early at step {trainer.global_step}: {self.monitor.name} {reason}")
 
     def _improves(self, value: float) -> bool:
-        if self.best is None:
-            return value == value
+        if self.best is None or not math.isfinite(value):
+            return math.isfinite(value)
         assert self.monitor is not None
         gain = self.best - value if self.monitor.mode == "min" else value - self.best
         return gain > self.min_delta

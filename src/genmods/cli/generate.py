@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> None:
     model = model_options.placed(model, options)
     request, settings = requested(model, options), sampling_settings(model, options)
     cond = model.conditioned_on().requested(options.n, request, torch.arange(options.n)) if request else {}
+    if request:
+        settings["condition"] = request
     shows = cache(lambda: data_of(options.ckpt_path).show)
     with ExitStack() as stack:
         stack.enter_context(owned(options.out))
@@ -72,19 +74,12 @@ def run(options: argparse.Namespace) -> None:
         while files.done < options.n:
             first = files.done
             count = min(options.batch_size, options.n - first)
-            if request:
-                settings["condition"] = {name: from_turn(value, first) for name, value in request.items()}
             samples = model.sample(count, seed=options.seed, batch_size=count, first=first, **settings).cpu()
             files.add(samples if samples.ndim == 4 else shows()(samples), samples)
             bar(files.done, options.n)
         shown = files.finish(cond, lambda samples: shows()(samples))
     which = "all" if shown == options.n else f"the first {shown}"
     say(f"{options.n} images in {options.out}, {which} on {options.out / 'grid.png'}")
-
-
-def from_turn(value: Any, first: int) -> Any:
-    """A list of values that samples cycle through, beginning with that of sample `first`."""
-    return value[first % len(value) :] + value[: first % len(value)] if isinstance(value, list) and value else value
 
 
 def averaged(options: argparse.Namespace) -> Any:

@@ -197,8 +197,8 @@ class DiffusionModel(Model):
 
         Args:
             n: Number of images.
-            condition: Values by the names of the conditioning, such as `{"label": 3}`; samples cycle through a list of
-                values. None: the conditioning's default, such as all classes in turn.
+            condition: Values by the names of the conditioning, such as `{"label": 3}`; sample i has value i mod k of
+                a list of k. None: the conditioning's default, such as all classes in turn.
             seed: Random seed; sample i depends only on the seed, i and its condition.
             sampler: Replaces the default sampler; also the name of a registered one.
             steps: Number of sampling steps, instead of the sampler's.

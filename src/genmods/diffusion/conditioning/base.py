@@ -92,7 +92,7 @@ class Conditioning(Validated, nn.Module):
 
         Args:
             n: Number of samples.
-            request: A value per name, used for all samples, or a list or tensor of values, which is cycled through.
+            request: A value per name, used for all samples, or k values, of which sample i has number i mod k.
             indices: Sample numbers, int64 [n].
             device: The device of the condition.
 
@@ -107,7 +107,7 @@ class Conditioning(Validated, nn.Module):
                 hint = nearest(name, self.names) if self.names else ""
                 raise UserError(f"condition '{name}': the model is {known}{hint if 'mean' in hint else ''}")
         try:
-            return self.of({name: dealt(value, n) for name, value in request.items()}, n, device)
+            return self.of({name: dealt(value, indices) for name, value in request.items()}, n, device)
         except ValueError as error:
             raise UserError(f"condition {error}") from error
 
@@ -117,13 +117,16 @@ class Conditioning(Validated, nn.Module):
         return self.null(len(first), first.device)
 
 
-def dealt(value: Any, n: int) -> list[Any]:
-    """`value` repeated `n` times, or `n` values by cycling through a list. Raises ValueError for an empty list."""
+def dealt(value: Any, indices: Tensor) -> list[Any]:
+    """`value` for each of the samples `indices` (int64 [B]); sample i has value i mod k of a list of k.
+
+    Raises ValueError for an empty list.
+    """
     values = value.tolist() if isinstance(value, Tensor) else value
     values = list(values) if isinstance(values, list | tuple) else [values]
     if not values:
         raise ValueError("values must be at least 1, got an empty list")
-    return [values[i % len(values)] for i in range(n)]
+    return [values[i % len(values)] for i in indices.tolist()]
 
 
 class Unconditional(Conditioning):

@@ -69,8 +69,8 @@ class Numbers(Conditioning):
         return cond if self.learns_null else {"vector": torch.zeros_like(cond["vector"])}
 
     def of(self, values: Mapping[str, Sequence[Any]], n: int, device: torch.device | str | None = None) -> Condition:
-        rows = [[self.number(name, value) for value in values.get(name, [math.nan] * n)] for name in self.names]
-        vector = torch.tensor(rows, device=device).T
+        known = {name: [self.number(name, value) for value in each] for name, each in values.items()}
+        vector = torch.tensor([known.get(name, [math.nan] * n) for name in self.names], device=device).T
         return {"vector": (vector - self.mean.to(vector)) / self.std.to(vector)}
 
     def number(self, name: str, value: Any) -> float:
@@ -78,9 +78,9 @@ class Numbers(Conditioning):
         try:
             number = float(value)
         except (TypeError, ValueError):
-            number = math.inf
-        if math.isinf(number):
-            raise ValueError(f"{name}={value}: expected a number")
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{name}={value}: expected a finite number")
         return number
 
     def translate(self, cond: Condition, other: Conditioning) -> Condition:
