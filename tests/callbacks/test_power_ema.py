@@ -73,6 +73,35 @@ def test_a_length_chosen_afterwards_is_that_of_a_direct_run(walk, length, most):
     assert error == pytest.approx(predicted, rel=0.1, abs=2e-6)
 
 
+def test_snapshots_of_an_abandoned_continuation_are_removed(tmp_path):
+    """Those after the checkpoint from which a run resumes, or to which it is rolled back."""
+
+    def train(callback, first, last):
+        trainer.global_step = first
+        callback.on_train_start(trainer, module)
+        for trainer.global_step in range(first + 1, last + 1):
+            callback.on_train_batch_end(trainer, module)
+
+    def steps():
+        return sorted(int(path.stem) for path in (tmp_path / "snapshots").iterdir())
+
+    module, saved = nn.Linear(2, 1, bias=False), {}
+    trainer = SimpleNamespace(global_step=0, estimated_stepping_batches=10, default_root_dir=str(tmp_path))
+    abandoned, resumed = PowerEMA(snapshots=5), PowerEMA(snapshots=2)
+    train(abandoned, 0, 5)
+    abandoned.on_save_checkpoint(trainer, module, saved)
+    saved["power_ema"]["weights"] = [dict(weights) for weights in saved["power_ema"]["weights"]]
+    train(abandoned, 5, 10)
+    assert steps() == [2, 4, 6, 8, 10]
+    abandoned.roll_back(saved)
+    assert steps() == [2, 4]
+    train(abandoned, 5, 10)
+    resumed.on_load_checkpoint(trainer, module, saved)
+    trainer.estimated_stepping_batches = 8
+    train(resumed, 5, 8)
+    assert steps() == [2, 4, 8]
+
+
 @pytest.mark.parametrize("settings", [{"lengths": (0.05,)}, {"lengths": (0.1, 0.5)}, {"snapshots": 0}])
 def test_bad_settings(settings):
     with pytest.raises(ValueError, match="must"):

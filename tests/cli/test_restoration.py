@@ -243,6 +243,7 @@ def test_colourisation(tmp_path, monkeypatch):
         ("denoise", ["--out", __file__], "--out: expected a folder, got the file .*test_restoration.py"),
         ("denoise", ["--corruption", "rain"], "no corruption is called 'rain'"),
         ("denoise", ["--corruption", "poisson:peak"], "KEY=VALUE"),
+        ("denoise", ["--corruption", "poisson", "--sigma", "25"], "--sigma and --corruption are alternatives"),
         ("denoise", ["--label", "hat"], "classes are coat, shoe"),
         ("denoise", ["--label", "2"], "classes are coat, shoe"),
         ("inpaint", ["--mask", "box:1,2"], r"^--mask: expected .*, got box:1,2"),

@@ -152,6 +152,22 @@ def test_numbers_are_targets_and_their_statistics_those_of_the_training_images(t
     assert data.summary()[1] == "train: age 1 to 3, mean 2; kg 2 to 2.5, mean 2.25"
 
 
+@pytest.mark.parametrize("cells", [["1,234", "5"], ["12", "1,234,567"], ["7,5", "1,234"]])
+def test_a_comma_that_may_separate_thousands_is_refused(tmp_path, cells):
+    save(tmp_path, ["a.png", "b.png"])
+    rows = [["file_name", "price"], *zip(["a.png", "b.png"], cells, strict=True)]
+    table(tmp_path / "metadata.csv", rows)
+    line = r"metadata\.csv:\d: price must have a decimal point and no thousands separators, got '1,234"
+    with pytest.raises(UserError, match=line):
+        read(tmp_path)
+
+
+def test_a_comma_in_a_table_with_semicolons_is_decimal(tmp_path):
+    save(tmp_path, ["a.png", "b.png"])
+    table(tmp_path / "metadata.csv", [["file_name", "price"], ["a.png", "1,250"], ["b.png", "5"]], delimiter=";")
+    assert read(tmp_path)[0]["train"] == {"a.png": [1.25], "b.png": [5]}
+
+
 def test_classes_may_be_numbers(tmp_path):
     save(tmp_path, BREEDS)
     table(tmp_path / "metadata.csv", [["id", "grade"], ["a", 10], ["b", 2], ["c", 0], ["d", 2]])

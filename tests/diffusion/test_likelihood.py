@@ -8,6 +8,7 @@ import torch
 
 from genmods.diffusion import EDMProcess, Estimate, LearnedProcess, LinearProcess, bound_bits_per_dim, flow_bits_per_dim
 from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction
+from genmods.diffusion.processes import VarianceExplodingProcess
 from genmods.metrics.fidelity import psnr
 from support.oracles import Atoms, Gaussian, Mixture, Oracle, processes
 
@@ -164,11 +165,21 @@ def test_flow_density_of_a_gaussian(process):
     ends = process.time(torch.tensor(process.log_snr_range, dtype=torch.float64)).detach()
     alpha, sigma = process.alpha(ends).detach(), process.sigma(ends).detach()
     last, first = alpha**2 * c**2 + sigma**2
-    end = alpha[1] * x * (last / first).sqrt() / process.prior_std
-    log_p = -end.square() / 2 - math.log(process.prior_std * math.sqrt(2 * math.pi))
+    prior = torch.hypot(alpha[0], sigma[0])
+    end = alpha[1] * x * (last / first).sqrt() / prior
+    log_p = -end.square() / 2 - (prior * math.sqrt(2 * math.pi)).log()
     want = -(log_p + 0.5 * (last / first).log() + alpha[1].log()).squeeze(1) / math.log(2)
     found = flow_bits_per_dim(Gaussian(process, c), x, gray_levels=None, probes=None, steps=128)
     torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
+
+
+def test_flow_density_of_a_process_beyond_the_limit_of_the_log_snr():
+    """The flow ends at σ = 854, before the standard deviation of the noise at t_max."""
+    process, x = VarianceExplodingProcess(sigma_max=5000.0), torch.tensor([[-0.8], [0.1], [0.6]], dtype=torch.float64)
+    std = torch.hypot(torch.tensor(0.5).double(), process.sigma(torch.tensor(process.t_min_trained)))
+    want = -torch.distributions.Normal(0.0, std).log_prob(x).squeeze(1) / math.log(2)
+    found = flow_bits_per_dim(Gaussian(process, 0.5), x, gray_levels=None, probes=None, steps=128)
+    torch.testing.assert_close(found, want, rtol=0, atol=1e-3)
 
 
 def test_bin_width():

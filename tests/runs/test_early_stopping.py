@@ -6,6 +6,7 @@ from lightning.pytorch.tuner.tuning import Tuner
 from genmods.callbacks.early_stopping import EarlyStopping
 from genmods.cli import dispatch
 from genmods.core.errors import UserError
+from genmods.optim.muon import Muon
 from genmods.optim.plateau import ReduceOnPlateau
 from genmods.runs import fit as fits
 from genmods.runs.find_lr import find_lr
@@ -13,6 +14,7 @@ from genmods.tracking.series import read_metrics
 from support.scored import Scored, batches, trainer
 from support.small_runs import CNN, classifier
 
+MUON = {"name": "muon", "lr": 0.02, "adam_lr": 0.005}
 ACCURACIES = {1: 0.5, 2: 0.6, 3: 0.6, 4: 0.55, 5: 0.7, 6: 0.7, 7: float("nan"), 8: 0.69, 9: 0.9, 10: 0.9}
 
 
@@ -82,6 +84,19 @@ class TestOfARun:
         assert 1e-5 < found.suggestion < 10
         assert dispatch(["find_lr", "--config", "runs/range.yaml", "--steps", "5"]) == 2
         assert "at least 10 steps" in capsys.readouterr().err
+
+    def test_a_range_test_keeps_the_ratios_of_rates(self, monkeypatch):
+        used = []
+
+        def note(optimizer, *_):
+            ratios = [group.get("lr_scale", 1.0) * (1 if group["matrix"] else 0.25) for group in optimizer.param_groups]
+            used.append([group["lr"] / ratio for group, ratio in zip(optimizer.param_groups, ratios, strict=True)])
+
+        monkeypatch.setattr(Muon, "_step_muon", note)
+        network = CNN | {"layers": ["conv 4", "conv 4", "linear 8"], "lr_scale": {"layers": 0.1}}
+        found = find_lr(classifier(network, name="ratios", optimizer=MUON), 1e-5, 1e-2, 10)
+        assert len(used) >= len(found.rates) >= 8
+        assert all(rates == pytest.approx([lr] * len(rates)) for rates, lr in zip(used, found.rates, strict=False))
 
     def test_lightnings_tuner_finds_and_sets_the_rate_of_a_task(self, tmp_path):
         given = classifier(CNN, name="tuned", optimizer={"name": "sgd", "lr": 0.1}, trainer={"max_steps": 5})

@@ -51,6 +51,8 @@ class PowerEMA(Validated, Callback):
         first = trainer.global_step - self.updates
         count = int(total) - first
         self.due = {round(count * k / self.snapshots) for k in range(1, self.snapshots + 1)} | {count}
+        self._folder = Path(trainer.default_root_dir) / FOLDER
+        self._remove_later()
         live = averaged_tensors(pl_module)
         averages = self.averages or [live for _ in self.lengths]
         self.averages = [
@@ -70,16 +72,25 @@ class PowerEMA(Validated, Callback):
         for length, average in zip(self.lengths, self.averages, strict=True):
             torch._foreach_lerp_(list(average.values()), live, 1 - decay(length, self.updates))
         if self.updates in self.due:
-            rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
+            self._write()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.updates and self.updates not in self.due:  # stopped early
-            rank_zero_only(self._write)(Path(trainer.default_root_dir) / FOLDER / f"{self.updates}.safetensors")
+            self._write()
 
-    def _write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    @rank_zero_only
+    def _write(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"{k}/{name}": t for k, average in enumerate(self.averages) for name, t in average.items()}
-        safetensors.save({"lengths": list(self.lengths), "step": self.updates}, tensors, path)
+        header = {"lengths": list(self.lengths), "step": self.updates}
+        safetensors.save(header, tensors, self._folder / f"{self.updates}.safetensors")
+
+    @rank_zero_only
+    def _remove_later(self) -> None:
+        """Removes the snapshots after the current update, of a continuation that was abandoned."""
+        for path in self._folder.glob("*.safetensors"):
+            if path.stem.isdecimal() and int(path.stem) > self.updates:
+                path.unlink()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.averages:
@@ -101,3 +112,4 @@ class PowerEMA(Validated, Callback):
         for average, saved in zip(self.averages, checkpoint["power_ema"]["weights"], strict=True):
             for name, tensor in average.items():
                 tensor.copy_(saved[name])
+        self._remove_later()

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from genmods.cli.restoration_io import Session, common_arguments, part
+from genmods.core.errors import UserError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,8 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.cli.image_batches import Restored
 
+    if options.corruption and options.sigma != "auto":
+        raise UserError("--sigma and --corruption are alternatives; set one of them")
     corruption = part("corruption", options.corruption) if options.corruption else None
     session = Session(options)
     restorer, estimated = session.restorer, corruption is None and session.sigma == "auto"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genmods.config.builtins import SECTIONS
+
+if TYPE_CHECKING:
+    from genmods.config.recipe import Recipe
 
 OVERRIDES = SECTIONS
 
@@ -34,4 +38,12 @@ def run(options: argparse.Namespace) -> None:
         with replacing(options.out) as staged:
             staged.write_text("\n".join(lines) + "\n", encoding="utf-8")
     message = "no rate lowers the loss; try other bounds"
-    say(message if found.suggestion is None else f"try --optimizer.lr={found.suggestion:.2g}", file=sys.stderr)
+    say(message if found.suggestion is None else f"try {_settings(recipe, found.suggestion)}", file=sys.stderr)
+
+
+def _settings(recipe: Recipe, lr: float) -> str:
+    """The options that set the optimizer's rates: `lr`, and the others in proportion."""
+    settings = recipe.plain()["optimizer"]
+    others = {name: rate for name, rate in settings.items() if name.endswith("_lr")}
+    rates = {"lr": lr} | {name: rate * lr / settings["lr"] for name, rate in others.items()}
+    return " ".join(f"--optimizer.{name}={rate:.2g}" for name, rate in rates.items())

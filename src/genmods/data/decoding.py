@@ -140,7 +140,7 @@ def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
         deep = bool(bare) or any(header.white is not None and header.white > 255 for header in headers)
         levels = _DEEP if deep else 256
         if wish.range is not None and not deep and wish.range[1] > 255:
-            raise UserError(f"data.range must not be set for 8-bit images, got {list(wish.range)}")
+            raise UserError(f"data.range must be at most 255 for 8-bit images, got {list(wish.range)}")
         whole = all(header.whole for header in headers)
         if value_range is not None and whole and all(end == int(end) for end in value_range):
             levels = min(levels, int(value_range[1] - value_range[0]) + 1)

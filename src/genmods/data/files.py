@@ -123,7 +123,8 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
-    """Writes a picture atomically in the format of the suffix, losslessly except for JPEG (quality 95).
+    """Writes a picture atomically in the format of the suffix, losslessly except for JPEG (quality 95), AVIF, HEIC and
+    colours in GIF.
 
     Raises UserError if the format does not support 16 bits, alpha or the number of channels.
     """

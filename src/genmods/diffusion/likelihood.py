@@ -144,7 +144,8 @@ def flow_bits_per_dim(
     probes: int | None = 1,
     indices: Tensor | None = None,
 ) -> Tensor:
-    """Bits per dimension by the probability flow ODE (Song et al. 2021), from `t_min_trained` to `t_max`.
+    """Bits per dimension by the probability flow ODE (Song et al. 2021), from `t_min_trained` to `t_max`, or to
+    the log-SNR -`LOG_SNR_LIMIT`.
 
     Images are dequantized with uniform noise of one bin. The ODE is solved by the classical Runge-Kutta method with
     steps uniform in the log-SNR, with four calls of the denoiser per step.
@@ -183,7 +184,8 @@ def flow_bits_per_dim(
     for k in range(steps):
         x, change = flow.step(x, high + k * h, h)
         log_det = log_det + change
-    scale = process.prior_std
+    last = process.on_cpu.time(torch.tensor([low], dtype=torch.float64)).item()  # before t_max if that is beyond low
+    scale = process.truncated(last).prior_std
     log_prior = -_sum(x.square()) / (2 * scale**2) - size * math.log(scale * math.sqrt(2 * math.pi))
     return -(log_prior + log_det) / (size * math.log(2)) - math.log2(width)
 

@@ -104,7 +104,12 @@ class Restorer:
             corruption: Another kind of noise, instead of `sigma`.
             samples: Number of posterior samples per image; None returns the MMSE estimate.
             label, numbers: See `Restorer`.
+
+        Raises:
+            UserError: If `sigma` and `corruption` are both given.
         """
+        if corruption is not None and not (isinstance(sigma, str) and sigma == "auto"):
+            raise UserError("sigma and corruption are alternatives; set one of them")
         rows = self._rows(images, label, numbers)
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
         shared["batch_size"] = self.batch_size

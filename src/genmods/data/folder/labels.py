@@ -20,6 +20,8 @@ from genmods.data.folder.metadata import Row
 _SEPARATORS = ("|", ";")
 _TRUTH = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "0.0": 0.0, "1.0": 1.0}
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+"""A number with thousands separators; a single comma is a decimal one in tables with semicolons."""
 
 Label = int | list[float]
 
@@ -58,8 +60,8 @@ def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | No
     found = kind or _kind(path, cells, separator)
     if found == "numbers":
         for name, known in cells.items():
-            if wrong := next((row for row, cell in known if number(cell) is None), None):
-                raise UserError(f"{wrong}: {name} must be a number, got '{wrong.cells[name]}'")
+            for row, _ in known:
+                _number(row, name)
     if found == "class" and len(targets) > 1:
         raise UserError(f"{path}: a class is one column, got {', '.join(targets)}; set data.targets to one of them")
     if found == "several" and len(targets) == 1:
@@ -89,7 +91,7 @@ def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class",
         return "several"
     if all(truth(cell) is not None for cell in known):
         return "truth"
-    if all(number(cell) is not None for cell in known):
+    if all(number(cell) is not None or _is_grouped(cell) for cell in known):
         return "numbers"
     marks = _SEPARATORS if separator is None else (separator,) if separator else ()
     return "several" if any(mark in str(cell) for cell in known for mark in marks) else "class"
@@ -111,6 +113,18 @@ def number(cell: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def _is_grouped(cell: Any) -> bool:
+    return isinstance(cell, str) and _GROUPED.fullmatch(cell) is not None
+
+
+def _number(row: Row, column: str) -> float:
+    """The number of a cell. Raises UserError if it is not one, or if its comma may separate thousands."""
+    cell = row.cells[column]
+    if _is_grouped(cell) and not row.decimal_comma:
+        raise UserError(f"{row}: {column} must have a decimal point and no thousands separators, got '{cell}'")
+    return _known(number(cell), row, column, "a number")
 
 
 def truth(cell: Any) -> float | None:
@@ -141,7 +155,7 @@ class Reader:
                 if row.cells.get(name) is None:
                     raise UserError(f"{row}: has no {name}")
         if self.columns.kind == "numbers":
-            return [_known(number(row.cells[name]), row, name, "a number") for name in names]
+            return [_number(row, name) for name in names]
         if len(names) > 1:
             return [_known(truth(row.cells[name]), row, name, "0 or 1") for name in names]
         places = [self._place(name, row) for name in self._names(row)]

@@ -35,11 +35,12 @@ FILE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its file, its first line, and its cells by column, None if empty."""
+    """One row: its file, its first line, its cells by column, None if empty, and whether a comma is a decimal one."""
 
     path: Path
     line: int
     cells: dict[str, Any]
+    decimal_comma: bool = False
 
     def __str__(self) -> str:
         """Its location, as the start of an error message."""
@@ -113,7 +114,8 @@ def _text(path: Path) -> str:
 
 def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], list[Row]]:
     text = _text(path)
-    lines = list(_cells(path, text, _delimiter(path, text)))
+    delimiter = _delimiter(path, text)
+    lines = list(_cells(path, text, delimiter))
     if not lines:
         raise UserError(f"{path}: is empty")
     (_, first), body = lines[0], lines[1:]
@@ -132,7 +134,8 @@ def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], 
             raise UserError(f"{path}:{lines[0][0]}: column {place + 1} has no name")
     columns = [column for column in header if column]  # without a name: the index column that pandas writes
     return columns, [
-        Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=True) if c}) for line, cells in body
+        Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=True) if c}, delimiter == ";")
+        for line, cells in body
     ]
 
 
