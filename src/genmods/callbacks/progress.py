@@ -1,4 +1,4 @@
-"""Training progress: in a terminal a bar with loss, images/s and remaining time, otherwise plain lines.
+"""Training progress: in a terminal or a notebook a bar with loss, images/s and remaining time, otherwise plain lines.
 
 Pipes and log files receive no control codes: one line after each validation, and at most one every `SECONDS` in
 between.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from genmods.callbacks.bars import Bar, make_bar
 from genmods.callbacks.intervals import is_validating_a_fit
 from genmods.callbacks.throughput import batch_size
 from genmods.core.printable import say
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 SECONDS = 30.0
 
@@ -29,7 +27,7 @@ class TrainingProgress(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._images, self._rate, self._mark, self._printed, self._start = 0, 0.0, 0.0, 0.0, 0.0
         self._first = 0
 
@@ -44,14 +42,7 @@ class TrainingProgress(ProgressBar):
             return
         self._first = trainer.global_step
         self._start = self._mark = self._printed = time.perf_counter()
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(file=sys.stderr), expand=True)
-            self._bar.start()
-            self._job = self._bar.add_task("", total=self._total(trainer), completed=self._first)
+        self._bar = make_bar(self._total(trainer), self._first)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -63,14 +54,14 @@ class TrainingProgress(ProgressBar):
         if now - self._mark > 0.5:
             self._rate, self._images, self._mark = self._images / (now - self._mark), 0, now
             if self._bar:
-                self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
+                self._bar.update(trainer.global_step, self._figures(trainer))
         if not self._bar and now - self._printed > SECONDS:
             self._print(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._enabled and trainer.is_global_zero and is_validating_a_fit(trainer):
             if self._bar:
-                self._bar.update(self._job, description=self._figures(trainer))
+                self._bar.update(trainer.global_step, self._figures(trainer))
             else:
                 self._print(trainer)
 
@@ -82,7 +73,7 @@ class TrainingProgress(ProgressBar):
 
     def _stop(self, trainer: Trainer) -> None:
         if self._bar:
-            self._bar.update(self._job, completed=trainer.global_step, description=self._figures(trainer))
+            self._bar.update(trainer.global_step, self._figures(trainer))
             self._bar.stop()
             self._bar = None
 

@@ -42,10 +42,11 @@ class StopSignals:
 
     If `deferred`, they only set `received`, otherwise they also raise `Stopped`. A second SIGINT raises
     KeyboardInterrupt. Ignored signals stay ignored. Outside the main thread, in which alone Python handles signals, the
-    context has no effect.
+    context has no effect, nor if `active` is False.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, active: bool = True) -> None:
+        self.active = active
         self.received = 0
         self.deferred = False
         self._process = os.getpid()
@@ -62,7 +63,7 @@ class StopSignals:
 
     def install(self) -> None:
         """Installs the handlers, also after other code has replaced them."""
-        if threading.current_thread() is not threading.main_thread():
+        if not self.active or threading.current_thread() is not threading.main_thread():
             return
         for number in _numbers():
             handler = signal.getsignal(number)

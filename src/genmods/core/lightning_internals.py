@@ -5,7 +5,9 @@ This module does not import Lightning; `trainer` is a `lightning.pytorch.Trainer
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,3 +67,22 @@ def without_external_callbacks() -> Iterator[None]:
         yield
     finally:
         connector._load_external_callbacks = load
+
+
+@contextmanager
+def signals_untouched(trainer: Any) -> Iterator[None]:
+    """A context in which `trainer` installs no signal handlers, for a fit within another program.
+
+    Lightning would ignore SIGINT from a KeyboardInterrupt on and exit; it is raised as it is.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)

@@ -26,6 +26,7 @@ from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.initial_weights import without_weights
+from genmods.core.lightning_internals import signals_untouched
 from genmods.core.locking import owned
 from genmods.core.plain import check_finite
 from genmods.core.printable import say
@@ -43,7 +44,7 @@ from genmods.runs.trainer import make_trainer, refusals_in_one_line
 from genmods.tasks.base import FitPlan, Task
 
 
-def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Path:
+def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False, handle_signals: bool = True) -> Path:
     """Trains a recipe, or continues a run of it at `ckpt_path`; returns the run folder.
 
     Args:
@@ -51,6 +52,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
         ckpt_path: A checkpoint file, a run folder, "last" for the newest run of the recipe, or "auto" for the newest
             run if there is one, otherwise a new run. None starts a new run, or resumes that of a requeued SLURM job.
         quiet: Whether to suppress the progress bar and all lines except warnings.
+        handle_signals: Whether signals stop the run cleanly; False leaves the handlers of the program as they are.
 
     Raises:
         Stopped: If a signal stopped the run; only in the main thread.
@@ -58,7 +60,7 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False) -> Pa
     if not is_trained(recipe):
         raise UserError(f"{recipe.source}: nothing to train; evaluate it with `genmods test`")
     ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
-    with StopSignals() as signals, place(recipe.name, ckpt_path, prefer="last") as at, alone(at.folder):
+    with StopSignals(handle_signals) as signals, place(recipe.name, ckpt_path, prefer="last") as at, alone(at.folder):
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
         with where_it_stopped(at.folder, before.step if before else 0):
             _train(recipe, at, before, signals, quiet)
@@ -93,7 +95,8 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         rank_zero_only(say)(*data.summary(), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
-        with refusals_in_one_line(), told_if_out_of_memory(task, data, trainer):
+        untouched = nullcontext() if signals.active else signals_untouched(trainer)
+        with refusals_in_one_line(), told_if_out_of_memory(task, data, trainer), untouched:
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         warn_of_no_step(trainer, before.step if before else 0)
         write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)

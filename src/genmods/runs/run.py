@@ -72,12 +72,13 @@ def fit(
 ) -> Run:
     """Trains a recipe: `fit("ddpm", trainer={"max_steps": 500})`.
 
-    Works in a notebook and in a thread; signals are handled in the main thread only.
+    Works in a notebook, in a thread and within any other program, whose signal handlers it leaves as they are.
 
     Args:
         recipe: A file, the name of a shipped recipe, or its sections as plain data.
         ckpt_path: The run to resume: its folder, a checkpoint file, or "last" for the newest run of the recipe.
-        quiet: Whether to print nothing but warnings; False shows a progress bar on a terminal.
+        quiet: Whether to print nothing but warnings; False shows a progress bar in a terminal or a
+            notebook.
         sections: Settings that replace those of the recipe, by section, such as `task={"network": {"width": 64}}`.
 
     Returns:
@@ -94,4 +95,4 @@ def fit(
     else:
         checked = load(recipe, settings=sections)
     at = None if ckpt_path is None else str(ckpt_path.folder if isinstance(ckpt_path, Run) else ckpt_path)
-    return Run(train(checked, at, quiet))
+    return Run(train(checked, at, quiet, handle_signals=False))
