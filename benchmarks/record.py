@@ -35,7 +35,7 @@ SMALL = {"width": 8, "widths": [8, 16, 24]}
 DENOISER = """
 name: mlp
 seed: 7
-task: {name: diffusion, network: {name: mlp, width: 64}, process: PROCESS, prediction: v, density: low_discrepancy}
+task: {name: diffusion, network: {name: mlp, width: 64}, process: PROCESS, prediction: v}
 data: {name: digits, batch_size: 64}
 optimizer: {name: adamw, lr: 2e-3, weight_decay: 0.01}
 schedule: {name: cosine, warmup: 20}
@@ -162,6 +162,8 @@ def overrides(recipe: dict[str, Any]) -> list[str]:
     data = recipe["data"] if isinstance(recipe["data"], dict) else {}
     if data.get("name") == "image_folder":
         found += ["--data.root=photos", "--data.image_size=16"]
+    if recipe["task"].get("density") == "low_discrepancy":  # its times are drawn per rank now
+        found.append("--task.density=uniform")
     if "warmup" in (recipe.get("schedule") or {}):  # in steps in all checkouts; of late, shares of the run, too
         found.append(f"--schedule.warmup={WARMUP}")
     return found

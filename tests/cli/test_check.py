@@ -27,6 +27,41 @@ def test_shipped_recipes_are_in_order(name, capsys):
     assert capsys.readouterr().out.endswith(": OK\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        (
+            "ddpm",
+            "--task.sampler.name=flow_ode",
+            "ddpm.yaml:6: task: flow_ode requires a process that is linear in time",
+        ),
+        ("ddpm", "--task.network.heads=3", "ddpm.yaml:8: task.network: heads is 3: it must divide the 64 channels"),
+        ("ddpm", "--task.network.cond_channels=2", "ddpm.yaml:6: task: cond['image'] must have cond_channels = 2"),
+        ("ddpm", "--task.network=cnn", "ddpm.yaml:6: task: CNN does not fit this task: "),
+        ("cnn", "--task.network.layers=[linear 8, conv 3]", "cnn.yaml:6: task.network: layers: 'conv 3' must precede"),
+        ("folder/classify", "--data.range=[5, 2]", "classify.yaml:6: data: range must increase, got 5.0 to 2.0"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(name, change, told, capsys):
+    assert dispatch(["check", name, change]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("ddpm", "--task.network.in_channels=3"),
+        ("ddpm", "--task.network.num_classes=7"),
+        ("ddpm", "--task.network.width=8192"),
+        ("cnn", "--task.network.num_classes=7"),
+        ("cnn", "--task.class_weights=[1, 2, 3]"),
+    ],
+)
+def test_what_depends_on_the_data_or_the_machine_is_left_to_fit(name, change, capsys):
+    assert dispatch(["check", name, change]) == 0
+    assert capsys.readouterr().out.endswith(": OK\n")
+
+
 def test_own_parts_are_checked_too(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     (tmp_path / "parts.py").write_text(MINE)

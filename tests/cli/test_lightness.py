@@ -31,7 +31,6 @@ LIGHT = [
     ["show", "network", "unet"],
     ["show", "optimizer", "adamw"],
     ["recipes"],
-    ["check", RECIPE],
     ["fit", "--config", RECIPE, "--print_config"],
 ]
 
@@ -42,6 +41,12 @@ def test_nothing_heavy_is_imported(command):
     status, modules = json.loads(result.stderr.splitlines()[-1])
     assert status == 0, result.stderr
     assert not set(HEAVY) & set(modules)
+
+
+def test_check_imports_torch_but_no_trainer():
+    result = subprocess.run([sys.executable, "-c", CODE, "check", RECIPE], capture_output=True, text=True, timeout=300)
+    status, modules = json.loads(result.stderr.splitlines()[-1])
+    assert status == 0 and not (set(HEAVY) - {"torch", "numpy"}) & set(modules), result.stderr
 
 
 def test_looking_at_runs_imports_nothing_heavy(tmp_path):

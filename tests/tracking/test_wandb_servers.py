@@ -157,13 +157,16 @@ def test_a_server_that_dies_in_the_middle(tmp_path, death):
 
 
 @pytest.mark.parametrize("machine", ["localhost:8080", "localhost"])
-def test_the_key_is_found_where_wandb_finds_it(monkeypatch, tmp_path, machine):
+def test_the_key_is_found_where_wandb_finds_it(monkeypatch, tmp_path, machine, capsys):
     monkeypatch.delenv("NETRC")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".netrc").write_text(f"machine {machine} login user password secret\n")
     (tmp_path / ".netrc").chmod(0o644)
     assert api_key("http://localhost:8080") == "secret"
     assert api_key("http://elsewhere") is None
+    (tmp_path / ".netrc").write_text("machine localhost key secret\n")
+    assert api_key("http://localhost:8080") is None
+    assert capsys.readouterr().err.startswith("the API key cannot be read: ")
 
 
 @pytest.mark.parametrize(("status", "body"), [(401, {}), (200, {"data": {"viewer": None}}), (200, [])])

@@ -1,4 +1,4 @@
-"""`genmods check RECIPE`: validates a recipe without running it."""
+"""`genmods check RECIPE`: validates a recipe, and constructs its parts, without running it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from genmods.config.labels import check_labels
     from genmods.config.recipe import load
+    from genmods.runs.rehearsal import rehearse
 
     recipe = load(options.recipe, options.overrides)
-    check_labels(recipe)
+    rehearse(recipe, check_labels(recipe))
     say(f"{recipe.source}: OK")

@@ -47,15 +47,23 @@ class Unfinished:
         self.done = {name for name, _ in self.rows()}
 
     def _read(self) -> bool:
+        """Whether an earlier call of the same request left results; damaged ones are reported and computed again."""
+        if not (self.folder / _STATE).is_file():
+            return False
+        fresh = self._state
         try:
             state = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-            here = state["request"] == self._state["request"]
-            self._state = state if here else self._state
+            if state["request"] != fresh["request"]:
+                return False
+            self._state = state
             for name in state["arrays"]:
                 self.array(name)  # raises ValueError if the file is too short
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            say(f"{self.folder}: partial results cannot be read and are computed again ({told})", file=sys.stderr)
+            self._state = fresh
             return False
-        return here
+        return True
 
     def add(self, rows: Iterable[tuple[str, Any]] = (), **arrays: np.ndarray) -> None:
         """Appends rows, each a name and plain data, and the next rows [B, ...] of each array."""

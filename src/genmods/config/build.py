@@ -12,7 +12,7 @@ from genmods.config.check import PARTIAL_KINDS, From, Part, fill
 from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import UserError
 from genmods.core.initial_weights import loads_weights, without_weights
-from genmods.core.memory import require_memory
+from genmods.core.meta import constructed
 from genmods.core.printable import say
 
 
@@ -58,9 +58,11 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
             raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
     common = {name: values.pop(name) for name in part.common() if name in values}
     try:
-        if part.kind == "network":
-            require_memory(str(part.entry), lambda: cls(**values))
-        built = partial(cls, **values) if part.kind in PARTIAL_KINDS else cls(**values)
+        make = partial(cls, **values)
+        if part.kind in PARTIAL_KINDS:
+            built: Any = make
+        else:
+            built = constructed(str(part.entry), make) if part.kind == "network" else make()
         if common:
             imported(COMMON[part.kind])(**common).apply(built)
     except RecipeError:

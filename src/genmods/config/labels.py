@@ -16,21 +16,23 @@ from genmods.config.recipe import Recipe
 from genmods.config.reflect import Found, bases, find_class
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
-from genmods.core.label_kinds import refusal
+from genmods.core.label_kinds import WORDS, LabelKind, refusal
 
 
-def check_labels(recipe: Recipe) -> None:
-    """Raises RecipeError if the task cannot be trained on the labels of the data."""
-    source = recipe.data.given.get("source")
-    if not isinstance(source, Part):
-        return
-    try:
-        kind = _of_source(source)
-    except UserError as error:
-        raise RecipeError(source.where, "data", str(error)) from None
-    if kind is not None and isinstance(recipe.task, Part):
-        kinds = _constant(find_class(recipe.task.entry.target), "label_kinds") or ()
-        refuse(recipe.task, kinds, kind)
+def check_labels(recipe: Recipe) -> tuple[LabelKind, ...]:
+    """The kinds of labels that the data may have; raises RecipeError if the task cannot be trained on them."""
+    task, source, kind = recipe.task, recipe.data.given.get("source"), None
+    kinds = _constant(find_class(task.entry.target), "label_kinds") if isinstance(task, Part) else ()
+    if isinstance(source, Part):
+        try:
+            kind = _of_source(source)
+        except UserError as error:
+            raise RecipeError(source.where, "data", str(error)) from None
+    if kind is None:
+        return kinds or tuple(WORDS)
+    if isinstance(task, Part):
+        refuse(task, kinds or (), kind)
+    return (kind,)
 
 
 def refuse(task: Part, kinds: tuple[Any, ...], kind: Any) -> None:

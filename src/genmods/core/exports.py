@@ -1,6 +1,7 @@
 """The public names of a package, imported when they are first used.
 
-A package lists them once, as imports for type checkers and editors, `if TYPE_CHECKING`.
+A package lists them once, as imports for type checkers and editors, `if TYPE_CHECKING`. `from package.part import *`
+re-exports the public names of a package inside.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def lazy(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], li
     body = ast.parse(spec.loader.get_source(package)).body
     block = next(n for n in body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    modules = {alias.name: str(node.module) for node in imports for alias in node.names}
+    modules = {name: str(node.module) for node in imports for name in _names(node)}
     names = sorted(modules)
 
     def load(name: str) -> Any:
@@ -30,3 +31,8 @@ def lazy(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], li
         return value
 
     return names, load, lambda: names
+
+
+def _names(node: ast.ImportFrom) -> list[str]:
+    names = [alias.name for alias in node.names]
+    return import_module(str(node.module)).__all__ if names == ["*"] else names

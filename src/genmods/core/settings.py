@@ -169,7 +169,7 @@ def _evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
         return annotation
     try:
         return eval(annotation, scope)
-    except Exception:
+    except NameError:
         return Any
 
 

@@ -1,141 +1,64 @@
 """Diffusion models: noise processes, predictions, samplers, guidance and likelihoods. Depends on torch only."""
 
-from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
-from genmods.diffusion.consistency import ConsistencyLoss
-from genmods.diffusion.denoiser import Condition, ConditionedDenoiser, Denoise, Denoiser, DenoiserWrapper
-from genmods.diffusion.densities import LogNormalDensity, LowDiscrepancyDensity, TimeDensity, UniformDensity
-from genmods.diffusion.grids import AngleGrid, Grid, KarrasGrid, LambdaGrid, QuadraticGrid, UniformGrid, time_grid
-from genmods.diffusion.guidance import (
-    Autoguidance,
-    ClassifierFree,
-    ClassifierGuidance,
-    CleanClassifier,
-    Extrapolation,
-    Interval,
-    Threshold,
-)
-from genmods.diffusion.latents import LatentSpace
-from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, flow_bits_per_dim
-from genmods.diffusion.loss import DiffusionLoss, Loss
-from genmods.diffusion.noise import Noise, NoiseStream, noise_stream
-from genmods.diffusion.prediction import (
-    EpsPrediction,
-    Estimate,
-    FlowPrediction,
-    KarrasPrediction,
-    Prediction,
-    VPrediction,
-    X0Prediction,
-)
-from genmods.diffusion.process import NoiseProcess
-from genmods.diffusion.processes import (
-    CosineProcess,
-    EDMProcess,
-    LearnedProcess,
-    LinearProcess,
-    RectifiedProcess,
-    SigmoidProcess,
-    VarianceExplodingProcess,
-    VariancePreservingProcess,
-)
-from genmods.diffusion.samplers import (
-    ConsistencySampler,
-    DDIMSampler,
-    DDPMSampler,
-    DPMpp2MSampler,
-    DPMpp2MSDESampler,
-    DPMpp3MSampler,
-    EulerSampler,
-    FlowODESampler,
-    HeunSampler,
-    Sampler,
-    SamplerState,
-    UniPCSampler,
-)
-from genmods.diffusion.weightings import (
-    EDM2Weighting,
-    EDMWeighting,
-    ElboWeighting,
-    MinSNRWeighting,
-    NoiseLevel,
-    SigmoidWeighting,
-    SimpleWeighting,
-    Weighting,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AngleGrid",
-    "Autoguidance",
-    "BoundTerms",
-    "ClassLabels",
-    "ClassifierFree",
-    "ClassifierGuidance",
-    "CleanClassifier",
-    "Condition",
-    "ConditionedDenoiser",
-    "Conditioning",
-    "ConsistencyLoss",
-    "ConsistencySampler",
-    "CosineProcess",
-    "DDIMSampler",
-    "DDPMSampler",
-    "DPMpp2MSDESampler",
-    "DPMpp2MSampler",
-    "DPMpp3MSampler",
-    "Denoise",
-    "Denoiser",
-    "DenoiserWrapper",
-    "DiffusionLoss",
-    "EDM2Weighting",
-    "EDMProcess",
-    "EDMWeighting",
-    "ElboWeighting",
-    "EpsPrediction",
-    "Estimate",
-    "EulerSampler",
-    "Extrapolation",
-    "FlowODESampler",
-    "FlowPrediction",
-    "Grid",
-    "HeunSampler",
-    "Interval",
-    "KarrasGrid",
-    "KarrasPrediction",
-    "LambdaGrid",
-    "LatentSpace",
-    "LearnedProcess",
-    "LinearProcess",
-    "LogNormalDensity",
-    "Loss",
-    "LowDiscrepancyDensity",
-    "MaskedImage",
-    "MinSNRWeighting",
-    "Noise",
-    "NoiseLevel",
-    "NoiseProcess",
-    "NoiseStream",
-    "Numbers",
-    "Prediction",
-    "QuadraticGrid",
-    "RectifiedProcess",
-    "Sampler",
-    "SamplerState",
-    "SigmoidProcess",
-    "SigmoidWeighting",
-    "SimpleWeighting",
-    "Threshold",
-    "TimeDensity",
-    "Unconditional",
-    "UniPCSampler",
-    "UniformDensity",
-    "UniformGrid",
-    "VPrediction",
-    "VarianceExplodingProcess",
-    "VariancePreservingProcess",
-    "Weighting",
-    "X0Prediction",
-    "bound_bits_per_dim",
-    "flow_bits_per_dim",
-    "noise_stream",
-    "time_grid",
-]
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods.diffusion.conditioning import *
+    from genmods.diffusion.consistency import ConsistencyLoss as ConsistencyLoss
+    from genmods.diffusion.denoiser import (
+        Condition as Condition,
+        ConditionedDenoiser as ConditionedDenoiser,
+        Denoise as Denoise,
+        Denoiser as Denoiser,
+        DenoiserWrapper as DenoiserWrapper,
+    )
+    from genmods.diffusion.densities import (
+        LogNormalDensity as LogNormalDensity,
+        LowDiscrepancyDensity as LowDiscrepancyDensity,
+        TimeDensity as TimeDensity,
+        UniformDensity as UniformDensity,
+    )
+    from genmods.diffusion.grids import (
+        AngleGrid as AngleGrid,
+        Grid as Grid,
+        KarrasGrid as KarrasGrid,
+        LambdaGrid as LambdaGrid,
+        QuadraticGrid as QuadraticGrid,
+        UniformGrid as UniformGrid,
+        time_grid as time_grid,
+    )
+    from genmods.diffusion.guidance import *
+    from genmods.diffusion.latents import LatentSpace as LatentSpace
+    from genmods.diffusion.likelihood import (
+        BoundTerms as BoundTerms,
+        bound_bits_per_dim as bound_bits_per_dim,
+        flow_bits_per_dim as flow_bits_per_dim,
+    )
+    from genmods.diffusion.loss import DiffusionLoss as DiffusionLoss, Loss as Loss
+    from genmods.diffusion.noise import Noise as Noise, NoiseStream as NoiseStream, noise_stream as noise_stream
+    from genmods.diffusion.prediction import (
+        EpsPrediction as EpsPrediction,
+        Estimate as Estimate,
+        FlowPrediction as FlowPrediction,
+        KarrasPrediction as KarrasPrediction,
+        Prediction as Prediction,
+        VPrediction as VPrediction,
+        X0Prediction as X0Prediction,
+    )
+    from genmods.diffusion.process import NoiseProcess as NoiseProcess
+    from genmods.diffusion.processes import *
+    from genmods.diffusion.samplers import *
+    from genmods.diffusion.weightings import (
+        EDM2Weighting as EDM2Weighting,
+        EDMWeighting as EDMWeighting,
+        ElboWeighting as ElboWeighting,
+        MinSNRWeighting as MinSNRWeighting,
+        NoiseLevel as NoiseLevel,
+        SigmoidWeighting as SigmoidWeighting,
+        SimpleWeighting as SimpleWeighting,
+        Weighting as Weighting,
+    )
+
+__all__, __getattr__, __dir__ = lazy(__name__)

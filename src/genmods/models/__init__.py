@@ -1,56 +1,40 @@
 """Models independent of training, and protocols of their abilities."""
 
-from genmods.models.abilities import (
-    Calibrates,
-    Classifies,
-    Conditional,
-    Denoises,
-    Generates,
-    HasLikelihood,
-    Inspectable,
-    Predicts,
-    ReceivesResults,
-    Restores,
-    UsesSampler,
-)
-from genmods.models.base import Inspection, Model, class_number, model_of
-from genmods.models.classifier import Classifier, Prediction
-from genmods.models.consistency import ConsistencyModel
-from genmods.models.diffusion import DiffusionModel, Guide, choose_sampler
-from genmods.models.generative import GAN, VAE
-from genmods.models.guides import guide
-from genmods.models.likelihood import DiffusionLikelihood, Likelihood
-from genmods.models.regressor import MultilabelClassifier, Regressor
-from genmods.models.temperature import fit_temperature
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GAN",
-    "VAE",
-    "Calibrates",
-    "Classifier",
-    "Classifies",
-    "Conditional",
-    "ConsistencyModel",
-    "Denoises",
-    "DiffusionLikelihood",
-    "DiffusionModel",
-    "Generates",
-    "Guide",
-    "HasLikelihood",
-    "Inspectable",
-    "Inspection",
-    "Likelihood",
-    "Model",
-    "MultilabelClassifier",
-    "Prediction",
-    "Predicts",
-    "ReceivesResults",
-    "Regressor",
-    "Restores",
-    "UsesSampler",
-    "choose_sampler",
-    "class_number",
-    "fit_temperature",
-    "guide",
-    "model_of",
-]
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods.models.abilities import (
+        Calibrates as Calibrates,
+        Classifies as Classifies,
+        Conditional as Conditional,
+        Denoises as Denoises,
+        Generates as Generates,
+        HasLikelihood as HasLikelihood,
+        Inspectable as Inspectable,
+        Predicts as Predicts,
+        ReceivesResults as ReceivesResults,
+        Restores as Restores,
+        UsesSampler as UsesSampler,
+    )
+    from genmods.models.base import (
+        Inspection as Inspection,
+        Model as Model,
+        class_number as class_number,
+        model_of as model_of,
+    )
+    from genmods.models.classifier import Classifier as Classifier, Prediction as Prediction
+    from genmods.models.consistency import ConsistencyModel as ConsistencyModel
+    from genmods.models.diffusion import (
+        DiffusionModel as DiffusionModel,
+        Guide as Guide,
+        choose_sampler as choose_sampler,
+    )
+    from genmods.models.generative import GAN as GAN, VAE as VAE
+    from genmods.models.guides import guide as guide
+    from genmods.models.likelihood import DiffusionLikelihood as DiffusionLikelihood, Likelihood as Likelihood
+    from genmods.models.regressor import MultilabelClassifier as MultilabelClassifier, Regressor as Regressor
+    from genmods.models.temperature import fit_temperature as fit_temperature
+
+__all__, __getattr__, __dir__ = lazy(__name__)

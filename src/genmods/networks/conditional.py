@@ -47,7 +47,7 @@ class ConditionalNetwork(Network):
         image = cond.get("image") if cond else None
         expected = (x.shape[0], self.cond_channels, *x.shape[2:])
         if image is None or image.shape != expected:
-            found = "none" if image is None else tuple(image.shape)
-            channels = f"cond_channels={self.cond_channels}"
-            raise ValueError(f"cond['image'] must have shape {expected} ({channels}), got {found}")
+            if image is None:
+                raise ValueError(f"cond['image'] must have cond_channels = {self.cond_channels} channels, got none")
+            raise ValueError(f"cond['image'] must have shape {expected} (cond_channels), got {tuple(image.shape)}")
         return torch.cat([x, image.to(x.dtype)], dim=1)

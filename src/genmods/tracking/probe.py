@@ -10,10 +10,13 @@ import base64
 import json
 import netrc
 import os
+import sys
 import threading
 import urllib.request
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
+
+from genmods.core.printable import say
 
 _QUERY = b'{"query": "query { viewer { id } }"}'
 
@@ -26,7 +29,10 @@ def api_key(base_url: str) -> str | None:
     for name in [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]:
         try:
             lines = netrc.netrc(os.path.expanduser(name))
-        except (OSError, netrc.NetrcParseError):
+        except netrc.NetrcParseError as error:
+            say(f"the API key cannot be read: {error}", file=sys.stderr)
+            continue
+        except OSError:
             continue
         if found := lines.authenticators(address.netloc) or lines.authenticators(address.hostname or ""):
             return found[2]

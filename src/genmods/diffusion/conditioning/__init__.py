@@ -1,8 +1,17 @@
 """Conditioning of generative networks: none, class labels, numbers, or a masked image."""
 
-from genmods.diffusion.conditioning.base import Condition, Conditioning, Unconditional
-from genmods.diffusion.conditioning.labels import ClassLabels
-from genmods.diffusion.conditioning.mask import MaskedImage
-from genmods.diffusion.conditioning.numbers import Numbers
+from typing import TYPE_CHECKING
 
-__all__ = ["ClassLabels", "Condition", "Conditioning", "MaskedImage", "Numbers", "Unconditional"]
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods.diffusion.conditioning.base import (
+        Condition as Condition,
+        Conditioning as Conditioning,
+        Unconditional as Unconditional,
+    )
+    from genmods.diffusion.conditioning.labels import ClassLabels as ClassLabels
+    from genmods.diffusion.conditioning.mask import MaskedImage as MaskedImage
+    from genmods.diffusion.conditioning.numbers import Numbers as Numbers
+
+__all__, __getattr__, __dir__ = lazy(__name__)

@@ -1,9 +1,20 @@
 """Guidance: a denoiser composed of one or two denoisers; works with every sampler."""
 
-from genmods.diffusion.guidance.classifier import ClassifierGuidance, CleanClassifier
-from genmods.diffusion.guidance.extrapolation import Autoguidance, ClassifierFree, Extrapolation, Interval
-from genmods.diffusion.guidance.threshold import Threshold
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Autoguidance", "ClassifierFree", "ClassifierGuidance", "CleanClassifier", "Extrapolation", "Interval", "Threshold"
-]  # fmt: skip
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods.diffusion.guidance.classifier import (
+        ClassifierGuidance as ClassifierGuidance,
+        CleanClassifier as CleanClassifier,
+    )
+    from genmods.diffusion.guidance.extrapolation import (
+        Autoguidance as Autoguidance,
+        ClassifierFree as ClassifierFree,
+        Extrapolation as Extrapolation,
+        Interval as Interval,
+    )
+    from genmods.diffusion.guidance.threshold import Threshold as Threshold
+
+__all__, __getattr__, __dir__ = lazy(__name__)

@@ -1,25 +1,21 @@
 """Samplers, one per file, defined by a step between grid points."""
 
-from genmods.diffusion.samplers.base import Sampler, SamplerState
-from genmods.diffusion.samplers.consistency import ConsistencySampler
-from genmods.diffusion.samplers.ddim import DDIMSampler
-from genmods.diffusion.samplers.ddpm import DDPMSampler
-from genmods.diffusion.samplers.dpmpp import DPMpp2MSampler, DPMpp2MSDESampler, DPMpp3MSampler
-from genmods.diffusion.samplers.flow_ode import FlowODESampler
-from genmods.diffusion.samplers.heun import EulerSampler, HeunSampler
-from genmods.diffusion.samplers.unipc import UniPCSampler
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ConsistencySampler",
-    "DDIMSampler",
-    "DDPMSampler",
-    "DPMpp2MSDESampler",
-    "DPMpp2MSampler",
-    "DPMpp3MSampler",
-    "EulerSampler",
-    "FlowODESampler",
-    "HeunSampler",
-    "Sampler",
-    "SamplerState",
-    "UniPCSampler",
-]
+from genmods.core.exports import lazy
+
+if TYPE_CHECKING:
+    from genmods.diffusion.samplers.base import Sampler as Sampler, SamplerState as SamplerState
+    from genmods.diffusion.samplers.consistency import ConsistencySampler as ConsistencySampler
+    from genmods.diffusion.samplers.ddim import DDIMSampler as DDIMSampler
+    from genmods.diffusion.samplers.ddpm import DDPMSampler as DDPMSampler
+    from genmods.diffusion.samplers.dpmpp import (
+        DPMpp2MSampler as DPMpp2MSampler,
+        DPMpp2MSDESampler as DPMpp2MSDESampler,
+        DPMpp3MSampler as DPMpp3MSampler,
+    )
+    from genmods.diffusion.samplers.flow_ode import FlowODESampler as FlowODESampler
+    from genmods.diffusion.samplers.heun import EulerSampler as EulerSampler, HeunSampler as HeunSampler
+    from genmods.diffusion.samplers.unipc import UniPCSampler as UniPCSampler
+
+__all__, __getattr__, __dir__ = lazy(__name__)
