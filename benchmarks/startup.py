@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [RUNS] [--out FILE.json]
 
-Wanted: `--help` at most 0.05, `list` and `fit --print_config` at most 0.15, `check` at most 2.5 of `import torch`. Exits
+Wanted: `--help` at most 0.05, `list` and `fit --print_config` 0.15, `check` 2.5 of `import torch`. Exits
 with status 1 where one takes more.
 """
 
