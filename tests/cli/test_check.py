@@ -10,14 +10,19 @@ from genmods.config.shipped import shipped
 
 MINE = '''
 from genmods import register
+from genmods.core.settings import Classes
 from genmods.networks import Network
 
 @register("network", "mine_of_check")
 class Mine(Network):
     """My own network."""
 
-    def __init__(self, width: int = 3):
+    def __init__(self, width: int = 3, num_classes: Classes = 10):
         super().__init__()
+        self.num_classes = num_classes
+
+    def forward(self, x):
+        return x.new_zeros(len(x), self.num_classes)
 '''
 
 
