@@ -87,7 +87,8 @@ def _rehearse_optimizer(recipe: Recipe) -> None:
 
     from genmods.optim.groups import parameter_groups
 
-    part, steps = recipe.optimizer, recipe.trainer.given.get("max_steps") or -1
+    part, trainer = recipe.optimizer, recipe.trainer.given
+    steps = -1 if trainer.get("fast_dev_run") else trainer.get("max_steps") or -1
     try:
         optimizer = build(part)(parameter_groups(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))))
         if recipe.schedule:
