@@ -7,6 +7,7 @@ holds the arguments `--key.path=value` for these sections.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from genmods.core.errors import UserError, nearest
@@ -15,6 +16,7 @@ from genmods.core.system import system_error
 
 COMMANDS = {
     "fit": ("fit", "train the model of a recipe"),
+    "sweep": ("sweep", "train a recipe with the settings of a grid, or with random ones"),
     "find_lr": ("find_lr", "a learning rate for a recipe, by a range test"),
     "validate": ("fit", "evaluate a checkpoint on the validation data"),
     "test": ("fit", "evaluate a checkpoint on the test data"),
@@ -34,6 +36,7 @@ COMMANDS = {
     "show": ("show", "show a part: its settings, their types and defaults, a snippet for a recipe"),
     "check": ("check", "validate a recipe without running it"),
     "recipes": ("recipes", "list the recipes shipped with genmods"),
+    "schema": ("schema", "print a JSON Schema of recipes for editors"),
 }
 """Subcommand -> (its module in this package, a one-line summary)."""
 
@@ -77,6 +80,10 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        from genmods.cli.completion import complete
+
+        complete()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(*usage().splitlines())
         return 0

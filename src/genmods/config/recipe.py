@@ -19,7 +19,7 @@ from genmods.core.limits import Hint, one_of
 
 MODULE = Entry("module", "the data module", "genmods.data.module:ImageData")
 TRAINER = Entry("trainer", "the trainer", "lightning.pytorch.trainer.trainer:Trainer")
-_NOT_SET_HERE = {
+NOT_SET_HERE = {
     "logger": "it is a separate section",
     "callbacks": "it is a separate section",
     "default_root_dir": "it is the run folder",
@@ -148,8 +148,8 @@ def _trainer(node: Node) -> Part:
     if not isinstance(given, dict):
         raise refusal(node, "trainer", "a block of settings of Lightning's Trainer")
     for key, item in given.items():
-        if key in _NOT_SET_HERE:
-            raise RecipeError(item.where, f"trainer.{key}", f"cannot be set: {_NOT_SET_HERE[key]}")
+        if key in NOT_SET_HERE:
+            raise RecipeError(item.where, f"trainer.{key}", f"cannot be set: {NOT_SET_HERE[key]}")
     given = {**with_marks(DEFAULTS, node.where).value, **given}
     precision = given.pop("precision")
     if str(precision.value) not in PRECISIONS:

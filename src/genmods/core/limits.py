@@ -75,7 +75,7 @@ def is_from_data(hints: Hints) -> bool:
 
 def words(limit: Any, bound: Any = None) -> str:
     """The requirement of a limit, such as `at least 2`; "" for a marker. `bound` replaces the bound of the limit."""
-    bound = _bound(limit) if bound is None else bound
+    bound = bound_of(limit) if bound is None else bound
     match limit:
         case Ge():
             return f"at least {bound}"
@@ -173,7 +173,7 @@ def _fault_of_items(name: str, value: Any, hint: Hint, settings: Mapping[str, An
 
 
 def _exceeded(name: str, value: Any, limit: Any, settings: Mapping[str, Any]) -> str | None:
-    bound = text = _bound(limit)
+    bound = text = bound_of(limit)
     try:
         if isinstance(bound, str):
             bound = compute(parsed(bound), settings.__getitem__)
@@ -185,7 +185,7 @@ def _exceeded(name: str, value: Any, limit: Any, settings: Mapping[str, Any]) ->
     return f"{name} must be {words(limit, text)}, got {shown(value)}"
 
 
-def _bound(limit: Any) -> Any:
+def bound_of(limit: Any) -> Any:
     """The bound of a limit: a number, or arithmetic with other settings as text."""
     match limit:
         case (
@@ -238,7 +238,7 @@ def asks_for(hints: Hints) -> set[str]:
     """The other settings that the limits of these alternatives refer to."""
     found: set[str] = set()
     for hint in hints:
-        for bound in filter(lambda bound: isinstance(bound, str), map(_bound, hint.limits)):
+        for bound in filter(lambda bound: isinstance(bound, str), map(bound_of, hint.limits)):
             try:
                 found |= names(parsed(bound))
             except NotComputable:

@@ -45,7 +45,7 @@ class MLP(ConditionalNetwork):
         h = self.stem(self.with_image(x, cond).flatten(1))
         for layer in self.layers:
             h = layer(h, embedding)
-        return self.last(F.silu(h)).view(len(x), self.out_channels, *x.shape[2:]).to(x.dtype)
+        return self.last(F.silu(h)).view(x.shape[0], self.out_channels, *x.shape[2:]).to(x.dtype)
 
 
 class Layer(nn.Module):

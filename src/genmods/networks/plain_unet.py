@@ -63,8 +63,7 @@ class PlainUNet(ConditionalNetwork):
         height, width = x.shape[2:]
         h = self.with_image(x, cond)
         bottom, right = -height % self.multiple, -width % self.multiple
-        if bottom or right:
-            h = F.pad(h, (0, right, 0, bottom), mode="replicate")
+        h = F.pad(h, (0, right, 0, bottom), mode="replicate")
         h = self.stem(channels_last(F.pixel_unshuffle(h, self.patch)))
         h = self.levels(h, self.embedding(log_snr, cond))
         with full_precision(x.device):

@@ -101,7 +101,7 @@ class RestorationNetwork(Model):
             ValueError: If the noise level is required and missing.
         """
         x = self.operator.pinv(y)
-        log_snr, cond = x.new_zeros(len(x)), {}
+        log_snr, cond = x.new_zeros(x.shape[0]), {}
         if self.level != "blind":
             if std is None:
                 raise ValueError("this network requires the standard deviation of the noise")

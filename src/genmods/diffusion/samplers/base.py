@@ -68,7 +68,7 @@ class SamplerState:
 
     def estimate(self, x: Tensor, i: int) -> Estimate:
         """The denoiser's estimate of `x` [B, ...] at grid point `i`."""
-        return self.denoiser(x, self.grid[i].expand(len(x)))
+        return self.denoiser(x, self.grid[i].expand(x.shape[0]))
 
     def combine(self, estimate: Estimate, i: int) -> Tensor:
         """α x0 + σ ε [B, ...] at grid point `i`: the deterministic first-order step (DDIM)."""

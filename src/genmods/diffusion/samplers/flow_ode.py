@@ -57,5 +57,5 @@ class FlowODESampler(Sampler):
 
 def velocity(state: SamplerState, x: Tensor, t: Tensor) -> Tensor:
     """dx/dt at `x` [B, ...] and the time `t` (0-d)."""
-    estimate = state.denoiser(x, t.expand(len(x)))
+    estimate = state.denoiser(x, t.expand(x.shape[0]))
     return state.process.alpha_rate(t).to(x) * estimate.x0 + state.process.sigma_rate(t).to(x) * estimate.eps

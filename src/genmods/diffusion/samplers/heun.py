@@ -48,7 +48,7 @@ class EulerSampler(Sampler):
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         x, time, _ = self.raised(state, x, i)
-        return state.combine(state.denoiser(x, time.expand(len(x))), i + 1)
+        return state.combine(state.denoiser(x, time.expand(x.shape[0])), i + 1)
 
 
 FAR, FAR_FALL = 1.0, 4.5
@@ -66,7 +66,7 @@ class HeunSampler(EulerSampler):
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         x, time, ratio = self.raised(state, x, i)
-        first = state.denoiser(x, time.expand(len(x)))
+        first = state.denoiser(x, time.expand(x.shape[0]))
         x = state.combine(first, i + 1)
         if math.isinf(state.lam[i + 1]) or ratio > max(FAR, FAR_FALL * state.ratio[i + 1]):
             return x

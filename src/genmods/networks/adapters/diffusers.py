@@ -99,7 +99,7 @@ class DiffusersUNet(Network):
         """The real-valued step [B] in [0, T - 1] of the schedule for this log-SNR [B]; T - 1 for -inf."""
         table = self.log_snrs.flip(0)  # ascending
         value = log_snr.to(table.dtype).clamp(table[0], table[-1])
-        right = torch.searchsorted(table, value).clamp(1, len(table) - 1)
+        right = (table < value[..., None]).sum(-1).clamp(1, len(table) - 1)  # `searchsorted`, which ONNX lacks
         low, high = table[right - 1], table[right]
         return len(table) - right - (value - low) / (high - low)
 
