@@ -88,5 +88,5 @@ def test_mistakes_are_told_with_their_place(sweep, text, message):
 
 
 def test_a_command_without_a_recipe_is_refused(sweep):
-    with pytest.raises(RecipeError, match=r"sweep.yaml:1: command: has no --config RECIPE"):
+    with pytest.raises(RecipeError, match=r"sweep.yaml:1: command: has no recipe"):
         sweep(GRID, 'command: [genmods, fit, "${args}"]\n')

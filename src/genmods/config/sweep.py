@@ -126,7 +126,7 @@ def _command(node: Node) -> tuple[str, list[str]]:
     words = [str(word) for word in plain(node)] if isinstance(node.value, list) else []
     if "fit" not in words or _ARGUMENTS not in words:
         raise RecipeError(
-            node.where, "command", f"must be a list with genmods, fit, --config, a recipe and {_ARGUMENTS}"
+            node.where, "command", f"must be a list: `genmods fit`, its option with the recipe, and {_ARGUMENTS}"
         )
     options = [word for word in words[words.index("fit") + 1 :] if word != _ARGUMENTS]
     pairs = iter(options)
@@ -139,7 +139,7 @@ def _command(node: Node) -> tuple[str, list[str]]:
         else:
             overrides.append(word)
     if recipe is None:
-        raise RecipeError(node.where, "command", "has no --config RECIPE")
+        raise RecipeError(node.where, "command", "has no recipe, the option config of `fit`")
     return recipe, overrides
 
 

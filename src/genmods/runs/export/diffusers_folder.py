@@ -51,7 +51,7 @@ def alphas_cumprod(model: DiffusionModel) -> Tensor:
 
 
 def _problem(model: Any) -> str:
-    """Why a model is no pipeline; empty if it is one."""
+    """Why no pipeline describes a model; empty if one does."""
     if not isinstance(model, DiffusionModel):
         return f"it is a {type(model).__name__}, not a diffusion model"
     network, process = model.denoiser.network, model.process.on_cpu
