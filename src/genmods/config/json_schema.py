@@ -33,8 +33,14 @@ _TYPES: dict[Any, Schema] = {
     str: _TEXT,  # unquoted text may look like a number
 }
 _VARIABLE = "variable"
-_NUMBERS = {Ge: "minimum", Gt: "exclusiveMinimum", Le: "maximum", Lt: "exclusiveMaximum", MultipleOf: "multipleOf"}
-_LENGTHS = {MinLen: ("minItems",), MaxLen: ("maxItems",), Length: ("minItems", "maxItems")}
+_NUMBERS: dict[type, tuple[str, ...]] = {
+    Ge: ("minimum",),
+    Gt: ("exclusiveMinimum",),
+    Le: ("maximum",),
+    Lt: ("exclusiveMaximum",),
+    MultipleOf: ("multipleOf",),
+}
+_LENGTHS: dict[type, tuple[str, ...]] = {MinLen: ("minItems",), MaxLen: ("maxItems",), Length: ("minItems", "maxItems")}
 
 
 def recipe_schema() -> Schema:
@@ -141,7 +147,7 @@ def _one(hint: Hint) -> Schema:
         return {"type": "array", "prefixItems": [_any_of(item) for item in hint.items], "minItems": len(hint.items)}
     if hint.form in ("list", "tuple..."):
         return {"type": "array", "items": _any_of(hint.items[0]), **_limits(hint, _LENGTHS)}
-    return {**_TYPES.get(hint.form, {}), **_limits(hint, {cls: (name,) for cls, name in _NUMBERS.items()})}
+    return {**_TYPES.get(hint.form, {}), **_limits(hint, _NUMBERS)}
 
 
 def _any_of(alternatives: Hints) -> Schema:
