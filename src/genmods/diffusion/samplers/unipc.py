@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -25,8 +26,12 @@ from genmods.diffusion.samplers.base import Sampler, SamplerState
 from genmods.diffusion.samplers.dpmpp import gain
 
 
-def weights(h: float, nodes: list[float]) -> list[float]:
-    """ρ for the nodes r_m; for a single node 1/2, its limit for small h, as published."""
+@lru_cache(maxsize=4096)
+def weights(h: float, nodes: tuple[float, ...]) -> list[float]:
+    """ρ for the nodes r_m; for a single node 1/2, its limit for small h, as published.
+
+    Remembered: a loop that is traced after it was run, as for an export, has the numbers of the run.
+    """
     if len(nodes) < 2:
         return [0.5] * len(nodes)
     first = -math.expm1(-h) / h
@@ -71,6 +76,6 @@ class UniPCSampler(Sampler):
             if corrector is not None:
                 nodes.append(1.0)
                 slopes.append(corrector - x0)
-        for rho, slope in zip(weights(h, nodes), slopes, strict=True):
+        for rho, slope in zip(weights(h, tuple(nodes)), slopes, strict=True):
             data = data + rho * slope
         return state.sigma[i + 1] / state.sigma[i] * x + gain(state, i) * data
