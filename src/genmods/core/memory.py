@@ -89,7 +89,7 @@ def _left_in_address_space() -> int:
 def weights_of(tensors: Iterable[Any]) -> Iterator[None]:
     """Context in which `require_memory` lets a module have as much as `tensors` of any shape, which are its weights.
 
-    What a file says of its model cannot make it take more memory, or time, than the weights in the file do.
+    The settings in a file cannot make a model take more memory or time than the weights in the file do.
     """
     sizes = [tensor.nbytes for tensor in tensors]
     token = _restored.set((sum(sizes), len(sizes)))
