@@ -11,7 +11,7 @@ import torch
 
 from genmods.config import hints, registry
 from genmods.config.build import create
-from genmods.config.builtins import BUILTINS
+from genmods.config.builtins import BUILTINS, COMMON, imported
 from genmods.config.check import UNKNOWN, allowed, default, model_entry
 from genmods.config.recipe import TRAINER
 from genmods.config.reflect import settings
@@ -73,6 +73,8 @@ def test_the_source_text_and_python_agree(kind, name):
     python, entry = dict(hints_of(cls)), registry.find(kind, name)
     if model := model_entry(entry):
         python |= hints_of(registry.resolve(model))
+    if kind in COMMON:
+        python |= hints_of(imported(COMMON[kind]))
     for setting in allowed(entry).values():
         text, own = hints.of(setting), python[setting.name]
         assert forms(text) == forms(own), setting.name

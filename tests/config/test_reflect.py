@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 import pytest
 
 from genmods.config import hints, registry
-from genmods.config.builtins import BUILTINS
+from genmods.config.builtins import BUILTINS, COMMON, imported
 from genmods.config.check import PROVIDED, UNKNOWN, allowed, default, model_entry
 from genmods.config.reflect import docstring, find_class, settings
 from genmods.config.text import Node
@@ -57,6 +57,8 @@ def test_every_setting_can_be_written_and_its_default_is_literal(kind, name):
     parameters = dict(inspect.signature(cls).parameters)
     if model := model_entry(entry):
         parameters |= inspect.signature(registry.resolve(model)).parameters
+    if kind in COMMON:
+        parameters |= inspect.signature(imported(COMMON[kind])).parameters
     for setting in allowed(entry).values():
         assert hints.read(setting.hint, setting.module), f"{setting.name} cannot be written in a recipe"
         if setting.default is None:

@@ -70,7 +70,7 @@ def test_values_other_than_text_are_unchanged(recipe):
     assert found.data.given["batch_size"] == 8 and found.schedule is None
     for option, told in {
         "--data.root=": "root must be a text, got null",
-        "--data.batch_size=8x": "batch_size must be an int, got '8x'",
+        "--data.batch_size=8x": "batch_size must be an int or 'auto', got '8x'",
         "--data.batch_size=[8": "command line: data.batch_size: is not valid YAML",
         "--task.network=[8": "command line: task.network: is not valid YAML",
         "--task=*x": "anchors and aliases",
@@ -107,7 +107,7 @@ def test_numbers_and_lists_have_variables(recipe, monkeypatch):
     assert found.name == "run-16" and found.plain()["name"] == "run-$SIZE"
     assert load("r.yaml", settings={"data": {"root": "$SIZE"}}).plain()["data"]["root"] == "$SIZE"
     with pytest.raises(
-        RecipeError, match=r"^command line: data\.batch_size: batch_size must be an int, got '/data/my pics'"
+        RecipeError, match=r"^command line: data\.batch_size: batch_size must be an int or 'auto', got '/data/my pics'"
     ):
         recipe("x", "--data.batch_size=$PICS")
 

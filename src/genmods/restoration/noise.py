@@ -38,8 +38,9 @@ def estimate_sigma(y: Tensor, known: Tensor | None = None) -> Tensor:
     """
     if min(y.shape[-2:]) < 2:
         raise UserError(f"a noise level cannot be estimated from {y.shape[-2]} x {y.shape[-1]} pixels")
-    kept = torch.ones_like(y, dtype=torch.bool) if known is None else known.to(y.device).expand_as(y)
-    return torch.stack([_of_one(to_float64(image), part) for image, part in zip(y, kept, strict=True)]).to(y)
+    images = to_float64(y)
+    kept = torch.ones_like(images, dtype=torch.bool) if known is None else known.to(images.device).expand_as(images)
+    return torch.stack(list(map(_of_one, images, kept))).to(y)
 
 
 def _of_one(image: Tensor, known: Tensor) -> Tensor:
