@@ -83,7 +83,7 @@ def _dispatch(arguments: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         from genmods.cli.completion import complete
 
-        complete()
+        complete(COMMANDS)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(*usage().splitlines())
         return 0

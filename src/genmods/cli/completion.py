@@ -6,28 +6,29 @@ It is switched on in bash and zsh by `eval "$(register-python-argcomplete genmod
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from genmods.cli import COMMANDS
+Commands = Mapping[str, tuple[str, str]]
+"""The module of each command, and its summary."""
 
 
-def complete() -> None:
+def complete(commands: Commands) -> None:
     """Print the completions of the command line in argcomplete's environment variables, and exit."""
     try:
         import argcomplete
     except ImportError:
         return
-    argcomplete.autocomplete(whole_parser())
+    argcomplete.autocomplete(whole_parser(commands))
 
 
-def whole_parser() -> argparse.ArgumentParser:
-    """The parser of all commands, with completers of their arguments."""
+def whole_parser(commands: Commands) -> argparse.ArgumentParser:
+    """The parser of all `commands`, with completers of their arguments."""
     parser = argparse.ArgumentParser(prog="genmods")
-    commands = parser.add_subparsers(dest="command")
-    for name, (module, summary) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+    parsers = parser.add_subparsers(dest="command")
+    for name, (module, summary) in commands.items():
+        command = parsers.add_parser(name, help=summary)
         import_module(f"genmods.cli.{module}").arguments(command)
         for action in command._actions:
             if completer := _COMPLETERS.get(action.dest):

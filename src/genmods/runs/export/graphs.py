@@ -60,7 +60,7 @@ def graph_of(model: Any) -> Graph:
     Raises:
         UserError: If the model has no such graph.
     """
-    if isinstance(model, Predicts) and model.image_shape:
+    if isinstance(model, Predicts) and getattr(model, "image_shape", None):
         return _predictions(model)
     if isinstance(model, Restores):
         return _restoration(model)
