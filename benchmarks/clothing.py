@@ -86,7 +86,7 @@ def recipe_row(name: str, job: Job, *changes: str) -> dict[str, Any]:
         run = fit(recipe)
         seconds = time.perf_counter() - start
         environment = json.loads((run.folder / "environment.json").read_text())
-        found = judged(recipe, run.model.probabilities)
+        found = accuracies(recipe, run.model.probabilities)
     return {"steps": steps, "step": step, "wall": seconds, "precision": environment["precision"], **found}
 
 
@@ -102,7 +102,7 @@ def steps_in_time(recipe: Recipe, seconds: float) -> tuple[int, float]:
     return max(3, int(SHARE * (seconds - reading) / step)), step
 
 
-def judged(recipe: Recipe, answer: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def accuracies(recipe: Recipe, answer: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """Accuracies of `answer`, images [B, C, H, W] in [-1, 1] to scores [B, K], on the splits of a recipe's data."""
     data = build_data(recipe)
     names, splits = data.info.class_names, data.splits

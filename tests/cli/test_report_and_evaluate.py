@@ -119,7 +119,7 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["--metrics", "fidd"], "did you mean"),
         (["--metrics", ","], "--metrics"),
@@ -136,10 +136,10 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
         (["--metrics", "bpd", "--data.limt=4"], "did you mean 'limit'?"),
     ],
 )
-def test_mistakes_are_one_line(runs, capsys, options, says):
+def test_mistakes_are_one_line(runs, capsys, options, message):
     assert dispatch(["evaluate", "--ckpt_path", runs["images"], *options]) == 2
     error = capsys.readouterr().err
-    assert says in error and error.strip().count("\n") == 0
+    assert message in error and error.strip().count("\n") == 0
 
 
 def test_a_classifier_of_other_channels_judges_nothing(runs, capsys, monkeypatch):

@@ -159,7 +159,7 @@ def test_a_uniform_answer_costs_ln_k():
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"num_classes": 4}, "must return 4 logits per image"),
@@ -167,8 +167,8 @@ def test_a_uniform_answer_costs_ln_k():
         ({"label_smoothing": 1.0}, "label_smoothing"),
     ],
 )
-def test_wrong_settings_are_refused(settings, says):
-    with pytest.raises(ValueError, match=says):
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         task_of(**{"network": Linear(), "num_classes": 3, "image_size": 4, **settings})
 
 

@@ -132,8 +132,8 @@ def _by_classifier(model: DiffusionModel, classifier: Model, label: int | str | 
     if order is None or classifier.image_shape != model.image_shape:
         raise _incompatible("classifier", classifier, "a classifier of the same images and classes")
     number = None if label is None else class_number(names, label)
-    judge: Any = classifier.to(model.device)
-    judged = partial(reordered, order=order)
+    placed: Any = classifier.to(model.device)
+    to_classifier = partial(reordered, order=order)
 
     def guided(cond: Condition, indices: Tensor) -> Denoise:
         plain, labels = model.denoise(cond), indices % len(names)
@@ -141,7 +141,7 @@ def _by_classifier(model: DiffusionModel, classifier: Model, label: int | str | 
             labels = cond["label"]
         elif number is not None:
             labels = labels.new_full(labels.shape, number)
-        return ClassifierGuidance(plain, CleanClassifier(plain, judge, judged(labels)), scale)
+        return ClassifierGuidance(plain, CleanClassifier(plain, placed, to_classifier(labels)), scale)
 
     return guided
 
