@@ -68,8 +68,9 @@ def genmods(*words: str) -> str:
 
 
 def names(kind: str) -> list[str]:
-    line = next(line for line in genmods("list").splitlines() if line.split(maxsplit=1)[0] == kind)
-    return [name.strip() for name in line.split(maxsplit=1)[1].split(",")]
+    """The registered parts of a kind; none if the checkout has no such kind."""
+    rows = dict(line.split(maxsplit=1) for line in genmods("list").splitlines() if " " in line)
+    return [name.strip() for name in rows.get(kind, "").split(",")]
 
 
 def tensors(tree: Any) -> Iterator[Any]:

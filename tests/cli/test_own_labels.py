@@ -26,9 +26,9 @@ NETWORK = '{name: cnn, layers: ["conv 4", "pool 2", "linear 8"]}'
 MEMORY = "{name: synthetic, side: 8, train_images: 48, test_images: 16, batch_size: 16, targets: %s}"
 FILES = "{name: image_folder, root: %s, batch_size: 16}"
 EACH = pytest.mark.parametrize(
-    ("targets", "joined"), [("place", False), ("several", False), ("several", True), ("class", False)]
+    ("targets", "joined"), [("place", False), ("multilabel", False), ("multilabel", True), ("class", False)]
 )
-TASKS = {"place": "regression", "several": "multilabel", "class": "classification"}
+TASKS = {"place": "regression", "multilabel": "multilabel", "class": "classification"}
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +82,9 @@ def test_figures_from_files_are_those_in_memory_and_predictions_have_the_columns
         run("fit", "--config", path, "--quiet")
         run("test", "--config", path, "--quiet")
     found, expected = figures("files"), figures("memory")
-    main = {"place": "test/r2", "several": "test/map", "class": "test/acc"}[targets]
+    main = {"place": "test/r2", "multilabel": "test/map", "class": "test/acc"}[targets]
     assert found.keys() == expected.keys() and main in found
-    if targets == "place" or (targets == "several" and not joined):
+    if targets == "place" or (targets == "multilabel" and not joined):
         assert found == expected  # bit for bit
 
     capsys.readouterr()
@@ -203,7 +203,7 @@ def test_a_metric_that_is_undefined_is_left_out_with_one_line(caplog, capsys):
     assert len(series["val/mae"]) == 2 and "val/r2" not in series
 
 
-@pytest.mark.parametrize("targets", ["place", "several"])
+@pytest.mark.parametrize("targets", ["place", "multilabel"])
 def test_numbers_and_several_labels_are_not_classes_of_a_diffusion_model(targets):
     """Without a conditioning they are ignored; `numbers` takes them."""
     task = "{name: diffusion, network: {name: unet, width: 8, cond_size: %d}, process: cosine, prediction: v%s}"

@@ -16,7 +16,7 @@ DATA = "{name: synthetic, side: 8, train_images: 64, test_images: 20, batch_size
 NETWORK = '{name: cnn, layers: ["conv 4", "linear 8"]}'
 RECIPES = {
     "classification": ("class", ["image", "class", "probability", "disc", "square", "diamond", "cross"]),
-    "multilabel": ("several", ["image", "disc", "square", "diamond", "cross"]),
+    "multilabel": ("multilabel", ["image", "disc", "square", "diamond", "cross"]),
     "regression": ("place", ["image", "height", "width", "radius"]),
 }
 

@@ -60,7 +60,7 @@ def test_evaluate_writes_figures_with_their_count(runs, tmp_path, capsys):
     assert dispatch([*command, "--metrics", "fid,kid,is,precision,recall,nearest,bpd", "--out", str(out)]) == 0
     content = json.loads(out.read_text())
     names = [figure["name"] for figure in content["figures"]]
-    assert names == ["fid_20", "kid_20", "is_20", "precision_20", "recall_20", "memorised", "nearest_ratio", "bpd"]
+    assert names == ["fid_20", "kid_20", "is_20", "precision_20", "recall_20", "memorized", "nearest_ratio", "bpd"]
     assert content["features"].startswith("classifier-")
     printed = capsys.readouterr()
     assert "fid_20" in printed.out and content["features"] in printed.err

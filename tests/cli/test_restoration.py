@@ -144,11 +144,11 @@ def test_several_draws_keep_known_pixels_too(tmp_path):
 
 
 def test_a_grey_model_fills_grey_pictures_of_three_channels_with_grey(tmp_path):
-    grey = picture(1, 9, 8).image
-    write_image(tmp_path / "a.png", Picture(grey.expand(3, -1, -1), None, 8))
+    gray = picture(1, 9, 8).image
+    write_image(tmp_path / "a.png", Picture(gray.expand(3, -1, -1), None, 8))
     assert call("inpaint", tmp_path / "a.png", tmp_path / "out", "--mask", "box:1,1,3,4", "--steps", "4") == 0
     filled = read_image(tmp_path / "out/a.png").image
-    assert torch.equal(filled, filled[:1].expand(3, -1, -1)) and not torch.equal(filled[:1], grey)
+    assert torch.equal(filled, filled[:1].expand(3, -1, -1)) and not torch.equal(filled[:1], gray)
 
 
 def test_bad_files_are_listed_and_the_others_done(tmp_path, capsys):

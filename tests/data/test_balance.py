@@ -85,6 +85,6 @@ def test_a_data_module_draws_so_and_continues_no_other_run():
     data.check_continued(data.state_dict(), 1)
     with pytest.raises(UserError, match=r"data.sampling must be shuffled, got balanced"):
         data.check_continued(plain.state_dict(), 1)
-    several = ImageData(Synthetic(train_images=40, targets="several", side=8), sampling="balanced")
+    several = ImageData(Synthetic(train_images=40, targets="multilabel", side=8), sampling="balanced")
     with pytest.raises(UserError, match="balanced requires one class per image, but this data has several labels"):
         several.train_dataloader()

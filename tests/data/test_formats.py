@@ -90,12 +90,12 @@ def test_a_tiff_of_any_depth(tmp_path, values, settings, expected, wish):
 
 @pytest.mark.parametrize("factor", [1, 257])
 def test_a_colour_map_has_entries_of_eight_or_sixteen_bits(tmp_path, factor):
-    colours = RANDOM.integers(0, 256, (3, 256)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "x.tif", GREY, photometric="palette", colormap=colours * factor)
-    np.testing.assert_allclose(decoded(tmp_path / "x.tif"), colours.T[GREY] / 255, atol=1e-6)
+    colors = RANDOM.integers(0, 256, (3, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", GREY, photometric="palette", colormap=colors * factor)
+    np.testing.assert_allclose(decoded(tmp_path / "x.tif"), colors.T[GREY] / 255, atol=1e-6)
 
 
-def grey_png(path: Path, values: np.ndarray, depth: int, key: int) -> None:
+def gray_png(path: Path, values: np.ndarray, depth: int, key: int) -> None:
     """A grey PNG of 1, 2, 4, 8 or 16 bits whose value `key` is transparent."""
     bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(*values.shape, 2), axis=2)[:, :, 16 - depth :]
     rows = np.packbits(bits.reshape(len(values), -1), axis=1)
@@ -111,7 +111,7 @@ def grey_png(path: Path, values: np.ndarray, depth: int, key: int) -> None:
 def test_a_transparent_grey_value(tmp_path, depth, background):
     values = RANDOM.integers(0, 2**depth, (6, 9))
     key = int(values[2, 3])
-    grey_png(tmp_path / "x.png", values, depth, key)
+    gray_png(tmp_path / "x.png", values, depth, key)
     expected = np.where(values == key, 1.0 if background == "white" else 0.0, values / (2**depth - 1))
     np.testing.assert_allclose(decoded(tmp_path / "x.png", background=background)[:, :, 0], expected, atol=1e-6)
     alpha = read_image(tmp_path / "x.png").alpha
@@ -218,11 +218,11 @@ def test_fits(tmp_path, size):
         decode_files([tmp_path / "x.png"], Preparation(size=size, fit=fit, background="black")).pixels[0, 0].double()
         for fit in ("crop", "pad", "stretch")
     )
-    centres = (torch.arange(width).double() + 0.5) / width
-    torch.testing.assert_close(stretch, (centres * 255).expand(size), atol=8, rtol=0)
+    centers = (torch.arange(width).double() + 0.5) / width
+    torch.testing.assert_close(stretch, (centers * 255).expand(size), atol=8, rtol=0)
     shown = min(1.0, 120 * width / height / 240)  # the share of the ramp that is in the crop
-    torch.testing.assert_close(crop, ((0.5 + (centres - 0.5) * shown) * 255).expand(size), atol=12, rtol=0)
+    torch.testing.assert_close(crop, ((0.5 + (centers - 0.5) * shown) * 255).expand(size), atol=12, rtol=0)
     rows = round(width / 2)  # the picture is twice as wide as high
     border = (height - rows) // 2
     assert pad[:border].eq(0).all() and pad[border + rows :].eq(0).all()
-    torch.testing.assert_close(pad[border : border + rows], (centres * 255).expand(rows, width), atol=8, rtol=0)
+    torch.testing.assert_close(pad[border : border + rows], (centers * 255).expand(rows, width), atol=8, rtol=0)

@@ -115,7 +115,7 @@ def test_columns_of_zeros_and_ones_are_several_labels(tmp_path):
         [["file_name", "red", "round"], ["a", 1, 0], ["b", 0, 0], ["c", 1, 1], ["d", 0, "true"]],
     )
     found, source = read(tmp_path)
-    assert source.kind_of_labels == "several" and source.class_names == ["red", "round"]
+    assert source.kind_of_labels == "multilabel" and source.class_names == ["red", "round"]
     assert found["train"] == {"a.png": [1, 0], "b.png": [0, 0], "sub/c.png": [1, 1], "sub/d.png": [0, 1]}
     assert source.columns == ("file_name", "")
 
@@ -198,10 +198,10 @@ def test_a_table_per_split_and_a_test_split_without_labels(tmp_path):
     table(tmp_path / "train/metadata.csv", [HEADER, ["a.png", "cat"], ["b.png", "dog"]])
     table(tmp_path / "val/metadata.csv", [HEADER, ["a.png", "dog"]])
     expected = {"train": {"train/a.png": 0, "train/b.png": 1}, "val": {"val/a.png": 1}}
-    unlabelled = {"test": {"test/a.png": None, "test/z.png": None}}
-    assert read(tmp_path)[0] == expected | unlabelled
+    unlabeled = {"test": {"test/a.png": None, "test/z.png": None}}
+    assert read(tmp_path)[0] == expected | unlabeled
     table(tmp_path / "test/metadata.csv", [["file_name"], ["a.png"], ["z.png"]])
-    assert read(tmp_path)[0] == expected | unlabelled
+    assert read(tmp_path)[0] == expected | unlabeled
     data = ImageData(ImageFolder(str(tmp_path)))
     assert data.test_dataloader() == [] and len(data.predict_dataloader()) == 1
     assert data.summary()[0] == "train 2, val 1, test 2 without labels, for predict, 2 classes"
@@ -261,7 +261,7 @@ def test_rows_that_cannot_be_used_are_named_or_left_out(tmp_path, caplog, rows, 
         ),
         (
             [["file_name", "x", "y"], ["a", "1", "0"], ["b", "1", "2"]],
-            {"label_kind": "several"},
+            {"label_kind": "multilabel"},
             ":3: y must be 0 or 1, got '2'",
         ),
     ],

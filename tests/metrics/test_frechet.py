@@ -94,7 +94,7 @@ def test_evaluation_has_name_interval_and_floor():
         (figure,) = metric(evidence).values
         assert figure.name == name
         assert figure.low <= figure.value <= figure.high
-        assert figure.floor is not None
+        assert figure.held_out is not None
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from genmods.core.errors import UserError
 from genmods.metrics.base import EvaluationData, count_name, require_enough
 from genmods.metrics.features import classifier_features, pixel_features, weights_hash
 from genmods.metrics.frechet import FrechetDistance, KernelDistance
-from genmods.metrics.neighbours import (
+from genmods.metrics.neighbors import (
     Clustering,
     NearestImages,
-    NearestNeighbours,
+    NearestNeighbors,
     distances,
     knn_accuracy,
     nearest,
@@ -25,7 +25,7 @@ from genmods.metrics.scores import (
     Recall,
     coverage,
     inception_score,
-    neighbour_distance,
+    neighbor_distance,
 )
 from genmods.networks.base import Network
 
@@ -37,10 +37,10 @@ def test_inception_score_ends():
 
 def test_neighbour_distance_on_a_line():
     points = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
-    assert neighbour_distance(points, 1).tolist() == [1, 1, 2, 4]
-    assert neighbour_distance(points, 2).tolist() == [3, 2, 3, 6]
+    assert neighbor_distance(points, 1).tolist() == [1, 1, 2, 4]
+    assert neighbor_distance(points, 2).tolist() == [3, 2, 3, 6]
     with pytest.raises(ValueError, match="between 1 and"):
-        neighbour_distance(points, 4)
+        neighbor_distance(points, 4)
 
 
 def test_distances_far_from_the_origin():
@@ -125,7 +125,7 @@ def test_too_few_images_are_refused_and_enough_are_not(metric, counts, line):
 def test_metrics_of_classes_refuse_several_labels():
     labels = torch.rand(9, 3).round()
     data = EvaluationData(train=images(9, 0), train_labels=labels, test=images(9, 1), test_labels=labels)
-    for metric in (NearestNeighbours(), Clustering()):
+    for metric in (NearestNeighbors(), Clustering()):
         with pytest.raises(UserError, match="requires one class per image"):
             metric(data)
     few = EvaluationData(test=images(2, 1), test_labels=torch.tensor([0, 7]), features=pixel_features())
@@ -145,7 +145,7 @@ def test_separated_classes_are_sorted_by_neighbours_and_clusters():
         test_labels=labels,
         features=pixel_features(),
     )
-    assert NearestNeighbours()(evidence).values[0].value == 1
+    assert NearestNeighbors()(evidence).values[0].value == 1
     assert [figure.value for figure in Clustering()(evidence).values] == pytest.approx([1, 1, 1])
 
 
@@ -166,7 +166,7 @@ def test_bits_interval_over_images():
 
 
 def test_missing_data_is_one_clear_line():
-    for metric in (Precision(), NearestImages(), BitsPerDimension(), NearestNeighbours()):
+    for metric in (Precision(), NearestImages(), BitsPerDimension(), NearestNeighbors()):
         with pytest.raises(UserError, match="this metric requires"):
             metric(EvaluationData())
 

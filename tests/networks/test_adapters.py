@@ -89,10 +89,10 @@ def test_channels_and_size(library, channels):
 
 
 def test_grey_filters_answer_a_grey_image_as_colour_filters_do():
-    weight, grey = torch.randn(4, 3, 3, 3), torch.randn(1, 1, 8, 8)
-    expected = nn.functional.conv2d(grey.repeat(1, 3, 1, 1), weight)
+    weight, gray = torch.randn(4, 3, 3, 3), torch.randn(1, 1, 8, 8)
+    expected = nn.functional.conv2d(gray.repeat(1, 3, 1, 1), weight)
     for channels in (1, 3, 4):
-        actual = nn.functional.conv2d(grey.repeat(1, channels, 1, 1), adapt_channels(weight, channels))
+        actual = nn.functional.conv2d(gray.repeat(1, channels, 1, 1), adapt_channels(weight, channels))
         torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_pretrained_weights_come_with_their_scale(monkeypatch, channels, classes
     monkeypatch.setattr("torchvision.models.WeightsEnum.get_state_dict", lambda *args, **kwargs: theirs.state_dict())
     network = TorchvisionNetwork("resnet18", pretrained=True, in_channels=channels, num_classes=classes).eval()
     pixels = torch.rand(2, channels, 32, 32)
-    images = network.normalised(pixels * 2 - 1)
+    images = network.normalized(pixels * 2 - 1)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     scaled = (pixels.expand(-1, 3, -1, -1) - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
     with torch.no_grad():

@@ -103,16 +103,16 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize("channels", [1, 5])
 def test_colour_filters_on_other_channels(library, channels, tmp_path):
     name = {TorchvisionNetwork: "squeezenet1_1", TimmNetwork: "resnet10t"}[library]
-    colour = library(name, in_channels=3, num_classes=7).eval()
-    torch.save({"state_dict": prefixed("module.", colour.model.state_dict())}, tmp_path / "rgb.pth")
+    color = library(name, in_channels=3, num_classes=7).eval()
+    torch.save({"state_dict": prefixed("module.", color.model.state_dict())}, tmp_path / "rgb.pth")
     network = library(name, weights=str(tmp_path / "rgb.pth"), in_channels=channels, num_classes=7).eval()
     assert not network.loaded.new and not network.loaded.unused
-    grey = torch.rand(2, 1, 32, 32) * 2 - 1
+    gray = torch.rand(2, 1, 32, 32) * 2 - 1
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
-        seen = network.normalised(grey.expand(-1, channels, -1, -1))
+        seen = network.normalized(gray.expand(-1, channels, -1, -1))
         if channels == 1:
-            expected = colour(((grey.expand(-1, 3, -1, -1) + 1) / 2 - mean) / std)
+            expected = color(((gray.expand(-1, 3, -1, -1) + 1) / 2 - mean) / std)
             torch.testing.assert_close(network(seen), expected, atol=1e-4, rtol=1e-4)
         assert network(seen).shape == (2, 7)
 

@@ -125,7 +125,7 @@ def test_the_noise_level_is_found(sigma):
     assert (estimate_sigma(black) / sigma - 1).abs().max() < 0.1
 
 
-def grey(x, levels=256):
+def gray(x, levels=256):
     """`x` in grey levels, as a file stores it."""
     return ((x.clamp(-1, 1) + 1) * (levels - 1) / 2).round() * 2 / (levels - 1) - 1
 
@@ -146,7 +146,7 @@ def test_the_noise_level_is_found_in_grey_levels_and_clipped(ground, sigma, leve
     """The mean over 48 images, whose standard error is 0.01 to 0.02; and the estimates are not few values."""
     x = torch.full((48, 1, 32, 32), {"flat": 0.2, "black": -1.0, "bright": 0.7}[ground])
     y = x + sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    found = estimate_sigma(grey(y, levels)) / sigma
+    found = estimate_sigma(gray(y, levels)) / sigma
     assert abs(found.mean() - 1) < bias
     assert len(found.unique()) > 40
 

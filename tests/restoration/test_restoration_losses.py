@@ -75,7 +75,7 @@ def test_noise2void_learns_the_mean_of_the_neighbours_and_never_the_pixel_itself
 
 def test_noise2void_replaces_by_another_pixel_nearby():
     y = torch.arange(100.0).view(1, 1, 10, 10)
-    other = Noise2Void(radius=1)._neighbour(y, torch.tensor([3]))
+    other = Noise2Void(radius=1)._neighbor(y, torch.tensor([3]))
     assert (other != y).all()
     rows, columns = (other - y).abs() // 10, (other % 10 - y % 10).abs()
     assert rows.max() <= 1 and columns.max() <= 1
@@ -85,7 +85,7 @@ def test_noise2void_replaces_by_another_pixel_nearby():
 @pytest.mark.parametrize("size", [(3, 4), (1, 2), (5, 9)])
 def test_noise2void_never_replaces_a_pixel_by_itself_at_the_border(radius, size):
     y = torch.arange(float(size[0] * size[1])).view(1, 1, *size).expand(400, -1, -1, -1)
-    other = Noise2Void(radius=radius)._neighbour(y, torch.arange(400))
+    other = Noise2Void(radius=radius)._neighbor(y, torch.arange(400))
     assert (other != y).all()
     reachable = min(size[0], radius + 1) * min(size[1], radius + 1) - 1
     assert len(other[:, 0, 0, 0].unique()) == reachable

@@ -6,6 +6,7 @@ import pytest
 
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.places import runs_folder
 from genmods.runs import folders
 from genmods.runs.fit import fit
 from support.small_runs import CNN, classifier
@@ -27,7 +28,7 @@ def run(trained):
     """A copy of a run of 3 steps with last, best and step_000002 and step_000003, the only one there is."""
     folder = trained.parent / "copy"
     shutil.copytree(trained, folder)
-    hidden = trained.rename(folders.root() / "hidden")
+    hidden = trained.rename(runs_folder() / "hidden")
     yield folder
     shutil.rmtree(folder)
     hidden.rename(trained)

@@ -29,7 +29,7 @@ def pictures(root, low, high, side=8):
 def input_error(task):
     """How far what the network sees is from pixels normalised as ImageNet's are."""
     pixels = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    seen = task.network.prepare_input(task.normalised(pixels * 2 - 1))
+    seen = task.network.prepare_input(task.normalized(pixels * 2 - 1))
     return float((seen - (pixels - MEAN) / STD).abs().max())
 
 
@@ -56,7 +56,7 @@ def test_each_channel_is_normalised_by_its_own_statistics(workplace, tmp_path):
     task = build_task(made, module.info).model
     train = module.splits["train"]
     images = module.prepare(train.batch(torch.arange(len(train))))["image"]
-    seen = task.normalised(images).transpose(0, 1).flatten(1)
+    seen = task.normalized(images).transpose(0, 1).flatten(1)
     torch.testing.assert_close(seen.mean(1), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(seen.std(1, correction=0), torch.ones(3), atol=1e-5, rtol=0)
     assert module.info.mean[2] < module.info.mean[0]
@@ -69,7 +69,7 @@ def test_a_constant_channel_does_not_divide_by_zero(workplace, tmp_path):
         Image.fromarray(pixels.astype(np.uint8)).save(path)
     made = classifier({"name": "cnn", "layers": ["conv 4"]}, data)
     task = build_task(made, build_data(made).info).model
-    assert task.normalised(torch.full((1, 3, 8, 8), -1.0)).isfinite().all()
+    assert task.normalized(torch.full((1, 3, 8, 8), -1.0)).isfinite().all()
 
 
 @pytest.mark.parametrize("value", [0, 130])

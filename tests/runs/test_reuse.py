@@ -12,6 +12,7 @@ from genmods.config.check import From
 from genmods.config.text import RecipeError, write
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.places import runs_folder
 from genmods.data.images import to_float
 from genmods.metrics.features import classifier_features
 from genmods.models import Denoises
@@ -36,7 +37,7 @@ def same(first, second):
 @pytest.fixture
 def finetuned(digits):
     """A run whose network came from another run that is gone now."""
-    gone = shutil.copytree(digits, folders.root() / "gone")
+    gone = shutil.copytree(digits, runs_folder() / "gone")
     run = fit(classifier({"from": str(gone)}, SHAPES, name="finetuned"), quiet=True)
     shutil.rmtree(gone)
     yield run
@@ -144,7 +145,7 @@ def test_a_whole_task_is_taken_to_other_data(digits):
 )
 def test_a_run_that_does_not_fit_is_one_line(digits, slot, line, capsys):
     task = {"name": "diffusion", "network": "unet", "process": "cosine", "prediction": "v", **slot}
-    path = folders.root() / "later.yaml"
+    path = runs_folder() / "later.yaml"
     path.write_text(write({"name": "later", "task": task, "data": DIGITS, "trainer": TRAINER}))
     assert dispatch(["fit", "--config", str(path), "--quiet"]) == 2
     error = capsys.readouterr().err.strip()
@@ -225,7 +226,7 @@ def test_a_task_takes_the_whole_model_of_a_run(monkeypatch):
     model = folders.load(run)
     assert model.sample(2).shape == (2, 1, 8, 8)
     assert not isinstance(model, Denoises)
-    out = folders.root() / "out"
+    out = runs_folder() / "out"
     assert dispatch(["generate", "--ckpt_path", str(run), "--n", "2", "--steps", "1", "--out", str(out)]) == 0
     refused = ["denoise", "--ckpt_path", str(run), "--input", str(out), "--sigma", "25", "--out", str(out / "clean")]
     assert dispatch(refused) == 2

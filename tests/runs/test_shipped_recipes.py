@@ -13,6 +13,7 @@ from genmods.config.recipe import load
 from genmods.config.shipped import shipped
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.places import runs_folder
 from genmods.data.files import Picture, write_image
 from genmods.data.sources.mnist import FashionMNIST
 from genmods.models import Generates
@@ -58,7 +59,7 @@ def quick(name, photos):
         if isinstance(part, From):
             before = part.run.removeprefix("runs/")
             assert before in BY_RUN, f"{name}: {part.run} is no folder of a shipped recipe's runs"
-            if not (folders.root() / before).is_dir():
+            if not (runs_folder() / before).is_dir():
                 carry_out(BY_RUN[before], photos)
         elif part.kind in ("callback", "task", "model"):
             part.given |= {key: value for key, value in SMALL.items() if key in part.settings()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genmods.config.recipe import load
 from genmods.config.text import write
-from genmods.runs import folders
+from genmods.core.places import runs_folder
 
 CNN = {"name": "cnn", "layers": ["conv 4", "pool 2", "linear 8"]}
 DIGITS = {"name": "digits", "batch_size": 100, "limit": 200}
@@ -14,7 +14,7 @@ TRAINER = {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"}
 
 
 def recipe(task, data=DIGITS, overrides=(), name="later", **sections):
-    path = folders.root() / f"{name}.yaml"
+    path = runs_folder() / f"{name}.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(write({"name": name, "seed": 1, "task": task, "data": data, "trainer": TRAINER, **sections}))
     return load(path, overrides)

@@ -49,8 +49,8 @@ HARD, SOFT = torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([[0.7, 0.3, 0.0]] * 
 
 
 def log_probabilities(task):
-    normalised = ((IMAGES - 0.2) / 0.5).flatten(1)
-    return (normalised @ task.model.network.head.weight.T + task.model.network.head.bias).log_softmax(1)
+    normalized = ((IMAGES - 0.2) / 0.5).flatten(1)
+    return (normalized @ task.model.network.head.weight.T + task.model.network.head.bias).log_softmax(1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

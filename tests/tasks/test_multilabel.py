@@ -30,7 +30,7 @@ class Corner(Network):
 
 
 def data():
-    source = Synthetic(train_images=384, test_images=96, side=16, targets="several", noise=0.02)
+    source = Synthetic(train_images=384, test_images=96, side=16, targets="multilabel", noise=0.02)
     return ImageData(source, batch_size=32)
 
 

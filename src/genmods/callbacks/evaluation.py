@@ -12,7 +12,7 @@ from genmods.callbacks.intervals import Periodic
 from genmods.callbacks.sample_grid import require_samples, sample_shared, sample_table
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
-from genmods.core.settings import Count, GreyLevels, Seed
+from genmods.core.settings import Count, GrayLevels, Seed
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric, require_enough
 from genmods.metrics.features import classifier_features, pixel_features
@@ -36,7 +36,7 @@ class Evaluation(Periodic):
         every: Count = 1,
         seed: Seed = 1,
         features: Task | None = None,
-        levels: GreyLevels = 256,
+        levels: GrayLevels = 256,
     ) -> None:
         super().__init__(every)
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels

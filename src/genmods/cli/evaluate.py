@@ -181,8 +181,8 @@ def sampler(
 
 def table(figures: list[MetricValue], file: Any) -> None:
     """Print the metrics as an aligned table."""
-    say(f"{'metric':<18}{'value':>12}  {'95 % interval':<24}{'floor':>10}", file=file)
+    say(f"{'metric':<18}{'value':>12}  {'95 % interval':<24}{'real images':>11}", file=file)
     for figure in figures:
         interval = "" if figure.low is None else f"{figure.low:.5g} ... {figure.high:.5g}"
-        floor = "" if figure.floor is None else f"{figure.floor:.5g}"
-        say(f"{figure.name:<18}{figure.value:>12.5g}  {interval:<24}{floor:>10}", file=file)
+        held_out = "" if figure.held_out is None else f"{figure.held_out:.5g}"
+        say(f"{figure.name:<18}{figure.value:>12.5g}  {interval:<24}{held_out:>11}", file=file)

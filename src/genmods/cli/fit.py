@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from genmods.config.builtins import SECTIONS
 from genmods.core.errors import UserError
+from genmods.core.places import runs_folder
 from genmods.core.printable import say
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def train_seeds(recipe: Recipe, options: argparse.Namespace) -> None:
     except Stopped:
         say("the same command with --ckpt_path auto continues all seeds", file=sys.stderr)
         raise
-    out = write_report(found, folders.root() / f"{recipe.name}-seeds.html")
+    out = write_report(found, runs_folder() / f"{recipe.name}-seeds.html")
     for group in by_seed([read_run(folder) for folder in found]):
         say(f"seeds {', '.join(group.seeds)}: mean ± standard deviation")
         say(*(f"{spread.name:<24}{spread}" for spread in group.spreads()))

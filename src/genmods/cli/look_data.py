@@ -17,7 +17,7 @@ EPOCHS = 4
 def run(options: argparse.Namespace) -> None:
     from genmods.config.recipe import load
     from genmods.core.batch import INPUT, LABEL
-    from genmods.data.labelling import label_text
+    from genmods.data.labeling import label_text
     from genmods.runs.fit import build_data
     from genmods.visual.batches import before_and_after
     from genmods.visual.style import save

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genmods.core.errors import UserError
+from genmods.core.luma import LUMA
 
 
 def read_mask_file(path: Path) -> tuple[NDArray[np.bool_], list[str]]:
@@ -36,9 +37,9 @@ def read_mask_file(path: Path) -> tuple[NDArray[np.bool_], list[str]]:
     top = values.max(initial=0)
     if 0 < top < largest / 8 and len(np.unique(values)) <= top + 1:
         return values > 0, [f"{path}: the largest value is {int(top)}; pixels above 0 are filled"]
-    grey = ((values > 0.04 * largest) & (values < 0.96 * largest)).mean()
-    notes = [f"{path}: {grey:.1%} of the pixels are grey; those of at least half the brightness are filled"]
-    return values >= largest / 2, notes if grey else []
+    gray = ((values > 0.04 * largest) & (values < 0.96 * largest)).mean()
+    notes = [f"{path}: {gray:.1%} of the pixels are grey; those of at least half the brightness are filled"]
+    return values >= largest / 2, notes if gray else []
 
 
 def _brightness(image) -> tuple[NDArray[np.float64], float]:  # type: ignore[no-untyped-def]
@@ -49,10 +50,10 @@ def _brightness(image) -> tuple[NDArray[np.float64], float]:  # type: ignore[no-
             return indices.astype(np.float64), 255.0
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
-        alpha, grey = pixels[..., 3] / 255, pixels[..., :3] @ (0.299, 0.587, 0.114)
-        flat = np.ptp(grey[alpha > 0.5]) < 1 if (alpha > 0.5).any() else True
+        alpha, gray = pixels[..., 3] / 255, pixels[..., :3] @ LUMA
+        flat = np.ptp(gray[alpha > 0.5]) < 1 if (alpha > 0.5).any() else True
         only_alpha = flat and alpha.min() < 0.5  # a single colour on a transparent background
-        return (255 * alpha if only_alpha else grey * alpha), 255.0
+        return (255 * alpha if only_alpha else gray * alpha), 255.0
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return np.asarray(image).astype(np.float64), 65535.0
     return np.asarray(image.convert("L")).astype(np.float64), 255.0

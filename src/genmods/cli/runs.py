@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from genmods.core.places import runs
+from genmods.core.places import runs_folder
 from genmods.core.printable import printable, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", default=runs(), metavar="FOLDER", help="folder to search (default: runs)")
+    parser.add_argument(
+        "folder", nargs="?", default=runs_folder(), metavar="FOLDER", help="folder to search (default: runs)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

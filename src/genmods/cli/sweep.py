@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from genmods.core.errors import UserError
+from genmods.core.places import runs_folder
 from genmods.core.printable import printable, say
 
 
@@ -24,7 +25,6 @@ def run(options: argparse.Namespace) -> None:
     sweep = read_sweep(options.sweep)
     trials = sweep.trials(options.count, options.seed)
     from genmods.callbacks.stopping import Stopped
-    from genmods.runs import folders
     from genmods.runs.fit import fit
     from genmods.runs.sweep import run_sweep, table, write_table
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     except Stopped:
         say("stopped; the same command continues the sweep", file=sys.stderr)
         raise
-    rows, path = table(sweep, results), folders.root() / f"{sweep.name}.csv"
+    rows, path = table(sweep, results), runs_folder() / f"{sweep.name}.csv"
     write_table(rows, path)
     widths = [max(len(printable(row[column])) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -23,7 +23,7 @@ def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], model: M
     rows = iter(rows)
     some = list(itertools.islice(rows, 1))
     names = [cell(name) for name in model.class_names or map(str, range(len(some[0][1]) if some else 0))]
-    best = {"class": [column, "probability"], "several": [column] if column else []}.get(kind, [])
+    best = {"class": [column, "probability"], "multilabel": [column] if column else []}.get(kind, [])
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(map(cell, [image, *best, *names]))
     for name, row in itertools.chain(some, rows):

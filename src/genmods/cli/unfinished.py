@@ -59,8 +59,8 @@ class Unfinished:
             for name in state["arrays"]:
                 self.array(name)  # raises ValueError if the file is too short
         except (OSError, ValueError, KeyError, TypeError) as error:
-            told = " ".join(f"{type(error).__name__}: {error}".split())
-            say(f"{self.folder}: partial results cannot be read and are computed again ({told})", file=sys.stderr)
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            say(f"{self.folder}: partial results cannot be read and are computed again ({message})", file=sys.stderr)
             self._state = fresh
             return False
         return True

@@ -87,10 +87,10 @@ class Sweep:
         try:
             return load(self.recipe, self.overrides, {**trial, "name": name})
         except RecipeError as error:
-            told = str(error).removeprefix("settings: ")
+            message = str(error).removeprefix("settings: ")
             for key, node in self.parameters.items():
-                if told.startswith(f"{key}: "):
-                    raise RecipeError(node.where, "", told) from error
+                if message.startswith(f"{key}: "):
+                    raise RecipeError(node.where, "", message) from error
             raise
 
 
@@ -107,8 +107,8 @@ def read_sweep(path: Path) -> Sweep:
             raise RecipeError(root.where, key, "is missing")
     method = root.value["method"]
     if method.value not in ("grid", "random"):
-        told = "must be grid or random; others, such as bayes, need `wandb sweep`"
-        raise RecipeError(method.where, "method", f"{told}, got {method.value!r}")
+        message = "must be grid or random; others, such as bayes, need `wandb sweep`"
+        raise RecipeError(method.where, "method", f"{message}, got {method.value!r}")
     recipe, overrides = _command(root.value["command"])
     metric, minimize = _metric(root.value.get("metric"))
     cap = root.value.get("run_cap")

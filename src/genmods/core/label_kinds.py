@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-LabelKind = Literal["none", "class", "several", "numbers"]
+LabelKind = Literal["none", "class", "multilabel", "numbers"]
 """No labels; classes int64 [N]; zeros and ones float [N, K]; numbers float [N, K]."""
 WORDS: dict[LabelKind, str] = {
     "none": "no labels",
     "class": "one class per image",
-    "several": "several labels per image",
+    "multilabel": "several labels per image",
     "numbers": "numbers",
 }
-TAKEN_BY: dict[LabelKind, str] = {"class": "classification", "several": "multilabel", "numbers": "regression"}
+TAKEN_BY: dict[LabelKind, str] = {"class": "classification", "multilabel": "multilabel", "numbers": "regression"}
 """The task for each kind."""
 
 

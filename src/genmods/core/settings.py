@@ -52,7 +52,7 @@ DataMean = Annotated[float | tuple[float, ...], FromData]
 """Mean of the pixels, one value for all channels or one per channel."""
 DataStd = Annotated[Positive | tuple[Positive, ...], FromData]
 """Standard deviation of the pixels, likewise."""
-GreyLevels = Annotated[int, Ge(2), Le(65_536), FromData]
+GrayLevels = Annotated[int, Ge(2), Le(65_536), FromData]
 """Number of grey levels of the data."""
 ClassNames = Annotated[list[str], FromData]
 Pixels = Annotated[int, Ge(1), Le(16_384)]

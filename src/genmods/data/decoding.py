@@ -50,7 +50,7 @@ class _Header(NamedTuple):
 
     size: tuple[int, int]
     channels: int
-    colour: int
+    color: int
     white: float | None
     whole: bool
     pages: int
@@ -117,7 +117,7 @@ def _header(path: Path, wish: Preparation) -> _Header:
     with naming(path):
         file = open_image(path, wish.max_pixels, wish.channels)
         channels = file.channels + (file.alpha and file.channels + 1 == wish.channels)
-        found = _Header(file.size, channels, file.colour, file.white, file.whole, file.pages)
+        found = _Header(file.size, channels, file.color, file.white, file.whole, file.pages)
         if file.white is None and wish.range is None:
             values = file.read().values
             if not np.isfinite(values).all():
@@ -152,7 +152,7 @@ def _common_channels(known: dict[Path, _Header]) -> int:
     counts = {header.channels for header in known.values()}
     if len(counts) == 1:
         return counts.pop()
-    path, odd = next(((path, header) for path, header in known.items() if header.colour == 0), (None, None))
+    path, odd = next(((path, header) for path, header in known.items() if header.color == 0), (None, None))
     if odd is not None:
         other = next(header.channels for header in known.values() if header.channels != odd.channels)
         raise UserError(f"{path}: has {odd.channels} channels, and other images have {other}; set data.channels")
@@ -209,8 +209,8 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
             array = array.reshape(*array.shape[:2], -1)
             alpha = array[:, :, 3] if array.shape[2] == 4 else None
             values = array[:, :, :3] if alpha is not None else array
-            colour = values.shape[2] if values.shape[2] in (1, 3) else 0
-            raster = Raster(values, white_of(array.dtype), alpha, colour)
+            color = values.shape[2] if values.shape[2] in (1, 3) else 0
+            raster = Raster(values, white_of(array.dtype), alpha, color)
         pixels = np.ascontiguousarray(preparation.pixels(raster), dtype=np.float32)
     return torch.from_numpy(pixels).div_((preparation.levels - 1) / 2).sub_(1)
 

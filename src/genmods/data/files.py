@@ -112,7 +112,7 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
     with quiet_decoders(), naming(path):
         raster = open_image(path).read()
         low, high = ends = Preparation(range=value_range, levels=65536).ends(raster)
-        values = raster.values[:, :, : raster.colour or None].transpose(2, 0, 1)
+        values = raster.values[:, :, : raster.color or None].transpose(2, 0, 1)
         image = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).sub_(low).div_(high - low)
         alpha = None
         if raster.alpha is not None and raster.white is not None:

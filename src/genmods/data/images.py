@@ -103,7 +103,7 @@ class Source(Validated):
 
     @property
     def kind_of_labels(self) -> LabelKind | None:
-        """The kind of labels; None infers it: "class" for integers, "several" for zeros and ones, otherwise
+        """The kind of labels; None infers it: "class" for integers, "multilabel" for zeros and ones, otherwise
         "numbers"."""
         return None
 

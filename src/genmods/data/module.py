@@ -25,7 +25,7 @@ from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.labelling import kind_of, label_statistics, summary
+from genmods.data.labeling import kind_of, label_statistics, summary
 from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize

@@ -29,10 +29,10 @@ def read_png(path: str | Path) -> np.ndarray:
 def write_png(path: Path, pixels: np.ndarray, icc: bytes | None) -> None:
     """Writes a PNG file, rows unfiltered, with a colour profile (PNG specification, third edition, sections 5, 11)."""
     height, width, channels = pixels.shape
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
     data = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0))]
     chunks += [] if icc is None else [(b"iCCP", b"profile\0\0" + zlib.compress(icc))]
     chunks += [(b"IDAT", zlib.compress(data, 6)), (b"IEND", b"")]
     path.write_bytes(

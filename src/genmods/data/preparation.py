@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genmods.core.luma import LUMA
 from genmods.data.formats.raster import Raster
 
 Fit = Literal["crop", "pad", "stretch"]
 """How an image is fitted to another shape: "crop" to its centre, "pad" with a border, or "stretch"."""
 Background = Literal["white", "black"]
 Range = tuple[float, float]
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -89,28 +89,28 @@ class Preparation:
                 values = values * share + (top if self.background == "white" else 0) * (1 - share)
         if self.size is not None and values.shape[:2] != self.size:
             values = framed(values, self.size, self.fit, top if self.background == "white" else 0)
-        values = with_channels(values, self.channels, raster.colour)
+        values = with_channels(values, self.channels, raster.color)
         if values.dtype != np.uint8:
             values = values.round().clip(0, top)
         return values.transpose(2, 0, 1)
 
 
-def with_channels(values: np.ndarray, channels: int, colour: int) -> np.ndarray:
-    """Values [H, W, C] with another number of channels; the first `colour` channels are grey or RGB.
+def with_channels(values: np.ndarray, channels: int, color: int) -> np.ndarray:
+    """Values [H, W, C] with another number of channels; the first `color` channels are grey or RGB.
 
     Raises ValueError if the conversion is not defined.
     """
     have = values.shape[2]
     if have == channels:
         return values
-    if colour == 3 and channels == 3:
+    if color == 3 and channels == 3:
         return values[:, :, :3]
-    if colour == 1 and channels == 3:
+    if color == 1 and channels == 3:
         return np.repeat(values[:, :, :1], 3, axis=2)
-    if colour == 3 and channels == 1:
-        grey = values[:, :, :3] @ np.array(_LUMA, dtype=np.float32)
-        return (grey.round().astype(values.dtype) if values.dtype == np.uint8 else grey)[:, :, None]
-    if colour == 1 and channels == 1:
+    if color == 3 and channels == 1:
+        gray = values[:, :, :3] @ np.array(LUMA, dtype=np.float32)
+        return (gray.round().astype(values.dtype) if values.dtype == np.uint8 else gray)[:, :, None]
+    if color == 1 and channels == 1:
         return values[:, :, :1]
     raise ValueError(f"has {have} channel{'s' * (have != 1)}, not {channels}")
 

@@ -26,7 +26,7 @@ from genmods.diffusion.densities import LogNormalDensity, TimeDensity
 from genmods.diffusion.loss import Loss
 from genmods.diffusion.process import per_sample
 
-FALL, WIDENING, HUBER = 2.0, 8.0, 0.00054
+GAP_DECREASE, GAP_WIDENING, HUBER_WIDTH = 2.0, 8.0, 0.00054
 """q, the factor in n(s), and c."""
 
 
@@ -46,7 +46,7 @@ class ConsistencyLoss(Validated, nn.Module):
     def less_noise(self, s: Tensor, progress: float) -> Tensor:
         """The lower noise levels r [B] for `s` = σ/α [B] at a `progress` of training in [0, 1]."""
         stage = min(int(progress * self.stages), self.stages - 1)
-        gap = (1 + WIDENING * torch.sigmoid(-s)) / FALL ** (stage + 1)
+        gap = (1 + GAP_WIDENING * torch.sigmoid(-s)) / GAP_DECREASE ** (stage + 1)
         return s * (1 - gap).clamp_min(0)
 
     def forward(
@@ -86,7 +86,7 @@ class ConsistencyLoss(Validated, nn.Module):
             target = denoiser(process.diffuse(x0, eps, t_r), t_r, cond).x0
             target = torch.where(per_sample(r, x0) > 0, target, x0)
         error = (denoiser(process.diffuse(x0, eps, t), t, cond).x0 - target).square().flatten(1).mean(1)
-        norm = torch.sqrt(error + HUBER**2) - HUBER
+        norm = torch.sqrt(error + HUBER_WIDTH**2) - HUBER_WIDTH
         return Loss(norm / (s - r).to(norm), error.detach(), log_snr.to(error), t)
 
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
         frechet_distance as frechet_distance,
         kernel_distance as kernel_distance,
     )
-    from genmods.metrics.neighbours import (
+    from genmods.metrics.neighbors import (
         Clustering as Clustering,
         NearestImages as NearestImages,
-        NearestNeighbours as NearestNeighbours,
+        NearestNeighbors as NearestNeighbors,
         nearest as nearest,
     )
     from genmods.metrics.scores import (

@@ -25,13 +25,14 @@ from genmods.models import Likelihood
 
 @dataclass
 class MetricValue:
-    """One number of an evaluation: `value`, its 95 % interval [`low`, `high`], and `floor`, that of a perfect model."""
+    """One number of an evaluation: `value`, its 95 % interval [`low`, `high`], and `held_out`, the value of real
+    images that were not trained on."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
-    floor: float | None = None
+    held_out: float | None = None
     note: str = ""
 
 
@@ -214,7 +215,7 @@ class EvaluationData:
         return self._features(self.need("test"), self.levels)
 
     @cached_property
-    def floor_features(self) -> Tensor | None:
+    def held_out_features(self) -> Tensor | None:
         """Features of at most `n` test images, as samples of a perfect model; None without test images."""
         if self.test is None:
             return None

@@ -77,7 +77,7 @@ def classifier_features(classifier: nn.Module, device: torch.device | str = "cpu
         probabilities = classifier.probabilities
         return Features(name, lambda x: embed(x.to(device)), lambda x: probabilities(x.to(device)))
     if isinstance(classifier, Network):
-        seen = classifier.normalised
+        seen = classifier.normalized
         return Features(
             name, lambda x: embed(seen(x.to(device))), lambda x: classifier(seen(x.to(device))).softmax(dim=1)
         )

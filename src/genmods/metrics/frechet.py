@@ -60,10 +60,10 @@ def _resampled(features: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass
 class FrechetDistance(Metric):
-    """FID of the samples against all training images; `floor` is the FID of the test images.
+    """FID of the samples against all training images; `held_out` is the FID of the test images.
 
     The interval is a 95 % confidence interval for FID_n, the expected FID of n samples of the model, not for the limit
-    of infinitely many samples, which is lower (see `floor`). It is the value ± Student's quantile times the standard
+    of infinitely many samples, which is lower (see `held_out`). It is the value ± Student's quantile times the standard
     deviation over `bootstrap` resamplings of the samples, which does not include the bias of a resampled FID; 0
     disables it.
     """
@@ -86,10 +86,10 @@ class FrechetDistance(Metric):
             ]
             spread = half_width(torch.tensor(drawn))
             low, high = max(0.0, value - spread), value + spread
-        test = data.floor_features
-        floor = None if test is None else frechet_distance(gaussian_statistics(test), reference)
+        test = data.held_out_features
+        held_out = None if test is None else frechet_distance(gaussian_statistics(test), reference)
         name = f"fid_{count_name(len(features))}"
-        return MetricResult([MetricValue(name, value, low, high, floor, f"features {data.extractor.name}")])
+        return MetricResult([MetricValue(name, value, low, high, held_out, f"features {data.extractor.name}")])
 
 
 @dataclass
@@ -120,7 +120,7 @@ class KernelDistance(Metric):
             drawn = torch.tensor([kernel_distance(part, real) for part in parts])
             spread = half_width(drawn) / len(drawn) ** 0.5
             low, high = value - spread, value + spread
-        test = data.floor_features
-        floor = None if test is None else kernel_distance(test, real)
+        test = data.held_out_features
+        held_out = None if test is None else kernel_distance(test, real)
         name = f"kid_{count_name(len(features))}"
-        return MetricResult([MetricValue(name, value, low, high, floor, f"features {data.extractor.name}")])
+        return MetricResult([MetricValue(name, value, low, high, held_out, f"features {data.extractor.name}")])

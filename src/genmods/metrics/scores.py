@@ -19,7 +19,7 @@ from genmods.core.errors import UserError
 from genmods.core.settings import BatchSize, Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.features import as_float
-from genmods.metrics.neighbours import distances
+from genmods.metrics.neighbors import distances
 from genmods.metrics.statistics import half_width
 from genmods.models import Likelihood
 
@@ -30,7 +30,7 @@ def inception_score(probabilities: Tensor) -> float:
     return float((torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp())
 
 
-def neighbour_distance(points: Tensor, k: int) -> Tensor:
+def neighbor_distance(points: Tensor, k: int) -> Tensor:
     """Distance [N] of each point [N, D] to its k-th nearest other point."""
     if not 1 <= k < len(points):
         raise ValueError(f"k must be between 1 and the number of points - 1 = {len(points) - 1}, got {k}")
@@ -39,21 +39,21 @@ def neighbour_distance(points: Tensor, k: int) -> Tensor:
 
 def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
     """Fraction of `points` [N, D] inside the k-nearest-neighbour balls of `manifold` [M, D]."""
-    radius = neighbour_distance(manifold, k)
+    radius = neighbor_distance(manifold, k)
     inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(1000)]
     return float(to_float64(torch.cat(inside)).mean())
 
 
 @dataclass
 class InceptionScore(Metric):
-    """Inception score of the samples, with the feature extractor's classes; `floor` is that of the test images."""
+    """Inception score of the samples, with the feature extractor's classes; `held_out` is that of the test images."""
 
     def __call__(self, data: EvaluationData) -> MetricResult:
         value = inception_score(self._probabilities(data, data.samples))
-        floor = None
+        held_out = None
         if data.test is not None:
-            floor = inception_score(self._probabilities(data, data.test[: data.n], data.levels))
-        return MetricResult([MetricValue(f"is_{count_name(len(data.samples))}", value, floor=floor)])
+            held_out = inception_score(self._probabilities(data, data.test[: data.n], data.levels))
+        return MetricResult([MetricValue(f"is_{count_name(len(data.samples))}", value, held_out=held_out)])
 
     def _probabilities(self, data: EvaluationData, images: Tensor, levels: int = 256) -> Tensor:
         extractor = data.extractor
@@ -77,11 +77,13 @@ class ManifoldMetric(Metric):
         raise NotImplementedError
 
     def __call__(self, data: EvaluationData) -> MetricResult:
-        fake, test = data.sample_features, data.floor_features
+        fake, test = data.sample_features, data.held_out_features
         order = torch.randperm(len(data.train_features), generator=data.generator())
         real = data.train_features[order[: len(fake)]]
-        floor = None if test is None else self.share(real, test)
-        return MetricResult([MetricValue(f"{self.name}_{count_name(len(fake))}", self.share(real, fake), floor=floor)])
+        held_out = None if test is None else self.share(real, test)
+        return MetricResult(
+            [MetricValue(f"{self.name}_{count_name(len(fake))}", self.share(real, fake), held_out=held_out)]
+        )
 
 
 @dataclass

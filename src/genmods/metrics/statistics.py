@@ -29,7 +29,7 @@ def gaussian_statistics(features: Tensor) -> GaussianStatistics:
         raise ValueError(f"a covariance requires at least 2 images, got {len(features)}")
     parts, n = features.split(10_000), len(features)  # in float64 one by one
     mean = torch.stack([to_float64(part).sum(dim=0) for part in parts]).sum(dim=0) / n
-    scatter = sum((centred.T @ centred for centred in (to_float64(part) - mean for part in parts)), torch.zeros(()))
+    scatter = sum((centered.T @ centered for centered in (to_float64(part) - mean for part in parts)), torch.zeros(()))
     return GaussianStatistics(n, mean, scatter / (n - 1))
 
 

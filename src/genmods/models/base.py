@@ -37,7 +37,7 @@ class Model(Validated, nn.Module):
     columns: tuple[str, str] = ("image", "class")
     """Column names of the image and its class in tables of predictions, as in the training data."""
     predicts: LabelKind = "none"
-    """The predictions of a model that `Predicts`: "class" probabilities, those of "several" labels, or "numbers"."""
+    """The predictions of a model that `Predicts`: "class" probabilities, those of "multilabel" labels, or "numbers"."""
     uses_classes: bool = False
     """Whether the model predicts classes or is conditioned on them."""
     image_shape: tuple[int, int, int] | None = None

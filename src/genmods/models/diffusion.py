@@ -14,7 +14,7 @@ from genmods.core import random
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
-from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSides, GreyLevels, Positive, SigmaData
+from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSides, GrayLevels, Positive, SigmaData
 from genmods.core.sizes import sides
 from genmods.diffusion.conditioning import ClassLabels, Condition, Conditioning, Unconditional
 from genmods.diffusion.denoiser import Denoise, Denoiser, mmse
@@ -69,7 +69,7 @@ class DiffusionModel(Model):
         image_size: DataSides = 28,
         num_classes: DataClasses = 0,
         sigma_data: SigmaData = 1.0,
-        levels: GreyLevels = 256,
+        levels: GrayLevels = 256,
         class_names: ClassNames | None = None,
     ) -> None:
         super().__init__()

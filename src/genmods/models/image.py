@@ -16,7 +16,7 @@ from genmods.models.base import Inspection, Model
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
 
-FAR = 16.0
+MAX_ABS_INPUT = 16.0
 """The largest magnitude accepted for images in [-1, 1] with noise; checked on a CPU, without gradients."""
 
 
@@ -57,7 +57,7 @@ class ImageModel(Model):
             wanted = "a vector" if outputs is None else f"{outputs} logits"
             raise ValueError(f"{type(network).__name__} must return {wanted} per image, got {list(shape[1:])}")
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
         """`images` [B, C, H, W] in [-1, 1], normalised for the network. Raises UserError for others, e.g. [0, 255]."""
         channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
@@ -66,25 +66,25 @@ class ImageModel(Model):
         traced = torch.compiler.is_compiling()
         if images.device.type == "cpu" and images.numel() and not torch.is_grad_enabled() and not traced:
             largest = images.abs().amax().item()
-            if largest > FAR:
+            if largest > MAX_ABS_INPUT:
                 raise UserError(f"images must lie in [-1, 1], got the value {largest:.4g}")
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
         """The network's output [B, K] for `images` [B, C, H, W] in [-1, 1]."""
-        return self.network(self.normalised(images))
+        return self.network(self.normalized(images))
 
     def features(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], before the head."""
-        return self.network.features(self.normalised(images))
+        return self.network.features(self.normalized(images))
 
     def fit_statistics(self, batch: Batch) -> None:
         if not self.network.prepared:
-            self.network.fit_statistics(self.normalised(batch[INPUT]))
+            self.network.fit_statistics(self.normalized(batch[INPUT]))
 
     def predictions(self, images: Tensor) -> Tensor:
         """The predictions for `images` [B, C, H, W] in [-1, 1]: numbers [B, K], one per name of `class_names`."""
         raise NotImplementedError
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
-        return Inspection(self.network, (self.normalised(image[None]),), image)
+        return Inspection(self.network, (self.normalized(image[None]),), image)

@@ -55,7 +55,7 @@ class MultilabelClassifier(ImageModel):
     Raises ValueError if the network does not return one logit per class.
     """
 
-    predicts = "several"
+    predicts = "multilabel"
 
     def __init__(self, network: Network, num_classes: Classes = 10, **settings: Any) -> None:
         super().__init__(network, num_classes, **settings)

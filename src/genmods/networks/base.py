@@ -41,7 +41,7 @@ class Network(Validated, nn.Module):
     """Mean and standard deviation per channel, on [-1, 1], for the normalisation of input images; None for those of the
     data. Pretrained weights keep the statistics that they were trained with."""
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
         """`images` [B, C, H, W] in [-1, 1], normalised with the network's `statistics`; unchanged if it has none."""
         if self.statistics is None:
             return images
@@ -121,32 +121,32 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-_restoring: ContextVar[bool] = ContextVar("restoring", default=False)
+_building_for_checkpoint: ContextVar[bool] = ContextVar("restoring", default=False)
 
 
 @contextmanager
-def restoring() -> Iterator[None]:
+def building_for_checkpoint() -> Iterator[None]:
     """Context in which networks are built for the weights of a checkpoint: without reading initial weights and
     without the dry run, which they passed before training."""
-    token = _restoring.set(True)
+    token = _building_for_checkpoint.set(True)
     try:
         with without_weights():
             yield
     finally:
-        _restoring.reset(token)
+        _building_for_checkpoint.reset(token)
 
 
-def is_restoring() -> bool:
+def is_building_for_checkpoint() -> bool:
     """Whether networks are built for the weights of a checkpoint."""
-    return _restoring.get()
+    return _building_for_checkpoint.get()
 
 
 def dry_run(network: nn.Module, *inputs: Any) -> torch.Size | None:
     """The shape of `network(*inputs)`, computed on the meta device: no arithmetic, no memory.
 
-    None within `restoring`. Raises ValueError, with a one-line message, if the call fails.
+    None within `building_for_checkpoint`. Raises ValueError, with a one-line message, if the call fails.
     """
-    if is_restoring():
+    if is_building_for_checkpoint():
         return None
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}

@@ -119,11 +119,11 @@ class Block(nn.Module):
 class PlainBlock(nn.Module):
     """Residual block without conditioning, [B, channels, H, W] to the same shape, with or without norms."""
 
-    def __init__(self, channels: int, normalised: bool = True):
+    def __init__(self, channels: int, normalized: bool = True):
         super().__init__()
 
         def half(last: nn.Module) -> list[nn.Module]:
-            return [nn.GroupNorm(1, channels) if normalised else nn.Identity(), nn.SiLU(), last]
+            return [nn.GroupNorm(1, channels) if normalized else nn.Identity(), nn.SiLU(), last]
 
         first, last = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
         self.layers = nn.Sequential(*half(first), *half(zeroed(last)))

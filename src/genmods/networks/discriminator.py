@@ -40,7 +40,7 @@ class Discriminator(Network):
         for level, c in enumerate(channels):
             if level:
                 layers.append(nn.Conv2d(channels[level - 1], c, 3, stride=2, padding=1))
-            layers.extend(PlainBlock(c, normalised=False) for _ in range(blocks))
+            layers.extend(PlainBlock(c, normalized=False) for _ in range(blocks))
         self.layers = nn.Sequential(*layers)
         self.last = nn.Linear(channels[-1], 1)
 

@@ -187,8 +187,8 @@ const rows = (pairs, headings) => node("div", {className: "scroll"}, node("table
 const flat = (value, prefix = "") => value === null || typeof value !== "object" ? [[prefix, String(value ?? "–")]] : Array.isArray(value) ? [[prefix, value.join(", ") || "–"]] : Object.entries(value).flatMap(([k, v]) => flat(v, prefix ? `${prefix}.${k}` : k));
 const folded = (run, body) => several ? node("details", {}, node("summary", {}, run.name), body) : body;
 function judged(figures) {
-  const plain = figures.every(f => f.low == null && f.floor == null && !f.note), cells = f => [f.low == null ? "–" : `${show(f.low)} … ${show(f.high)}`, f.floor == null ? "–" : show(f.floor), f.note ?? ""];
-  return rows(figures.map(f => [f.name, show(f.value), ...(plain ? [] : cells(f))]), ["figure", "value", ...(plain ? [] : ["95 % interval", "floor", ""])]);
+  const plain = figures.every(f => f.low == null && f.held_out == null && !f.note), cells = f => [f.low == null ? "–" : `${show(f.low)} … ${show(f.high)}`, f.held_out == null ? "–" : show(f.held_out), f.note ?? ""];
+  return rows(figures.map(f => [f.name, show(f.value), ...(plain ? [] : cells(f))]), ["metric", "value", ...(plain ? [] : ["95 % interval", "real images", ""])]);
 }
 const evaluated = runs.filter(r => r.evaluation.length);
 if (evaluated.length) section("evaluation", "Evaluation", ...evaluated.map(r => node("figure", {}, several ? node("figcaption", {}, node("h3", {}, r.name)) : "", judged(r.evaluation))));

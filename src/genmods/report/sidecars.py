@@ -104,7 +104,7 @@ def _evaluation(value: Any) -> bool:
     return isinstance(figures, list) and all(
         isinstance(figure, dict)
         and _text(figure.get("name"))
-        and all(_optional(_figure)(figure.get(key)) for key in ("value", "low", "high", "floor", "note"))
+        and all(_optional(_figure)(figure.get(key)) for key in ("value", "low", "high", "held_out", "note"))
         for figure in figures
     )
 

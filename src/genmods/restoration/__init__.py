@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from genmods.restoration.methods.pigdm import PiGDM as PiGDM
     from genmods.restoration.methods.repaint import RePaint as RePaint
     from genmods.restoration.methods.replacement import Replacement as Replacement
-    from genmods.restoration.mixtures import Between as Between, InTurn as InTurn, OneOf as OneOf
+    from genmods.restoration.mixtures import (
+        Chain as Chain,
+        RandomChoice as RandomChoice,
+        UniformRange as UniformRange,
+    )
     from genmods.restoration.noise import estimate_sigma as estimate_sigma
     from genmods.restoration.operators import (
         Average as Average,

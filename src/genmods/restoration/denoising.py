@@ -31,10 +31,10 @@ from genmods.restoration.restore import check_images, check_range, draw_batches,
 SMALLEST = 1e-3
 """Lower noise levels (an eighth of one of 256 grey levels) are treated as noise-free."""
 
-COLLAPSED = 2 / 255
+MIN_REFINED_SIGMA = 2 / 255
 """The noise of one of 256 grey levels; the refinement is kept where wavelets estimate less than this."""
 
-CONDITION = 10.0
+MAX_NOISE_RATIO = 10.0
 """The largest ratio of the noise of white pixels to that of black ones for which the noise is whitened."""
 
 
@@ -85,7 +85,7 @@ def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
         return estimate_sigma(y)
     sigma = estimate_sigma(y).clamp_min(SMALLEST)
     refined = refine_sigma(prior.denoise(y, label), y, sigma)
-    return torch.where((refined < sigma / 2) & (sigma > COLLAPSED), sigma, refined)
+    return torch.where((refined < sigma / 2) & (sigma > MIN_REFINED_SIGMA), sigma, refined)
 
 
 @torch.no_grad()
@@ -222,9 +222,9 @@ def denoise_corruption(
     """Removes noise of a known corruption.
 
     Impulse noise is inpainted, and noise whose level varies between pixels is whitened, by K = `samples` draws. Noise
-    with one level per image is removed by one call, K = 1. So is noise that is more than `CONDITION` times as strong in
-    white pixels as in black ones, such as speckle, with its root mean square as the level: the few steps of the solver
-    would not resolve it if it were whitened.
+    with one level per image is removed by one call, K = 1. So is noise that is more than `MAX_NOISE_RATIO` times as
+    strong in white pixels as in black ones, such as speckle, with its root mean square as the level: the few steps of
+    the solver would not resolve it if it were whitened.
 
     Args:
         y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
@@ -248,6 +248,6 @@ def denoise_corruption(
     estimate = _mean(y, prior, corruption_level(y, prior, corruption, label), label)
     std = corruption.std(estimate)
     black, white = (corruption.std(torch.full_like(y[:1], value)).mean() for value in (-1.0, 1.0))
-    if not 1.01 < white / black < CONDITION:
+    if not 1.01 < white / black < MAX_NOISE_RATIO:
         return estimate[None]
     return restore(y / std, Diagonal(1 / std), model, sigma_y=1.0, **settings)

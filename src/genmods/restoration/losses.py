@@ -22,7 +22,7 @@ from genmods.core.settings import Count, Positive, Validated
 Restore = Callable[[Tensor, Tensor | None], Tensor]
 PenaltyName = Literal["l1", "l2", "charbonnier"]
 
-_PROBE, _SPLIT, _SPOTS, _NEIGHBOURS = 21, 22, 23, 24  # random streams
+_PROBE, _SPLIT, _SPOTS, _NEIGHBORS = 21, 22, 23, 24  # random streams
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,11 @@ class Noise2Void(RestorationLoss):
         pixels = y.shape[2] * y.shape[3]
         u = random.uniform(random.fold(example.keys, _SPOTS), pixels).view(len(y), 1, *y.shape[2:]).to(y.device)
         spots = (u < self.fraction).to(y)
-        visible = torch.where(spots > 0, self._neighbour(y, example.keys), y)
+        visible = torch.where(spots > 0, self._neighbor(y, example.keys), y)
         error = (restore(visible, example.std) - y).square() * spots
         return error.flatten(1).sum(1) / (spots.flatten(1).sum(1).clamp_min(1) * y.shape[1])
 
-    def _neighbour(self, y: Tensor, keys: Tensor) -> Tensor:
+    def _neighbor(self, y: Tensor, keys: Tensor) -> Tensor:
         """Each pixel of `y` [B, C, H, W], at least two pixels, replaced by another pixel of the image in the square of
         side 2 radius + 1 around it."""
         height, width = y.shape[2:]
@@ -177,7 +177,7 @@ class Noise2Void(RestorationLoss):
         top, left = (row - self.radius).clamp_min(0), (column - self.radius).clamp_min(0)
         rows = (row + self.radius).clamp_max(height - 1) - top + 1
         columns = (column + self.radius).clamp_max(width - 1) - left + 1
-        u = random.uniform(random.fold(keys, _NEIGHBOURS), height * width).view(len(y), height, width).to(y.device)
+        u = random.uniform(random.fold(keys, _NEIGHBORS), height * width).view(len(y), height, width).to(y.device)
         choice = (u * (rows * columns - 1)).long()
         choice = choice + (choice >= (row - top) * columns + column - left)  # excludes the pixel itself
         index = ((top + choice // columns) * width + left + choice % columns).flatten(1)[:, None]

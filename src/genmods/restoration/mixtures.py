@@ -45,7 +45,7 @@ class Drawn(Corruption):
 
 
 @dataclass
-class OneOf(Drawn):
+class RandomChoice(Drawn):
     """One of several `corruptions`, with equal probabilities."""
 
     corruptions: Annotated[list[Corruption], MinLen(1)]
@@ -56,7 +56,7 @@ class OneOf(Drawn):
 
 
 @dataclass
-class Between(Drawn):
+class UniformRange(Drawn):
     """A corruption whose settings are drawn uniformly between those of `low` and `high`, independently per image.
 
     `low` and `high` must have the same class. Integer settings are drawn as integers, and lists item by item.
@@ -100,7 +100,7 @@ def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
 
 
 @dataclass
-class InTurn(Corruption):
+class Chain(Corruption):
     """Several `corruptions` in sequence, such as noise followed by JPEG compression."""
 
     corruptions: Annotated[list[Corruption], MinLen(1)]

@@ -21,7 +21,7 @@ from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 
 NORMAL_MAD = 0.6745
-ENOUGH = 32
+MIN_SAMPLES = 32
 DECIMALS = 5
 """Resolution of pixel differences: float32 images are exact to 7 decimals, and a level of 16 bits is 3e-5."""
 ROUNDS = 20
@@ -57,7 +57,7 @@ def _of_one(image: Tensor, known: Tensor) -> Tensor:
     inside = useful & ~F.max_pool2d(saturated.to(image), 2, 1).bool()
     if not useful.any():
         return image.new_zeros(())
-    if not saturated.any() or inside.sum() < ENOUGH:
+    if not saturated.any() or inside.sum() < MIN_SAMPLES:
         return _median(band[useful]) / NORMAL_MAD
     return _untruncated(_median(band[inside]) / NORMAL_MAD, _local_mean(image, known & ~saturated)[inside])
 
@@ -87,14 +87,14 @@ def _untruncated(std: Tensor, mean: Tensor) -> Tensor:
 
     the mean is μ + σ d, d = (φ(α) - φ(β))/Z, and the variance σ² (1 + (α φ(α) - β φ(β))/Z - d²).
     """
-    sigma, centre = std, mean
+    sigma, center = std, mean
     for _ in range(ROUNDS):
-        low, high = (-1 - centre) / sigma, (1 - centre) / sigma
+        low, high = (-1 - center) / sigma, (1 - center) / sigma
         share = (torch.special.ndtr(high) - torch.special.ndtr(low)).clamp_min(1e-6)
         left, right = (torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) / share for x in (low, high))
         shift = left - right
         part = (1 + low * left - high * right - shift.square()).clamp_min(0.1)
-        sigma, centre = std / part.sqrt().mean(), (mean - sigma * shift).clamp(-1, 1)
+        sigma, center = std / part.sqrt().mean(), (mean - sigma * shift).clamp(-1, 1)
     return sigma
 
 
@@ -112,7 +112,7 @@ def _from_clipped_ground(image: Tensor, known: Tensor) -> Tensor | None:
         region = known & ((share - 0.5).abs() < 0.2)
         ground = region & ~saturated
         # Clipping leaves about as many pixels as it removes; it leaves more of dark greys whose noise reaches the end.
-        if int(ground.sum()) >= max(ENOUGH, int(saturated.sum()) // 2) and share[region].mean() > 0.4:
+        if int(ground.sum()) >= max(MIN_SAMPLES, int(saturated.sum()) // 2) and share[region].mean() > 0.4:
             return _of_half_normal((image[ground] - end).abs())
     return None
 

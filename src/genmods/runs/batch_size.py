@@ -106,7 +106,7 @@ def batch_size_of(before: Checkpoint | None) -> int | None:
 
 
 @contextmanager
-def told_if_out_of_memory(task: Task, data: DataModule, trainer: Trainer) -> Iterator[None]:
+def explain_out_of_memory(task: Task, data: DataModule, trainer: Trainer) -> Iterator[None]:
     """Context that converts an allocator's error to a UserError with the batch size, the peak and what should fit."""
     try:
         yield

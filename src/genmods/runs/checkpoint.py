@@ -170,10 +170,10 @@ class Checkpoint:
 
     def _built(self, part: Part, prefix: str, raw: bool, **provided: Any) -> Any:
         from genmods.models import model_of
-        from genmods.networks.base import restoring
+        from genmods.networks.base import building_for_checkpoint
 
         weights = self.weights(raw)
-        with restoring(), weights_of(weights.values()):
+        with building_for_checkpoint(), weights_of(weights.values()):
             built = build(part, self.data_info.settings(), **provided)
         try:
             if not any(name.startswith(self.prefix) for name in weights):

@@ -109,8 +109,8 @@ def _nothing(stage: str, data: DataModule) -> str | None:
     split = SPLITS[stage]
     if split not in data.splits:
         return f"{stage}: the data has no {split} images, nothing was done"
-    unlabelled = stage != "predict" and not data.has_labels(split)
-    return f"{stage}: the {split} images have no labels; use predict" if unlabelled else None
+    unlabeled = stage != "predict" and not data.has_labels(split)
+    return f"{stage}: the {split} images have no labels; use predict" if unlabeled else None
 
 
 def check_data(model: Model, before: DataInfo, now: DataInfo, needs_labels: bool = True) -> None:

@@ -33,7 +33,7 @@ from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.networks.base import outermost_networks
-from genmods.runs.batch_size import automatic, batch_size_of, told_if_out_of_memory
+from genmods.runs.batch_size import automatic, batch_size_of, explain_out_of_memory
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
@@ -96,7 +96,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         untouched = nullcontext() if signals.active else signals_untouched(trainer)
-        with refusals_in_one_line(), told_if_out_of_memory(task, data, trainer), untouched:
+        with refusals_in_one_line(), explain_out_of_memory(task, data, trainer), untouched:
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         warn_of_no_step(trainer, before.step if before else 0)
         write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError
-from genmods.core.places import runs as root
+from genmods.core.places import runs_folder
 from genmods.core.printable import say
 from genmods.runs import hub
 from genmods.runs.config_file import WEIGHTS
@@ -32,7 +32,7 @@ def new_folder(name: str) -> Iterator[Path]:
     """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-    first = folder = root() / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    first = folder = runs_folder() / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     make, copies = rank_zero_only(_make, default=True), 1
     while not make(folder):
         copies += 1
@@ -55,9 +55,9 @@ def _make(folder: Path) -> bool:
 
 def newest_folder(name: str) -> Path:
     """The folder of the newest run of the recipe `name` with a checkpoint; raises UserError if there is none."""
-    newest = _newest(root() / name)
+    newest = _newest(runs_folder() / name)
     if newest is None:
-        raise UserError(f"no run of '{name}' with a checkpoint below {root() / name}")
+        raise UserError(f"no run of '{name}' with a checkpoint below {runs_folder() / name}")
     return newest
 
 
@@ -78,7 +78,7 @@ def _runs(folder: Path) -> list[Path]:
 def requeued(name: str, recipe: str) -> str | None:
     """The unfinished run of the recipe `name` that this SLURM job started with the same `recipe` text."""
     job = os.environ.get("SLURM_JOB_ID")
-    for run in _newest_first(root() / name) if job else ():
+    for run in _newest_first(runs_folder() / name) if job else ():
         if _is_of(run, recipe, job) and status(run)[0] != "finished":
             say(f"SLURM job {job} resumes {run}", file=sys.stderr)
             return str(run)
@@ -88,7 +88,7 @@ def requeued(name: str, recipe: str) -> str | None:
 def finished(name: str, recipe: str, anyone: bool) -> Path | None:
     """The newest finished run of the recipe `name` with the same `recipe` text, by `anyone` or by this SLURM job."""
     job = None if anyone else os.environ.get("SLURM_JOB_ID")
-    for run in _newest_first(root() / name) if anyone or job else ():
+    for run in _newest_first(runs_folder() / name) if anyone or job else ():
         if _is_of(run, recipe, job) and status(run)[0] == "finished":
             return run
     return None
@@ -133,12 +133,12 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     online. Raises UserError if there is no checkpoint.
     """
     if str(path) == "last":
-        path = root()
+        path = runs_folder()
     if str(path).startswith("wandb:"):
         from genmods.tracking.wandb import download_checkpoint
 
         reference = str(path).removeprefix("wandb:")
-        return download_checkpoint(reference, root() / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
+        return download_checkpoint(reference, runs_folder() / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
     if str(path).startswith(hub.PREFIX):
         return hub.pull(str(path))
     path = Path(path)
@@ -230,7 +230,7 @@ def place(name: str, ckpt_path: str | None, prefer: str) -> Iterator[Place]:
     All ranks of a new run use the folder of rank 0. Raises UserError if there is no run to resume.
     """
     if ckpt_path == "auto":
-        ckpt_path = "last" if _newest(root() / name) else None
+        ckpt_path = "last" if _newest(runs_folder() / name) else None
     if ckpt_path is None:
         with new_folder(name) as folder:
             yield Place(folder, None)

@@ -26,7 +26,7 @@ class MultilabelTask(Task):
     all. `focal_gamma` is the exponent of the focal loss, 0 for cross-entropy.
     """
 
-    label_kinds = ("several",)
+    label_kinds = ("multilabel",)
     monitor = Monitor("val/map", "max")
     model: MultilabelClassifier
     class_weights: Tensor | None

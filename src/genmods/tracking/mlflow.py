@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from genmods.core.places import runs
+from genmods.core.places import runs_folder
 from genmods.core.printable import say
 from genmods.tracking.base import RunLogger
 
@@ -28,7 +28,7 @@ class MLflowRun(MLFlowLogger, RunLogger):
     """
 
     def __init__(self, experiment: str = "genmods", name: str | None = None, tracking_uri: str | None = None) -> None:
-        place = runs().absolute()
+        place = runs_folder().absolute()
         local = f"sqlite:///{place / 'mlflow.db'}"
         artifacts = None if tracking_uri else (place / "mlflow").as_uri()
         if not tracking_uri:

@@ -80,7 +80,7 @@ _BETTER_HIGH = (
     "cluster",
     "purity",
 )
-_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorised", "reconstruction")
+_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorized", "reconstruction")
 
 
 def documented(name: str) -> str:

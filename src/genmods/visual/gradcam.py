@@ -94,8 +94,8 @@ def _overlay(axes, image: Tensor, heat: Tensor) -> None:
     size = image.shape[1:]
     heat = F.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0].clamp_min(0).cpu()
     heat = heat / heat.max().clamp_min(1e-12)
-    grey = ((image.detach().float().cpu().mean(0) + 1) / 2).clamp(0, 1)
-    axes.imshow(grey.numpy(), cmap="gray", vmin=0, vmax=1)
+    gray = ((image.detach().float().cpu().mean(0) + 1) / 2).clamp(0, 1)
+    axes.imshow(gray.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.imshow(
         heat.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=(0.15 + 0.6 * heat).numpy(), interpolation="bilinear"
     )

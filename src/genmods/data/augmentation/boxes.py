@@ -65,8 +65,8 @@ class CutMix(Mixing):
         chosen, share, y, x, place = u.unbind(1)
         side = symmetric_beta(share, self.alpha).sqrt() * (chosen < self.p)
         rows, columns = (
-            _span(((centre - side / 2) * length).round(), ((centre + side / 2) * length).round(), length)
-            for length, centre in ((height, y), (width, x))
+            _span(((center - side / 2) * length).round(), ((center + side / 2) * length).round(), length)
+            for length, center in ((height, y), (width, x))
         )
         other = partners(place)
         weight = (rows.sum(1) * columns.sum(1) / (height * width))[:, None]

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
+from genmods.core.luma import LUMA
 from genmods.core.settings import Fraction
 from genmods.data.augmentation.base import Augmentation, broadcast
-
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass
@@ -32,16 +31,16 @@ class ColorJitter(Augmentation):
         brightness, contrast, saturation = (1 + s * (2 * v - 1) for s, v in zip(spreads, u.unbind(1), strict=True))
         images = (batch[INPUT] + 1) / 2
         images = (images * broadcast(brightness)).clamp_(0, 1)
-        mean = grey(images).mean(dim=(1, 2, 3), keepdim=True)
+        mean = gray(images).mean(dim=(1, 2, 3), keepdim=True)
         images = torch.lerp(mean, images, broadcast(contrast)).clamp_(0, 1)
         if images.shape[1] == 3:
-            images = torch.lerp(grey(images), images, broadcast(saturation)).clamp_(0, 1)
+            images = torch.lerp(gray(images), images, broadcast(saturation)).clamp_(0, 1)
         return batch | {INPUT: images * 2 - 1}
 
 
-def grey(images: Tensor) -> Tensor:
+def gray(images: Tensor) -> Tensor:
     """Luma [B, 1, H, W] of RGB images, the mean over channels for others."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
     red, green, blue = images.split(1, dim=1)
-    return (_LUMA[0] * red).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])

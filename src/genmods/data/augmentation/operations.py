@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.data.augmentation.base import broadcast
-from genmods.data.augmentation.color import grey
+from genmods.data.augmentation.color import gray
 from genmods.data.augmentation.geometry import warp
 
 OPERATIONS = (
@@ -91,12 +91,12 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] relative to the mean grey of each image."""
-    return torch.lerp(grey(images).mean(dim=(1, 2, 3), keepdim=True), images, broadcast(factor)).clamp(0, 1)
+    return torch.lerp(gray(images).mean(dim=(1, 2, 3), keepdim=True), images, broadcast(factor)).clamp(0, 1)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """`images` [B, C, H, W] in [0, 1] scaled by `factor` [B] relative to the grey of each pixel."""
-    return torch.lerp(grey(images).expand_as(images), images, broadcast(factor)).clamp(0, 1)
+    return torch.lerp(gray(images).expand_as(images), images, broadcast(factor)).clamp(0, 1)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:

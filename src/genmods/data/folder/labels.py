@@ -64,9 +64,9 @@ def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | No
                 _number(row, name)
     if found == "class" and len(targets) > 1:
         raise UserError(f"{path}: a class is one column, got {', '.join(targets)}; set data.targets to one of them")
-    if found == "several" and len(targets) == 1:
+    if found == "multilabel" and len(targets) == 1:
         texts = [cell for _, cell in cells[targets[0]] if isinstance(cell, str)]
-        return Columns("several", tuple(targets), _separator(texts) if separator is None else separator)
+        return Columns("multilabel", tuple(targets), _separator(texts) if separator is None else separator)
     return Columns(found, tuple(targets))
 
 
@@ -78,23 +78,23 @@ def _kind(path: Path, cells: dict[str, list[tuple[Row, Any]]], separator: str | 
             return "numbers" if all(number(cell) is not None for _, cell in cells[name]) else "class"
         return kind
     if set(kinds.values()) == {"truth"}:
-        return "several"
+        return "multilabel"
     if set(kinds.values()) <= {"truth", "numbers"}:
         return "numbers"
-    words = {"class": "text", "several": "several labels", "numbers": "numbers", "truth": "numbers"}
+    words = {"class": "text", "multilabel": "several labels", "numbers": "numbers", "truth": "numbers"}
     notes = ", ".join(f"{name}: {words[kind]}" for name, kind in kinds.items())
     raise UserError(f"{path}: columns are of different kinds ({notes}); set data.targets to the columns of labels")
 
 
-def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class", "several", "numbers", "truth"]:
+def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class", "multilabel", "numbers", "truth"]:
     if any(isinstance(cell, list) for cell in known):
-        return "several"
+        return "multilabel"
     if all(truth(cell) is not None for cell in known):
         return "truth"
     if all(number(cell) is not None or _is_grouped(cell) for cell in known):
         return "numbers"
     marks = _SEPARATORS if separator is None else (separator,) if separator else ()
-    return "several" if any(mark in str(cell) for cell in known for mark in marks) else "class"
+    return "multilabel" if any(mark in str(cell) for cell in known for mark in marks) else "class"
 
 
 def _separator(texts: list[str]) -> str:
@@ -149,7 +149,7 @@ class Reader:
 
     def read(self, row: Row) -> Label:
         """The label of a row. Raises UserError, naming the row, if it has none or an unknown one."""
-        several, names = self.columns.kind == "several", self.columns.names
+        several, names = self.columns.kind == "multilabel", self.columns.names
         if len(names) > 1 or not several:  # an empty cell in one column of several labels: no labels
             for name in names:
                 if row.cells.get(name) is None:

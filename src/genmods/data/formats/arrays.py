@@ -30,13 +30,13 @@ class ArrayFile:
             raise ValueError(f"must contain real numbers, got {self._array.dtype}")
         height, width, self.channels = self._array.shape
         self.size = (height, width)
-        self.colour = self.channels if self.channels in (1, 3) else 0
+        self.color = self.channels if self.channels in (1, 3) else 0
         self.white = white_of(self._array.dtype)
         self.whole = self._array.dtype.kind != "f"
 
     def read(self, least: tuple[int, int] | None = None) -> Raster:
         values = np.ascontiguousarray(self._array)
-        return Raster(values.astype(np.uint8) if values.dtype == bool else values, self.white, colour=self.colour)
+        return Raster(values.astype(np.uint8) if values.dtype == bool else values, self.white, color=self.color)
 
 
 def as_bands(array: np.ndarray) -> np.ndarray:

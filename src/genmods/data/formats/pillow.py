@@ -14,7 +14,7 @@ from genmods.data import png16
 from genmods.data.formats.raster import Raster
 from genmods.data.formats.tiff import TiffFile, painted
 
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _COLOUR_MAP, _EXTRA, _FORMAT = (
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _PLANAR, _COLOR_MAP, _EXTRA, _FORMAT = (
     258, 262, 274, 277, 284, 320, 338, 339,
 )  # fmt: skip
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -27,14 +27,14 @@ class PillowFile:
     def __init__(self, path: Path, image: Image.Image) -> None:
         self.path, self._image, self.pages = path, image, 1
         self._tags: Any = getattr(image, "tag_v2", {})
-        self._png_depth, grey_png = png16.png_header(path) if image.format == "PNG" else (8, False)
+        self._png_depth, gray_png = png16.png_header(path) if image.format == "PNG" else (8, False)
         orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow rotates TIFF automatically
         self.orientation = orientation if isinstance(orientation, int) else 1
         self.size = (image.width, image.height) if self.orientation > 4 else (image.height, image.width)
         deep = image.mode in _DEEP or self._png_depth == 16
-        grey = image.mode in ("1", "L", "LA", "La", *_DEEP) or (deep and grey_png)
+        gray = image.mode in ("1", "L", "LA", "La", *_DEEP) or (deep and gray_png)
         self.alpha = image.mode in _TRANSPARENT or "transparency" in image.info
-        self.channels = self.colour = 1 if grey else 3
+        self.channels = self.color = 1 if gray else 3
         self.white: float | None = 65535.0 if deep else 255.0
         if deep and self._tags:
             (bits,) = self._tags.get(_BITS, (16,))
@@ -62,24 +62,24 @@ class PillowFile:
                 values = values.astype(np.uint16)
             return Raster(values[:, :, None], self.white, self._hidden(values), 1, icc).turned(self.orientation)
         if image.format == "TIFF" and image.mode == "P":
-            colours = painted(np.asarray(image), self._tags[_COLOUR_MAP])
-            return Raster(colours, 255.0, None, 3, icc).turned(self.orientation)
-        if (grey := image.mode in ("1", "L")) and isinstance(image.info.get("transparency"), int):
+            colors = painted(np.asarray(image), self._tags[_COLOR_MAP])
+            return Raster(colors, 255.0, None, 3, icc).turned(self.orientation)
+        if (gray := image.mode in ("1", "L")) and isinstance(image.info.get("transparency"), int):
             values = np.asarray(image.convert("L"))
             return Raster(values[:, :, None], 255.0, self._hidden(values), 1, icc).turned(self.orientation)
-        mode = "L" if grey or image.mode in ("LA", "La") else "RGB"
+        mode = "L" if gray or image.mode in ("LA", "La") else "RGB"
         values = np.asarray(image.convert(mode + ("A" if self.alpha else ""))).reshape(image.height, image.width, -1)
         alpha = values[:, :, -1] if self.alpha else None
-        return Raster(values[:, :, : self.channels], 255.0, alpha, self.colour, icc).turned(self.orientation)
+        return Raster(values[:, :, : self.channels], 255.0, alpha, self.color, icc).turned(self.orientation)
 
     def _deep_png(self) -> Raster:
         values = png16.read_png(self.path)
         alpha = values[:, :, -1] if values.shape[2] in (2, 4) else None
-        colour = values[:, :, : self.channels]
+        color = values[:, :, : self.channels]
         key = self._image.info.get("transparency")
         if alpha is None and key is not None:
-            alpha = np.where((colour == np.array(key)).all(-1), 0, 65535).astype(np.uint16)
-        return Raster(colour, 65535.0, alpha, self.colour, self._image.info.get("icc_profile")).turned(self.orientation)
+            alpha = np.where((color == np.array(key)).all(-1), 0, 65535).astype(np.uint16)
+        return Raster(color, 65535.0, alpha, self.color, self._image.info.get("icc_profile")).turned(self.orientation)
 
     def _hidden(self, values: np.ndarray) -> np.ndarray | None:
         """The opacity of grey `values` if one of them is transparent, otherwise None."""

@@ -27,7 +27,7 @@ class Raster:
     values: np.ndarray
     white: float | None
     alpha: np.ndarray | None = None
-    colour: int = 0
+    color: int = 0
     icc: bytes | None = None
 
     def turned(self, orientation: int) -> Raster:
@@ -51,7 +51,7 @@ class ImageFile(Protocol):
 
     size: tuple[int, int]
     channels: int
-    colour: int
+    color: int
     alpha: bool
     white: float | None
     whole: bool
@@ -68,10 +68,10 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, ::-1] if orientation in (2, 4, 5, 7) else pixels
 
 
-def opaque(colour: np.ndarray, alpha: np.ndarray, white: float) -> np.ndarray:
+def opaque(color: np.ndarray, alpha: np.ndarray, white: float) -> np.ndarray:
     """Colour [H, W, C] divided by the premultiplied `alpha` [H, W] in 0 ... `white`."""
     share = np.maximum(alpha, 1)[..., None].astype(np.float64)
-    return np.minimum(np.rint(colour * (white / share)), white).astype(colour.dtype)
+    return np.minimum(np.rint(color * (white / share)), white).astype(color.dtype)
 
 
 def white_of(dtype: np.dtype, bits: int | None = None) -> float | None:

@@ -42,7 +42,7 @@ class TiffFile:
             orientation = page.tags.get(274)
             self.orientation = orientation.value if orientation and isinstance(orientation.value, int) else 1
             self.size = (width, height) if self.orientation > 4 else (height, width)
-            self.colour = 3 if photometric in (_RGB, _PALETTE, _SEPARATED) else 1 if samples == 1 else 0
+            self.color = 3 if photometric in (_RGB, _PALETTE, _SEPARATED) else 1 if samples == 1 else 0
             self.white = white_of(page.dtype, None if page.dtype.kind == "b" else page.bitspersample)
             self.whole = page.dtype.kind != "f"
             base = {_RGB: 3, _SEPARATED: 4}.get(photometric, 1)
@@ -50,7 +50,7 @@ class TiffFile:
             opacity = [i for i, kind in enumerate(kinds, start=base) if kind in (_ASSOCIATED, _UNASSOCIATED)]
             self._opacity = opacity[0] if opacity and self.white is not None else None
             if samples == 2 and opacity:
-                self.colour = 1
+                self.color = 1
             self.alpha = self._opacity is not None
             self.channels = samples - self.alpha
             if photometric in (_PALETTE, _SEPARATED):
@@ -88,7 +88,7 @@ class TiffFile:
             ink = values[:, :, :4].astype(np.float64) / white
             rgb = (1 - ink[:, :, :3]) * (1 - ink[:, :, 3:])
             return Raster(np.rint(rgb * white).astype(values.dtype), white, alpha, 3)
-        return Raster(values, white, alpha, self.colour, self.icc)
+        return Raster(values, white, alpha, self.color, self.icc)
 
 
 def painted(indices: np.ndarray, colormap: Any) -> np.ndarray:

@@ -59,7 +59,7 @@ class ImageFolder(Source):
     root: str = "images"
     labels: bool | str = True
     targets: str | list[str] = field(default_factory=list)
-    label_kind: Literal["class", "several", "numbers"] | None = None
+    label_kind: Literal["class", "multilabel", "numbers"] | None = None
     separator: str | None = None
     file_column: str | None = None
     split_column: str | None = None

@@ -10,5 +10,5 @@ from genmods.core.label_kinds import LabelKind
 
 def kind_of_labels(settings: Mapping[str, Any]) -> LabelKind:
     """What the labels of `synthetic` with `settings` are."""
-    kinds: dict[str, LabelKind] = {"class": "class", "place": "numbers", "several": "several"}
+    kinds: dict[str, LabelKind] = {"class": "class", "place": "numbers", "multilabel": "multilabel"}
     return kinds[settings["targets"]]

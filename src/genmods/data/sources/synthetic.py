@@ -22,7 +22,7 @@ class Synthetic(Source):
 
     Image i of a split depends on (seed, split, i) only; all classes are equally frequent. With `targets` "class" the
     label is the class; with "place" it is float [N, 3], row and column of the centre and the radius, relative to the
-    side; with "several" it is float [N, classes], the shapes present, each in half of the images.
+    side; with "multilabel" it is float [N, classes], the shapes present, each in half of the images.
     """
 
     kind_of_labels_from: ClassVar[str] = "genmods.data.sources.shapes:kind_of_labels"
@@ -33,7 +33,7 @@ class Synthetic(Source):
     channels: Annotated[int, Ge(1), Le(256)] = 3
     classes: Count = 4
     noise: NonNegative = 0.05
-    targets: Literal["class", "place", "several"] = "class"
+    targets: Literal["class", "place", "multilabel"] = "class"
     seed: Seed = 0
 
     def read(self) -> dict[str, Images]:
@@ -53,7 +53,7 @@ class Synthetic(Source):
 
     def _draw(self, split: int, n: int) -> Images:
         keys, labels = fold(self.seed, split, torch.arange(n)), torch.arange(n) % self.classes
-        if self.targets == "several":
+        if self.targets == "multilabel":
             places = uniform(keys, 3 * self.classes).view(n, self.classes, 3)
             labels = (uniform(keys, self.classes, stream=2) < 0.5).float()
             shapes = [self._shape(torch.full((n,), k), _placed(places[:, k])) for k in range(self.classes)]
@@ -68,8 +68,8 @@ class Synthetic(Source):
     def _shape(self, labels: Tensor, place: Tensor) -> Tensor:
         """Shapes of classes `labels` [B] at `place` [B, 3], each in its hue: [B, C, side, side], 0 elsewhere."""
         phase = labels[:, None] / self.classes + torch.arange(self.channels) / self.channels
-        colour = 0.35 + 0.6 * torch.cos(torch.pi * phase).square()
-        return 2 * _inside(labels % 4, place[:, :2], place[:, 2], self.side)[:, None] * colour[:, :, None, None]
+        color = 0.35 + 0.6 * torch.cos(torch.pi * phase).square()
+        return 2 * _inside(labels % 4, place[:, :2], place[:, 2], self.side)[:, None] * color[:, :, None, None]
 
 
 def _placed(u: Tensor) -> Tensor:
@@ -77,11 +77,11 @@ def _placed(u: Tensor) -> Tensor:
     return torch.tensor([0.3, 0.3, 0.15]) + torch.tensor([0.4, 0.4, 0.15]) * u
 
 
-def _inside(shape: Tensor, centre: Tensor, radius: Tensor, side: int) -> Tensor:
-    """Coverage [B, side, side], 0 or 1, of a shape (0 disc, 1 square, 2 diamond, 3 cross) at `centre` [B, 2]."""
+def _inside(shape: Tensor, center: Tensor, radius: Tensor, side: int) -> Tensor:
+    """Coverage [B, side, side], 0 or 1, of a shape (0 disc, 1 square, 2 diamond, 3 cross) at `center` [B, 2]."""
     grid = (torch.arange(side) + 0.5) / side
-    y = (grid[None, :, None] - centre[:, 0, None, None]).abs() / radius[:, None, None]
-    x = (grid[None, None, :] - centre[:, 1, None, None]).abs() / radius[:, None, None]
+    y = (grid[None, :, None] - center[:, 0, None, None]).abs() / radius[:, None, None]
+    x = (grid[None, None, :] - center[:, 1, None, None]).abs() / radius[:, None, None]
     distances = torch.stack([(x * x + y * y).sqrt(), torch.maximum(x, y), x + y], dim=1)
     cross = torch.minimum(torch.maximum(3 * x, y), torch.maximum(x, 3 * y))
     distances = torch.cat([distances, cross[:, None]], dim=1)

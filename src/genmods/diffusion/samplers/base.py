@@ -1,8 +1,8 @@
 """The base class of samplers: the loop over a time grid, and the coefficients of the process along it.
 
-A sampler is defined by one `step` from t_i to t_{i+1}. Without noise (σ = 0, or σ/α < `GONE` at the end of a grid) or
-without signal (α = 0), coordinates such as λ = ln(α/σ) are infinite; every solver then takes the exact limit of its
-first-order step, x = α x0 + σ ε.
+A sampler is defined by one `step` from t_i to t_{i+1}. Without noise (σ = 0, or σ/α < `NOISE_FREE_RATIO` at the end of
+a grid) or without signal (α = 0), coordinates such as λ = ln(α/σ) are infinite; every solver then takes the exact limit
+of its first-order step, x = α x0 + σ ε.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
 from genmods.diffusion.variance import bounds
 
-GONE = 0.0015
+NOISE_FREE_RATIO = 0.0015
 """σ/α at the end of a grid below which data count as noise-free: a fifth of one of 256 grey levels."""
 
-MEMORY = 3
+HISTORY_LENGTH = 3
 """Number of past grid points in a sampler's history."""
 
 
@@ -41,7 +41,7 @@ class SamplerState:
         grid: The times of the grid [N + 1], float64; passed on the CPU, then moved to the device of x.
         noise: The noise that steps may add.
         device: The device of x.
-        history: Values that the sampler stores by grid point, for the last `MEMORY` points.
+        history: Values that the sampler stores by grid point, for the last `HISTORY_LENGTH` points.
         process: The noise process of `denoiser`.
         grid_times, alpha, sigma, lam, ratio: t, α, σ, ln(α/σ) and σ/α along the grid, as Python floats; ln(α/σ) is
             infinite at a noise-free end.
@@ -62,7 +62,7 @@ class SamplerState:
         self.sigma: list[float] = on_cpu.sigma(self.grid).tolist()
         self.lam: list[float] = (log_snr / 2).tolist()
         self.ratio: list[float] = torch.exp(-log_snr / 2).tolist()
-        if self.ratio[-1] < GONE:
+        if self.ratio[-1] < NOISE_FREE_RATIO:
             self.lam[-1] = math.inf
         self.grid = self.grid.to(float64_device(device))
 
@@ -105,7 +105,7 @@ def walk(
     state = SamplerState(denoiser, grid.cpu(), noise, x.device)
     for i in range(len(grid) - 1):
         x = step(state, x, i)
-        state.history.pop(i - MEMORY, None)
+        state.history.pop(i - HISTORY_LENGTH, None)
         if progress is not None:
             progress(i + 1, len(grid) - 1)
     return x

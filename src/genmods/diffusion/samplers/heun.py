@@ -51,8 +51,8 @@ class EulerSampler(Sampler):
         return state.combine(state.denoiser(x, time.expand(x.shape[0])), i + 1)
 
 
-FAR, FAR_FALL = 1.0, 4.5
-"""`HeunSampler` takes an Euler step where s > `FAR` decreases by more than the factor `FAR_FALL`."""
+EULER_MIN_SIGMA, EULER_MIN_DECREASE = 1.0, 4.5
+"""`HeunSampler` takes an Euler step where s > `FAR` decreases by more than the factor `EULER_MIN_DECREASE`."""
 
 
 @dataclass
@@ -60,15 +60,15 @@ class HeunSampler(EulerSampler):
     """Heun's method over s = σ/α, with churn: second order, two calls per step.
 
     A step is an Euler step, with one call, if it ends at noise-free data, starts without signal or decreases s steeply
-    at a high noise level (`FAR`, `FAR_FALL`): the slope at its end then differs from that along the step, and the
-    correction would leave noise of the order of s_1 (σ_data/s_2)².
+    at a high noise level (`EULER_MIN_SIGMA`, `EULER_MIN_DECREASE`): the slope at its end then differs from that along
+    the step, and the correction would leave noise of the order of s_1 (σ_data/s_2)².
     """
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         x, time, ratio = self.raised(state, x, i)
         first = state.denoiser(x, time.expand(x.shape[0]))
         x = state.combine(first, i + 1)
-        if math.isinf(state.lam[i + 1]) or ratio > max(FAR, FAR_FALL * state.ratio[i + 1]):
+        if math.isinf(state.lam[i + 1]) or ratio > max(EULER_MIN_SIGMA, EULER_MIN_DECREASE * state.ratio[i + 1]):
             return x
         second = state.estimate(x, i + 1)
         return x + state.alpha[i + 1] * (state.ratio[i + 1] - ratio) / 2 * (second.eps - first.eps)

@@ -41,7 +41,7 @@ class ForeignClassifier(Network):
     """A classifier `model` of another library for images [B, C, H, W].
 
     `resize` is the side length to which images are interpolated first. `statistics` normalise images for the pretrained
-    weights; with `colours`, the statistics of their colour channels, a grey image is repeated in all channels.
+    weights; with `colors`, the statistics of their colour channels, a grey image is repeated in all channels.
     """
 
     gain: Tensor | None
@@ -52,14 +52,14 @@ class ForeignClassifier(Network):
         model: nn.Module,
         resize: Size | None,
         statistics: Statistics | None,
-        colours: Statistics | None = None,
+        colors: Statistics | None = None,
     ) -> None:
         super().__init__()
         gain = offset = None
-        if statistics and colours:
+        if statistics and colors:
             (mean,), (std,) = statistics
-            gain = torch.tensor([std / s for s in colours[1]]).view(1, -1, 1, 1)
-            offset = torch.tensor([(mean - m) / s for m, s in zip(*colours, strict=True)]).view(1, -1, 1, 1)
+            gain = torch.tensor([std / s for s in colors[1]]).view(1, -1, 1, 1)
+            offset = torch.tensor([(mean - m) / s for m, s in zip(*colors, strict=True)]).view(1, -1, 1, 1)
         self.register_buffer("gain", gain, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
         self.model = model

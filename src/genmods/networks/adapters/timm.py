@@ -50,11 +50,11 @@ class TimmNetwork(ForeignClassifier):
             raise ValueError("pretrained must be false where `weights` names a file")
         if not timm.is_model(architecture):
             raise ValueError(f"timm has no classifier {architecture!r}{nearest(architecture, timm.list_models())}")
-        own_scale, colours = pretrained or weights is not None, None
+        own_scale, colors = pretrained or weights is not None, None
         known = timm.get_pretrained_cfg(architecture) if own_scale and in_channels == 1 else None
         if known is not None and len(known.mean) == 3:
-            colours = input_statistics(known.mean, known.std, 3)
-        channels = 3 if colours else in_channels
+            colors = input_statistics(known.mean, known.std, 3)
+        channels = 3 if colors else in_channels
         settings: dict[str, Any] = {"in_chans": channels, "num_classes": num_classes, "drop_rate": dropout}
         if pretrained and loads_weights():
             model: Any = _downloaded(architecture, settings)
@@ -62,7 +62,7 @@ class TimmNetwork(ForeignClassifier):
             model = timm.create_model(architecture, **settings)
         cfg = model.pretrained_cfg
         statistics = input_statistics(cfg["mean"], cfg["std"], in_channels) if own_scale else None
-        super().__init__(model, resize, statistics, colours)
+        super().__init__(model, resize, statistics, colors)
         if weights and loads_weights():
             self.load(weights, channels, self._renamed)
 

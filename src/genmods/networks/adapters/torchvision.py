@@ -56,13 +56,13 @@ class TorchvisionNetwork(ForeignClassifier):
             raise ValueError(f"torchvision has no classifier {architecture!r}{nearest(architecture, names)}")
         extra = {"aux_logits": False, "init_weights": True} if architecture in _AUXILIARY else {}
         model = models.get_model(architecture, weights=None, num_classes=num_classes, **extra)
-        colours = input_statistics(*_IMAGENET, 3) if (pretrained or weights) and in_channels == 1 else None
-        channels = 3 if colours else in_channels
+        colors = input_statistics(*_IMAGENET, 3) if (pretrained or weights) and in_channels == 1 else None
+        channels = 3 if colors else in_channels
         _set_channels(model, channels)
         if pretrained and loads_weights():
             _download(model, architecture, channels)
         statistics = input_statistics(*_IMAGENET, in_channels) if pretrained or weights else None
-        super().__init__(model, resize, statistics, colours)
+        super().__init__(model, resize, statistics, colors)
         if weights and loads_weights():
             self.load(weights, channels)
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from genmods.core.luma import LUMA
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass

@@ -67,12 +67,12 @@ class Bicubic(Downsample):
     """Bicubic with antialiasing: Keys' kernel (a = -1/2) widened by `factor`, mirrored borders, rows that sum to 1."""
 
     def matrix(self, size: int) -> Tensor:
-        centres = (torch.arange(size // self.factor, dtype=torch.float64) + 0.5) * self.factor - 0.5
-        taps = torch.arange(-2 * self.factor, 2 * self.factor + 1) + centres.floor().long()[:, None]
-        u = ((taps - centres[:, None]) / self.factor).abs()
+        centers = (torch.arange(size // self.factor, dtype=torch.float64) + 0.5) * self.factor - 0.5
+        taps = torch.arange(-2 * self.factor, 2 * self.factor + 1) + centers.floor().long()[:, None]
+        u = ((taps - centers[:, None]) / self.factor).abs()
         near, far = 1 - 2.5 * u**2 + 1.5 * u**3, 2 - 4 * u + 2.5 * u**2 - 0.5 * u**3
         weights = torch.where(u <= 1, near, torch.where(u < 2, far, 0.0))
         mirrored = taps % (2 * size)
         mirrored = torch.minimum(mirrored, 2 * size - 1 - mirrored)
-        matrix = torch.zeros(len(centres), size, dtype=torch.float64).scatter_add_(1, mirrored, weights)
+        matrix = torch.zeros(len(centers), size, dtype=torch.float64).scatter_add_(1, mirrored, weights)
         return matrix / matrix.sum(1, keepdim=True)

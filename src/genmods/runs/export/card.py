@@ -23,7 +23,7 @@ _USES = (
 """Ability, a line that uses it, and the hub's name of such a task."""
 
 
-def card(checkpoint: Checkpoint, facts: Facts, where: str, licence: str = "unknown", raw: bool = False) -> str:
+def card(checkpoint: Checkpoint, facts: Facts, where: str, license: str = "unknown", raw: bool = False) -> str:
     """The model card of a checkpoint as Markdown.
 
     Args:
@@ -36,7 +36,7 @@ def card(checkpoint: Checkpoint, facts: Facts, where: str, licence: str = "unkno
     model = model_of(checkpoint.model(raw))
     use, task = next(((line, task) for ability, line, task in _USES if isinstance(model, ability)), ("model", None))
     shape = [16 if isinstance(model, Generates) else "B", *(model.image_shape or checkpoint.data_info.shape)]
-    front = {"license": licence, "library_name": "genmods", "tags": ["genmods", checkpoint.recipe["task"]["name"]]}
+    front = {"license": license, "library_name": "genmods", "tags": ["genmods", checkpoint.recipe["task"]["name"]]}
     front |= {"pipeline_tag": task} if task else {}
     recipe = write(checkpoint.recipe)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0))

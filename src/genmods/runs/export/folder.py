@@ -16,7 +16,7 @@ CARD = "README.md"
 
 
 def export_folder(
-    checkpoint: Checkpoint, folder: Path, raw: bool = False, licence: str = "unknown", where: str | None = None
+    checkpoint: Checkpoint, folder: Path, raw: bool = False, license: str = "unknown", where: str | None = None
 ) -> list[Path]:
     """Write `model.safetensors`, `config.json`, the model card `README.md` and, if the run has one, `samples.png`.
 
@@ -39,7 +39,7 @@ def export_folder(
     folder.mkdir(parents=True, exist_ok=True)
     export(checkpoint, folder / WEIGHTS, raw)
     write_config(header(checkpoint), folder)
-    contents = {CARD: card(checkpoint, facts, where or folder.name, licence, raw).encode()}
+    contents = {CARD: card(checkpoint, facts, where or folder.name, license, raw).encode()}
     if facts.picture:
         contents[PICTURE] = facts.picture
     else:

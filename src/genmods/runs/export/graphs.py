@@ -18,7 +18,7 @@ from genmods.core.errors import UserError
 from genmods.data.images import to_float
 from genmods.diffusion.denoiser import ConditionedDenoiser
 from genmods.diffusion.process import NoiseProcess
-from genmods.diffusion.samplers.base import MEMORY, Sampler, SamplerState
+from genmods.diffusion.samplers.base import HISTORY_LENGTH, Sampler, SamplerState
 from genmods.models import DiffusionModel, Predicts, Restores
 from genmods.models.generative import LatentModel
 
@@ -231,7 +231,7 @@ class Unrolled(nn.Module):
         x = self.scale * noise
         for i in range(len(state.grid_times) - 1):
             x = self.sampler.step(state, x, i)
-            state.history.pop(i - MEMORY, None)
+            state.history.pop(i - HISTORY_LENGTH, None)
         return self.model.latents.decode(x)
 
     def forward(self, *inputs: Tensor) -> Tensor:

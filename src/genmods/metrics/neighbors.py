@@ -1,7 +1,7 @@
 """Nearest neighbours: memorisation of training images, and class separation of embeddings.
 
 A sample is suspected to be a copy if it is closer to its nearest training image than almost all unseen test images are
-to theirs: `memorised` is the fraction of samples below the 1st percentile of the test images' distances, about 0.01 for
+to theirs: `memorized` is the fraction of samples below the 1st percentile of the test images' distances, about 0.01 for
 a model that does not memorise.
 """
 
@@ -22,8 +22,8 @@ from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricVal
 
 def distances(queries: Tensor, points: Tensor) -> Tensor:
     """Euclidean distances [N, M] of `queries` [N, D] and `points` [M, D], centred first for accuracy in float32."""
-    centre = points.mean(dim=0)
-    return torch.cdist(queries - centre, points - centre)
+    center = points.mean(dim=0)
+    return torch.cdist(queries - center, points - center)
 
 
 def nearest(queries: Tensor, points: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -55,14 +55,17 @@ class NearestImages(Metric):
         distance, index = nearest(samples.flatten(1), points, min(self.k, len(points)))
         test = data.images("test")[: data.n].flatten(1)
         honest = nearest(test, points)[0][:, 0]
-        memorised = float(to_float64(distance[:, 0] < honest.quantile(self.threshold)).mean())
+        memorized = float(to_float64(distance[:, 0] < honest.quantile(self.threshold)).mean())
         order = distance[:, 0].argsort()[: self.shown]
         picture = torch.cat([torch.cat([samples[i : i + 1], train[index[i]]]) for i in order.tolist()])
         ratio = float(distance[:, 0].median() / honest.median().clamp(min=1e-12))
         figures = [
-            MetricValue("memorised", memorised, floor=self.threshold),
+            MetricValue("memorized", memorized, held_out=self.threshold),
             MetricValue(
-                "nearest_ratio", ratio, floor=1.0, note="median distance to training images, samples over test images"
+                "nearest_ratio",
+                ratio,
+                held_out=1.0,
+                note="median distance to training images, relative to test images",
             ),
         ]
         names = data.train_names or [str(i) for i in range(len(train))]
@@ -91,7 +94,7 @@ def knn_accuracy(train: Tensor, labels: Tensor, test: Tensor, answers: Tensor, k
 
 
 @dataclass
-class NearestNeighbours(Metric):
+class NearestNeighbors(Metric):
     """Accuracy on the test images of a `k`-nearest-neighbour classifier in feature space."""
 
     k: Count = 20

@@ -17,7 +17,7 @@ def kind_of(labels: Tensor) -> LabelKind:
     """The kind of `labels`: classes int64 [N], zeros and ones float [N, K], or numbers float [N, K] or [N]."""
     if not labels.is_floating_point():
         return "class"
-    return "several" if bool(((labels == 0) | (labels == 1)).all()) else "numbers"
+    return "multilabel" if bool(((labels == 0) | (labels == 1)).all()) else "numbers"
 
 
 def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> di
     if kind == "class":
         return {"class_counts": labels.bincount(minlength=classes).tolist()}
     columns = labels.double().view(len(labels), -1)
-    if kind == "several":
+    if kind == "multilabel":
         return {"class_counts": columns.sum(0).long().tolist()}
     return {"target_mean": columns.mean(0).tolist(), "target_std": columns.std(0, correction=0).tolist()}
 
@@ -67,7 +67,7 @@ def summary(
             parts[split] += " without labels, for predict"
     parts |= {split: f"0 ({reason})" for split, reason in absent.items()}
     counted = [f"{split} {parts[split]}" for split in ("train", "val", "test") if split in parts]
-    word = {"none": "", "class": "classes", "several": "labels", "numbers": "numbers"}[kind]
+    word = {"none": "", "class": "classes", "multilabel": "labels", "numbers": "numbers"}[kind]
     counted += [f"{len(names)} {word}"] if word else []
     empty = f"; empty: {', '.join(source.empty_classes)}" if source.empty_classes else ""
     left_out = f"; left out: {source.left_out}" if source.left_out else ""
