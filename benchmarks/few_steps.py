@@ -29,7 +29,9 @@ from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data
 
-SAMPLERS = [name for name, path in BUILTINS["sampler"].items() if path.startswith("genmods.diffusion")]
+OTHER_MODELS = {"consistency", "mean_flow"}
+"""Samplers that require a model of their task."""
+SAMPLERS = [name for name in BUILTINS["sampler"] if name not in OTHER_MODELS]
 STEPS = [2, 4, 8, 16, 32, 64]
 
 

@@ -28,7 +28,7 @@ NAMES = ["coat", "shoe", "7"]
 class Shade(Network):
     """Says that the image is as bright as its label: 0 is black, 2 is white."""
 
-    num_classes = 3
+    num_classes, two_times = 3, True
 
     def __init__(self):
         super().__init__()

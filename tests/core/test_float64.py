@@ -30,7 +30,7 @@ PROCESSES, SAMPLERS = list(BUILTINS["process"]), list(BUILTINS["sampler"])
 class Tiny(torch.nn.Module):
     """A denoising network of one convolution."""
 
-    num_classes = 3
+    num_classes, two_times = 3, True
 
     def __init__(self, outputs=1):
         super().__init__()

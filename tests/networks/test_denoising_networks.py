@@ -110,6 +110,26 @@ def test_a_vector_of_numbers_matters_and_nan_is_an_unknown_one(name):
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
+def test_the_end_of_a_step_and_the_scale_of_guidance(name):
+    """Both matter; if missing, a step has no length and the scale is 1. Before training neither does anything."""
+    new = build(name, live=False, two_times=True, guided=True)
+    network, x, noise = build(name, two_times=True, guided=True), images(2, 1, 8, 8), torch.tensor([-1.0, 2.0])
+    ends = {"end": torch.tensor([3.0, torch.inf]).double()}
+    with torch.no_grad():
+        plain, ended = network(x, noise), network(x, noise, ends)
+        guided = network(x, noise, {"guidance": torch.full((2,), 2.0)})
+        torch.testing.assert_close(network(x, noise, {"end": noise, "guidance": torch.ones(2)}), plain)
+        for parameter in new.parameters():
+            if not parameter.any() and parameter not in {*new.embedding.end.parameters()} | {
+                *new.embedding.guidance.parameters()
+            }:
+                nn.init.normal_(parameter, std=0.1)
+        assert torch.equal(new(x, noise), new(x, noise, ends))
+    assert ended.isfinite().all() and not torch.allclose(plain, ended) and not torch.allclose(plain, guided)
+    assert torch.equal(build(name)(x, noise), build(name)(x, noise, ends))
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
 def test_image_condition(name):
     network, x, noise = build(name, cond_channels=2), images(2, 1, 8, 8), torch.zeros(2)
     one, other = (network(x, noise, {"image": image}) for image in (torch.zeros(2, 2, 8, 8), torch.ones(2, 2, 8, 8)))

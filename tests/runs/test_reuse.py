@@ -247,3 +247,27 @@ def test_a_model_that_another_task_cannot_take(digits):
     assert moved.task.given["model"].run == str(digits)
     with pytest.raises(RecipeError, match=r"task.networks: the task 'consistency' has no setting"):
         recipe({"name": "consistency", "from": str(digits), "networks": "unet"}, name="typo")
+
+
+UNET = {"name": "unet", "width": 8, "multipliers": [1], "blocks": 1}
+
+
+def test_average_velocities_start_from_a_run(capsys):
+    """The network is that of the run, with a second time and a guidance scale that do nothing yet."""
+    ema = {"callbacks": [{"name": "ema", "decays": [0.5]}]}
+    first = fit(recipe(DIFFUSION | {"network": UNET}, name="first", **ema), quiet=True)
+    tuned = recipe({"name": "mean_flow", "from": str(first), "max_guidance": 3}, name="tuned")
+    task = built(tuned)
+    assert "newly initialised: denoiser.network.embedding.end" in capsys.readouterr().err
+    before = files.load(first / "checkpoints" / "last.ckpt")["ema"]["weights"][0]
+    after = task.model.state_dict()
+    assert all(torch.equal(after[name.removeprefix("model.")], value) for name, value in before.items())
+    assert type(task.model.sampler).__name__ == "MeanFlowSampler"
+    run = fit(tuned, quiet=True)
+    shutil.rmtree(first)
+    model = folders.load(run)
+    assert model.denoiser.network.two_times and model.denoiser.network.guided and isinstance(model, Denoises)
+    assert model.sample(2, steps=1).shape == (2, 1, 8, 8)
+    assert model.sample(2, sampler="unipc", steps=2, guidance=2.0).isfinite().all()
+    again = recipe({"name": "mean_flow", "from": str(run), "max_guidance": 1}, name="again")
+    assert not built(again).model.denoiser.network.guided

@@ -17,7 +17,8 @@ from scipy.integrate import solve_ivp
 from scipy.special import ndtri
 
 from genmods.config.builtins import BUILTINS
-from genmods.diffusion import ConsistencySampler, Denoise, NoiseProcess, Sampler
+from genmods.diffusion import ConsistencySampler, Denoise, Estimate, MeanFlowSampler, NoiseProcess, Sampler
+from genmods.diffusion.process import per_sample
 from support.gaussians import Draws
 from support.oracles import Oracle, built_in, processes
 
@@ -59,8 +60,25 @@ class FlowEnd(Oracle):
         return MEAN + STD * (x - alpha * MEAN) / torch.sqrt(alpha**2 * STD**2 + sigma**2)
 
 
-CONSISTENT = {"consistency"}
-"""Samplers of models whose x0 is `FlowEnd`: their law is that of the data at any number of steps."""
+@dataclass
+class Averages(Normal):
+    """The estimate on whose line both x_t and the point of the flow at the end of a step lie."""
+
+    def average(self, x, t, end):
+        (alpha, sigma), (alpha_end, sigma_end) = (
+            (per_sample(self.process.alpha(time), x), per_sample(self.process.sigma(time), x)) for time in (t, end)
+        )
+        widths = [torch.hypot(a * STD, s) for a, s in ((alpha, sigma), (alpha_end, sigma_end))]
+        x_end = alpha_end * MEAN + (x - alpha * MEAN) * widths[1] / widths[0]
+        determinant = alpha * sigma_end - alpha_end * sigma
+        x0 = (sigma_end * x - sigma * x_end) / determinant
+        return Estimate(x0, (alpha * x_end - alpha_end * x) / determinant)
+
+
+CONSISTENT = {"consistency", "mean_flow"}
+"""Samplers of models that know where the flow ends: their law is that of the data at any number of steps."""
+MODELS = {ConsistencySampler: FlowEnd, MeanFlowSampler: Averages}
+"""What an exact model of a sampler is, if not `Normal`."""
 
 
 TRUE = {Normal: Law(MEAN, STD), TwoPoints: Law(2 * SHARE - 1, 2 * math.sqrt(SHARE * (1 - SHARE)))}
@@ -101,8 +119,8 @@ def normal_law(process: NoiseProcess, sampler: Sampler, denoise: Denoise | None 
         noise[step + 2] = 1
         return noise
 
-    data = FlowEnd if isinstance(sampler, ConsistencySampler) else Normal
-    x = sampler.sample(denoise or data(process), Draws(unit))
+    model = MODELS.get(type(sampler), Normal)
+    x = sampler.sample(denoise or model(process), Draws(unit))
     return Law(x[0].item(), (x[1:] - x[0]).norm().item())
 
 

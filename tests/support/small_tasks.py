@@ -6,11 +6,13 @@ from genmods import create
 
 FACTS = {"in_channels": 1, "image_size": 8}
 SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1}
+GUIDED = {"two_times": True, "guided": True}
 LAYERS = ["conv 4", "pool 2"]
 
 
-def diffusion(process="cosine", conditioning="class_labels", classes=3, task="diffusion", **settings):
-    network = create("network", "unet", **SMALL, num_classes=classes, cond_channels=2 * (not classes))
+def diffusion(process="cosine", conditioning="class_labels", classes=3, task="diffusion", conditions=None, **settings):
+    known = {"num_classes": classes, "cond_channels": 2 * (not classes), **(conditions or {})}
+    network = create("network", "unet", **SMALL, **known)
     parts = {"process": create("process", process), "prediction": create("prediction", "v")}
     parts["conditioning"] = create("conditioning", conditioning, **({"num_classes": classes} if classes else FACTS))
     settings = {"sampler": create("sampler", "unipc", steps=2)} | settings | FACTS
@@ -57,6 +59,8 @@ TASKS = {
     "diffusion by likelihood": lambda: diffusion("learned", weighting=create("weighting", "elbo")),
     "gan": lambda: gan(0.0),
     "gan with R1": lambda: gan(1.0),
+    "mean_flow": lambda: diffusion(task="mean_flow", conditions={"two_times": True}),
+    "mean_flow with guidance": lambda: diffusion(task="mean_flow", conditions=GUIDED, max_guidance=3.0),
     "multilabel": lambda: of_images("multilabel", num_classes=3),
     "regression": lambda: of_images("regression"),
     "restoration": restoration,

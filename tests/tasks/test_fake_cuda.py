@@ -105,6 +105,8 @@ def test_backward_pass_and_update_read_no_value(name, optimizer):
 
 
 class Tiny(nn.Module):
+    two_times = True
+
     def __init__(self):
         super().__init__()
         self.layer = nn.Conv2d(1, 1, 3, padding=1)

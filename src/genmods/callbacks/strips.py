@@ -103,7 +103,14 @@ class _Watched(DenoiserWrapper):
     seen: list[Tensor] = field(default_factory=list)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
-        estimate = self.denoiser(x_t, t)
+        return self._record(self.denoiser(x_t, t))
+
+    def average(self, x_t: Tensor, t: Tensor, end: Tensor) -> Estimate:
+        """The average estimate of a mean-flow model, recorded, too."""
+        average: Any = self.denoiser
+        return self._record(average.average(x_t, t, end))
+
+    def _record(self, estimate: Estimate) -> Estimate:
         self.seen.append(estimate.x0)
         return estimate
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("fit", "write the predictions of a checkpoint for the test data"),
     "generate": ("generate", "sample images from a checkpoint: PNG files, a grid, an array"),
     "export": ("export", "export a trained model as one safetensors file"),
+    "average": ("average", "average the weights of a run over its training, or of several runs"),
     "classify": ("classify", "predict classes, labels or numbers of image files, as CSV"),
     "denoise": ("denoise", "denoise image files with a diffusion checkpoint"),
     "inpaint": ("inpaint", "inpaint image files with a diffusion checkpoint"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from genmods.cli import guidance, model_options
+from genmods.cli import average, guidance, model_options
 from genmods.cli.files import folder
 from genmods.cli.progress import ProgressBar
 from genmods.cli.sample_files import SampleFiles
@@ -54,7 +53,11 @@ def run(options: argparse.Namespace) -> None:
     from genmods.models import Generates
     from genmods.runs import folders
 
-    model: Any = folders.load(options.ckpt_path, options.raw) if options.ema is None else averaged(options)
+    model: Any = (
+        folders.load(options.ckpt_path, options.raw)
+        if options.ema is None
+        else average.checkpoint(options.ckpt_path, options.ema).model()
+    )
     if not isinstance(model, Generates):
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a generative model, got {type(model).__name__}")
     model = model_options.placed(model, options)
@@ -80,19 +83,6 @@ def run(options: argparse.Namespace) -> None:
         shown = files.finish(cond, lambda samples: shows()(samples))
     which = "all" if shown == options.n else f"the first {shown}"
     say(f"{options.n} images in {options.out}, {which} on {options.out / 'grid.png'}")
-
-
-def averaged(options: argparse.Namespace) -> Any:
-    """The model with the average of the length `--ema`; prints the number of snapshots and the error."""
-    from genmods.runs.averages import averaged as read
-
-    try:
-        checkpoint, found = read(options.ckpt_path, options.ema)
-    except UserError as error:
-        raise UserError(f"--ema: {error}") from None
-    accuracy = f"relative error of its weighting {found.error:.1e}"
-    say(f"average of length {options.ema:g} from {found.snapshots} snapshots, {accuracy}", file=sys.stderr)
-    return checkpoint.model()
 
 
 def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:

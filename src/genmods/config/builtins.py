@@ -43,6 +43,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "consistency": "genmods.tasks.consistency:ConsistencyTask",
         "diffusion": "genmods.tasks.diffusion:DiffusionTask",
         "gan": "genmods.tasks.gan:GANTask",
+        "mean_flow": "genmods.tasks.mean_flow:MeanFlowTask",
         "multilabel": "genmods.tasks.multilabel:MultilabelTask",
         "regression": "genmods.tasks.regression:RegressionTask",
         "restoration": "genmods.tasks.restoration:RestorationTask",
@@ -113,6 +114,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "euler": "genmods.diffusion.samplers.heun:EulerSampler",
         "flow_ode": "genmods.diffusion.samplers.flow_ode:FlowODESampler",
         "heun": "genmods.diffusion.samplers.heun:HeunSampler",
+        "mean_flow": "genmods.diffusion.samplers.mean_flow:MeanFlowSampler",
         "unipc": "genmods.diffusion.samplers.unipc:UniPCSampler",
     },
     "conditioning": {

@@ -63,6 +63,10 @@ DataSides = Annotated[Pixels | tuple[Pixels, Pixels], FromData]
 """The side of the images of the data, or their height and width."""
 DataClasses = Annotated[int, Ge(0), Le(1_000_000), FromData]
 """Number of classes of the data; 0 for none."""
+TwoTimes = Annotated[bool, FromData]
+"""Whether a network receives the log-SNR at the end of a step; filled by models that require it."""
+Guided = Annotated[bool, FromData]
+"""Whether a network receives the scale of guidance; filled by models that require it."""
 CondSize = Annotated[int, Ge(0), Le(16_384)]
 """Number of channels or numbers of a condition; 0 for none."""
 Classes = Annotated[int, Ge(1), Le(1_000_000), FromData]

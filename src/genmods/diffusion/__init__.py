@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         flow_bits_per_dim as flow_bits_per_dim,
     )
     from genmods.diffusion.loss import DiffusionLoss as DiffusionLoss, Loss as Loss
+    from genmods.diffusion.mean_flow import MeanFlowLoss as MeanFlowLoss
     from genmods.diffusion.noise import Noise as Noise, NoiseStream as NoiseStream, noise_stream as noise_stream
     from genmods.diffusion.prediction import (
         EpsPrediction as EpsPrediction,

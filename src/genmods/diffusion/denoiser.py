@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.devices import to_float64
+from genmods.core.errors import UserError
 from genmods.core.settings import Positive, Validated
 from genmods.diffusion.prediction import Estimate, Prediction
 from genmods.diffusion.process import LOG_SNR_LIMIT, NoiseProcess, check_times, per_sample
@@ -139,6 +140,15 @@ class ConditionedDenoiser(DenoiserWrapper):
     def __call__(self, x_t: Tensor, t: Tensor) -> Estimate:
         """The estimate at `x_t` [B, ...] and `t` [B] under the condition."""
         return self.denoiser(x_t, t, self.cond)
+
+    def average(self, x_t: Tensor, t: Tensor, end: Tensor) -> Estimate:
+        """The average estimate at `x_t` [B, ...] for a step from `t` to `end` [B]; see `genmods.diffusion.mean_flow`.
+
+        Raises UserError if the network has no second log-SNR.
+        """
+        if not getattr(self.denoiser.network, "two_times", False):
+            raise UserError("the sampler mean_flow requires a model trained by the task mean_flow")
+        return self.denoiser(x_t, t, self.cond | {"end": self.process.log_snr(end)})
 
 
 def matching_time(process: NoiseProcess, sigma: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from genmods.models.generative import GAN as GAN, VAE as VAE
     from genmods.models.guides import guide as guide
     from genmods.models.likelihood import DiffusionLikelihood as DiffusionLikelihood, Likelihood as Likelihood
+    from genmods.models.mean_flow import MeanFlowModel as MeanFlowModel
     from genmods.models.regressor import MultilabelClassifier as MultilabelClassifier, Regressor as Regressor
     from genmods.models.temperature import fit_temperature as fit_temperature
 

@@ -46,15 +46,30 @@ def noise_features(log_snr: Tensor, size: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+TIME_RANGE = 8.0
+"""The time of rectified flow, in [0, 1], is scaled to this range before its features are computed."""
+
+
+def added(size: int) -> nn.Sequential:
+    """An embedding of features [B, size] that starts at zero."""
+    return nn.Sequential(nn.Linear(size, size), nn.SiLU(), zeroed(nn.Linear(size, size)))
+
+
 class Embedding(nn.Module):
     """Embeds the log-SNR [B] and the condition's label and vector in one vector [B, size].
 
     Labels are int64 [B] from -1 to num_classes - 1; -1, or a missing label, is the null condition. With `num_classes`
     0 labels are ignored. The vector is float [B, cond_size] of about unit variance; NaN, or a missing vector, means
     unknown. The call raises ValueError for a vector of another size, and, on the CPU, for a label out of range.
+
+    With `two_times`, the log-SNR `end` [B] at the end of a step is embedded by its time τ = 1/(1 + α/σ) of rectified
+    flow; if missing, it is the log-SNR itself. With `guided`, the scale `guidance` [B] is embedded by its logarithm; if
+    missing, it is 1. Both embeddings start at zero, so that a network of an earlier run is first unchanged by them.
     """
 
-    def __init__(self, size: int, num_classes: int = 0, cond_size: int = 0):
+    def __init__(
+        self, size: int, num_classes: int = 0, cond_size: int = 0, two_times: bool = False, guided: bool = False
+    ):
         super().__init__()
         self.size, self.num_classes, self.cond_size = size, num_classes, cond_size
         self.noise = nn.Sequential(nn.Linear(size, size), nn.SiLU(), nn.Linear(size, size))
@@ -62,6 +77,8 @@ class Embedding(nn.Module):
         self.vector = None
         if cond_size:
             self.vector = nn.Sequential(nn.Linear(2 * cond_size, size), nn.SiLU(), nn.Linear(size, size))
+        self.end = added(size) if two_times else None
+        self.guidance = added(size) if guided else None
 
     def forward(self, log_snr: Tensor, cond: Condition | None = None) -> Tensor:
         with full_precision(log_snr.device):
@@ -71,7 +88,21 @@ class Embedding(nn.Module):
         if self.vector is not None:
             with full_precision(log_snr.device):
                 out = out + self.vector(self.numbers(out, cond))
+        for part, features in ((self.end, self.end_features), (self.guidance, self.guidance_features)):
+            if part is not None:
+                with full_precision(log_snr.device):
+                    out = out + part(features(log_snr, cond or {}).to(out))
         return F.silu(out)
+
+    def end_features(self, log_snr: Tensor, cond: Condition) -> Tensor:
+        """Features [B, size] of the end of a step, bounded where the log-SNR is not."""
+        time = torch.sigmoid(-cond.get("end", log_snr).to(log_snr) / 2)
+        return noise_features(TIME_RANGE * time, self.size)
+
+    def guidance_features(self, log_snr: Tensor, cond: Condition) -> Tensor:
+        """Features [B, size] of the guidance scale."""
+        scale = cond.get("guidance")
+        return noise_features(torch.zeros_like(log_snr) if scale is None else scale.to(log_snr).log(), self.size)
 
     def numbers(self, like: Tensor, cond: Condition | None) -> Tensor:
         """The vector, with 0 for unknown entries, concatenated with a mask of the known ones, [B, 2 cond_size]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmods.core.settings import Channels, CondSize, DataClasses
+from genmods.core.settings import Channels, CondSize, DataClasses, Guided, TwoTimes
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding
 
@@ -20,6 +20,9 @@ class ConditionalNetwork(Network):
         cond_channels: Channels of `cond["image"]`, such as a masked image or a map of noise levels.
         cond_size: Size of `cond["vector"]`; 0 for none.
         out_channels: Channels of the output, by default `in_channels` (twice as many for a learned variance).
+        two_times: Whether the network receives the log-SNR at the end of a step, `cond["end"]` [B]; set by the task
+            `mean_flow`.
+        guided: Whether the network receives the scale of guidance, `cond["guidance"]` [B]; set by the task `mean_flow`.
     """
 
     def __init__(
@@ -31,11 +34,14 @@ class ConditionalNetwork(Network):
         cond_channels: CondSize = 0,
         cond_size: CondSize = 0,
         out_channels: Channels | None = None,
+        two_times: TwoTimes = False,
+        guided: Guided = False,
     ):
         super().__init__()
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.out_channels = in_channels if out_channels is None else out_channels
-        self.embedding = Embedding(embedding, num_classes, cond_size)
+        self.two_times, self.guided = two_times, guided
+        self.embedding = Embedding(embedding, num_classes, cond_size, two_times, guided)
 
     def with_image(self, x: Tensor, cond: Condition | None) -> Tensor:
         """`x` [B, C, ...] concatenated with the condition's `image` [B, cond_channels, ...] along the channels.

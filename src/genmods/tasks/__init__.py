@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from genmods.tasks.consistency import ConsistencyTask as ConsistencyTask
     from genmods.tasks.diffusion import DiffusionTask as DiffusionTask
     from genmods.tasks.gan import GANTask as GANTask
+    from genmods.tasks.mean_flow import MeanFlowTask as MeanFlowTask
     from genmods.tasks.multilabel import MultilabelTask as MultilabelTask
     from genmods.tasks.regression import RegressionTask as RegressionTask
     from genmods.tasks.restoration import RestorationTask as RestorationTask

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from genmods.diffusion.samplers.flow_ode import FlowODESampler as FlowODESampler
     from genmods.diffusion.samplers.heun import EulerSampler as EulerSampler, HeunSampler as HeunSampler
+    from genmods.diffusion.samplers.mean_flow import MeanFlowSampler as MeanFlowSampler
     from genmods.diffusion.samplers.unipc import UniPCSampler as UniPCSampler
 
 __all__, __getattr__, __dir__ = lazy(__name__)

@@ -1,0 +1,117 @@
+"""FID and KID at 1, 2 and 4 steps of consistency tuning and mean flow, beside UniPC's at 4, 8 and 64.
+
+Each row (method, steps, seed, n) is appended to a JSONL file when it is measured, so that the same command continues an
+interrupted one; all rows of a file have the same features and precision. The runs are those of the recipes:
+
+    python -m genmods fit --config recipes/ddpm.yaml
+    python -m genmods fit --config recipes/consistency.yaml --task.from=runs/ddpm
+    python -m genmods fit --config recipes/mean_flow.yaml
+    python -m genmods fit --config recipes/cnn.yaml
+    python benchmarks/few_step_methods.py --base runs/ddpm --tuned runs/consistency --mean_flow runs/mean_flow \
+        --features runs/cnn --n 2000 --seeds 0 --out bench/few_step_methods.jsonl
+
+The closing table has the mean over the seeds of each method, and its ratio to UniPC's at 8 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine
+
+from genmods.metrics.features import classifier_features
+from genmods.metrics.frechet import frechet_distance, kernel_distance
+from genmods.metrics.statistics import gaussian_statistics
+from genmods.runs import folders
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.fit import build_data
+
+FEW, MANY = (1, 2, 4), (4, 8, 64)
+METHODS = {"base": ("unipc", MANY), "tuned": ("consistency", FEW), "mean_flow": ("mean_flow", FEW)}
+"""Option -> the sampler of its run, and the numbers of steps."""
+KEY = ("method", "steps", "seed", "n")
+
+
+class Judge:
+    """The features of the training images, and the distances of samples to them."""
+
+    def __init__(self, run: str, features: str):
+        checkpoint = Checkpoint.read(folders.find_checkpoint(run))
+        data = build_data(checkpoint.parsed())
+        self.features, self.levels = classifier_features(folders.load(features)), data.info.levels
+        self.train = self.features(data.splits["train"].pixels, self.levels)
+        self.test = self.features(data.splits["test"].pixels, self.levels)
+
+    def distances(self, features: torch.Tensor) -> dict[str, float]:
+        fid = frechet_distance(gaussian_statistics(features), gaussian_statistics(self.train))
+        return {"fid": round(fid, 4), "kid": round(kernel_distance(features, self.train), 6)}
+
+
+def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What is to be measured, as the first columns of its row."""
+    for seed in options.seeds:
+        for n in options.n:
+            for name, (sampler, steps) in METHODS.items():
+                if getattr(options, name):
+                    yield from ({"method": sampler, "steps": count, "seed": seed, "n": n} for count in steps)
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    judge = Judge(options.base, options.features)
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    fixed = {"title": options.title, "features": judge.features.name}
+    if any({name: row[name] for name in fixed} != fixed for row in rows):
+        raise SystemExit(f"{options.out}: measured with other settings than {fixed}")
+    load = cache(folders.load)
+    runs = {sampler: getattr(options, name) for name, (sampler, _) in METHODS.items()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    known = {tuple(row[name] for name in KEY) for row in rows}
+    for point in (point for point in wanted(options) if tuple(point.values()) not in known):
+        model = load(runs[point["method"]])
+        images = model.sample(point["n"], sampler=point["method"], steps=point["steps"], seed=point["seed"])
+        figures = judge.distances(judge.features(images, judge.levels))
+        floor = judge.distances(judge.test[: point["n"]])["fid"]
+        run = str(folders.run_folder(folders.find_checkpoint(runs[point["method"]])))
+        rows.append({**point, **figures, "test_fid": floor, **fixed, "run": run, "machine": machine()})
+        with options.out.open("a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+        print("{method:<12}{steps:>3} steps, seed {seed}, n {n}: FID {fid:8.3f}, KID {kid:9.5f}".format(**rows[-1]))
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    groups: dict[tuple[int, str, int], list[float]] = {}
+    for row in rows:
+        groups.setdefault((row["n"], row["method"], row["steps"]), []).append(row["fid"])
+    print(f"{'n':>6}  {'method':<12}{'steps':>5}{'FID':>10}{'seeds':>7}{'/ UniPC 8':>11}")
+    for (n, method, steps), values in sorted(groups.items()):
+        fid, reference = statistics.mean(values), groups.get((n, "unipc", 8))
+        ratio = f"{fid / statistics.mean(reference):.2f}" if reference else "-"
+        print(f"{n:>6}  {method:<12}{steps:>5}{fid:>10.3f}{len(values):>7}{ratio:>11}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True, help="a diffusion run, sampled by UniPC")
+    parser.add_argument("--tuned", help="the run of consistency tuning from it")
+    parser.add_argument("--mean_flow", help="a run of the task mean_flow")
+    parser.add_argument("--features", required=True, help="a classifier's run")
+    parser.add_argument("--title", default="digits")
+    parser.add_argument("--n", nargs="*", type=int, default=[2000, 5000])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("bench/few_step_methods.jsonl"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    table(measure(options))
+
+
+if __name__ == "__main__":
+    main()
