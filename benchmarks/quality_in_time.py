@@ -178,7 +178,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         shared = {"features": features, "n": options.n, "cache": cache_folder("statistics")}
         evidence = EvaluationData(train=train, test=test, generate=lambda n: images, **shared)
         figure: MetricValue = FrechetDistance()(evidence).values[0]
-        return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "floor")}
+        return {name: round(getattr(figure, name), 3) for name in ("value", "low", "high", "held_out")}
 
     left = {name: options.out.with_suffix(f".{name}.pt") for name in options.only if name not in result["rows"]}
     for name, path in left.items():

@@ -44,7 +44,7 @@ def fid(job: Job) -> Figures:
     samples = torch.cat([sample(k, min(BATCH, n - k)).float().cpu() for k in range(0, n, BATCH)])
     evidence = EvaluationData(train=train, test=test, generate=lambda count: samples, features=features, n=n)
     figure = FrechetDistance(bootstrap=0)(evidence).values[0]  # intervals need scipy, which may be absent
-    found = {name: round(getattr(figure, name), 3) for name in ("value", "floor")}
+    found = {name: round(getattr(figure, name), 3) for name in ("value", "held_out")}
     run = {"data": data.name(job), "seconds": seconds, "steps": trained.steps, "n": n}
     return run | found | {"features": features.name}
 

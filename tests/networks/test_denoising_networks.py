@@ -4,33 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from genmods.config.builtins import BUILTINS, imported
+from support.networks import DENOISERS, small
 
-SMALL = {
-    "unet": {"width": 8, "multipliers": (1, 2), "blocks": 1},
-    "plain_unet": {"in_channels": 1, "width": 8, "multipliers": (1, 2), "blocks": 1},
-    "dit": {"width": 16, "depth": 2, "heads": 2},
-    "vdm": {"width": 8, "depth": 1},
-    "mlp": {"in_channels": 1, "image_size": 8, "width": 16, "depth": 2},
-    "diffusers": {"image_size": 8, "channels": (8, 16), "blocks": 1},
-}
-OTHERS = {
-    "classifiers": ("cnn", "convnext", "airbench", "resnet", "timm", "torchvision", "wide_resnet"),
-    "of pairs": ("autoencoder", "discriminator", "generator"),
-}
-DENOISING = sorted(set(BUILTINS["network"]) - {name for group in OTHERS.values() for name in group})
+DENOISING = sorted(DENOISERS)
 CONVOLUTIONAL = ["unet", "plain_unet", "dit", "vdm"]  # any height and width
 CONDITIONAL = [*CONVOLUTIONAL, "mlp"]  # conditioned by an image, a choice of output channels
 
 
 def build(name, live=True, **settings):
     """A small network; `live` draws the layers that start at zero, which would hide the layers before them."""
-    if name not in SMALL:
-        pytest.fail(f"the network {name!r} is new: give small settings in SMALL, or name it in OTHERS")
     torch.manual_seed(0)
     if name == "diffusers":
         pytest.importorskip("diffusers")
-    network = imported(BUILTINS["network"][name])(**{**SMALL[name], **settings})
+    network = small(name, **{"in_channels": 1, **settings})
     for p in network.parameters():
         if live and not p.any():
             nn.init.normal_(p, std=0.1)

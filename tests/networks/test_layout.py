@@ -70,8 +70,9 @@ def test_a_task_lays_out_filters_and_images_as_the_network_can_train():
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_gradients_are_right_in_the_layout_of_training_on_one_and_two_threads():
     pytest.importorskip("diffusers")
-    command = [sys.executable, str(Path(layouts.__file__)), *layouts.NETWORKS]
-    environment = os.environ | layouts.ENVIRONMENT
+    command = [sys.executable, "-m", "support.layouts", *layouts.NETWORKS]
+    paths = [str(Path(layouts.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | layouts.ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == ""

@@ -7,30 +7,9 @@ import pytest
 import torch
 from torch.func import functional_call, grad, jvp, vmap
 
-from genmods.config.builtins import BUILTINS, imported
+from genmods.config.builtins import BUILTINS
+from support.networks import DENOISERS, SMALL, small
 
-IMAGE = {"in_channels": 2, "image_size": 8}
-DENOISERS = {
-    "unet": {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1},
-    "dit": {"in_channels": 2, "width": 8, "depth": 1},
-    "vdm": {"in_channels": 2, "width": 4, "depth": 1},
-    "mlp": {**IMAGE, "width": 8, "depth": 1},
-    "plain_unet": {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1},
-    "diffusers": {**IMAGE, "channels": (8,), "attention": (), "blocks": 1},
-}
-OTHERS = {
-    "autoencoder": {**IMAGE, "width": 4, "multipliers": (1, 2)},
-    "cnn": {**IMAGE, "layers": ["conv 4", "pool 2"]},
-    "convnext": {**IMAGE, "widths": (4,), "blocks": (1,), "patch": 2},
-    "discriminator": {"in_channels": 2, "width": 4, "multipliers": (1, 2)},
-    "airbench": {**IMAGE, "widths": (4, 8)},
-    "generator": {**IMAGE, "latent": 4, "width": 4, "multipliers": (1, 2)},
-    "resnet": {"in_channels": 2, "width": 4, "blocks": (1,)},
-    "timm": {"in_channels": 2, "architecture": "test_resnet"},
-    "torchvision": {"in_channels": 2, "architecture": "squeezenet1_1", "resize": 32},
-    "wide_resnet": {"in_channels": 2, "depth": 10, "widen": 1},
-}
-SMALL = DENOISERS | OTHERS
 FOREIGN = {"diffusers", "timm", "torchvision"}
 """Networks that take seconds to trace; `tests/torture` exports and compiles all."""
 NOT_FORWARD = {"diffusers": "Trying to use forward AD with _scaled_dot_product"}
@@ -45,7 +24,7 @@ def made(name):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     classes = {"num_classes": 3} if name in DENOISERS else {}
-    network = imported(BUILTINS["network"][name])(**SMALL[name], **classes).double().eval()
+    network = small(name, **classes).double().eval()
     with torch.no_grad():
         for p in network.parameters():
             p.add_(0.05 * torch.randn(p.shape, generator=generator))

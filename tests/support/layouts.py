@@ -1,6 +1,6 @@
 """Gradients of networks in the layout that training gives them, beside those in float64.
 
-    python layouts.py NAME ...
+    PYTHONPATH=tests python -m support.layouts NAME ...
 
 Each network is trained in separate processes, with 1 and 2 threads, since a fault of the CPU's library ends or hangs
 a process. Prints a line for each that went wrong. `ENVIRONMENT` is for the process as a whole.
@@ -12,44 +12,35 @@ import sys
 
 import torch
 
-from genmods.config.builtins import BUILTINS, imported
 from genmods.networks.base import Network
 from genmods.networks.layout import memory_format
+from support.networks import DENOISERS, SMALL, small
 
 SECONDS = 120
 ENVIRONMENT = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_WAIT_POLICY": "passive"}
 """Kernels that every x86 machine of the last ten years has; waiting threads leave a busy machine to others."""
-NETWORKS = {
-    "autoencoder": ("autoencoder", {"in_channels": 2, "image_size": 16, "width": 4, "multipliers": (1, 2)}),
-    "cnn": ("cnn", {"in_channels": 2, "image_size": 16, "layers": ["conv 4", "conv 8 3 2", "pool 2"]}),
-    "cnn, a strided 1x1": ("cnn", {"in_channels": 2, "image_size": 16, "layers": ["conv 4", "conv 8 1 2", "pool 2"]}),
-    "convnext": ("convnext", {"in_channels": 2, "image_size": 16, "widths": (4, 8), "blocks": (1, 1)}),
-    "convnext, patch 1": ("convnext", {"in_channels": 2, "image_size": 16, "widths": (4,), "blocks": (1,), "patch": 1}),
-    "diffusers": ("diffusers", {"in_channels": 2, "image_size": 16, "channels": (8, 16), "blocks": 1}),
-    "discriminator": ("discriminator", {"in_channels": 2, "width": 4, "multipliers": (1, 2)}),
-    "dit": ("dit", {"in_channels": 2, "width": 8, "depth": 1}),
-    "airbench": ("airbench", {"in_channels": 2, "image_size": 16, "widths": (4, 8)}),
-    "generator": ("generator", {"in_channels": 2, "image_size": 16, "latent": 4, "width": 4, "multipliers": (1, 2)}),
-    "mlp": ("mlp", {"in_channels": 2, "image_size": 16, "width": 8, "depth": 1}),
-    "plain_unet": ("plain_unet", {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1}),
-    "resnet": ("resnet", {"in_channels": 2, "width": 4, "blocks": (1, 1)}),
-    "resnet, bottlenecks": ("resnet", {"in_channels": 2, "width": 1, "blocks": (1, 1), "block": "bottleneck"}),
-    "resnet, strided": ("resnet", {"in_channels": 2, "width": 4, "blocks": (1, 1), "shortcut": "strided"}),
-    "timm": ("timm", {"in_channels": 2, "architecture": "test_resnet"}),
+SIZE = 16
+VARIANTS = {
+    "cnn, a strided convolution": ("cnn", {"layers": ["conv 4", "conv 8 3 2", "pool 2"]}),
+    "cnn, a strided 1x1": ("cnn", {"layers": ["conv 4", "conv 8 1 2", "pool 2"]}),
+    "convnext, two stages": ("convnext", {"widths": (4, 8), "blocks": (1, 1)}),
+    "convnext, patch 1": ("convnext", {"patch": 1}),
+    "resnet, two stages": ("resnet", {"blocks": (1, 1)}),
+    "resnet, bottlenecks": ("resnet", {"width": 1, "blocks": (1, 1), "block": "bottleneck"}),
+    "resnet, strided": ("resnet", {"blocks": (1, 1), "shortcut": "strided"}),
     "timm, FastViT": ("timm", {"in_channels": 3, "architecture": "fastvit_t8"}),
-    "torchvision": ("torchvision", {"in_channels": 2, "architecture": "shufflenet_v2_x0_5"}),
-    "unet": ("unet", {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1}),
-    "unet, patch 2": ("unet", {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1, "patch": 2}),
-    "vdm": ("vdm", {"in_channels": 2, "width": 4, "depth": 1}),
-    "wide_resnet": ("wide_resnet", {"in_channels": 2, "depth": 10, "widen": 1}),
+    "torchvision, ShuffleNet": ("torchvision", {"architecture": "shufflenet_v2_x0_5", "resize": None}),
+    "unet, patch 2": ("unet", {"patch": 2}),
 }
-"""Narrow networks of every registered kind, and variants that have, or might have, a strided 1x1 convolution."""
+"""Networks that have, or might have, a strided 1x1 convolution."""
+NETWORKS: dict[str, tuple[str, dict]] = {name: (name, {}) for name in SMALL} | VARIANTS
+"""Kind and settings by name."""
 
 
 def build(name: str) -> Network:
     kind, settings = NETWORKS[name]
     torch.manual_seed(0)
-    network = imported(BUILTINS["network"][kind])(**settings)
+    network = small(kind, **(settings | ({"image_size": SIZE} if "image_size" in SMALL[kind] else {})))
     with torch.no_grad():
         for p in network.parameters():
             p.add_(0.1 * torch.randn_like(p))  # some layers start at zero, which hides the layers before them
@@ -61,13 +52,9 @@ def inputs(name: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     kind, settings = NETWORKS[name]
     generator = torch.Generator().manual_seed(1)
     if kind == "generator":
-        return (torch.randn(32, settings["latent"], generator=generator).to(dtype),)
-    images = torch.randn(32, settings["in_channels"], 16, 16, generator=generator).to(dtype)
-    return (
-        (images, torch.zeros(32, dtype=dtype))
-        if kind in ("diffusers", "dit", "mlp", "plain_unet", "unet", "vdm")
-        else (images,)
-    )
+        return (torch.randn(32, SMALL[kind]["latent"], generator=generator).to(dtype),)
+    images = torch.randn(32, settings.get("in_channels", 2), SIZE, SIZE, generator=generator).to(dtype)
+    return (images, torch.zeros(32, dtype=dtype)) if kind in DENOISERS else (images,)
 
 
 def gradient(network: Network, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -113,8 +100,7 @@ def outcome(name: str, threads: int) -> str:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        with torch.device("meta"):
-            build(name)  # a library that is imported here is there in both processes
+        build(name)  # imports its library for both processes
         for threads in (1, 2):
             if text := outcome(name, threads):
                 print(f"{name}, threads: {threads}: {text}", flush=True)

@@ -16,11 +16,13 @@ class ProgressBar:
         self._task = self._bar.add_task(what, total=None)
 
     def __enter__(self) -> ProgressBar:
-        self._bar.start()
+        if not self._bar.disable:  # rich up to 14 ends a bar that was never visible with an empty line
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._task, completed=done, total=total)

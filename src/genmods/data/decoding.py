@@ -107,10 +107,10 @@ def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
     from rich.console import Console
     from rich.progress import track
 
-    title = f"{verb} {total:,} images"
     console = Console(stderr=True)
-    hidden = total < 1000 or not console.is_terminal  # to a file, a bar would write an empty line
-    return list(track(results, title, total, console=console, transient=True, disable=hidden))
+    if total < 1000 or not console.is_terminal:  # to a file, a bar would write an empty line
+        return list(results)
+    return list(track(results, f"{verb} {total:,} images", total, console=console, transient=True))
 
 
 def _header(path: Path, wish: Preparation) -> _Header:

@@ -12,7 +12,7 @@ from genmods.core.settings import Channels, DataChannels, DataSides, Depth
 from genmods.core.sizes import sides
 from genmods.networks.base import Network
 from genmods.networks.blocks import PlainBlock
-from genmods.networks.layout import channels_last
+from genmods.networks.layout import GroupNorm, channels_last
 from genmods.networks.parts import Multipliers
 
 
@@ -57,9 +57,9 @@ class Autoencoder(Network):
             decoder.extend(PlainBlock(c) for _ in range(blocks))
             if level:
                 decoder.extend([nn.Upsample(scale_factor=2), nn.Conv2d(c, channels[level - 1], 3, padding=1)])
-        self.encoder = nn.Sequential(*encoder, nn.GroupNorm(1, channels[-1]), nn.SiLU())
+        self.encoder = nn.Sequential(*encoder, GroupNorm(1, channels[-1]), nn.SiLU())
         self.moments = nn.Conv2d(channels[-1], 2 * latent_channels, 1)
-        self.decoder = nn.Sequential(*decoder, nn.GroupNorm(1, channels[0]), nn.SiLU())
+        self.decoder = nn.Sequential(*decoder, GroupNorm(1, channels[0]), nn.SiLU())
         self.last = nn.Conv2d(channels[0], in_channels, 3, padding=1)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genmods.networks.base import Condition
+from genmods.networks.layout import GroupNorm
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -34,9 +35,7 @@ def zeroed(module: Module) -> Module:
 
 def full_precision(device: torch.device) -> AbstractContextManager:
     """A context that disables autocast on this device."""
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, enabled=False) if device.type in _AUTOCAST else nullcontext()
 
 
 def noise_features(log_snr: Tensor, size: int) -> Tensor:
@@ -46,6 +45,7 @@ def noise_features(log_snr: Tensor, size: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+_AUTOCAST = {kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)}
 TIME_RANGE = 8.0
 """The time of rectified flow, in [0, 1], is scaled to this range before its features are computed."""
 
@@ -133,8 +133,9 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, dropout: float = 0.0):
         super().__init__()
-        self.norm = nn.GroupNorm(1, in_channels)
+        self.norm = GroupNorm(1, in_channels)
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.plain_norm = GroupNorm(1, out_channels, affine=False)
         self.film = zeroed(nn.Linear(embedding, 2 * out_channels))
         self.dropout = nn.Dropout(dropout)
         self.last = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
@@ -143,7 +144,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
         h = self.conv(F.silu(self.norm(x)))
-        h = torch.addcmul(shift, F.group_norm(h, 1), 1 + scale)
+        h = torch.addcmul(shift, self.plain_norm(h), 1 + scale)
         return self.skip(x) + self.last(self.dropout(F.silu(h)))
 
 
@@ -154,7 +155,7 @@ class PlainBlock(nn.Module):
         super().__init__()
 
         def half(last: nn.Module) -> list[nn.Module]:
-            return [nn.GroupNorm(1, channels) if normalized else nn.Identity(), nn.SiLU(), last]
+            return [GroupNorm(1, channels) if normalized else nn.Identity(), nn.SiLU(), last]
 
         first, last = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
         self.layers = nn.Sequential(*half(first), *half(zeroed(last)))
@@ -172,7 +173,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
+        self.norm = GroupNorm(1, channels)
         self.last = zeroed(nn.Conv2d(channels, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -194,7 +195,7 @@ class Attention(nn.Module):
         if heads < 1 or channels % heads:
             raise ValueError(f"heads is {heads}: it must divide the {channels} channels of its level")
         self.heads = heads
-        self.norm = nn.GroupNorm(1, channels)
+        self.norm = GroupNorm(1, channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.last = zeroed(nn.Linear(channels, channels))
 

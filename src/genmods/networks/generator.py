@@ -11,7 +11,7 @@ from genmods.core.settings import Channels, DataChannels, DataSides, Depth
 from genmods.core.sizes import sides
 from genmods.networks.base import Network
 from genmods.networks.blocks import Block
-from genmods.networks.layout import channels_last
+from genmods.networks.layout import GroupNorm, channels_last
 from genmods.networks.parts import Multipliers
 
 
@@ -53,7 +53,7 @@ class Generator(Network):
             inputs = [coarser] + [c] * (blocks - 1)
             self.levels.append(nn.ModuleList(Block(i, c, size) for i in inputs))
             coarser = c
-        self.norm = nn.GroupNorm(1, channels[0])
+        self.norm = GroupNorm(1, channels[0])
         self.last = nn.Conv2d(channels[0], in_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""The memory format, channels-last or contiguous, of convolutional networks."""
+"""The memory format of convolutional networks, channels-last or contiguous, and the norm that depends on it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 _LANES = 16
 
@@ -25,6 +26,16 @@ def memory_format(network: nn.Module) -> torch.memory_format:
 def channels_last(x: Tensor) -> Tensor:
     """`x` [B, C, H, W] in channels-last memory; replaces `contiguous`, which `torch.func.vmap` does not support."""
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+class GroupNorm(nn.GroupNorm):
+    """`torch.nn.GroupNorm` whose derivative in forward mode accepts channels-last images [B, C, H, W] in every torch.
+
+    Before torch 2.14 that derivative reshapes by `view` and fails for any other format than contiguous.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input if forward_ad._current_level < 0 else input.contiguous())
 
 
 def _overruns(layer: nn.Conv2d) -> bool:

@@ -9,6 +9,8 @@ import torch
 from annotated_types import Ge, Le, Lt, MaxLen, MinLen
 from torch import Tensor, nn
 
+from genmods.networks.layout import GroupNorm
+
 NormName = Literal["batch", "group", "none"]
 ActivationName = Literal["relu", "gelu", "silu", "leaky_relu", "tanh"]
 Multipliers = Annotated[tuple[Annotated[int, Ge(1), Le("16384 // width")], ...], MinLen(1), MaxLen(16)]
@@ -19,7 +21,7 @@ LevelsOf = tuple[Annotated[int, Ge("-len(multipliers)"), Lt("len(multipliers)")]
 _GROUPS = 8
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
-    "group": lambda channels: nn.GroupNorm(_GROUPS if channels % _GROUPS == 0 else 1, channels),
+    "group": lambda channels: GroupNorm(_GROUPS if channels % _GROUPS == 0 else 1, channels),
     "none": lambda channels: nn.Identity(),
 }
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
