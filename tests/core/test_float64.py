@@ -15,7 +15,7 @@ from genmods.diffusion import Denoiser, DiffusionLoss, likelihood, noise_stream
 from genmods.diffusion.guidance import ClassifierGuidance, Interval, Threshold
 from genmods.metrics.frechet import frechet_distance, kernel_distance
 from genmods.metrics.neighbors import knn_accuracy
-from genmods.metrics.scores import coverage, inception_score
+from genmods.metrics.scores import inception_score, share_inside
 from genmods.metrics.statistics import gaussian_statistics
 from genmods.models.temperature import fit_temperature
 from genmods.networks.airbench import whitening
@@ -229,7 +229,7 @@ def test_metrics_and_what_is_fitted():
             frechet_distance(statistics, gaussian_statistics(some + 1)),
             kernel_distance(some, some + 1),
             inception_score(some.softmax(1)),
-            coverage(some, some + 0.1),
+            share_inside(some, some + 0.1),
             knn_accuracy(some, labels, some + 0.1, labels),
             fit_temperature(some, labels),
         ]

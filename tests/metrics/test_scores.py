@@ -1,7 +1,9 @@
 """Inception score, precision and recall, neighbours and clustering on sets with known answers."""
 
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,9 +25,10 @@ from genmods.metrics.scores import (
     FlowBitsPerDimension,
     Precision,
     Recall,
-    coverage,
+    density_and_coverage,
     inception_score,
     neighbor_distance,
+    share_inside,
 )
 from genmods.networks.base import Network
 
@@ -52,8 +55,32 @@ def test_distances_far_from_the_origin():
 def test_coverage_of_disjoint_and_equal_sets():
     g = torch.Generator().manual_seed(0)
     points = torch.randn(100, 4, generator=g)
-    assert coverage(points, points) == 1
-    assert coverage(points + 100, points) == 0
+    assert share_inside(points, points) == 1
+    assert share_inside(points + 100, points) == 0
+
+
+def test_density_and_coverage_of_one_distribution():
+    """Their expectations hold for every distribution: 1 and 1 - (N-1) ... (N-k)/((M+N-1) ... (M+N-k))."""
+    g, (n, m, k) = torch.Generator().manual_seed(0), (60, 45, 3)
+    worlds = [[torch.randn(count, 5, generator=g) for count in (n, m)] for _ in range(300)]
+    found = [density_and_coverage(*world, k) for world in worlds]
+    density, coverage = torch.tensor(found, dtype=torch.float64).T
+    missed = math.prod((n - i) / (m + n - i) for i in range(1, k + 1))
+    for values, expected in ((density, 1), (coverage, 1 - missed)):
+        assert abs(values.mean() - expected) < 4 * values.std() / len(values) ** 0.5
+
+
+def test_density_and_coverage_by_neighbours_of_sklearn():
+    from sklearn.neighbors import NearestNeighbors as Neighbors
+
+    g = torch.Generator().manual_seed(1)
+    real, fake = torch.randn(200, 4, generator=g), 0.6 * torch.randn(1100, 4, generator=g) + 0.5
+    radius = Neighbors(n_neighbors=6).fit(real).kneighbors(real)[0][:, -1]
+    tree = Neighbors().fit(fake)
+    counts = [len(tree.radius_neighbors(x[None], r)[0][0]) for x, r in zip(real, radius, strict=True)]
+    density, coverage = density_and_coverage(real, fake, 5)
+    assert density == pytest.approx(sum(counts) / (5 * 1100))
+    assert coverage == pytest.approx(np.mean(np.array(counts) > 0)) and 0.3 < coverage < 0.95
 
 
 def mode_dropping_evidence():

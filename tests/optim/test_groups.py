@@ -1,6 +1,7 @@
 import torch
 from torch import nn
 
+from genmods.networks.dit import DiT
 from genmods.optim.groups import parameter_groups
 
 
@@ -28,6 +29,16 @@ def test_who_decays():
     assert [g.get("weight_decay") for g in (hidden, output, rest)] == [None, None, 0.0]
     assert [g["matrix"] for g in (hidden, output, rest)] == [True, False, False]
     assert names(net, hidden) | names(net, output) | names(net, rest) == {n for n, _ in net.named_parameters()}
+
+
+def test_fused_layers_are_counted():
+    network = DiT(width=8, depth=1, heads=2)
+    hidden = parameter_groups(network)[0]
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    found = {
+        names[p].removesuffix(".weight"): n for p, n in zip(hidden["params"], hidden["parts"], strict=True) if n > 1
+    }
+    assert found == {"blocks.0.modulation": 6, "blocks.0.qkv": 3, "modulation": 2}
 
 
 def test_frozen_are_left_out_and_shared_listed_once():

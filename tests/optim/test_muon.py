@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from genmods.networks.blocks import FusedLinear
 from genmods.optim.groups import parameter_groups
 from genmods.optim.muon import Muon, orthogonalize
 
@@ -116,6 +117,29 @@ def test_takes_plain_parameters_and_frozen_ones():
     train(net, Muon(net.parameters()), 2)
     same = [torch.equal(p, q) for p, q in zip(net.parameters(), before.parameters(), strict=True)]
     assert same == [not p.requires_grad for p in net.parameters()]
+
+
+def parts_after(split, steps=3):
+    """Three layers after some steps: fused in one matrix, and separate ones with the same values and gradients."""
+    torch.manual_seed(0)
+    fused, head = FusedLinear(6, 8, 3).double(), nn.Linear(24, 2)
+    apart = nn.ModuleList(nn.Linear(6, 8).double() for _ in range(3))
+    for layer, rows in zip(apart, fused.weight.detach().chunk(3), strict=True):
+        layer.weight.data.copy_(rows)
+    one = Muon(parameter_groups(nn.Sequential(fused, head)), lr=0.1, weight_decay=0.1, split=split)
+    other = Muon([layer.weight for layer in apart], lr=0.1, weight_decay=0.1)
+    for _ in range(steps):
+        fused.weight.grad = torch.randn(24, 6, dtype=torch.float64)
+        for layer, rows in zip(apart, fused.weight.grad.chunk(3), strict=True):
+            layer.weight.grad = rows.clone()
+        one.step()
+        other.step()
+    return fused.weight.detach(), torch.cat([layer.weight.detach() for layer in apart])
+
+
+def test_fused_layers_are_orthogonalised_separately_on_request():
+    torch.testing.assert_close(*parts_after(split=True))
+    assert not torch.allclose(*parts_after(split=False))
 
 
 @pytest.mark.parametrize("settings", [{"lr": -1.0}, {"momentum": 1.0}, {"weight_decay": -0.1}])

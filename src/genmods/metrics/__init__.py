@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from genmods.metrics.fidelity import psnr as psnr, ssim as ssim
     from genmods.metrics.frechet import (
         FrechetDistance as FrechetDistance,
+        FrechetLimit as FrechetLimit,
         KernelDistance as KernelDistance,
         frechet_distance as frechet_distance,
+        frechet_limit as frechet_limit,
         kernel_distance as kernel_distance,
     )
     from genmods.metrics.neighbors import (
@@ -38,12 +40,16 @@ if TYPE_CHECKING:
     )
     from genmods.metrics.scores import (
         BitsPerDimension as BitsPerDimension,
+        Coverage as Coverage,
+        Density as Density,
         FlowBitsPerDimension as FlowBitsPerDimension,
         InceptionScore as InceptionScore,
         Precision as Precision,
         Recall as Recall,
+        density_and_coverage as density_and_coverage,
         inception_score as inception_score,
     )
+    from genmods.metrics.sliced import MongeDistance as MongeDistance, sliced_distance as sliced_distance
     from genmods.metrics.statistics import (
         GaussianStatistics as GaussianStatistics,
         gaussian_statistics as gaussian_statistics,

@@ -1,8 +1,10 @@
-"""Distances between two sets of features: Fréchet inception distance (FID) and kernel inception distance (KID).
+"""Distances between two sets of features: Fréchet inception distance (FID), its limit for many samples, and kernel
+inception distance (KID).
 
 FID = |m1 - m2|² + Tr(C1 + C2 - 2 (C1 C2)^½), the squared 2-Wasserstein distance of Gaussians fitted to the features
 (Heusel et al. 2017). It is biased upwards: for whitened features of one distribution it is about (d + d(d+1)/4)
-(1/N1 + 1/N2); therefore the sample count is part of its name. KID is the unbiased squared MMD with the kernel
+(1/N1 + 1/N2); therefore the sample count is part of its name. FD∞, its limit for infinitely many samples, is read from
+a line in 1/N (Chong and Forsyth 2020). KID is the unbiased squared MMD with the kernel
 (x·y/d + 1)³ (Bińkowski et al. 2018).
 """
 
@@ -90,6 +92,47 @@ class FrechetDistance(Metric):
         held_out = None if test is None else frechet_distance(gaussian_statistics(test), reference)
         name = f"fid_{count_name(len(features))}"
         return MetricResult([MetricValue(name, value, low, high, held_out, f"features {data.extractor.name}")])
+
+
+def frechet_limit(features: Tensor, reference: GaussianStatistics, subsets: int, generator: torch.Generator) -> float:
+    """FD∞, the value at 1/N = 0 of a least-squares line through the FID of random subsets of N samples.
+
+    Args:
+        features: Features of the samples [N, D].
+        reference: Mean and covariance of the training images' features.
+        subsets: Number of subsets, at least 2, of sizes from a fifth of the samples to all, evenly spaced in 1/N.
+        generator: Draws the subsets, on the CPU.
+    """
+    count = len(features)
+    sizes = (count / torch.linspace(5, 1, subsets, dtype=torch.float64)).round().long().clamp_min(2)
+    drawn = (features[torch.randperm(count, generator=generator)[:size]] for size in sizes.tolist())
+    values = torch.tensor([frechet_distance(gaussian_statistics(subset), reference) for subset in drawn])
+    columns = torch.stack([torch.ones(subsets), 1 / sizes], dim=1).double()
+    return float(torch.linalg.lstsq(columns, values[:, None].double()).solution[0])
+
+
+@dataclass
+class FrechetLimit(Metric):
+    """FD∞, the FID for infinitely many samples, extrapolated from `subsets` subsets; it may be negative.
+
+    `held_out` is that of the test images. The bias of the finite number of training images remains.
+    """
+
+    subsets: Annotated[int, Ge(2), Le(1000)] = 15
+
+    @property
+    def least(self) -> dict[str, int]:
+        return {"samples": 20, "train": 2, "test": 20}
+
+    def __call__(self, data: EvaluationData) -> MetricResult:
+        test = data.held_out_features
+        value, held_out = (
+            None if features is None else frechet_limit(features, data.reference, self.subsets, data.generator())
+            for features in (data.sample_features, test)
+        )
+        assert value is not None
+        note = f"from {len(data.sample_features)} samples, features {data.extractor.name}"
+        return MetricResult([MetricValue("fid_infinity", value, held_out=held_out, note=note)])
 
 
 @dataclass

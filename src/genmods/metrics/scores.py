@@ -1,8 +1,11 @@
-"""Sample quality and likelihood: inception score, precision and recall, bits per dimension.
+"""Sample quality and likelihood: inception score, precision, recall, density and coverage, bits per dimension.
 
 The inception score is exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), between 1 and the number of classes. Precision
 and recall (Kynkäänniemi et al. 2019) are the fraction of one set inside the manifold of the other, estimated by the
-union of balls around its points with the distance to the k-th nearest neighbour as radius.
+union of balls around its points with the distance to the k-th nearest neighbour as radius. Density counts the balls of
+the training images around a sample, and coverage the balls that contain a sample (Naeem et al. 2020), so that an
+outlier among the training images counts less than in precision. For samples with the distribution of the training
+images, the expected density is 1 and the expected coverage about 1 - 2^-k.
 """
 
 from __future__ import annotations
@@ -37,11 +40,28 @@ def neighbor_distance(points: Tensor, k: int) -> Tensor:
     return torch.cat([distances(part, points).kthvalue(k + 1, dim=1).values for part in points.split(1000)])
 
 
-def coverage(points: Tensor, manifold: Tensor, k: int = 3) -> float:
+def share_inside(points: Tensor, manifold: Tensor, k: int = 3) -> float:
     """Fraction of `points` [N, D] inside the k-nearest-neighbour balls of `manifold` [M, D]."""
     radius = neighbor_distance(manifold, k)
     inside = [(distances(part, manifold) <= radius).any(dim=1) for part in points.split(1000)]
     return float(to_float64(torch.cat(inside)).mean())
+
+
+def density_and_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, float]:
+    """Density and coverage of samples (Naeem et al. 2020).
+
+    Args:
+        real: Features of training images [N, D].
+        fake: Features of samples [M, D].
+        k: The neighbour whose distance is the radius of a training image's ball.
+
+    Returns:
+        1/k times the mean number of balls around a sample, and the fraction of balls that contain a sample.
+    """
+    radius = neighbor_distance(real, k)
+    inside = [distances(part, real) < radius for part in fake.split(1000)]
+    reached = torch.stack([part.any(dim=0) for part in inside]).any(dim=0)
+    return sum(int(part.sum()) for part in inside) / (k * len(fake)), float(to_float64(reached).mean())
 
 
 @dataclass
@@ -93,7 +113,7 @@ class Precision(ManifoldMetric):
     name: ClassVar[str] = "precision"
 
     def share(self, real: Tensor, fake: Tensor) -> float:
-        return coverage(fake, real, self.k)
+        return share_inside(fake, real, self.k)
 
 
 @dataclass
@@ -103,7 +123,29 @@ class Recall(ManifoldMetric):
     name: ClassVar[str] = "recall"
 
     def share(self, real: Tensor, fake: Tensor) -> float:
-        return coverage(real, fake, self.k)
+        return share_inside(real, fake, self.k)
+
+
+@dataclass
+class Density(ManifoldMetric):
+    """Mean number of the balls of as many training images around a sample, over `k`; 1 for a perfect model."""
+
+    k: Count = 5
+    name: ClassVar[str] = "density"
+
+    def share(self, real: Tensor, fake: Tensor) -> float:
+        return density_and_coverage(real, fake, self.k)[0]
+
+
+@dataclass
+class Coverage(ManifoldMetric):
+    """Fraction of the balls of as many training images that contain a sample."""
+
+    k: Count = 5
+    name: ClassVar[str] = "coverage"
+
+    def share(self, real: Tensor, fake: Tensor) -> float:
+        return density_and_coverage(real, fake, self.k)[1]
 
 
 @dataclass

@@ -12,6 +12,7 @@ The embedding is computed in float32 also under autocast, because bfloat16 canno
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -31,6 +32,14 @@ def zeroed(module: Module) -> Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+class FusedLinear(nn.Linear):
+    """`parts` linear layers of equal size in one, [..., in] to [..., parts * out]; Muon may treat them separately."""
+
+    def __init__(self, in_features: int, out_features: int, parts: int):
+        super().__init__(in_features, parts * out_features)
+        self.parts = parts
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
@@ -136,7 +145,7 @@ class Block(nn.Module):
         self.norm = GroupNorm(1, in_channels)
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.plain_norm = GroupNorm(1, out_channels, affine=False)
-        self.film = zeroed(nn.Linear(embedding, 2 * out_channels))
+        self.film = zeroed(FusedLinear(embedding, out_channels, 2))
         self.dropout = nn.Dropout(dropout)
         self.last = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
@@ -196,7 +205,7 @@ class Attention(nn.Module):
             raise ValueError(f"heads is {heads}: it must divide the {channels} channels of its level")
         self.heads = heads
         self.norm = GroupNorm(1, channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
+        self.qkv = FusedLinear(channels, channels, 3)
         self.last = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,12 +214,18 @@ class Attention(nn.Module):
         return x + self.last(h).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-def attend(qkv: Tensor, heads: int) -> Tensor:
+Prepare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Maps queries and keys [B, heads, N, C] to those that are compared."""
+
+
+def attend(qkv: Tensor, heads: int, prepare: Prepare | None = None) -> Tensor:
     """Softmax attention: concatenated queries, keys and values [B, N, 3 C] to [B, N, C].
 
     On a CPU it runs in float32 also under autocast, because narrow heads are several times slower in bfloat16.
     """
     q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    if prepare is not None:
+        q, k = prepare(q, k)
     if qkv.device.type == "cpu":
         wide = torch.promote_types(qkv.dtype, torch.float32)
         with full_precision(qkv.device):
@@ -242,3 +257,19 @@ def position_features(rows: int, columns: int, size: int, device: torch.device) 
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
         parts.append(waves.view(shape).expand(rows, columns, -1))
     return torch.cat(parts, dim=2).flatten(0, 1)
+
+
+def rotated(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Rotary position embedding in two dimensions (Su et al. 2021) of `x` [..., rows * columns, C].
+
+    Pairs of channels are rotated, those of the first half by angles proportional to the row, those of the second to the
+    column, with wavelengths as in `position_features`: products of queries and keys depend on the differences of their
+    positions. C is a multiple of 4.
+    """
+    frequencies = torch.logspace(0, -2, x.shape[-1] // 4, device=x.device)
+    row = torch.arange(rows, device=x.device).repeat_interleave(columns)
+    column = torch.arange(columns, device=x.device).repeat(rows)
+    angles = torch.cat([row[:, None] * frequencies, column[:, None] * frequencies], dim=1)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genmods.core.settings import DataChannels, DataSides, Depth, EvenChannels
 from genmods.core.sizes import sides
 from genmods.networks.base import Condition
-from genmods.networks.blocks import modulated, zeroed
+from genmods.networks.blocks import FusedLinear, modulated, zeroed
 from genmods.networks.conditional import ConditionalNetwork
 
 
@@ -53,7 +53,7 @@ class Layer(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.film = zeroed(nn.Linear(width, 2 * width))
+        self.film = zeroed(FusedLinear(width, width, 2))
         self.inner = nn.Linear(width, 2 * width)
         self.outer = zeroed(nn.Linear(2 * width, width))
 

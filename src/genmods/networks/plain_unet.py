@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genmods.core.settings import Count, DataChannels, Depth, EvenChannels
 from genmods.networks.base import Condition
-from genmods.networks.blocks import full_precision, zeroed
+from genmods.networks.blocks import FusedLinear, full_precision, zeroed
 from genmods.networks.conditional import ConditionalNetwork
 from genmods.networks.layout import channels_last
 from genmods.networks.parts import Multipliers
@@ -103,7 +103,7 @@ class PlainResidual(nn.Module):
     def __init__(self, channels: int, embedding: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.film = zeroed(nn.Linear(embedding, 2 * channels))
+        self.film = zeroed(FusedLinear(embedding, channels, 2))
         self.last = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

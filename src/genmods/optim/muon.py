@@ -55,6 +55,8 @@ class Muon(Validated, Optimizer):
         adam_lr: Learning rate of AdamW.
         betas: Betas of AdamW.
         eps: Epsilon of AdamW.
+        split: Whether layers that are fused in one matrix, such as queries, keys and values, are orthogonalised
+            separately; the key `parts` of a group has their numbers.
 
     Raises:
         ValueError: If a learning rate or the momentum is out of range.
@@ -70,11 +72,12 @@ class Muon(Validated, Optimizer):
         adam_lr: NonNegative = 1e-3,
         betas: tuple[Rate, Rate] = (0.9, 0.99),
         eps: NonNegative = 1e-8,
+        split: bool = False,
     ) -> None:
         groups = [group if isinstance(group, dict) else {"params": [group]} for group in params]
         defaults = {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay, "betas": betas}
-        split = [part for group in groups for part in _split(group, adam_lr)]
-        super().__init__(split, defaults | {"eps": eps, "matrix": True})
+        divided = [part for group in groups for part in _divided(group, adam_lr)]
+        super().__init__(divided, defaults | {"eps": eps, "matrix": True, "split": split})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -90,6 +93,7 @@ class Muon(Validated, Optimizer):
         return loss
 
     def _step_muon(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        parts = _fused(group)
         gradients = [p.grad for p in parameters if p.grad is not None]
         buffers = [self._buffer(p, "momentum") for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
@@ -97,12 +101,13 @@ class Muon(Validated, Optimizer):
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         shapes = defaultdict(list)
         for parameter, direction in zip(parameters, directions, strict=True):
-            shapes[direction.flatten(1).shape, direction.device].append((parameter, direction.flatten(1)))
-        for ((rows, columns), _), members in shapes.items():
-            updates = orthogonalize(torch.stack([direction for _, direction in members]), group["steps"])
-            rate = group["lr"] * max(1, rows / columns) ** 0.5
-            for (parameter, _), update in zip(members, updates, strict=True):
-                parameter.add_(update.view(parameter.shape), alpha=-rate)
+            for rows, part in zip(*(x.chunk(parts[parameter]) for x in (parameter, direction)), strict=True):
+                shapes[part.flatten(1).shape, part.device].append((rows, part.flatten(1)))
+        for ((rows_of_one, columns), _), members in shapes.items():
+            updates = orthogonalize(torch.stack([part for _, part in members]), group["steps"])
+            rate = group["lr"] * max(1, rows_of_one / columns) ** 0.5
+            for (rows, _), update in zip(members, updates, strict=True):
+                rows.add_(update.view(rows.shape), alpha=-rate)
 
     def _step_adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for p in parameters:
@@ -131,11 +136,19 @@ class Muon(Validated, Optimizer):
         return state[name]
 
 
-def _split(group: dict[str, Any], adam_lr: float) -> list[dict[str, Any]]:
-    """Split a group into the parameters for Muon and those for AdamW, at `adam_lr` or the group's learning rate."""
+def _divided(group: dict[str, Any], adam_lr: float) -> list[dict[str, Any]]:
+    """Divide a group into the parameters for Muon and those for AdamW, at `adam_lr` or the group's learning rate."""
     parameters = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
-    matrix = group.get("matrix", True)
+    parts = dict(zip(parameters, group.get("parts", [1] * len(parameters)), strict=True))
+    common, matrix = {key: value for key, value in group.items() if key != "parts"}, group.get("matrix", True)
     filters = [p for p in parameters if matrix and p.ndim >= 2]
     others = [p for p in parameters if not matrix or p.ndim < 2]
-    parts = [group | {"params": filters, "matrix": True}, {"lr": adam_lr} | group | {"params": others, "matrix": False}]
-    return [part for part in parts if part["params"]]
+    for_muon = common | {"params": filters, "parts": [parts[p] for p in filters], "matrix": True}
+    for_adam = {"lr": adam_lr} | common | {"params": others, "matrix": False}
+    return [part for part in (for_muon, for_adam) if part["params"]]
+
+
+def _fused(group: dict[str, Any]) -> dict[Tensor, int]:
+    """The number of layers to orthogonalise separately in each parameter of a group."""
+    split = group.get("parts") if group.get("split") else None
+    return dict(zip(group["params"], split or [1] * len(group["params"]), strict=True))

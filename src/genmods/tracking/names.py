@@ -75,12 +75,14 @@ _BETTER_HIGH = (
     "is",
     "precision",
     "recall",
+    "density",
+    "coverage",
     "images",
     "knn",
     "cluster",
     "purity",
 )
-_BETTER_LOW = ("loss", "fid", "kid", "bpd", "ece", "nll", "mse", "mae", "error", "memorized", "reconstruction")
+_BETTER_LOW = ("loss", "fid", "kid", "mind", "bpd", "ece", "nll", "mse", "mae", "error", "memorized", "reconstruction")
 
 
 def documented(name: str) -> str:
