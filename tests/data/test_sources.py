@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from genmods.config.builtins import BUILTINS, imported
 from genmods.core.errors import UserError
 from genmods.data.idx import read_idx
-from genmods.data.images import Images, to_float, to_uint8
+from genmods.data.images import Images, Source, to_float, to_uint8
 from genmods.data.info import DataInfo
 from genmods.data.module import ImageData, statistics
 from genmods.data.sources.cifar import CIFAR10
@@ -54,6 +55,23 @@ def test_reads_or_reports_in_one_line_what_is_missing(name, no_data):
     for images in splits.values():
         assert int(images.pixels.max()) < source.levels
         assert torch.equal(images.labels.unique(), torch.arange(len(source.class_names)))
+
+
+@dataclass
+class Unnamed(Source):
+    """Three classes, or two numbers per image, without names."""
+
+    numbers: bool = False
+
+    def read(self):
+        pixels = torch.arange(48 * 16, dtype=torch.int64).remainder(251).to(torch.uint8).view(48, 1, 4, 4)
+        return {"train": Images(pixels, torch.rand(48, 2) if self.numbers else torch.arange(48) % 3)}
+
+
+@pytest.mark.parametrize(("numbers", "names"), [(False, ["0", "1", "2"]), (True, ["0", "1"])])
+def test_classes_and_columns_without_names_are_numbered(numbers, names):
+    info = ImageData(Unnamed(numbers)).info
+    assert (info.class_names, info.num_classes) == (names, len(names))
 
 
 def test_digits_keep_their_seventeen_levels_exactly():

@@ -67,7 +67,7 @@ class Source(Validated):
     """The registry kind `data`: a data set of images with flat settings.
 
     Subclasses define `read` and, with labels, `class_names`: the names of the classes, or of the K columns of float
-    labels [N, K].
+    labels [N, K]; without names, classes and columns are numbered.
     """
 
     kind_of_labels_from: ClassVar[str] = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +18,16 @@ def kind_of(labels: Tensor) -> LabelKind:
     if not labels.is_floating_point():
         return "class"
     return "multilabel" if bool(((labels == 0) | (labels == 1)).all()) else "numbers"
+
+
+def numbers_as_names(splits: Iterable[Images]) -> list[str]:
+    """Names "0", "1", ... of the classes int64 [N], or of the K columns float [N, K], of the labels in `splits`."""
+    labels = [images.labels for images in splits if images.labels is not None]
+    if not labels:
+        return []
+    columns = labels[0].shape[1] if labels[0].ndim == 2 else 1
+    count = columns if labels[0].is_floating_point() else max(int(part.max()) for part in labels) + 1
+    return [str(number) for number in range(count)]
 
 
 def label_statistics(labels: Tensor | None, kind: LabelKind, classes: int) -> dict[str, Any]:

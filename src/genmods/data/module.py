@@ -25,7 +25,7 @@ from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.labeling import kind_of, label_statistics, summary
+from genmods.data.labeling import kind_of, label_statistics, numbers_as_names, summary
 from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize
@@ -83,8 +83,9 @@ class ImageData(DataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes, in the order of the labels; empty without labels."""
-        return list(self.source.class_names)
+        """The names of the classes, in the order of the labels; their numbers if the source names none, empty
+        without labels."""
+        return list(self.source.class_names) or numbers_as_names(self.splits.values())
 
     @property
     def preparation(self) -> Preparation:
