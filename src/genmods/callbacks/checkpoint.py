@@ -18,6 +18,7 @@ from genmods.core import checkpoint as files
 from genmods.core.atomic import copy
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import is_trial
+from genmods.core.places import by_step, kept_checkpoints
 from genmods.core.printable import say
 from genmods.core.settings import Validated
 from genmods.core.system import free
@@ -169,16 +170,6 @@ class RunCheckpoint(Validated, Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step != self._saved_step and trainer.global_step > 0:
             self.save_last(trainer)
-
-
-def kept_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder` that were kept under their step, the oldest first."""
-    return sorted(folder.glob("step_*.ckpt"), key=by_step)
-
-
-def by_step(path: Path) -> tuple[int, str]:
-    """Orders the checkpoints kept under their step, also beyond six digits."""
-    return len(path.name), path.name
 
 
 def checkpoint_size(trainer: Trainer, module: LightningModule) -> int:

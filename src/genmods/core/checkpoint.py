@@ -25,7 +25,8 @@ from genmods.core.system import FullDisk, free
 
 FORMAT = 2
 """The format version of checkpoints and exported models; other versions are refused."""
-_CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
+CHECKSUM_KEY, FORMAT_KEY = "genmods_checksum", "genmods_format"
+"""The keys of checksum and format version in checkpoints, safetensors headers and config files."""
 
 
 def _chunks(value: Any) -> Iterator[bytes]:
@@ -59,13 +60,13 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
 
     Raises UserError if it contains anything but dictionaries, lists, numbers, strings and tensors of any shape.
     """
-    path, content = Path(path), {**checkpoint, _FORMAT: FORMAT}
+    path, content = Path(path), {**checkpoint, FORMAT_KEY: FORMAT}
     if fault := plain.fault(content):
         raise UserError(f"{path}: not written, {fault}")
     with replacing(path) as staged:
         try:
             with staged.open("wb") as file:
-                torch.save({**content, _CHECKSUM: digest(content)}, file)
+                torch.save({**content, CHECKSUM_KEY: digest(content)}, file)
                 file.flush()
                 os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:  # torch hides the error number
@@ -96,16 +97,16 @@ def load(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).split("\n", 1)[0][:120]
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from None
-    if not isinstance(content, dict) or _CHECKSUM not in content:
+    if not isinstance(content, dict) or CHECKSUM_KEY not in content:
         raise UserError(f"{path}: not a checkpoint written by genmods")
-    check_format(path, content.get(_FORMAT))
+    check_format(path, content.get(FORMAT_KEY))
     if fault := plain.fault(content, nodes, os.path.getsize(path)):
         raise UserError(f"{path}: not a readable checkpoint, {fault}")
-    checksum, state = content.pop(_CHECKSUM), _state(path)
+    checksum, state = content.pop(CHECKSUM_KEY), _state(path)
     if state not in _verified and checksum != digest(content):
         raise UserError(f"{path}: damaged, its content does not match its checksum")
     _verified[:] = [state]
-    del content[_FORMAT]
+    del content[FORMAT_KEY]
     return content
 
 

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from genmods.core import plain
 from genmods.core.atomic import replacing
-from genmods.core.checkpoint import FORMAT, check_format, digest
+from genmods.core.checkpoint import CHECKSUM_KEY, FORMAT, FORMAT_KEY, check_format, digest
 from genmods.core.errors import UserError
-
-_CHECKSUM, _FORMAT = "genmods_checksum", "genmods_format"
 
 
 def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
@@ -24,7 +22,9 @@ def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None
     contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # no ties
     text = json.dumps(header)
     with replacing(path) as staged:
-        save_file(contiguous, staged, {"genmods": text, _FORMAT: str(FORMAT), _CHECKSUM: _digest(text, contiguous)})
+        save_file(
+            contiguous, staged, {"genmods": text, FORMAT_KEY: str(FORMAT), CHECKSUM_KEY: _digest(text, contiguous)}
+        )
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:
@@ -39,11 +39,11 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # the library does not document its errors
         raise UserError(f"{path}: not a readable safetensors file ({str(error)[:100]})") from None
-    text, number = metadata.get("genmods"), metadata.get(_FORMAT)
+    text, number = metadata.get("genmods"), metadata.get(FORMAT_KEY)
     if text is None:
         raise UserError(f"{path}: not a model that genmods exported")
     check_format(path, int(number) if number and re.fullmatch("[0-9]{1,9}", number) else None)
-    if metadata.get(_CHECKSUM) != _digest(text, tensors):
+    if metadata.get(CHECKSUM_KEY) != _digest(text, tensors):
         raise UserError(f"{path}: damaged, its content does not match its checksum")
     try:
         header = json.loads(text)

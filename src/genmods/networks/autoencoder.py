@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genmods.core.settings import Channels, DataChannels, DataSides, Depth
 from genmods.core.sizes import sides
 from genmods.networks.base import Network
-from genmods.networks.blocks import PlainBlock
+from genmods.networks.blocks import ResidualBlock
 from genmods.networks.layout import GroupNorm, channels_last
 from genmods.networks.parts import Multipliers
 
@@ -52,9 +52,9 @@ class Autoencoder(Network):
         for level, c in enumerate(channels):
             if level:
                 encoder.append(nn.Conv2d(channels[level - 1], c, 3, stride=2, padding=1))
-            encoder.extend(PlainBlock(c) for _ in range(blocks))
+            encoder.extend(ResidualBlock(c) for _ in range(blocks))
         for level, c in reversed(list(enumerate(channels))):
-            decoder.extend(PlainBlock(c) for _ in range(blocks))
+            decoder.extend(ResidualBlock(c) for _ in range(blocks))
             if level:
                 decoder.extend([nn.Upsample(scale_factor=2), nn.Conv2d(c, channels[level - 1], 3, padding=1)])
         self.encoder = nn.Sequential(*encoder, GroupNorm(1, channels[-1]), nn.SiLU())

@@ -157,7 +157,7 @@ class Block(nn.Module):
         return self.skip(x) + self.last(self.dropout(F.silu(h)))
 
 
-class PlainBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Residual block without conditioning, [B, channels, H, W] to the same shape, with or without norms."""
 
     def __init__(self, channels: int, normalized: bool = True):

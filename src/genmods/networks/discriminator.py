@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genmods.core.settings import Channels, DataChannels, Depth
 from genmods.networks.base import Network
-from genmods.networks.blocks import PlainBlock
+from genmods.networks.blocks import ResidualBlock
 from genmods.networks.layout import channels_last
 from genmods.networks.parts import Multipliers
 
@@ -40,7 +40,7 @@ class Discriminator(Network):
         for level, c in enumerate(channels):
             if level:
                 layers.append(nn.Conv2d(channels[level - 1], c, 3, stride=2, padding=1))
-            layers.extend(PlainBlock(c, normalized=False) for _ in range(blocks))
+            layers.extend(ResidualBlock(c, normalized=False) for _ in range(blocks))
         self.layers = nn.Sequential(*layers)
         self.last = nn.Linear(channels[-1], 1)
 

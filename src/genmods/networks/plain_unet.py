@@ -82,7 +82,8 @@ class PlainLevel(nn.Module):
     def __init__(self, channels: int, inner: PlainLevel | None, blocks: int, embedding: int):
         super().__init__()
         self.channels, self.inner = channels, inner
-        self.down, self.up = (nn.ModuleList(PlainResidual(channels, embedding) for _ in range(blocks)) for _ in "du")
+        self.down = nn.ModuleList(FiLMResidualBlock(channels, embedding) for _ in range(blocks))
+        self.up = nn.ModuleList(FiLMResidualBlock(channels, embedding) for _ in range(blocks))
         if inner:
             self.shrink = nn.Conv2d(channels, inner.channels, 2, stride=2)
             self.stretch = nn.ConvTranspose2d(inner.channels, channels, 2, stride=2)
@@ -97,7 +98,7 @@ class PlainLevel(nn.Module):
         return h
 
 
-class PlainResidual(nn.Module):
+class FiLMResidualBlock(nn.Module):
     """x + conv(SiLU(FiLM(conv(x)))), [B, channels, H, W] to the same; starts as the identity."""
 
     def __init__(self, channels: int, embedding: int):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from genmods.core.checkpoint import FORMAT_KEY
 from genmods.core.errors import UserError
 from genmods.core.plain import not_finite
 
@@ -147,7 +148,7 @@ def read_weights(path: str | Path) -> tuple[Path, dict[str, Tensors]]:
     if digest:
         _check_digest(file, digest)
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-    if isinstance(content, dict) and "genmods_format" in content:
+    if isinstance(content, dict) and FORMAT_KEY in content:
         raise UserError(f"{file}: a checkpoint of genmods; take its network by `from: {file}`")
     parts = dict(_parts(content))
     if not parts:

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.atomic import replacing
-from genmods.core.checkpoint import FORMAT, check_format
+from genmods.core.checkpoint import FORMAT, FORMAT_KEY, check_format
 from genmods.core.errors import UserError
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-_FORMAT = "genmods_format"
 _MAX_BYTES = 50_000_000
 
 
 def write_config(header: dict[str, Any], folder: Path) -> None:
     """Write `header` and the format version to `config.json` in `folder`, atomically."""
     with replacing(folder / CONFIG) as staged:
-        staged.write_text(json.dumps({_FORMAT: FORMAT, **header}, indent=1) + "\n", encoding="utf-8")
+        staged.write_text(json.dumps({FORMAT_KEY: FORMAT, **header}, indent=1) + "\n", encoding="utf-8")
 
 
 def check_config(weights: Path, header: dict[str, Any]) -> None:
@@ -37,7 +36,7 @@ def check_config(weights: Path, header: dict[str, Any]) -> None:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         config = json.loads(path.read_bytes())
-        found = config.pop(_FORMAT, None)
+        found = config.pop(FORMAT_KEY, None)
     except (OSError, ValueError, RecursionError, AttributeError):
         raise UserError(f"{path}: not a configuration that genmods exported") from None
     check_format(path, found)

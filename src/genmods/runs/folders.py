@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError
-from genmods.core.places import runs_folder
+from genmods.core.places import kept_checkpoints, runs_folder
 from genmods.core.printable import say
 from genmods.runs import hub
 from genmods.runs.config_file import WEIGHTS
@@ -161,7 +161,7 @@ def _candidates(run: Path, prefer: str) -> list[Path]:
     A run resumes from `best.ckpt` only if it has no other one.
     """
     for folder in (run / "checkpoints", run):
-        kept = sorted(folder.glob("step_*.ckpt"), key=lambda path: (len(path.name), path.name), reverse=True)
+        kept = reversed(kept_checkpoints(folder))
         named = [folder / f"{name}.ckpt" for name in (("last",) if prefer == "last" else ("best", "last"))]
         found = [path for path in (*named, *kept) if path.is_file()]
         if not found and (folder / "best.ckpt").is_file():
