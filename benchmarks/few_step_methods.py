@@ -16,7 +16,6 @@ The closing table has the mean over the seeds of each method, and its ratio to U
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator
 from functools import cache
@@ -25,33 +24,14 @@ from typing import Any
 
 import torch
 from common import machine
+from judge import Judge, Rows
 
-from genmods.metrics.features import classifier_features
-from genmods.metrics.frechet import frechet_distance, kernel_distance
-from genmods.metrics.statistics import gaussian_statistics
 from genmods.runs import folders
-from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.fit import build_data
 
 FEW, MANY = (1, 2, 4), (4, 8, 64)
 METHODS = {"base": ("unipc", MANY), "tuned": ("consistency", FEW), "mean_flow": ("mean_flow", FEW)}
 """Option -> the sampler of its run, and the numbers of steps."""
 KEY = ("method", "steps", "seed", "n")
-
-
-class Judge:
-    """The features of the training images, and the distances of samples to them."""
-
-    def __init__(self, run: str, features: str):
-        checkpoint = Checkpoint.read(folders.find_checkpoint(run))
-        data = build_data(checkpoint.parsed())
-        self.features, self.levels = classifier_features(folders.load(features)), data.info.levels
-        self.train = self.features(data.splits["train"].pixels, self.levels)
-        self.test = self.features(data.splits["test"].pixels, self.levels)
-
-    def distances(self, features: torch.Tensor) -> dict[str, float]:
-        fid = frechet_distance(gaussian_statistics(features), gaussian_statistics(self.train))
-        return {"fid": round(fid, 4), "kid": round(kernel_distance(features, self.train), 6)}
 
 
 def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -65,25 +45,15 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     judge = Judge(options.base, options.features)
-    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
-    fixed = {"title": options.title, "features": judge.features.name}
-    if any({name: row[name] for name in fixed} != fixed for row in rows):
-        raise SystemExit(f"{options.out}: measured with other settings than {fixed}")
+    rows = Rows(options.out, KEY, {"title": options.title, "features": judge.features.name})
     load = cache(folders.load)
     runs = {sampler: getattr(options, name) for name, (sampler, _) in METHODS.items()}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    known = {tuple(row[name] for name in KEY) for row in rows}
-    for point in (point for point in wanted(options) if tuple(point.values()) not in known):
-        model = load(runs[point["method"]])
-        images = model.sample(point["n"], sampler=point["method"], steps=point["steps"], seed=point["seed"])
-        figures = judge.distances(judge.features(images, judge.levels))
-        floor = judge.distances(judge.test[: point["n"]])["fid"]
-        run = str(folders.run_folder(folders.find_checkpoint(runs[point["method"]])))
-        rows.append({**point, **figures, "test_fid": floor, **fixed, "run": run, "machine": machine()})
-        with options.out.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
-        print("{method:<12}{steps:>3} steps, seed {seed}, n {n}: FID {fid:8.3f}, KID {kid:9.5f}".format(**rows[-1]))
-    return rows
+    for point in rows.left(wanted(options)):
+        run = runs[point["method"]]
+        images = load(run).sample(point["n"], sampler=point["method"], steps=point["steps"], seed=point["seed"])
+        where = folders.run_folder(folders.find_checkpoint(run))
+        rows.add({**point, **judge.distances(images), "run": str(where), "machine": machine()})
+    return rows.rows
 
 
 def table(rows: list[dict[str, Any]]) -> None:

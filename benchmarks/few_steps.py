@@ -16,18 +16,12 @@ from typing import Any
 
 import torch
 from common import machine
+from judge import Judge
 
 from genmods.cli import model_options
 from genmods.config.build import create
 from genmods.config.builtins import BUILTINS
-from genmods.core.atomic import cache
-from genmods.diffusion import Sampler
-from genmods.metrics.features import classifier_features
-from genmods.metrics.frechet import frechet_distance, gaussian_statistics
-from genmods.metrics.statistics import cached_statistics
 from genmods.runs import folders
-from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.fit import build_data
 
 OTHER_MODELS = {"consistency", "mean_flow"}
 """Samplers that require a model of their task."""
@@ -35,27 +29,9 @@ SAMPLERS = [name for name in BUILTINS["sampler"] if name not in OTHER_MODELS]
 STEPS = [2, 4, 8, 16, 32, 64]
 
 
-class Judge:
-    """A model and the FID of its samples; labels go through the classes in turn."""
-
-    def __init__(self, options: argparse.Namespace):
-        self.task: Any = model_options.placed(folders.load(options.ckpt_path), options)
-        self.features, self.n = classifier_features(folders.load(options.features), self.task.device), options.n
-        data = build_data(Checkpoint.read(folders.find_checkpoint(options.ckpt_path)).parsed())
-        self.train, self.test, self.levels = data.splits["train"].pixels, data.splits["test"].pixels, self.task.levels
-        key = f"{self.features.name}-{self.levels}"
-        embed = lambda: self.features(self.train, self.levels)  # noqa: E731
-        self.reference = cached_statistics(cache("statistics"), key, self.train, embed)
-
-    def fid(self, images: torch.Tensor) -> float:
-        return round(frechet_distance(gaussian_statistics(self.features(images, self.levels)), self.reference), 4)
-
-    def sampled(self, sampler: Sampler) -> float:
-        return self.fid(self.task.sample(self.n, sampler=sampler, batch_size=500).cpu())
-
-
 def measure(options: argparse.Namespace) -> None:
-    judge = Judge(options)
+    model: Any = model_options.placed(folders.load(options.ckpt_path), options)
+    judge = Judge(options.ckpt_path, options.features, model.device)
     settings = {"n": options.n, "features": judge.features.name, "precision": options.precision}
     floor = {"floor": judge.fid(judge.test[: options.n]), "floor_n": min(options.n, len(judge.test))}
     result: dict[str, Any] = {"what": options.title, **settings, **floor, "fid": {}}
@@ -73,7 +49,8 @@ def measure(options: argparse.Namespace) -> None:
                 sampler = create("sampler", name, steps=steps)
             except ValueError:
                 continue  # fewer steps than its order
-            points[str(steps)] = judge.sampled(sampler)
+            images = model.sample(options.n, sampler=sampler, batch_size=500).cpu()
+            points[str(steps)] = judge.fid(judge.features(images, judge.levels))
             print(f"{name:<14}{steps:>4}{points[str(steps)]:>10.3f}", flush=True)
             options.out.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
 

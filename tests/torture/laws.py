@@ -2,6 +2,7 @@
 
     nox -s torture -- laws
     python tests/torture/laws.py edm rectified      # of these processes alone
+    python tests/torture/laws.py learned prediction=v grid=karras
 
 The closing table has a line per sampler and number of steps: the least and the largest standard deviation of samples
 over that of the data, and what fell out of `support.laws.EXCEPTIONS`. Status 1 if anything did.
@@ -24,8 +25,10 @@ from support.oracles import Network, built_in
 def main() -> int:
     torch.set_num_threads(1)
     processes, seen, faults = laws.all_processes(), {}, []
-    chosen = sys.argv[1:] or list(processes)
-    for name, prediction, grid in product(chosen, BUILTINS["prediction"], ("", *BUILTINS["grid"])):
+    words = [word.rpartition("=") for word in sys.argv[1:]]
+    parts = {"": list(processes), "prediction": list(BUILTINS["prediction"]), "grid": ["", *BUILTINS["grid"]]}
+    chosen = [[name for kind, _, name in words if kind == one] or names for one, names in parts.items()]
+    for name, prediction, grid in product(*chosen):
         process = processes[name]
         said = built_in("prediction", prediction)()
         try:
