@@ -9,6 +9,7 @@ from torch import nn
 
 from genmods import create
 from genmods.core.errors import UserError
+from genmods.diffusion import Denoiser, MeanFlowLoss
 from support.small_tasks import FACTS, batch, diffusion, made
 
 
@@ -72,6 +73,27 @@ def test_a_step_reaches_every_weight(name):
     silent = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert all(key.endswith(("conv.bias", "label.weight")) for key in silent)
     assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["unet", "dit"])
+def test_bfloat16_and_compiled_networks(name):
+    """The derivative is taken in float32 of the network as it was before it was compiled."""
+    small = {"unet": {"width": 8, "multipliers": (1, 2), "blocks": 1}, "dit": {"width": 8, "depth": 1}}[name]
+    network = create("network", name, **small, two_times=True)
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    denoiser = Denoiser(network, create("process", "cosine"), create("prediction", "v"))
+    given = {"u": torch.rand(2, 8), "eps": torch.randn(8, 1, 8, 8)}
+    loss, x0 = MeanFlowLoss(gaps=0.5), torch.randn(8, 1, 8, 8)
+    plain = loss(denoiser, x0, **given).error
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(denoiser, x0, **given).error, plain, rtol=0.01, atol=0)
+    network.compile(backend="eager")
+    compiled = loss(denoiser, x0, **given)
+    compiled.per_sample.mean().backward()
+    torch.testing.assert_close(compiled.error, plain)
+    assert all(parameter.grad is not None for parameter in network.parameters())
 
 
 class Step(nn.Module):

@@ -6,6 +6,7 @@ these numbers are computed on the CPU and converted to float32.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -48,3 +49,11 @@ def to_float64(x: Tensor) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """`x`, of any shape, in float32, or unchanged if its dtype is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+_AUTOCAST = {kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)}
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """A context that disables autocast on this device."""
+    return torch.autocast(device.type, enabled=False) if device.type in _AUTOCAST else nullcontext()

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from genmods.core.batch import Share
+from genmods.core.devices import full_precision
 from genmods.core.settings import Fraction, Validated
 from genmods.diffusion.consistency import same_draws
 from genmods.diffusion.denoiser import Condition, Denoiser
@@ -50,7 +51,7 @@ class MeanFlowLoss(Validated, nn.Module):
         max_guidance: The largest scale of guidance w, which is a condition of the network; ln w is uniform in training.
     """
 
-    def __init__(self, density: TimeDensity | None = None, gaps: Fraction = 0.5, max_guidance: Scale = 1.0):
+    def __init__(self, density: TimeDensity | None = None, gaps: Fraction = 0.25, max_guidance: Scale = 1.0):
         super().__init__()
         self.density, self.gaps, self.max_guidance = density or LogNormalDensity(-0.4, 1.6), gaps, max_guidance
 
@@ -120,7 +121,7 @@ def estimated(denoiser: Denoiser, x_t: Tensor, t: Tensor, cond: Condition) -> Es
 
 @torch.no_grad()
 def velocity_change(denoiser: Denoiser, x_t: Tensor, t: Tensor, r: Tensor, cond: Condition) -> Tensor:
-    """(τ_t - τ_r) du/dτ along the flow with `r` fixed, without a gradient.
+    """(τ_t - τ_r) du/dτ along the flow with `r` fixed, without a gradient; in float32 also under autocast.
 
     Args:
         denoiser: The model.
@@ -141,5 +142,5 @@ def velocity_change(denoiser: Denoiser, x_t: Tensor, t: Tensor, r: Tensor, cond:
     here = estimated(denoiser, x_t, t, cond)
     along = per_sample(gap * alpha_rate, x_t) * here.x0 + per_sample(gap * sigma_rate, x_t) * here.eps
     ending = cond | {"end": process.log_snr(r)}
-    with same_draws(denoiser), torch.compiler.set_stance("force_eager"):
+    with same_draws(denoiser), full_precision(x_t.device), torch.compiler.set_stance("force_eager"):
         return jvp(lambda x, time: velocity(denoiser(x, time, ending)), (x_t, t), (along, gap))[1]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from genmods.core.devices import full_precision
 from genmods.networks.base import Condition
 from genmods.networks.layout import GroupNorm
 
@@ -42,11 +42,6 @@ class FusedLinear(nn.Linear):
         self.parts = parts
 
 
-def full_precision(device: torch.device) -> AbstractContextManager:
-    """A context that disables autocast on this device."""
-    return torch.autocast(device.type, enabled=False) if device.type in _AUTOCAST else nullcontext()
-
-
 def noise_features(log_snr: Tensor, size: int) -> Tensor:
     """Fourier features [B, size] of the log-SNR [B], angular frequencies 0.1 to 4 per nat; `size` must be even."""
     exponents = torch.linspace(math.log(0.1), math.log(4.0), size // 2, device=log_snr.device, dtype=log_snr.dtype)
@@ -54,7 +49,6 @@ def noise_features(log_snr: Tensor, size: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-_AUTOCAST = {kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind)}
 TIME_RANGE = 8.0
 """The time of rectified flow, in [0, 1], is scaled to this range before its features are computed."""
 

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmods.core.devices import full_precision
 from genmods.core.settings import Count, DataChannels, Depth, EvenChannels
 from genmods.networks.base import Condition
-from genmods.networks.blocks import FusedLinear, full_precision, zeroed
+from genmods.networks.blocks import FusedLinear, zeroed
 from genmods.networks.conditional import ConditionalNetwork
 from genmods.networks.layout import channels_last
 from genmods.networks.parts import Multipliers

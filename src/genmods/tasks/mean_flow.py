@@ -25,7 +25,7 @@ class MeanFlowTask(Task):
     model: MeanFlowModel
 
     def __init__(
-        self, model: MeanFlowModel, density: TimeDensity | None = None, gaps: Fraction = 0.5, **settings: Any
+        self, model: MeanFlowModel, density: TimeDensity | None = None, gaps: Fraction = 0.25, **settings: Any
     ) -> None:
         super().__init__(**settings)
         model.process.requires_grad_(False)  # a learned schedule is not trained further
