@@ -1,8 +1,8 @@
 """The progress of reading many images, which only a terminal shows."""
 
-from genmods.data.decoding import _progress
+from genmods.data.reading import listed
 
 
 def test_nothing_is_written_to_a_file(capfd):
-    assert _progress(range(2000), 2000, "reading") == list(range(2000))
+    assert listed(range(2000), 2000, "reading") == list(range(2000))
     assert capfd.readouterr() == ("", "")

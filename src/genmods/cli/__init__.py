@@ -36,6 +36,7 @@ COMMANDS = {
     "list": ("list", "list the registered parts, by kind"),
     "show": ("show", "show a part: its settings, their types and defaults, a snippet for a recipe"),
     "check": ("check", "validate a recipe without running it"),
+    "cache": ("cache", "show or clear the cache folder: decoded images, statistics, downloaded data sets"),
     "recipes": ("recipes", "list the recipes shipped with genmods"),
     "schema": ("schema", "print a JSON Schema of recipes for editors"),
 }

@@ -20,7 +20,7 @@ from genmods.config.reflect import Setting, summary
 from genmods.config.registry import Entry
 from genmods.config.text import Node
 from genmods.core.errors import UserError
-from genmods.core.limits import Hint, Hints, Length, bound_of, is_from_data
+from genmods.core.limits import Form, Hint, Hints, Length, bound_of, is_from_data
 
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -147,7 +147,8 @@ def _one(hint: Hint) -> Schema:
         return {"type": "array", "prefixItems": [_any_of(item) for item in hint.items], "minItems": len(hint.items)}
     if hint.form in ("list", "tuple..."):
         return {"type": "array", "items": _any_of(hint.items[0]), **_limits(hint, _LENGTHS)}
-    return {**_TYPES.get(hint.form, {}), **_limits(hint, _NUMBERS)}
+    forms = [f"^{limit.pattern}$" for limit in hint.limits if isinstance(limit, Form)]
+    return {**_TYPES.get(hint.form, {}), **_limits(hint, _NUMBERS), **({"pattern": forms[0]} if forms else {})}
 
 
 def _any_of(alternatives: Hints) -> Schema:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,14 @@ class Length:
     `Length("len(widths)")`."""
 
     items: int | str
+
+
+@dataclass(frozen=True)
+class Form:
+    """A limit: the text matches the regular expression `pattern`, described by `words`."""
+
+    pattern: str
+    words: str
 
 
 Odd = Remainder(2, 1)
@@ -94,6 +103,8 @@ def words(limit: Any, bound: Any = None) -> str:
         case MinLen() | MaxLen() | Length():
             end = "at least " if isinstance(limit, MinLen) else "at most " if isinstance(limit, MaxLen) else ""
             return f"of {end}{bound} item{'s' * (bound != 1)}"
+        case Form(_, text):
+            return text
     return ""
 
 
@@ -222,6 +233,8 @@ def _keeps(value: Any, limit: Any, bound: Any) -> bool:
             return len(value) <= bound
         case Length():
             return len(value) == bound
+        case Form(pattern):
+            return re.fullmatch(pattern, value) is not None
     return True
 
 

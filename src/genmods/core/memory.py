@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+SIZE = r"\d{1,15}(\.\d{1,3})? ?([kKmMgGtT]i?)?B?"
+"""The form of a number of bytes, such as 256MiB."""
 _UNLIMITED = 1 << 62
 _MOST_TENSORS, _SLACK = 200_000, 1 << 20
 _restored: ContextVar[tuple[int, int] | None] = ContextVar("restored", default=None)
@@ -20,6 +23,15 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 class _TooLarge(BaseException):
     """Leaves the construction of a module, whatever exceptions its code handles."""
+
+
+def bytes_of(size: str) -> int:
+    """The number of bytes of a size such as "256MiB", "1.5 GB" or "1000"; raises ValueError for other text."""
+    if not re.fullmatch(SIZE, size):
+        raise ValueError(f"a size must be a number of bytes such as 256MiB, got {size!r}")
+    number, unit = re.split(r"(?<=\d) ?(?=[A-Za-z]|$)", size, maxsplit=1)
+    prefix = unit.lower().rstrip("b")
+    return int(float(number) * (1024 if "i" in prefix else 1000) ** ["", *"kmgt"].index(prefix[:1]))
 
 
 def free_memory() -> int:

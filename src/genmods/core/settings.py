@@ -27,7 +27,8 @@ from typing import Annotated, Any, Literal, Self, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 
-from genmods.core.limits import ANY, FromData, Hint, Hints, first_fault, limited
+from genmods.core.limits import ANY, Form, FromData, Hint, Hints, first_fault, limited
+from genmods.core.memory import SIZE
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
@@ -55,6 +56,7 @@ DataStd = Annotated[Positive | tuple[Positive, ...], FromData]
 GrayLevels = Annotated[int, Ge(2), Le(65_536), FromData]
 """Number of grey levels of the data."""
 ClassNames = Annotated[list[str], FromData]
+Bytes = Annotated[str, Form(SIZE, "a number of bytes such as 256MiB")]
 Pixels = Annotated[int, Ge(1), Le(16_384)]
 """The side of an image."""
 DataSize = Annotated[Pixels, FromData]

@@ -19,6 +19,7 @@ from genmods.core.errors import UserError
 from genmods.core.lightning_internals import batches_done, batches_left
 from genmods.core.settings import AutoBatchSize, Seed, Validated
 from genmods.data.info import DataInfo
+from genmods.data.kept.pixels import PixelRows
 from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
 from genmods.data.preparation import Preparation
 from genmods.data.splits import shuffled
@@ -89,7 +90,7 @@ class DataModule(Validated, LightningDataModule):
         """The names of the samples of a split for tables and pictures: file names or indices."""
         return [str(i) for i in range(len(self.splits[split]))]
 
-    def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
+    def arrays(self, split: str) -> tuple[PixelRows, Tensor | None] | None:
         """All samples [N, ...] of a split, and their classes (int64 [N]), if any; None if there is no such split."""
         if split not in self.splits:
             return None
@@ -117,11 +118,11 @@ class DataModule(Validated, LightningDataModule):
                 digest.update(column.contiguous().numpy().data)
         return digest.hexdigest()
 
-    def examples(self) -> Batch:
-        """Random training samples: 5,000, or as many as fit in half a gigabyte."""
+    def examples(self, most: int = 1 << 29) -> Batch:
+        """Random training samples: 5,000, or as many as fit in `most` bytes as float32."""
         rows = self.splits["train"]
-        size = rows.batch(torch.arange(1))[INPUT].numel()
-        count = min(5000, 2**27 // size)
+        size = 4 * rows.batch(torch.arange(1))[INPUT].numel()
+        count = min(5000, max(1, most // size))
         return self.prepare(rows.batch(shuffled(len(rows), self.seed, 0)[:count]))
 
     @property

@@ -1,90 +1,118 @@
-"""Decoding of many image files of any size and kind into one tensor: first the headers, then the pixels, in threads.
+"""Decoding of many image files of any size and kind: first the headers, then the pixels, in threads.
 
-The headers determine channels, size and depth of the tensor; unreadable files are collected, not raised.
+The headers determine channels, size and depth of the pixels; unreadable files are collected, not raised. What was
+decoded before is read from the cache folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.data.allocation import allocate
 from genmods.data.files import naming, open_image
 from genmods.data.formats.pillow import PillowFile
 from genmods.data.formats.raster import Raster, quiet_decoders, white_of
+from genmods.data.kept.files import Examined, FileTable, Header, examine, stamp
+from genmods.data.kept.folder import ImageCache
+from genmods.data.kept.packs import Pack, Packs
+from genmods.data.kept.pixels import PixelRows, in_memory
 from genmods.data.preparation import Preparation, Range
+from genmods.data.reading import listed, readers
 
 _DEEP = 65536
+_FORMAT = f"1 {PIL.__version__}"
+"""Changes when the same file and preparation result in other pixels."""
 
 
 class Decoded(NamedTuple):
     """Decoded files.
 
     Attributes:
-        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W].
+        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W]; arbitrary for files that could not be read.
         good: bool [N], false if a file could not be read.
         broken: One line per unreadable file.
         preparation: The complete preparation that was used.
         notes: Messages about unexpected properties of the files.
     """
 
-    pixels: Tensor
+    pixels: PixelRows
     good: Tensor
     broken: list[str]
     preparation: Preparation
     notes: list[str]
 
 
-class _Header(NamedTuple):
-    """What is known of a file before decoding; `least` and `most` for values without a defined white."""
-
-    size: tuple[int, int]
-    channels: int
-    color: int
-    white: float | None
-    whole: bool
-    pages: int
-    least: float = 0.0
-    most: float = 0.0
-
-
 def decode_files(paths: list[Path], wish: Preparation) -> Decoded:
-    """Decodes files, prepared as in `wish`, with its open settings determined by the files.
+    """`stored_files`, with the pixels in memory."""
+    found = stored_files(paths, wish)
+    return found._replace(pixels=in_memory(found.pixels))
+
+
+def stored_files(paths: list[Path], wish: Preparation) -> Decoded:
+    """The pixels of files, prepared as in `wish`, with its open settings determined by the files; decoded if the cache
+    does not have them.
 
     Raises:
         UserError: If sizes or numbers of channels differ and `wish` leaves them open.
     """
-    with quiet_decoders(), ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        look = _attempt(lambda path: _header(path, wish))
-        headers = _progress(pool.map(look, paths), len(paths), "reading headers of")
-        known = {path: header for path, header in zip(paths, headers, strict=True) if isinstance(header, _Header)}
+    cache = ImageCache()
+    with quiet_decoders(), readers() as pool:
+        table = FileTable(cache, paths, wish)
+        files: dict[Path, Any] = {path: table.find(path) for path in paths}
+        new = [path for path, found in files.items() if found is None]
+        look = _attempt(lambda path: examine(path, wish))
+        files |= zip(new, listed(pool.map(look, new), len(new), "reading headers of"), strict=True)
+        good: dict[Path, Examined] = {path: one for path, one in files.items() if not isinstance(one, UserError)}
+        table.keep(good)
+        known = {path: one.header for path, one in good.items()}
         settled = _settled(wish, known)
         assert settled.size is not None and settled.channels is not None and settled.levels is not None
-        dtype = torch.uint8 if settled.levels <= 256 else torch.uint16
-        pixels = allocate((len(paths), settled.channels, *settled.size), dtype)
+        dtype = np.uint8 if settled.levels <= 256 else np.uint16
+        packs = Packs(cache, _key(settled, wish), (settled.channels, *settled.size), dtype, pool, listed)
+        source = {one.digest: path for path, one in reversed(good.items())}
 
-        def fill(place: int) -> Range:
-            if isinstance(headers[place], UserError):
-                raise headers[place]
-            return _fill(paths[place], pixels[place].numpy(), settled, wish.channels)
+        def decode(digest: bytes, row: np.ndarray) -> tuple[Range, bool]:
+            path = source[digest]
+            with naming(path):
+                span = _fill(path, row, settled, wish.channels)
+                return span, stamp(path) == good[path].stamp
 
-        results = _progress(pool.map(_attempt(fill), range(len(paths))), len(paths), "reading")
-    good = torch.tensor([not isinstance(result, UserError) for result in results], dtype=torch.bool)
-    broken = [str(result) for result in results if isinstance(result, UserError)]
-    spans = [result for result in results if not isinstance(result, UserError)]
-    used, notes = _range_in_use(wish, settled, known, spans)
-    if used.levels is not None and used.levels < settled.levels:  # cubic interpolation overshoots
-        np.minimum(values := pixels.numpy(), used.levels - 1, out=values)
+        pack = packs.get(list(dict.fromkeys(one.digest for one in good.values())), decode)
+        scratch = np.empty((settled.channels, *settled.size), dtype)
+        for path in [path for path, one in good.items() if one.digest not in pack.rows]:
+            error = _attempt(lambda path: _fill(path, scratch, settled, wish.channels))(path)
+            files[path] = error if isinstance(error, UserError) else UserError(f"{path}: changed while it was read")
+    return _decoded(files, pack, wish, settled, known)
+
+
+def _key(settled: Preparation, wish: Preparation) -> str:
+    """The name of a preparation in the cache."""
+    relevant = repr((_FORMAT, replace(settled, max_pixels=0), wish.channels))
+    return hashlib.blake2b(relevant.encode(), digest_size=8).hexdigest()
+
+
+def _decoded(
+    files: dict[Path, Any], pack: Pack, wish: Preparation, settled: Preparation, known: dict[Path, Header]
+) -> Decoded:
+    """The images of a pack in the order of the files, each of which was examined or is broken (UserError)."""
+    rows = [None if isinstance(one, UserError) else pack.rows[one.digest] for one in files.values()]
+    good = torch.tensor([row is not None for row in rows], dtype=torch.bool)
+    broken = [str(one) for one in files.values() if isinstance(one, UserError)]
+    used, notes = _range_in_use(wish, settled, known, [row.span for row in rows if row])
+    lower = used.levels is not None and settled.levels is not None and used.levels < settled.levels
+    top = used.levels - 1 if lower and used.levels else None  # cubic interpolation overshoots
+    pixels = pack.pixels.select(torch.tensor([row.number if row else 0 for row in rows], dtype=torch.int64), top)
     pages = sum(header.pages > 1 for header in known.values())
     notes += [f"{pages:,} file{'s' * (pages != 1)} with several pages: the first is read"] * (pages > 0)
     return Decoded(pixels, good, broken, used, notes)
@@ -102,31 +130,7 @@ def _attempt(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return attempt
 
 
-def _progress(results: Iterable[Any], total: int, verb: str) -> list[Any]:
-    """All results, with a progress bar in a terminal if there are many."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    if total < 1000 or not console.is_terminal:  # to a file, a bar would write an empty line
-        return list(results)
-    return list(track(results, f"{verb} {total:,} images", total, console=console, transient=True))
-
-
-def _header(path: Path, wish: Preparation) -> _Header:
-    with naming(path):
-        file = open_image(path, wish.max_pixels, wish.channels)
-        channels = file.channels + (file.alpha and file.channels + 1 == wish.channels)
-        found = _Header(file.size, channels, file.color, file.white, file.whole, file.pages)
-        if file.white is None and wish.range is None:
-            values = file.read().values
-            if not np.isfinite(values).all():
-                raise ValueError("has values that are not finite")
-            found = found._replace(least=float(values.min()), most=float(values.max()))
-        return found
-
-
-def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
+def _settled(wish: Preparation, known: dict[Path, Header]) -> Preparation:
     """`wish` with its open settings determined by the files."""
     channels, value_range, levels = wish.channels, wish.range, wish.levels
     headers = list(known.values())
@@ -147,7 +151,7 @@ def _settled(wish: Preparation, known: dict[Path, _Header]) -> Preparation:
     return replace(wish, size=wish.size or _common_size(known), channels=channels, range=value_range, levels=levels)
 
 
-def _common_channels(known: dict[Path, _Header]) -> int:
+def _common_channels(known: dict[Path, Header]) -> int:
     """1 if all files are grey, 3 if all are grey or RGB, otherwise the number that all have."""
     counts = {header.channels for header in known.values()}
     if len(counts) == 1:
@@ -159,7 +163,7 @@ def _common_channels(known: dict[Path, _Header]) -> int:
     return 3 if known else 1
 
 
-def _common_size(known: dict[Path, _Header]) -> tuple[int, int]:
+def _common_size(known: dict[Path, Header]) -> tuple[int, int]:
     headers = list(known.items())
     for path, header in headers:
         if header.size != headers[0][1].size:
@@ -216,7 +220,7 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
 
 
 def _range_in_use(
-    wish: Preparation, done: Preparation, known: dict[Path, _Header], spans: list[Range]
+    wish: Preparation, done: Preparation, known: dict[Path, Header], spans: list[Range]
 ) -> tuple[Preparation, list[str]]:
     """The preparation with the range of the data set if that is less than an eighth of 16 bits, and messages about
     it."""

@@ -6,7 +6,7 @@ A pixel value p of a source with L grey levels represents 2p/(L - 1) - 1, so tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import Validated
 from genmods.core.sizes import Size
 from genmods.data.allocation import allocate
+from genmods.data.kept.pixels import PixelRows, StoredPixels, in_memory
 from genmods.data.preparation import Background, Fit, Preparation
 
 
@@ -25,12 +26,12 @@ class Images:
     """Images of one split.
 
     Attributes:
-        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W].
+        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W]; in memory, or in a file of the cache.
         labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
         names: The file of each image, relative to the root folder; None if the source does not read files.
     """
 
-    pixels: Tensor
+    pixels: PixelRows
     labels: Tensor | None = None
     names: list[str] | None = None
 
@@ -46,20 +47,38 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the pixels are in memory, not in a file."""
+        return not isinstance(self.pixels, StoredPixels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return self.pixels.nbytes
+
     def batch(self, indices: Tensor) -> Batch:
         """The images at `indices` (int64 [B]) as a batch, as stored."""
-        return {INPUT: self._pixels(indices)} | ({} if self.labels is None else {LABEL: self.labels[indices]})
+        pixels = self.pixels[indices] if isinstance(self.pixels, StoredPixels) else _selected(self.pixels, indices)
+        return {INPUT: pixels} | ({} if self.labels is None else {LABEL: self.labels[indices]})
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""
         labels = None if self.labels is None else self.labels[indices]
         names = None if self.names is None else [self.names[i] for i in indices.tolist()]
-        return Images(self._pixels(indices), labels, names)
+        if isinstance(self.pixels, StoredPixels):
+            return Images(self.pixels.select(indices), labels, names)
+        return Images(_selected(self.pixels, indices), labels, names)
 
-    def _pixels(self, indices: Tensor) -> Tensor:
-        pixels = allocate((len(indices), *self.pixels.shape[1:]), self.pixels.dtype)
-        torch.index_select(self.pixels, 0, indices, out=pixels)
-        return pixels
+    def in_memory(self) -> Images:
+        """These images, with the pixels in memory."""
+        return replace(self, pixels=in_memory(self.pixels))
+
+
+def _selected(pixels: Tensor, indices: Tensor) -> Tensor:
+    selected = allocate((len(indices), *pixels.shape[1:]), pixels.dtype)
+    torch.index_select(pixels, 0, indices, out=selected)
+    return selected
 
 
 @dataclass
@@ -86,6 +105,10 @@ class Source(Validated):
     def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
         """`read` at a size in pixels; sources that decode files override it to resize during decoding."""
         return self.read()
+
+    def stored_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
+        """`read_at`; sources that keep decoded files leave the pixels in the file."""
+        return self.read_at(size, fit)
 
     @property
     def preparation(self) -> Preparation | None:

@@ -23,17 +23,15 @@ def candidates(root: str | None, inside: list[str], well_known: list[str]) -> li
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """A context that only one process at a time can enter per `folder`, so that ranks do not download
-    simultaneously."""
+def alone(folder: Path, name: str = "") -> Iterator[None]:
+    """A context that only one process at a time can enter per `folder` and `name`, so that ranks do not download or
+    decode the same files simultaneously; without locks in the file system, all can."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
+    with open(folder / f".{name}.lock" if name else folder / ".lock", "w") as lock:
+        with contextlib.suppress(ImportError, OSError):
             import fcntl
-        except ImportError:
-            yield
-            return
-        fcntl.flock(lock, fcntl.LOCK_EX)
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -6,8 +6,10 @@ Images are stored in one tensor of 8 or 16 bits; batches and augmentation are pu
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,18 +20,23 @@ from torch import Tensor
 from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
-from genmods.core.settings import AutoBatchSize, Pixels, Rate, Seed
+from genmods.core.memory import bytes_of, free_memory
+from genmods.core.settings import AutoBatchSize, Bytes, Pixels, Rate, Seed
 from genmods.core.sizes import sides
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
+from genmods.data.kept.pixels import PixelRows, chunks
 from genmods.data.labeling import kind_of, label_statistics, numbers_as_names, summary
 from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
+
+_log = logging.getLogger(__name__)
+_SMALL = 1 << 28
 
 
 class ImageData(DataModule):
@@ -43,7 +50,8 @@ class ImageData(DataModule):
     stratified, by `split_seed` only, so that runs with different `seed`s share their splits. `seed`, by default that of
     the recipe, determines order and augmentation. `limit` keeps that many images per split, for quick trials.
     `sampling: balanced` draws all classes equally often. A test split without labels next to labelled training images
-    is used by `predict`, not by `test`.
+    is used by `predict`, not by `test`. Decoded image files are kept in the cache folder; if their pixels exceed
+    `memory` (256MiB, 2GB, ...; by default half of the free memory), batches are read from there.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class ImageData(DataModule):
         split_seed: Seed = 0,
         limit: Annotated[int, Ge(1)] | None = None,
         sampling: Literal["shuffled", "balanced"] = "shuffled",
+        memory: Bytes | None = None,
     ):
         super().__init__(batch_size, num_workers, seed)
         self.source = source
@@ -70,6 +79,7 @@ class ImageData(DataModule):
         self.split_seed = split_seed
         self.limit = limit
         self.sampling = sampling
+        self.memory = None if memory is None else bytes_of(memory)
         self._absent: dict[str, str] = {}
 
     @cached_property
@@ -107,10 +117,12 @@ class ImageData(DataModule):
         digest = hashlib.blake2b(digest_size=8)
         for name, images in sorted(self.splits.items()):
             digest.update(f"{name} {list(images.pixels.shape)}".encode())
-            for tensor in (images.pixels, images.labels):
-                if tensor is not None:
-                    digest.update(tensor.contiguous().numpy().data)
+            for part in chain(chunks(images.pixels), [] if images.labels is None else [images.labels]):
+                digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
+
+    def examples(self, most: int = 1 << 29) -> Batch:
+        return super().examples(most if self.memory is None else min(most, self.memory // 2))
 
     @cached_property
     def info(self) -> DataInfo:
@@ -165,7 +177,7 @@ class ImageData(DataModule):
     def names(self, split: str) -> Sequence[str]:
         return self.splits[split].names or super().names(split)
 
-    def arrays(self, split: str) -> tuple[Tensor, Tensor | None] | None:
+    def arrays(self, split: str) -> tuple[PixelRows, Tensor | None] | None:
         """The pixels [N, C, H, W] of a split as stored, and its labels; None if there is no such split."""
         images = self.splits.get(split)
         return None if images is None else (images.pixels, images.labels)
@@ -212,7 +224,7 @@ class ImageData(DataModule):
         return augmented(batch, augment, len(self.class_names), self.source.levels)
 
     def _read(self) -> dict[str, Images]:
-        splits = dict(self.source.read_at(self.size, self.fit))
+        splits = dict(self.source.stored_at(self.size, self.fit))
         if not splits.get("train"):
             raise UserError(f"{type(self.source).__name__}: no training images")
         total = len(splits["train"])
@@ -229,7 +241,17 @@ class ImageData(DataModule):
             for name, images in splits.items():
                 splits[name] = images.select(shuffled(len(images), self.split_seed, -2)[: self.limit])
         shared = (self.size, self.fit, self.source.levels, self.source.background)
-        return {name: resize(images, *shared) for name, images in splits.items()}
+        return self._held({name: resize(images, *shared) for name, images in splits.items()})
+
+    def _held(self, splits: dict[str, Images]) -> dict[str, Images]:
+        """The splits in memory, or, if they exceed the limit, those of files as they are in the cache."""
+        size = sum(images.nbytes for images in splits.values())
+        if size <= (max(_SMALL, free_memory() // 2) if self.memory is None else self.memory):
+            return {name: images.in_memory() for name, images in splits.items()}
+        if self.memory is not None and (held := sum(images.nbytes for images in splits.values() if images.is_held)):
+            name = type(self.source).__name__
+            _log.warning("data.memory applies to image files; %s holds %s MiB in memory", name, f"{held >> 20:,}")
+        return splits
 
 
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
@@ -253,11 +275,11 @@ def as_float(batch: Batch, levels: int) -> Batch:
     return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
 
 
-def statistics(pixels: Tensor, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(pixels: PixelRows, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of stored `pixels` [N, C, H, W], on the scale of [-1, 1], exact up to
     float64 rounding."""
     counts = torch.zeros(pixels.shape[1], max(levels, 256), dtype=torch.int64)
-    for chunk in pixels.split(4096):
+    for chunk in chunks(pixels):
         for channel, count in enumerate(counts):
             count += torch.bincount(chunk[:, channel].flatten().int(), minlength=len(count))
     values = torch.arange(counts.shape[1], dtype=torch.float64) * 2 / (levels - 1) - 1

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.data.images import Images
+from genmods.data.kept.pixels import chunks
 from genmods.data.preparation import Background, Fit
 
 
@@ -23,7 +24,7 @@ def resize(
     if size is None or images.pixels.shape[-2:] == size:
         return images
     border = levels - 1 if background == "white" else 0
-    pixels = torch.cat([resize_pixels(chunk, size, fit, levels, border) for chunk in images.pixels.split(1024)])
+    pixels = torch.cat([resize_pixels(chunk, size, fit, levels, border) for chunk in chunks(images.pixels)])
     return replace(images, pixels=pixels)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genmods.core.errors import UserError
 from genmods.core.settings import Validated
+from genmods.data.kept.pixels import PixelRows
 from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics, data_hash
 from genmods.models import Likelihood
@@ -130,10 +131,10 @@ class EvaluationData:
         compute: Computes what takes long, batch by batch; may keep batches on disk, by name.
     """
 
-    train: Tensor | None = None
+    train: PixelRows | None = None
     train_labels: Tensor | None = None
     train_names: Sequence[str] | None = None
-    test: Tensor | None = None
+    test: PixelRows | None = None
     test_labels: Tensor | None = None
     generate: Callable[[int], Tensor] | None = None
     features: Features | None = None
@@ -145,7 +146,9 @@ class EvaluationData:
     cache: Path | None = None
     compute: Compute = in_memory
 
-    def computed(self, name: str, images: Tensor, batch_size: int, make: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def computed(
+        self, name: str, images: PixelRows, batch_size: int, make: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """One row for each of `images` [N, ...], computed batch by batch.
 
         Args:
@@ -162,25 +165,26 @@ class EvaluationData:
 
         return self.compute(f"{name}-{data_hash(images)}", len(images), batch_size, batch)
 
-    def _features(self, images: Tensor, levels: int = 256) -> Tensor:
+    def _features(self, images: PixelRows, levels: int = 256) -> Tensor:
         extractor = self.extractor
         return self.computed(extractor.name, images, extractor.batch_size, lambda some, _: extractor(some, levels))
 
     def images(self, what: str) -> Tensor:
         """The images `what` ("train" or "test") as float32 [N, C, H, W] in [-1, 1]; raises UserError if absent."""
-        return as_float(self.need(what), self.levels)
+        return as_float(self.need(what)[:], self.levels)
 
-    def need(self, what: str) -> Tensor:
-        """The images or labels `what` as stored ([N, C, H, W] or [N]); raises UserError if absent."""
-        value = getattr(self, what)
-        if value is None:
-            noun = what.replace("_", " ") if what.endswith("labels") else f"{what} images"
-            raise UserError(f"this metric requires {noun}, which the data does not have")
-        return value
+    def need(self, what: str) -> PixelRows:
+        """The images `what` as stored, [N, C, H, W]; raises UserError if absent."""
+        images: PixelRows | None = getattr(self, what)
+        if images is None:
+            raise UserError(f"this metric requires {what} images, which the data does not have")
+        return images
 
     def classes(self, what: str) -> Tensor:
         """The labels `what` int64 [N]. Raises UserError if they are absent or not one class per image."""
-        labels = self.need(what)
+        labels: Tensor | None = getattr(self, what)
+        if labels is None:
+            raise UserError(f"this metric requires {what.replace('_', ' ')}, which the data does not have")
         if labels.is_floating_point():
             raise UserError("this metric requires one class per image")
         return labels

@@ -20,6 +20,7 @@ from torch import Tensor
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.core.settings import BatchSize, Count
+from genmods.data.kept.pixels import PixelRows
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.features import as_float
 from genmods.metrics.neighbors import distances
@@ -75,7 +76,7 @@ class InceptionScore(Metric):
             held_out = inception_score(self._probabilities(data, data.test[: data.n], data.levels))
         return MetricResult([MetricValue(f"is_{count_name(len(data.samples))}", value, held_out=held_out)])
 
-    def _probabilities(self, data: EvaluationData, images: Tensor, levels: int = 256) -> Tensor:
+    def _probabilities(self, data: EvaluationData, images: PixelRows, levels: int = 256) -> Tensor:
         extractor = data.extractor
         name, size = f"{extractor.name}-probabilities", extractor.batch_size
         return data.computed(name, images, size, lambda some, _: extractor.probabilities(some, levels))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genmods.core.atomic import replacing
 from genmods.core.devices import to_float64
+from genmods.data.kept.pixels import PixelRows, chunks
 
 
 class GaussianStatistics(NamedTuple):
@@ -44,16 +45,16 @@ def half_width(drawn: Tensor) -> float:
     return float(t.ppf(0.975, len(drawn) - 1)) * float(drawn.std())
 
 
-def data_hash(images: Tensor) -> str:
+def data_hash(images: PixelRows) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of images [N, C, H, W], their shape and dtype."""
     digest = hashlib.sha256(f"{tuple(images.shape)}{images.dtype}".encode())
-    for part in images.split(1000):
+    for part in chunks(images):
         digest.update(part.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def cached_statistics(
-    folder: Path | None, features_name: str, images: Tensor, features: Callable[[], Tensor]
+    folder: Path | None, features_name: str, images: PixelRows, features: Callable[[], Tensor]
 ) -> GaussianStatistics:
     """The statistics of `features()`, [N, D] for `images` [N, C, H, W], cached in `folder` (None: no cache)."""
     if folder is None:

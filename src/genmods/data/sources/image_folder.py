@@ -17,7 +17,7 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.printable import printable
 from genmods.core.settings import Channels
 from genmods.core.sizes import Size, sides
-from genmods.data.decoding import decode_files
+from genmods.data.decoding import stored_files
 from genmods.data.folder.layout import Layout, Reading
 from genmods.data.folder.quarantine import quarantine
 from genmods.data.folder.reading import read_layout
@@ -134,6 +134,9 @@ class ImageFolder(Source):
         return source
 
     def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
+        return {split: images.in_memory() for split, images in self.stored_at(size, fit).items()}
+
+    def stored_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:
         found = self.layout
         paths = [path for files in found.paths.values() for path in files]
         wish = Preparation(
@@ -145,7 +148,7 @@ class ImageFolder(Source):
             self._levels,
             self.max_pixels,
         )
-        pixels, good, self.broken, self._used, notes = decode_files(paths, wish)
+        pixels, good, self.broken, self._used, notes = stored_files(paths, wish)
         self._report_broken([path for path, fine in zip(paths, good.tolist(), strict=True) if not fine], len(paths))
         for line in filter(None, (about_skipped(self._skipped), *notes)):
             _log.warning("%s: %s", self.root, line)
