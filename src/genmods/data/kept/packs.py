@@ -117,7 +117,7 @@ class Packs:
     def _found(self, wanted: list[bytes]) -> list[Pack]:
         """The packs with images of `wanted` whose checksums are right, the one with most of them first."""
         needed = set(wanted)
-        packs = [pack for path in sorted(self._folder.glob("*.npz")) if (pack := self._opened(path))]
+        packs = [pack for path in self._indices() if (pack := self._opened(path))]
         packs.sort(key=lambda pack: -len(needed & pack.rows.keys()))
         found = []
         for pack in packs:
@@ -125,6 +125,12 @@ class Packs:
                 found.append(pack._replace(rows=rows))
                 needed -= rows.keys()
         return found
+
+    def _indices(self) -> list[Path]:
+        try:
+            return sorted(self._folder.glob("*.npz"))
+        except OSError:  # the cache of another user
+            return []
 
     def _opened(self, index: Path) -> Pack | None:
         if (found := load_arrays(index)) is None:
@@ -199,7 +205,7 @@ class Packs:
 
     def _remove_contained(self, path: Path, kept: Mapping[bytes, Row]) -> None:
         """Removes the other packs whose images are all in the pack `path` with the rows `kept`."""
-        for index in self._folder.glob("*.npz"):
+        for index in self._indices():
             other = self._opened(index) if index.stem != path.stem else None
             if other and other.rows.keys() <= kept.keys():
                 index.unlink(missing_ok=True)
@@ -226,7 +232,7 @@ def _write_index(path: Path, rows: Mapping[bytes, Row]) -> None:
 
 
 def _temporary(size: int) -> FileIO:
-    """A temporary file of `size` bytes without a name: on the disk, or in memory where there is no space."""
+    """A temporary file of `size` bytes without a name: on disk, or in memory if the disk is full."""
     with suppress(OSError):
         file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         reserve(file, size)
