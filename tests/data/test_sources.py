@@ -50,7 +50,8 @@ def test_reads_or_reports_in_one_line_what_is_missing(name, no_data):
     try:
         splits = source.read()
     except UserError as error:
-        assert "\n" not in str(error) and ("set root" in str(error) or "no folder" in str(error))
+        reasons = ("set root", "no folder", "data.from: set")
+        assert "\n" not in str(error) and any(reason in str(error) for reason in reasons)
         return
     for images in splits.values():
         assert int(images.pixels.max()) < source.levels

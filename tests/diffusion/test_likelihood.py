@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genmods.diffusion import EDMProcess, Estimate, LearnedProcess, LinearProcess, bound_bits_per_dim, flow_bits_per_dim
-from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction
+from genmods.diffusion.likelihood import _diffusion, _Flow, _prior, _probes, _reconstruction, _sum
 from genmods.diffusion.processes import VarianceExplodingProcess
 from genmods.metrics.fidelity import psnr
 from support.oracles import Atoms, Gaussian, Mixture, Oracle, processes
@@ -41,9 +41,9 @@ def expected(denoise, values, weights=None, nodes=2, grid=None, levels=2):
     diffusion = 0.0
     for some, gain in zip(points.split(50), gains.split(50), strict=True):
         rows = [a.repeat(len(some), 1) for a in (x0, eps)]
-        error = _diffusion(denoise, *rows, some.repeat_interleave(len(x0)), grid)
+        error = _sum(_diffusion(denoise, *rows, some.repeat_interleave(len(x0)), grid))
         diffusion += (error.view(len(some), -1) * weight).sum(1) @ gain
-    ends = (_prior(denoise.process, x0) + _reconstruction(denoise.process, x0, eps, levels)) @ weight
+    ends = _sum(_prior(denoise.process, x0) + _reconstruction(denoise.process, x0, eps, levels)) @ weight
     return ((diffusion + ends) / math.log(2)).item(), diffusion.item()
 
 

@@ -25,6 +25,10 @@ COMMANDS = {
     "export": ("export", "export a trained model as one safetensors file"),
     "average": ("average", "average the weights of a run over its training, or of several runs"),
     "classify": ("classify", "predict classes, labels or numbers of image files, as CSV"),
+    "interpolate": ("interpolate", "images between two images, by a diffusion checkpoint"),
+    "vary": ("vary", "variations of image files: noise is added and removed again (SDEdit)"),
+    "invert": ("invert", "latents of image files by the probability flow or DDIM, with the round trip error"),
+    "likelihood": ("likelihood", "bits per dimension of image files, with a map of the bits of each pixel"),
     "denoise": ("denoise", "denoise image files with a diffusion checkpoint"),
     "inpaint": ("inpaint", "inpaint image files with a diffusion checkpoint"),
     "restore": ("restore", "undo blur, down-sampling and other linear operators with a diffusion checkpoint"),
@@ -42,17 +46,26 @@ COMMANDS = {
 }
 """Subcommand -> (its module in this package, a one-line summary)."""
 
+GROUPS = {
+    "training": ("fit", "sweep", "find_lr", "validate", "test", "predict"),
+    "new and restored images": ("generate", "interpolate", "vary", "denoise", "inpaint", "restore"),
+    "properties of images": ("classify", "likelihood", "invert", "look"),
+    "runs and models": ("evaluate", "report", "runs", "export", "draw"),
+    "recipes and parts": ("recipes", "check", "list", "show", "schema"),
+}
+"""The commands by purpose, as `--help` lists them."""
+
 
 def usage() -> str:
     """The text of `--help`."""
-    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    groups: list[str] = []
+    for title, names in GROUPS.items():
+        groups += [f"{title}:", *(f"  {name:<11} {COMMANDS[name][1]}" for name in names), ""]
     return "\n".join(
         [
             "usage: genmods COMMAND [OPTIONS] [--KEY.PATH=VALUE ...]",
             "",
-            "commands:",
-            *lines,
-            "",
+            *groups,
             "`genmods COMMAND --help` lists its options; `--import FILE.py` loads a file with @register-ed parts.",
         ]
     )

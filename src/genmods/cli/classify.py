@@ -34,10 +34,15 @@ def run(options: argparse.Namespace) -> None:
     from genmods.cli.tables import predictions
     from genmods.data.preparation import Preparation
     from genmods.data.walk import find_images
-    from genmods.models import Predicts
+    from genmods.models import Denoises, DiffusionClassifier, Predicts
     from genmods.runs import folders
 
     model: Any = folders.load(options.ckpt_path)
+    if isinstance(model, Denoises) and not isinstance(model, Predicts):
+        try:
+            model = DiffusionClassifier(model)
+        except UserError as error:
+            raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
     if not isinstance(model, Predicts):
         raise UserError(f"--ckpt_path {options.ckpt_path}: expected a classifier, got {type(model).__name__}")
     model = model_options.placed(model, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from genmods.cli.unfinished import Unfinished
     from genmods.core.progress import Progress
+    from genmods.data.base import DataModule
     from genmods.metrics.base import EvaluationData, MetricResult, MetricValue
     from genmods.models import Model
     from genmods.runs.checkpoint import Checkpoint
@@ -32,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="M,M", required=True, help="names from `genmods list metric`")
     parser.add_argument("--n", type=int, default=2000, help="number of samples (default: 2000)")
     parser.add_argument("--features", metavar="F", help="a classifier's run, `inception` or `pixels`")
+    text = "other images, for `anomaly`: a folder of image files, or a data set of `genmods list data`"
+    parser.add_argument("--against", metavar="PATH", help=text)
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     parser.add_argument("--batch_size", type=int, default=256, help="batch size (default: 256)")
     parser.add_argument("--out", metavar="FILE.json", help="output file (default: evaluation.json in the run folder)")
@@ -141,6 +145,7 @@ def gather(
     if make and (shape := checkpoint.data_info.shape) != (now := data.info.shape):
         raise UserError(f"data must have shape {list(shape)} like the model's samples, got {list(now)}")
     train, test = (data.arrays(split) or (None, None) for split in ("train", "test"))
+    others, other_names = other_images(options.against, data) if options.against else (None, None)
     return EvaluationData(
         train=train[0],
         train_labels=train[1],
@@ -149,6 +154,9 @@ def gather(
         test_labels=test[1],
         generate=make,
         features=model_options.find_features(options.features, model),
+        model=model,
+        others=others,
+        other_names=other_names,
         likelihood=model.likelihood() if isinstance(model, HasLikelihood) else None,
         progress=progress,
         n=options.n,
@@ -157,6 +165,29 @@ def gather(
         cache=cache("statistics"),
         compute=work.computed,
     )
+
+
+def other_images(text: str, data: DataModule) -> tuple[Tensor, list[str]]:
+    """Images [M, C, H, W] of the folder or the data set `text`, prepared like those of `data`, and their names."""
+    from genmods.config.build import create
+    from genmods.config.registry import names
+    from genmods.data.decoding import decode_files
+    from genmods.data.images import converted
+    from genmods.data.walk import find_images
+
+    preparation, levels = data.preparation, data.info.levels
+    if preparation is None:
+        raise UserError(f"--against {text}: the model's data are not images")
+    preparation = replace(preparation, levels=levels)
+    if Path(text).exists() or text not in names("data"):
+        paths = find_images([text])
+        pixels, good, broken, _, notes = decode_files(paths, preparation)
+        say(*broken, *notes, file=sys.stderr) if broken or notes else None
+        return pixels[good], [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine]
+    source = create("data", text)
+    splits = source.read()
+    images = converted(splits.get("test", splits["train"]), preparation, source.levels)
+    return images, [f"{text} {i}" for i in range(len(images))]
 
 
 def sampler(

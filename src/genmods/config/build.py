@@ -58,7 +58,7 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
             raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
     common = {name: values.pop(name) for name in part.common() if name in values}
     try:
-        make = partial(cls, **values)
+        make = partial(cls, **{reflect.parameter_name(name): value for name, value in values.items()})
         if part.kind in PARTIAL_KINDS:
             built: Any = make
         else:

@@ -129,6 +129,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "digits": "genmods.data.sources.digits:Digits",
         "emoji": "genmods.data.sources.emoji:Emoji",
         "fashion_mnist": "genmods.data.sources.mnist:FashionMNIST",
+        "generated": "genmods.runs.generated:Generated",
         "image_folder": "genmods.data.sources.image_folder:ImageFolder",
         "mnist": "genmods.data.sources.mnist:MNIST",
         "photo_patches": "genmods.data.sources.photo_patches:PhotoPatches",
@@ -205,6 +206,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "reduce_on_plateau": "genmods.optim.plateau:ReduceOnPlateau",
     },
     "metric": {
+        "accuracy": "genmods.metrics.accuracy:Accuracy",
+        "anomaly": "genmods.metrics.anomaly:Anomaly",
         "bpd": "genmods.metrics.scores:BitsPerDimension",
         "bpd_ode": "genmods.metrics.scores:FlowBitsPerDimension",
         "clustering": "genmods.metrics.neighbors:Clustering",

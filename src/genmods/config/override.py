@@ -89,7 +89,7 @@ def apply(root: Node, changes: Iterable[Change], kept: Iterable[str] = ()) -> No
                 if not value.text:
                     raise RecipeError(value.where, key, f"expected a name, got '{value.value}'")
                 value = Node(value.text, value.where)
-        elif len(keys) > 1 and keys[-1] == "from" and not _taken_whole(root, keys):
+        elif len(keys) > 1 and keys[-1] == "from" and keys[0] != "data" and not _taken_whole(root, keys):
             keys.pop()
             value = Node({"from": value}, value.where)
         blocks.append((keys, value))

@@ -11,6 +11,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,7 +189,7 @@ def _settings(found: Found) -> dict[str, Setting] | None:
             result.update(_settings(base) or {})
     for statement in cls.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and _is_field(statement):
-            name = statement.target.id
+            name = setting_name(statement.target.id)
             result[name] = Setting(name, statement.annotation, _field_default(statement.value), module)
     return result
 
@@ -243,4 +244,15 @@ def _parameters(arguments: ast.arguments, module: Module) -> dict[str, Setting]:
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)][1:]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    return {arg.arg: Setting(arg.arg, arg.annotation, default, module) for arg, default in pairs}
+    named = [(setting_name(arg.arg), arg.annotation, default) for arg, default in pairs]
+    return {name: Setting(name, annotation, default, module) for name, annotation, default in named}
+
+
+def setting_name(parameter: str) -> str:
+    """The name in a recipe of the parameter of a constructor: `from_` is `from`, a keyword of Python."""
+    return parameter[:-1] if parameter.endswith("_") and iskeyword(parameter[:-1]) else parameter
+
+
+def parameter_name(setting: str) -> str:
+    """The inverse of `setting_name`."""
+    return f"{setting}_" if iskeyword(setting) else setting

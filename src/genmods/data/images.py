@@ -170,3 +170,16 @@ def to_float(pixels: Tensor, levels: int = 256) -> Tensor:
 def to_uint8(images: Tensor, levels: int = 256) -> Tensor:
     """Float images [..., C, H, W] in [-1, 1] (clamped) as uint8 in 0 ... levels - 1; the inverse of `to_float`."""
     return images.float().clamp(-1, 1).add(1).mul((levels - 1) / 2).round_().to(torch.uint8)
+
+
+def converted(images: Images, preparation: Preparation, levels: int = 256) -> Tensor:
+    """The pixels [N, C, H, W] of images with `levels` grey levels, prepared like files: size, channels and levels of
+    `preparation`. Raises ValueError if the channels cannot be converted."""
+    from genmods.data.formats.raster import Raster
+
+    rows = []
+    for pixels in images.pixels:
+        values = pixels.permute(1, 2, 0).numpy()
+        color = values.shape[2] if values.shape[2] in (1, 3) else 0
+        rows.append(torch.from_numpy(preparation.pixels(Raster(values, float(levels - 1), color=color)).copy()))
+    return torch.stack(rows).to(torch.uint8 if (preparation.levels or 0) <= 256 else torch.uint16)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TimeDensity as TimeDensity,
         UniformDensity as UniformDensity,
     )
+    from genmods.diffusion.flow import decode as decode, encode as encode
     from genmods.diffusion.grids import (
         AngleGrid as AngleGrid,
         Grid as Grid,
@@ -30,15 +31,19 @@ if TYPE_CHECKING:
         time_grid as time_grid,
     )
     from genmods.diffusion.guidance import *
+    from genmods.diffusion.inversion import ddim_decode as ddim_decode, ddim_invert as ddim_invert
     from genmods.diffusion.latents import LatentSpace as LatentSpace
     from genmods.diffusion.likelihood import (
         BoundTerms as BoundTerms,
         bound_bits_per_dim as bound_bits_per_dim,
+        bound_map as bound_map,
+        diffusion_nats as diffusion_nats,
         flow_bits_per_dim as flow_bits_per_dim,
     )
     from genmods.diffusion.loss import DiffusionLoss as DiffusionLoss, Loss as Loss
     from genmods.diffusion.mean_flow import MeanFlowLoss as MeanFlowLoss
     from genmods.diffusion.noise import Noise as Noise, NoiseStream as NoiseStream, noise_stream as noise_stream
+    from genmods.diffusion.noise_errors import errors_by_level as errors_by_level
     from genmods.diffusion.prediction import (
         EpsPrediction as EpsPrediction,
         Estimate as Estimate,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from genmods.core.exports import lazy
 
 if TYPE_CHECKING:
+    from genmods.metrics.accuracy import Accuracy as Accuracy
+    from genmods.metrics.anomaly import Anomaly as Anomaly, auroc as auroc
     from genmods.metrics.base import (
         EvaluationData as EvaluationData,
         Metric as Metric,

@@ -21,7 +21,7 @@ from genmods.core.settings import Validated
 from genmods.data.kept.pixels import PixelRows
 from genmods.metrics.features import Features, as_float
 from genmods.metrics.statistics import GaussianStatistics, cached_statistics, data_hash
-from genmods.models import Likelihood
+from genmods.models import Likelihood, Model
 
 
 @dataclass
@@ -122,7 +122,10 @@ class EvaluationData:
         test_labels: Their labels, int64 [M].
         generate: Maps n to n samples [n, C, H, W] in [-1, 1].
         features: The feature extractor.
+        model: The model, for metrics of what it computes for images.
         likelihood: The likelihood of the model.
+        others: Images [M, C, H, W] of another kind, in the format of `test`.
+        other_names: Their files.
         progress: Called with (done, total) during long computations.
         n: Number of samples.
         levels: Number of grey levels of uint8 images.
@@ -138,7 +141,10 @@ class EvaluationData:
     test_labels: Tensor | None = None
     generate: Callable[[int], Tensor] | None = None
     features: Features | None = None
+    model: Model | None = None
     likelihood: Likelihood | None = None
+    others: Tensor | None = None
+    other_names: Sequence[str] | None = None
     progress: Callable[[int, int], None] = lambda done, total: None
     n: int = 2000
     levels: int = 256

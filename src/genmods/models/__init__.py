@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Restores as Restores,
         UsesSampler as UsesSampler,
     )
+    from genmods.models.anomaly import NoiseErrors as NoiseErrors, anomaly_scores as anomaly_scores
     from genmods.models.base import (
         Inspection as Inspection,
         Model as Model,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
         Guide as Guide,
         choose_sampler as choose_sampler,
     )
+    from genmods.models.diffusion_classifier import DiffusionClassifier as DiffusionClassifier
+    from genmods.models.editor import Editor as Editor, round_trip_error as round_trip_error, slerp as slerp
     from genmods.models.generative import GAN as GAN, VAE as VAE
     from genmods.models.guides import guide as guide
     from genmods.models.likelihood import DiffusionLikelihood as DiffusionLikelihood, Likelihood as Likelihood

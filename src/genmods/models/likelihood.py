@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.diffusion.denoiser import Denoise
-from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, flow_bits_per_dim
+from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, bound_map, flow_bits_per_dim
 
 FLOW_STEPS = 32
 """Runge-Kutta steps of the probability flow."""
@@ -52,6 +52,11 @@ class DiffusionLikelihood:
 
     def bound(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         return self.terms(images, indices).total
+
+    def map(self, images: Tensor, indices: Tensor | None = None, num_times: int = 64) -> Tensor:
+        """The bits of each pixel [B, C, H, W], whose mean is the bound; see `genmods.diffusion.bound_map`."""
+        images, indices = self._placed(images, indices)
+        return bound_map(self.denoise(len(images)), images, self.levels, num_times, indices=indices)
 
     def flow(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         """Bits per dimension [B] by the probability flow ODE; see `genmods.diffusion.flow_bits_per_dim`."""

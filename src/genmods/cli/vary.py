@@ -1,0 +1,56 @@
+"""`genmods vary`: variations of images; noise is added and removed again (SDEdit)."""
+
+from __future__ import annotations
+
+import argparse
+
+from genmods.cli.editing import common_arguments, editor, images_of
+from genmods.cli.look import unique
+from genmods.cli.progress import ProgressBar
+from genmods.core.errors import UserError
+from genmods.core.printable import say
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common_arguments(parser, "image files and folders of them")
+    add = parser.add_argument
+    text = "standard deviation of the noise on the scale of 0 to 255; the larger, the freer (default 100)"
+    add("--sigma", type=float, default=100.0, metavar="S", help=text)
+    add("--samples", type=int, default=4, metavar="K", help="variations per image (default 4)")
+    add("--sampler", metavar="NAME", help="a sampler of `genmods list sampler` instead of the run's")
+    add("--guidance", type=float, default=1.0, metavar="W", help="scale of classifier-free guidance (default 1: none)")
+    add("--seed", type=int, default=0, help="random seed; a variation depends only on it and the image's number")
+
+
+def run(options: argparse.Namespace) -> None:
+    if not 0 < options.sigma < float("inf"):
+        raise UserError(f"--sigma must be above 0, on the scale of 0 to 255, got {options.sigma:g}")
+    if options.samples < 1:
+        raise UserError(f"--samples must be at least 1, got {options.samples}")
+    import torch
+
+    from genmods.data.files import Picture, write_image
+    from genmods.data.walk import find_images
+    from genmods.visual.picture import to_picture
+
+    paths = find_images(options.input)
+    made, request = editor(options)
+    names, images = images_of(made, paths)
+    with ProgressBar(options.quiet, "varying") as bar:
+        drawn = made.vary(
+            images.to(made.model.device),
+            2 * options.sigma / 255,
+            options.samples,
+            request,
+            seed=options.seed,
+            sampler=options.sampler,
+            guidance=options.guidance,
+            progress=bar,
+        ).cpu()
+    for name, image, variations in zip(unique(names), images, drawn.transpose(0, 1), strict=True):
+        for number, variation in enumerate(variations, start=1):
+            write_image(options.out / f"{name}_{number}.png", Picture(variation))
+        strip = torch.cat([image[None], variations])
+        (options.out / "strips").mkdir(exist_ok=True)
+        to_picture(strip, columns=len(strip)).save(options.out / "strips" / f"{name}.png")
+    say(f"{options.samples} variations of {len(names)} image{'s' * (len(names) != 1)} in {options.out}")
