@@ -13,6 +13,7 @@ from genmods.config.builtins import BUILTINS, COMMON, imported
 from genmods.config.check import PROVIDED, UNKNOWN, allowed, default, model_entry
 from genmods.config.reflect import docstring, find_class, settings
 from genmods.config.text import Node
+from genmods.core.settings import parameter_name, setting_name
 
 PARTS = [(kind, name) for kind, parts in BUILTINS.items() for name in parts]
 
@@ -39,10 +40,10 @@ def test_the_settings_are_those_of_the_constructor(kind, name):
         p for p in inspect.signature(cls).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     found = settings(target)
-    assert list(found) == [p.name for p in parameters]
+    assert list(found) == [setting_name(p.name) for p in parameters]
     for parameter in parameters:
         has_default = parameter.default is not parameter.empty
-        assert (found[parameter.name].default is not None) == has_default, parameter.name
+        assert (found[setting_name(parameter.name)].default is not None) == has_default, parameter.name
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)
@@ -66,7 +67,8 @@ def test_every_setting_can_be_written_and_its_default_is_literal(kind, name):
         value = default(setting)
         assert value is not UNKNOWN, f"the default of {setting.name} is no literal"
         if not isinstance(value, Node):
-            assert value == factories.get(setting.name, parameters[setting.name].default)
+            name = parameter_name(setting.name)
+            assert value == factories.get(name, parameters[name].default)
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)

@@ -27,7 +27,7 @@ def generator(workplace):
 
 
 def test_the_training_images_are_samples_with_their_classes(generator):
-    splits = Generated(from_=str(generator), n=10, seed_of_samples=5).read()
+    splits = Generated(from_=str(generator), n=10, sample_seed=5).read()
     drawn = folders.load(generator).sample(10, {"label": [0, 1, 2]}, seed=5)
     assert torch.equal(splits["train"].pixels, to_uint8(drawn))
     assert splits["train"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]

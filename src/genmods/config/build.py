@@ -14,6 +14,7 @@ from genmods.core.errors import UserError
 from genmods.core.initial_weights import loads_weights, without_weights
 from genmods.core.meta import constructed
 from genmods.core.printable import say
+from genmods.core.settings import parameter_name
 
 
 def build(part: Part | From, facts: dict[str, Any] | None = None, **provided: Any) -> Any:
@@ -58,7 +59,7 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
             raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
     common = {name: values.pop(name) for name in part.common() if name in values}
     try:
-        make = partial(cls, **{reflect.parameter_name(name): value for name, value in values.items()})
+        make = partial(cls, **{parameter_name(name): value for name, value in values.items()})
         if part.kind in PARTIAL_KINDS:
             built: Any = make
         else:

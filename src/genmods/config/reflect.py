@@ -11,9 +11,10 @@ import ast
 import sys
 from collections.abc import Iterator
 from functools import cache
-from keyword import iskeyword
 from pathlib import Path
 from typing import NamedTuple
+
+from genmods.core.settings import setting_name
 
 
 class Module:
@@ -246,13 +247,3 @@ def _parameters(arguments: ast.arguments, module: Module) -> dict[str, Setting]:
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     named = [(setting_name(arg.arg), arg.annotation, default) for arg, default in pairs]
     return {name: Setting(name, annotation, default, module) for name, annotation, default in named}
-
-
-def setting_name(parameter: str) -> str:
-    """The name in a recipe of the parameter of a constructor: `from_` is `from`, a keyword of Python."""
-    return parameter[:-1] if parameter.endswith("_") and iskeyword(parameter[:-1]) else parameter
-
-
-def parameter_name(setting: str) -> str:
-    """The inverse of `setting_name`."""
-    return f"{setting}_" if iskeyword(setting) else setting

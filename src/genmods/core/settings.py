@@ -23,6 +23,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from keyword import iskeyword
 from typing import Annotated, Any, Literal, Self, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
@@ -120,7 +121,17 @@ def check(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
 
 def hints_of(cls: type) -> Mapping[str, Hints]:
     """The alternatives of each setting of a constructor."""
-    return _declared(cls)[2]
+    return {setting_name(name): hints for name, hints in _declared(cls)[2].items()}
+
+
+def setting_name(parameter: str) -> str:
+    """The name in a recipe of the parameter of a constructor: `from_` is `from`, a keyword of Python."""
+    return parameter[:-1] if parameter.endswith("_") and iskeyword(parameter[:-1]) else parameter
+
+
+def parameter_name(setting: str) -> str:
+    """The inverse of `setting_name`."""
+    return f"{setting}_" if iskeyword(setting) else setting
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from genmods.core.atomic import cache, replacing
 from genmods.core.devices import default_device
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
-from genmods.core.settings import BatchSize, Fraction, Seed, Steps
+from genmods.core.settings import BatchSize, Fraction, NonNegative, Steps
 from genmods.data.base import DataModule
 from genmods.data.images import Images, Source
 from genmods.data.splits import hold_out
@@ -40,16 +40,16 @@ class Generated(Source):
         real: Share of the real training images of the run, stratified by class, that are added.
         guidance: Scale of classifier-free guidance; 1 means no guidance.
         steps: Number of sampling steps instead of the run's.
-        seed_of_samples: Seed of the samples.
+        sample_seed: Seed of the samples.
         sample_batch: Samples per network call.
     """
 
     from_: str | None = None
     n: Annotated[int, Ge(0), Le(10_000_000)] = 10_000
     real: Fraction = 0.0
-    guidance: float = 1.0
+    guidance: NonNegative = 1.0
     steps: Steps | None = None
-    seed_of_samples: Seed = 0
+    sample_seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     sample_batch: BatchSize = 256
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class Generated(Source):
         """A hash of the checkpoint file as it is and of the settings of the samples."""
         state = self._path.stat()
         words = [str(self._path.resolve()), state.st_size, state.st_mtime_ns]
-        words += [self.n, self.guidance, self.steps, self.seed_of_samples]
+        words += [self.n, self.guidance, self.steps, self.sample_seed]
         return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
 
     def _drawn(self) -> Tensor:
@@ -142,7 +142,7 @@ class Generated(Source):
         labels = list(range(len(self.class_names)))
         model = model.to(default_device())
         return model.sample(
-            self.n, {"label": labels}, seed=self.seed_of_samples, batch_size=self.sample_batch, **settings
+            self.n, {"label": labels}, seed=self.sample_seed, batch_size=self.sample_batch, **settings
         ).cpu()
 
     def _stored(self, images: Tensor) -> Tensor:
