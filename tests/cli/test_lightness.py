@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from genmods.cli import COMMANDS
+from genmods.cli import COMMANDS, GROUPS
 from genmods.config.shipped import shipped
 
 HEAVY = ("torch", "lightning", "wandb", "torchvision", "torchmetrics", "numpy", "sklearn", "matplotlib", "jsonargparse")
@@ -41,6 +41,10 @@ def test_nothing_heavy_is_imported(command):
     status, modules = json.loads(result.stderr.splitlines()[-1])
     assert status == 0, result.stderr
     assert not set(HEAVY) & set(modules)
+
+
+def test_every_command_is_in_one_group():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
 
 
 def test_check_imports_torch_but_no_trainer():

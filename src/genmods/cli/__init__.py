@@ -50,7 +50,7 @@ GROUPS = {
     "training": ("fit", "sweep", "find_lr", "validate", "test", "predict"),
     "new and restored images": ("generate", "interpolate", "vary", "denoise", "inpaint", "restore"),
     "properties of images": ("classify", "likelihood", "invert", "look"),
-    "runs and models": ("evaluate", "report", "runs", "export", "draw"),
+    "runs and models": ("evaluate", "report", "runs", "average", "export", "draw", "cache"),
     "recipes and parts": ("recipes", "check", "list", "show", "schema"),
 }
 """The commands by purpose, as `--help` lists them."""
