@@ -98,7 +98,7 @@ def test_the_map_of_bits_is_the_bound_of_each_pixel(process):
     for pixel, c in enumerate(Uneven.c.tolist()):
         alone = bound_bits_per_dim(Gaussian(process, c), x[:, pixel : pixel + 1], 17, 8).total
         error = (found[:, pixel].var() + alone.var()).sqrt() / len(x) ** 0.5
-        assert (found[:, pixel].mean() - alone.mean()).abs() < 4 * error < 1
+        assert (found[:, pixel].mean() - alone.mean()).abs() < 4 * error < 2
 
 
 def test_the_diffusion_term_is_the_log_density_up_to_a_constant():
