@@ -71,12 +71,12 @@ class Instantaneous(Changed):
 
 def pull(network, process):
     """The gradient [6] of the mean loss, over its standard error."""
-    denoiser, count = Denoiser(network("v"), process, VPrediction()), 4000
+    denoiser, count = Denoiser(network("v"), process, VPrediction()), 2400
     generator = torch.Generator().manual_seed(0)
     x0, eps = torch.randn(2, count, 4, generator=generator, dtype=torch.float64)
     loss = MeanFlowLoss(gaps=1.0)
     parts = []
-    for rows in torch.arange(count).chunk(20):
+    for rows in torch.arange(count).chunk(12):
         u = torch.rand(2, len(rows), generator=generator, dtype=torch.float64)
         mean = loss(denoiser, C * x0[rows], u=u, eps=eps[rows]).per_sample.mean()
         parts.append(torch.autograd.grad(mean, denoiser.network.change)[0])
@@ -110,8 +110,8 @@ class Gain(nn.Module):
 def test_training_ends_at_the_average_velocity():
     torch.manual_seed(0)
     denoiser = Denoiser(Gain(), PROCESSES["rectified"], built_in("prediction", "flow")(), sigma_data=C)
-    loss, steps = MeanFlowLoss(LowDiscrepancyDensity(), gaps=0.75), 400
-    optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.03, betas=(0.9, 0.99))
+    loss, steps = MeanFlowLoss(LowDiscrepancyDensity(), gaps=0.75), 300
+    optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.04, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         optimizer.zero_grad()
