@@ -17,7 +17,11 @@ from genmods.data.files import Picture, read_image, write_image
 from genmods.diffusion import CosineProcess
 from genmods.diffusion.conditioning import ClassLabels
 from genmods.diffusion.latents import LatentSpace
+from genmods.networks.base import Network
+from genmods.restoration.corruption import Jpeg
 from genmods.restoration.gaussian import Gaussian
+from genmods.restoration.mixtures import UniformRange
+from genmods.restoration.network import RestorationNetwork
 from genmods.restoration.operators import GaussianBlur
 from genmods.runs import folders
 from support.interrupting import interrupted_at_file
@@ -234,6 +238,21 @@ def test_colourisation(tmp_path, monkeypatch):
     assert Image.open(tmp_path / "out/grey.png").mode == "RGB"
 
 
+def test_a_network_that_was_trained_for_a_corruption_is_called_once(tmp_path, monkeypatch):
+    class Lighter(Network):
+        def forward(self, x, log_snr, cond=None):
+            return torch.full_like(x, 20 / 255)
+
+    corruption = UniformRange(Jpeg(10), Jpeg(40))
+    trained = RestorationNetwork(Lighter(), corruption=corruption, in_channels=1, image_size=8)
+    monkeypatch.setattr(folders, "load", lambda path: trained)
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    for name, options in {"told": ("--operator", "jpeg:quality=20"), "not": ()}.items():
+        assert call("restore", tmp_path / "a.png", tmp_path / name, *options) == 0
+        pixels = np.asarray(Image.open(tmp_path / name / "a.png")).astype(int)
+        assert (pixels == (np.asarray(Image.open(tmp_path / "a.png")).astype(int) + 10).clip(0, 255)).all()
+
+
 @pytest.mark.parametrize(
     ("command", "options", "line"),
     [
@@ -252,6 +271,12 @@ def test_colourisation(tmp_path, monkeypatch):
         ("inpaint", ["--mask", "random:0"], "the mask is empty"),
         ("inpaint", ["--mask", "box:0,0,2,2", "--method", "best"], "no method is called 'best'"),
         ("restore", ["--operator", "averag"], "did you mean 'average'"),
+        (
+            "restore",
+            ["--operator", "jpeg:quality=10"],
+            r"not trained for Jpeg\(quality=10\).* recipes/photos/jpeg.yaml",
+        ),
+        ("restore", [], "an operator is required: the model was not trained to restore images"),
         ("restore", ["--operator", "box:x=5,width=7"], "must fit into the image"),
         ("restore", ["--operator", "grayscale"], "3 channels|channels, but the model"),
     ],

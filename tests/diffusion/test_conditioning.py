@@ -10,10 +10,12 @@ from genmods.core.errors import UserError
 from genmods.diffusion.conditioning import ClassLabels, Conditioning, MaskedImage, Numbers, Unconditional
 from genmods.diffusion.conditioning.base import dealt
 from genmods.networks.mlp import MLP
+from genmods.restoration.corruption import GaussianNoise
 
 NAMES = ["coat", "shoe", "7"]
 SETTINGS = {
     "class_labels": {"num_classes": 3},
+    "degraded": {"image_size": 6, "corruption": GaussianNoise()},
     "masked_image": {"image_size": 6},
     "numbers": {"class_names": ["age", "height"]},
 }

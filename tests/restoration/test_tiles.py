@@ -7,7 +7,7 @@ from genmods.restoration.tiles import Tiled
 
 
 def tiled(denoise, size=16, **settings):
-    return Tiled(lambda times: denoise, size, size, **settings)
+    return Tiled(lambda cond: denoise, {}, size, size, **settings)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 40), (5, 23), (50, 9), (64, 64)])
@@ -37,13 +37,16 @@ def test_tiles_leave_no_seams():
 def test_conditions_are_repeated_with_the_batch():
     seen = []
 
-    def bind(times):
-        return lambda x, t: (seen.append((times, len(x), t.tolist())), Estimate(x, x))[1]
+    def bind(cond):
+        return lambda x, t: (seen.append((cond, x, t.tolist())), Estimate(x, x))[1]
 
-    Tiled(bind, 8, 8, batch=6)(torch.zeros(2, 1, 8, 20), torch.tensor([0.1, 0.2]))
-    assert all(
-        n == 2 * times and n <= 6 and t == [pytest.approx(0.1), pytest.approx(0.2)] * times for times, n, t in seen
-    )
+    x = torch.arange(320.0).view(2, 1, 8, 20)
+    Tiled(bind, {"label": torch.tensor([3, 4]), "image": -x.repeat(1, 2, 1, 1)}, 8, 8, batch=6)(x, torch.tensor([1, 2]))
+    assert sum(len(tiles) for _, tiles, _ in seen) == 2 * 4
+    for cond, tiles, t in seen:
+        times = len(tiles) // 2
+        assert len(tiles) <= 6 and t == [1, 2] * times and cond["label"].tolist() == [3, 4] * times
+        assert torch.equal(cond["image"], -tiles.repeat(1, 2, 1, 1))
 
 
 def test_gradients_flow_through():

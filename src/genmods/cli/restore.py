@@ -1,9 +1,10 @@
-"""`genmods restore`: super-resolution, deblurring, colourisation and other linear inverse problems."""
+"""`genmods restore`: super-resolution, deblurring, colourisation and other inverse problems."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from genmods.cli.restoration_io import Session, common_arguments, method_argument, part
 
@@ -14,9 +15,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--operator",
         action="append",
-        required=True,
+        default=[],
         metavar="NAME[:KEY=VALUE,...]",
-        help="the degradation: an operator of `genmods list operator`; may be repeated to compose several",
+        help="the degradation: an operator of `genmods list operator`; may be repeated to compose several; or a "
+        "corruption that the model was trained for (default: the degradation that it was trained for)",
     )
 
 
@@ -24,10 +26,8 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
-    from genmods.restoration.operators import Compose
 
-    operators = [part("operator", text) for text in options.operator]
-    operator = operators[0] if len(operators) == 1 else Compose(operators)
+    operator = _degradation(options.operator)
     session = Session(options)
 
     def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
@@ -36,3 +36,14 @@ def run(options: argparse.Namespace) -> None:
         return Restored(samples[0], images, samples)
 
     session.process(restored)
+
+
+def _degradation(texts: list[str]) -> Any:
+    """The operator or corruption of the options `--operator`; None without any."""
+    from genmods.config import registry
+    from genmods.restoration.operators import Compose
+
+    if len(texts) == 1 and texts[0].partition(":")[0] in registry.names("corruption"):
+        return part("corruption", texts[0])
+    operators = [part("operator", text) for text in texts]
+    return Compose(operators) if len(operators) > 1 else next(iter(operators), None)

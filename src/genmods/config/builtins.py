@@ -119,6 +119,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "conditioning": {
         "class_labels": "genmods.diffusion.conditioning.labels:ClassLabels",
+        "degraded": "genmods.restoration.degraded:Degraded",
         "masked_image": "genmods.diffusion.conditioning.mask:MaskedImage",
         "numbers": "genmods.diffusion.conditioning.numbers:Numbers",
         "unconditional": "genmods.diffusion.conditioning.base:Unconditional",
@@ -132,6 +133,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "generated": "genmods.runs.generated:Generated",
         "image_folder": "genmods.data.sources.image_folder:ImageFolder",
         "mnist": "genmods.data.sources.mnist:MNIST",
+        "paired_folder": "genmods.data.sources.paired_folder:PairedFolder",
         "photo_patches": "genmods.data.sources.photo_patches:PhotoPatches",
         "synthetic": "genmods.data.sources.synthetic:Synthetic",
     },

@@ -10,6 +10,8 @@ Batch = dict[str, Tensor]
 
 INPUT = "image"
 """The samples: images float [B, C, H, W] in [-1, 1], or other samples of the data module."""
+PAIRED = "paired"
+"""The other image of each pair, float [B, C, H, W] in [-1, 1], for paired data."""
 LABEL = "label"
 """Classes int64 [B], or numbers float [B, K]."""
 INDEX = "index"

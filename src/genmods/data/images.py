@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genmods.core.batch import INPUT, LABEL, Batch
+from genmods.core.batch import INPUT, LABEL, PAIRED, Batch
 from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import Validated
 from genmods.core.sizes import Size
@@ -29,20 +29,21 @@ class Images:
         pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W]; in memory, or in a file of the cache.
         labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
         names: The file of each image, relative to the root folder; None if the source does not read files.
+        paired: The other image of each pair, of the type and shape of `pixels`; None for data without pairs.
     """
 
     pixels: PixelRows
     labels: Tensor | None = None
     names: list[str] | None = None
+    paired: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype not in (torch.uint8, torch.uint16) or self.pixels.ndim != 4:
             notes = f"{self.pixels.dtype} {list(self.pixels.shape)}"
             raise ValueError(f"pixels must be uint8 or uint16 [N, C, H, W], got {notes}")
-        if self.labels is not None and len(self.labels) != len(self.pixels):
-            raise ValueError(f"there must be one label for each of {len(self.pixels)} images, got {len(self.labels)}")
-        if self.names is not None and len(self.names) != len(self.pixels):
-            raise ValueError(f"there must be one name for each of {len(self.pixels)} images, got {len(self.names)}")
+        for word, values in (("label", self.labels), ("name", self.names), ("paired image", self.paired)):
+            if values is not None and len(values) != len(self.pixels):
+                raise ValueError(f"there must be one {word} for each of {len(self.pixels)} images, got {len(values)}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -59,23 +60,28 @@ class Images:
 
     def batch(self, indices: Tensor) -> Batch:
         """The images at `indices` (int64 [B]) as a batch, as stored."""
-        pixels = self.pixels[indices] if isinstance(self.pixels, StoredPixels) else _selected(self.pixels, indices)
-        return {INPUT: pixels} | ({} if self.labels is None else {LABEL: self.labels[indices]})
+        batch = {INPUT: _selected(self.pixels, indices)}
+        if self.paired is not None:
+            batch[PAIRED] = _selected(self.paired, indices)
+        return batch if self.labels is None else batch | {LABEL: self.labels[indices]}
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""
         labels = None if self.labels is None else self.labels[indices]
         names = None if self.names is None else [self.names[i] for i in indices.tolist()]
+        paired = None if self.paired is None else _selected(self.paired, indices)
         if isinstance(self.pixels, StoredPixels):
-            return Images(self.pixels.select(indices), labels, names)
-        return Images(_selected(self.pixels, indices), labels, names)
+            return Images(self.pixels.select(indices), labels, names, paired)
+        return Images(_selected(self.pixels, indices), labels, names, paired)
 
     def in_memory(self) -> Images:
         """These images, with the pixels in memory."""
         return replace(self, pixels=in_memory(self.pixels))
 
 
-def _selected(pixels: Tensor, indices: Tensor) -> Tensor:
+def _selected(pixels: PixelRows, indices: Tensor) -> Tensor:
+    if isinstance(pixels, StoredPixels):
+        return pixels[indices]
     selected = allocate((len(indices), *pixels.shape[1:]), pixels.dtype)
     torch.index_select(pixels, 0, indices, out=selected)
     return selected

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, UNIFORMS, Batch
+from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, PAIRED, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.core.memory import bytes_of, free_memory
@@ -117,7 +117,8 @@ class ImageData(DataModule):
         digest = hashlib.blake2b(digest_size=8)
         for name, images in sorted(self.splits.items()):
             digest.update(f"{name} {list(images.pixels.shape)}".encode())
-            for part in chain(chunks(images.pixels), [] if images.labels is None else [images.labels]):
+            others = [values for values in (images.labels, images.paired) if values is not None]
+            for part in chain(chunks(images.pixels), others):
                 digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -263,16 +264,30 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
     if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
         batch = batch | {LABEL: F.one_hot(batch[LABEL], num_classes).float()}
     if augment:
+        channels = batch[INPUT].shape[1]
+        batch = _joined(batch, augment)
         numbers = batch[UNIFORMS].split([step.num_uniforms for step in augment], dim=1)
         for step, u in zip(augment, numbers, strict=True):
             moved = step.moves and batch[INPUT].dtype == torch.uint8
             batch = step.apply(batch if moved else as_float(batch, levels), u)
+        if PAIRED in batch:
+            batch = batch | {INPUT: batch[INPUT][:, :channels], PAIRED: batch[INPUT][:, channels:]}
     return as_float(batch, levels)
+
+
+def _joined(batch: Batch, augment: Sequence[Augmentation]) -> Batch:
+    """The batch with both images of a pair as the channels of one, so that they are moved alike."""
+    if PAIRED not in batch:
+        return batch
+    if other := next((type(step).__name__ for step in augment if not step.moves), None):
+        raise UserError(f"data.augment: paired images can only be moved, got {other}")
+    return batch | {INPUT: torch.cat([batch[INPUT], batch[PAIRED]], dim=1)}
 
 
 def as_float(batch: Batch, levels: int) -> Batch:
     """The batch with stored images [B, C, H, W] converted to float32 in [-1, 1]."""
-    return batch if batch[INPUT].is_floating_point() else batch | {INPUT: to_float(batch[INPUT], levels)}
+    stored = [name for name in (INPUT, PAIRED) if name in batch and not batch[name].is_floating_point()]
+    return batch | {name: to_float(batch[name], levels) for name in stored}
 
 
 def statistics(pixels: PixelRows, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:

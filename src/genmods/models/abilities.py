@@ -97,6 +97,8 @@ class Restores(Protocol):
     image_shape: tuple[int, int, int]
     operator: Any
     """The operator that it inverts."""
+    corruption: Any
+    """The corruption that it removes, or None."""
 
     def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
         """Restored images [B, C, H, W] in [-1, 1] for measurements `y` [B, ...].

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         SensorNoise as SensorNoise,
         SpeckleNoise as SpeckleNoise,
     )
+    from genmods.restoration.degraded import Degraded as Degraded
     from genmods.restoration.denoising import (
         denoise as denoise,
         denoise_corruption as denoise_corruption,

@@ -40,6 +40,10 @@ class Corruption(Validated, ABC):
         """Like `std`, for corruptions that differ between images, as drawn by `keys` (int64 [B])."""
         return self.std(x)
 
+    def covers(self, other: Corruption) -> bool:
+        """Whether a model that was trained for this corruption was also trained for `other`."""
+        return self == other
+
 
 @dataclass
 class GaussianNoise(Corruption):

@@ -54,6 +54,9 @@ class RandomChoice(Drawn):
         u = random.uniform(random.fold(key, _DRAW)[None], 1).item()
         return self.corruptions[int(u * len(self.corruptions))]
 
+    def covers(self, other: Corruption) -> bool:
+        return self == other or any(corruption.covers(other) for corruption in self.corruptions)
+
 
 @dataclass
 class UniformRange(Drawn):
@@ -82,6 +85,14 @@ class UniformRange(Drawn):
             drawn[field.name] = _between(*ends, _is_whole(hints[field.name]), numbers)
         return replace(low, **drawn)
 
+    def covers(self, other: Corruption) -> bool:
+        if type(other) is type(self):
+            return self == other
+        if type(other) is not type(self.low):
+            return False
+        names = [field.name for field in fields(self.low)]
+        return all(_contains(getattr(self.low, n), getattr(self.high, n), getattr(other, n)) for n in names)
+
 
 def _is_whole(hints: Hints) -> bool:
     """Whether a setting is an integer, or a list of integers."""
@@ -97,6 +108,15 @@ def _between(low: Any, high: Any, whole: bool, numbers: Iterator[float]) -> Any:
     if whole:
         return min(low + int(next(numbers) * (high - low + 1)), high)
     return low + next(numbers) * (high - low)
+
+
+def _contains(low: Any, high: Any, value: Any) -> bool:
+    """Whether `value` can be drawn between `low` and `high`."""
+    if isinstance(low, list | tuple):
+        return len(value) == len(low) and all(map(_contains, low, high, value))
+    if isinstance(low, bool) or not isinstance(low, int | float):
+        return bool(value == low)
+    return bool(min(low, high) <= value <= max(low, high))
 
 
 @dataclass

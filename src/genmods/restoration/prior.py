@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
-from genmods.diffusion.conditioning import Conditioning, Unconditional
+from genmods.diffusion.conditioning import Conditioning, MaskedImage, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.processes.variance_exploding import EDMProcess
 from genmods.models import Denoises, Model, Restores
+from genmods.restoration.corruption import Corruption
+from genmods.restoration.degraded import Degraded
+from genmods.restoration.operators import Operator
 from genmods.restoration.tiles import Tiled
 
 
@@ -56,19 +59,34 @@ class Prior:
     @property
     def sees_masks(self) -> bool:
         """Whether the model is conditioned on the known pixels."""
-        return self.conditioning.reveals_image
+        return isinstance(self.conditioning, MaskedImage)
+
+    @property
+    def degraded(self) -> Degraded | None:
+        """The conditioning of a model that was trained with degraded images."""
+        return self.conditioning if isinstance(self.conditioning, Degraded) else None
+
+    @property
+    def operator(self) -> Operator | None:
+        """The operator that the model was trained to invert; None if it was not trained for restoration."""
+        return self.network.operator if self.network is not None else self.degraded and self.degraded.operator
+
+    @property
+    def corruption(self) -> Corruption | None:
+        """The corruption that the model was trained to remove, if any."""
+        return self.network.corruption if self.network is not None else self.degraded and self.degraded.corruption
 
     def typed(self, y: Tensor) -> Tensor:
         """`y` in the dtype of the model."""
         return y if self.dtype is None else y.to(self.dtype)
 
-    def denoise(self, images: Tensor, label: Tensor | None = None, known: Tensor | None = None) -> Denoise:
+    def denoise(self, images: Tensor, label: Tensor | None = None, image: Tensor | None = None) -> Denoise:
         """The denoiser for images of the shape of `images` [B, C, H, W]; tiled if their size is not that of training.
 
         Args:
             images: Images [B, C, H, W].
             label: Classes int64 [B], -1 for none.
-            known: The mask (1 for known pixels) and the masked image [B, 1 + C, H, W], for a mask-conditional model.
+            image: The condition [B, 1 + C, H, W] of a mask-conditional model or of one of degraded images.
 
         Raises:
             UserError: If the model does not have the label, or another number of channels.
@@ -77,16 +95,10 @@ class Prior:
             raise UserError(f"images have {images.shape[1]} channels, but the model has {self.shape[0]}")
         if self.sees_masks and self.shape != images.shape[1:]:
             raise UserError(f"a mask-conditional model restores images of its training size {self.shape} only")
-        if self.sees_masks and known is not None:
-            return self.bind({"image": known})
-        cond = self.condition(len(images), label, images.device)
-
-        def bind(times: int) -> Denoise:
-            return self.bind({name: torch.cat([value] * times) for name, value in cond.items()})
-
+        cond = self.condition(len(images), label, images.device) if image is None else {"image": image}
         if self.network is not None or self.shape is None or self.shape == images.shape[1:]:
-            return bind(1)
-        return Tiled(bind, *self.shape[1:])
+            return self.bind(cond)
+        return Tiled(self.bind, cond, *self.shape[1:])
 
     def condition(self, n: int, label: Tensor | None, device: torch.device) -> Condition:
         """The condition of `n` images with labels int64 [n], or the null condition."""

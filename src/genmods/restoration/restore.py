@@ -84,6 +84,11 @@ def _check(
         raise UserError(
             "a mask-conditional model requires a mask as the operator; use an unconditional model for others"
         )
+    if prior.degraded and prior.operator != operator:
+        raise UserError(
+            f"the model was trained for the operator {prior.operator}, got {operator}; use an unconditional model for "
+            "others"
+        )
 
 
 @torch.inference_mode(False)
@@ -136,7 +141,7 @@ def restore(
     sigma_y = max(sigma_y, rounding(y)) if operator.ill_conditioned else sigma_y
     y = prior.typed(y)
     if isinstance(method, str):
-        conditional = prior.sees_masks and method == "auto"
+        conditional = prior.conditioning.reveals_image and method == "auto"
         method = Guidance(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
     results = []
     chunks = draw_batches(len(y), samples, batch_size)
@@ -161,9 +166,9 @@ def _batch(
 ) -> Tensor:
     """One draw [B, C, H, W] per row of a measurement, from `seed` and the key of the row."""
     like = measurement.operator.adjoint(measurement.y)
-    known = _seen(measurement, like) if prior.sees_masks else None
     noise = noise_stream(seed, keys, tuple(like.shape[1:]), like.device, like.dtype)
-    return method.sample(prior.denoise(like, label, known), measurement, noise, progress)
+    denoiser = prior.denoise(like, label, _seen(prior, measurement, like))
+    return method.sample(denoiser, measurement, noise, progress)
 
 
 def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
@@ -172,6 +177,11 @@ def draw_batches(images: int, samples: int, batch_size: int) -> list[tuple[Tenso
     return list(zip(rows.split(batch_size), copies.split(batch_size), strict=True))
 
 
-def _seen(measurement: Measurement, like: Tensor) -> Tensor:
-    """The condition of a mask-conditional model: the mask (1 for known) and the masked image [B, 1 + C, H, W]."""
-    return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)
+def _seen(prior: Prior, measurement: Measurement, like: Tensor) -> Tensor | None:
+    """What the model sees of the measurement of images of the shape of `like`: a mask (1 for known) and the masked
+    image, or the degraded image, [B, 1 + C, H, W]; None if it is not conditioned on an image."""
+    if prior.degraded:
+        return prior.degraded.seen(measurement.y)
+    if prior.sees_masks:
+        return torch.cat([measurement.operator(torch.ones_like(like))[:, :1], measurement.y], dim=1)
+    return None

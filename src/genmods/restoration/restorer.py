@@ -29,7 +29,7 @@ from genmods.restoration.denoising import (
 from genmods.restoration.holes import Box, grouped_boxes
 from genmods.restoration.methods import Method
 from genmods.restoration.noise import estimate_sigma
-from genmods.restoration.operators import Mask, Operator, ShapedMask
+from genmods.restoration.operators import Identity, Mask, Operator, ShapedMask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import restore
 
@@ -210,7 +210,7 @@ class Restorer:
     def restore(
         self,
         y: Tensor,
-        operator: Operator,
+        operator: Operator | Corruption | None = None,
         sigma: Sigma = 0.0,
         *,
         samples: int | None = None,
@@ -220,21 +220,48 @@ class Restorer:
     ) -> Tensor:
         """Restores images from measurements `y` [B, C', H', W'] of `operator`, with noise.
 
+        A model that was trained for the operator or corruption is used directly; a diffusion model without such
+        training is guided by the measurement.
+
         Args:
             y: Measurements of images in [-1, 1], such as blurred images.
-            operator: The degradation.
+            operator: The degradation, which may be a corruption, such as JPEG, if the model was trained for it; None
+                for that of the training.
             sigma: Noise level of the measurements. It is at least that of rounding to grey levels of 8 or
                 16 bits if the operator amplifies rounding errors.
             samples: Number of posterior samples per image; None returns one without the dimension K.
             label, numbers, progress: See `Restorer`.
+
+        Raises:
+            UserError: If the model cannot restore the degradation.
         """
+        corruption = operator if isinstance(operator, Corruption) else None
+        operator = self._linear(operator)
         rows = self._rows(y, label, numbers, adapt=not operator.joins_channels)
         network = self.prior.network
         if network is not None and operator == network.operator:
-            return self._once(network, rows, self._levels(y, sigma), samples)
+            std = self._levels(y, sigma) if corruption is None else corruption.std(rows.y.clamp(-1, 1))
+            return self._once(network, rows, std, samples)
         levels = self._levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
         drawn = rows.back(self._draw(rows, operator, levels, samples or 1, progress))
         return drawn[0] if samples is None else drawn
+
+    def _linear(self, degradation: Operator | Corruption | None) -> Operator:
+        """The operator that describes a degradation. Raises UserError for others than linear ones and those of the
+        training."""
+        trained, removed = self.prior.operator, self.prior.corruption
+        if isinstance(degradation, Operator):
+            return degradation
+        if degradation is None:
+            if trained is None:
+                raise UserError("an operator is required: the model was not trained to restore images")
+            return trained
+        if removed is None or not removed.covers(degradation):
+            raise UserError(
+                f"the model was not trained for {degradation}, and guidance requires a linear operator; train a "
+                "network for it, such as recipes/photos/jpeg.yaml with task.corruption, or use denoise for noise"
+            )
+        return trained or Identity()
 
     @staticmethod
     def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genmods.diffusion.denoiser import Denoise
+from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
 
@@ -24,13 +24,15 @@ class Tiled:
     """A denoiser of images of any size, made from one of a fixed size.
 
     Attributes:
-        bind: `bind(k)` is the denoiser of a batch repeated k times, condition included.
-        height, width: Size of a tile, the input size of `bind(k)`.
+        bind: `bind(cond)` is the denoiser of tiles with the condition `cond`.
+        cond: The condition of the images; its member "image" [B, K, H, W] is cut into tiles like the images.
+        height, width: Size of a tile, the input size of the denoiser.
         overlap: Fraction of a tile that overlaps with its neighbour.
         batch: The largest number of tiles per call.
     """
 
-    bind: Callable[[int], Denoise]
+    bind: Callable[[Condition], Denoise]
+    cond: Condition
     height: int
     width: int
     overlap: float = 0.5
@@ -38,7 +40,7 @@ class Tiled:
 
     @property
     def process(self) -> NoiseProcess:
-        return self.bind(1).process
+        return self.bind(self.cond).process
 
     def __call__(self, x: Tensor, t: Tensor) -> Estimate:
         rows, columns = self._places(x.shape[2], self.height), self._places(x.shape[3], self.width)
@@ -48,11 +50,11 @@ class Tiled:
         total = torch.zeros(2, *wide, dtype=x.dtype, device=x.device)
         weight = torch.zeros(wide[2:], dtype=x.dtype, device=x.device)
         window = torch.outer(self._ramp(self.height), self._ramp(self.width)).to(x)
-        mirrored = x[:, :, _mirror(wide[2], x.shape[2])][:, :, :, _mirror(wide[3], x.shape[3])]
+        mirrored = _mirrored(x, *wide[2:])
+        cond = self.cond | ({"image": _mirrored(self.cond["image"], *wide[2:])} if "image" in self.cond else {})
         for start in range(0, len(corners), together):
             some = corners[start : start + together]
-            tiles = [mirrored[:, :, r : r + self.height, c : c + self.width] for r, c in some]
-            estimate = self.bind(len(some))(torch.cat(tiles), t.repeat(len(some)))
+            estimate = self.bind(self._conditions(cond, some))(self._cut(mirrored, some), t.repeat(len(some)))
             pieces = torch.stack([estimate.x0, estimate.eps]).chunk(len(some), dim=1)
             for (r, c), piece in zip(some, pieces, strict=True):
                 place = (..., slice(r, r + self.height), slice(c, c + self.width))
@@ -60,6 +62,14 @@ class Tiled:
                 weight[place] += window
         x0, eps = (total / weight)[..., : x.shape[2], : x.shape[3]]
         return Estimate(x0, eps)
+
+    def _cut(self, images: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+        return torch.cat([images[:, :, r : r + self.height, c : c + self.width] for r, c in corners])
+
+    def _conditions(self, cond: Condition, corners: list[tuple[int, int]]) -> Condition:
+        """The condition of the tiles at `corners`."""
+        repeated = {name: torch.cat([value] * len(corners)) for name, value in cond.items() if name != "image"}
+        return repeated | ({"image": self._cut(cond["image"], corners)} if "image" in cond else {})
 
     def _places(self, size: int, tile: int) -> list[int]:
         """Start positions of tiles along a side: at both ends and evenly spaced between them."""
@@ -72,6 +82,11 @@ class Tiled:
         reach = max(1, round(tile * self.overlap))
         distance = torch.minimum(torch.arange(tile) + 1, torch.arange(tile, 0, -1)).float()
         return torch.sin(0.5 * math.pi * (distance / (reach + 1)).clamp_max(1)) ** 2
+
+
+def _mirrored(images: Tensor, height: int, width: int) -> Tensor:
+    """Images [B, C, H, W] extended by mirroring."""
+    return images[:, :, _mirror(height, images.shape[2])][:, :, :, _mirror(width, images.shape[3])]
 
 
 def _mirror(length: int, size: int) -> Tensor:

@@ -97,13 +97,19 @@ class PhotoPatches(Source):
 
     def _photo(self, path: Path, size: tuple[int, int]) -> Tensor:
         """A photograph as uint8 [C, H, W], scaled, at least as large as a patch."""
-        image = read_image(path).image
+        image = read_photo(path, self.scale)
         image = image.expand(3, -1, -1) if self.channels == 3 else image.mean(0, keepdim=True)
-        if self.scale < 1:
-            scaled = [max(1, round(side * self.scale)) for side in image.shape[1:]]
-            image = F.interpolate(image[None], scaled, mode="bicubic", antialias=True, align_corners=False)[0]
         rows, columns = (_mirrored(max(s, w), s) for s, w in zip(image.shape[1:], size, strict=True))
         return to_uint8(image[:, rows][:, :, columns])
+
+
+def read_photo(path: Path, scale: float) -> Tensor:
+    """A photograph [C, H, W] in [-1, 1], resized by `scale` in (0, 1] with bicubic interpolation and antialiasing."""
+    image = read_image(path).image
+    if scale == 1:
+        return image
+    size = [max(1, round(side * scale)) for side in image.shape[1:]]
+    return F.interpolate(image[None], size, mode="bicubic", antialias=True, align_corners=False)[0].clamp(-1, 1)
 
 
 def _mirrored(wanted: int, size: int) -> Tensor:
