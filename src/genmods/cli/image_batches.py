@@ -171,10 +171,11 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
 
 
 def _like(picture: Picture, image: Tensor) -> Picture:
-    """`image` with the bit depth of `picture`, its alpha if the size agrees, its colour profile if the mode agrees."""
+    """`image` with the bit depth and EXIF data of `picture`, its alpha if the size agrees, its colour profile if the
+    mode agrees."""
     alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
     icc = picture.icc if len(image) == len(picture.image) else None
-    return Picture(image, alpha, picture.bits, icc, picture.ends)
+    return Picture(image, alpha, picture.bits, icc, picture.ends, picture.exif)
 
 
 def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.data import png16
 from genmods.data.formats.arrays import ArrayFile
+from genmods.data.formats.exif import read_exif
 from genmods.data.formats.pillow import open_pillow
 from genmods.data.formats.raster import ImageFile, quiet_decoders
 from genmods.data.preparation import Preparation, Range
@@ -37,6 +39,7 @@ class Picture:
         bits: 8 or 16.
         icc: The colour profile as stored in a file, or None.
         ends: The values of black and white in a file; None for 0 and the largest value of the bit depth.
+        exif: The EXIF data of a file without its orientation, or None.
     """
 
     image: Tensor
@@ -44,6 +47,7 @@ class Picture:
     bits: int = 8
     icc: bytes | None = None
     ends: Range | None = None
+    exif: bytes | None = None
 
     def stored(self) -> np.ndarray:
         """The values to store in a file, uint8 or uint16 [H, W, C], with alpha last."""
@@ -119,7 +123,7 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
             alpha = torch.from_numpy(np.ascontiguousarray(raster.alpha[None], dtype=np.float32)) / raster.white
     bits = 8 if raster.values.dtype == np.uint8 else 16
     whole = ends if raster.white is not None and raster.white <= 65535 else None
-    return Picture(image.mul_(2).sub_(1), alpha, bits, raster.icc, whole)
+    return Picture(image.mul_(2).sub_(1), alpha, bits, raster.icc, whole, read_exif(path))
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
@@ -147,14 +151,14 @@ def write_image(path: str | Path, picture: Picture) -> None:
         write = partial(_write_by_pillow, suffix=suffix)
     try:
         with replacing(path) as staged:
-            write(staged, pixels, picture.icc)
+            write(staged, pixels, picture.icc, picture.exif)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the system, not of the format
             raise
         raise UserError(f"{path}: cannot be written: {error}") from None
 
 
-def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, suffix: str) -> None:
+def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, exif: bytes | None, suffix: str) -> None:
     """Write uint8 pixels [H, W, C] in the format of `suffix`."""
     settings: dict[str, dict] = {
         ".webp": {"lossless": True, "exact": True},
@@ -162,7 +166,8 @@ def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, suffix: 
         ".jpeg": {"quality": 95},
     }
     whole = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    whole.save(path, Image.registered_extensions().get(suffix), icc_profile=icc, **settings.get(suffix, {}))
+    more: dict[str, Any] = settings.get(suffix, {}) | ({} if exif is None else {"exif": exif})
+    whole.save(path, Image.registered_extensions().get(suffix), icc_profile=icc, **more)
 
 
 def _reason(error: Exception, path: str | Path) -> str:
