@@ -15,7 +15,8 @@ from genmods.callbacks.weights import evaluation_weights
 from genmods.core.settings import Count, GrayLevels, Seed
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric, require_enough
-from genmods.metrics.features import classifier_features, pixel_features
+from genmods.metrics.extractors import FeatureExtractor, PixelFeatures
+from genmods.metrics.features import classifier_features
 from genmods.models import HasLikelihood, model_of
 from genmods.tasks.base import Task
 from genmods.tracking.base import logbook
@@ -25,8 +26,8 @@ from genmods.visual.picture import to_picture
 class Evaluation(Periodic):
     """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
 
-    `features` is a classifier, `{from: RUN}`. Without it, pixels are compared, which is only useful for very small
-    images.
+    `features` is a classifier, `{from: RUN}`, and `extractor` a part of the kind `features`, such as
+    `efficientnet_lite0`. Without them, pixels are compared, which is only useful for very small images.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class Evaluation(Periodic):
         every: Count = 1,
         seed: Seed = 1,
         features: Task | None = None,
+        extractor: FeatureExtractor | None = None,
         levels: GrayLevels = 256,
     ) -> None:
         super().__init__(every)
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
-        self.classifier = None if features is None else model_of(features)
+        if features is not None and extractor is not None:
+            raise ValueError("features and extractor cannot both be set")
+        self.classifier, self.extractor = None if features is None else model_of(features), extractor
         self._reference: EvaluationData | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -78,7 +82,8 @@ class Evaluation(Periodic):
             data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
             train, test = (data.arrays(split) or (None, None) for split in ("train", "val"))
             classifier, device = self.classifier, str(model.device)
-            features = pixel_features() if classifier is None else classifier_features(classifier, device=device)
+            extractor = self.extractor or PixelFeatures()
+            features = extractor.features(device) if classifier is None else classifier_features(classifier, device)
             self._reference = EvaluationData(
                 train=train[0],
                 train_labels=train[1],

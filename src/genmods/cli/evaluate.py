@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genmods.cli.unfinished import Unfinished
     from genmods.core.progress import Progress
     from genmods.data.base import DataModule
-    from genmods.metrics.base import EvaluationData, MetricResult, MetricValue
+    from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue
     from genmods.models import Model
     from genmods.runs.checkpoint import Checkpoint
 
@@ -30,10 +30,15 @@ OVERRIDES = ("data",)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    model_options.checkpoint(parser)
+    model_options.checkpoint(parser, required=False)
+    parser.add_argument("--samples", metavar="DIR", help="a folder of images, in place of samples of a checkpoint")
+    parser.add_argument("--reference", metavar="DIR", help="a folder of images to compare --samples with")
+    text = "side to which the images of both folders are resized (default: the size of --samples)"
+    parser.add_argument("--image_size", type=int, metavar="N", help=text)
     parser.add_argument("--metrics", metavar="M,M", required=True, help="names from `genmods list metric`")
     parser.add_argument("--n", type=int, default=2000, help="number of samples (default: 2000)")
-    parser.add_argument("--features", metavar="F", help="a classifier's run, `inception` or `pixels`")
+    text = "a classifier's run, or a name from `genmods list features`; NAME=FILE sets its weights"
+    parser.add_argument("--features", metavar="F", help=text)
     text = "other images, for `anomaly`: a folder of image files, or a data set of `genmods list data`"
     parser.add_argument("--against", metavar="PATH", help=text)
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
@@ -45,9 +50,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from genmods.config.build import create
-    from genmods.metrics.base import counts, require_enough
-    from genmods.runs import folders
-    from genmods.runs.checkpoint import Checkpoint
 
     if options.n < 2:
         raise UserError(f"--n must be at least 2, got {options.n}")
@@ -56,6 +58,41 @@ def run(options: argparse.Namespace) -> None:
     metrics = {name: create("metric", name) for name in options.metrics.split(",") if name}
     if not metrics:
         raise UserError("--metrics must name at least one metric of `genmods list metric`")
+    if options.samples or options.reference:
+        of_folders(options, metrics)
+    elif options.ckpt_path:
+        of_checkpoint(options, metrics)
+    else:
+        raise UserError("genmods evaluate: --ckpt_path is required, or --samples and --reference")
+
+
+def of_folders(options: argparse.Namespace, metrics: dict[str, Metric]) -> None:
+    """Compute metrics of a folder of samples against a folder of reference images."""
+    from genmods.cli import folder_metrics
+    from genmods.metrics.base import in_memory
+
+    for name in ("samples", "reference"):
+        if not getattr(options, name):
+            raise UserError(f"--{name} is required with --{'reference' if name == 'samples' else 'samples'}")
+    given = [f"--{name}" for name in ("ckpt_path", "against") if getattr(options, name)]
+    if given := [*given, *(override.partition("=")[0] for override in options.overrides)]:
+        raise UserError(f"--samples cannot be combined with {given[0]}")
+    out = Path(options.out) if options.out else None
+    settings = {"samples": options.samples, "reference": options.reference, "seed": options.seed}
+
+    def read(bar: Progress) -> EvaluationData:
+        return folder_metrics.gather(options, bar, in_memory, lambda line: say(line, file=sys.stderr))
+
+    computed(options, metrics, read, settings, out, [])
+
+
+def of_checkpoint(options: argparse.Namespace, metrics: dict[str, Metric]) -> None:
+    """Compute metrics of a checkpoint on the data of its recipe, and log them to its run."""
+    from genmods.runs import folders
+    from genmods.runs.checkpoint import Checkpoint
+
+    if options.image_size is not None:
+        raise UserError("--image_size applies to --samples; use --data.image_size")
     path = folders.find_checkpoint(options.ckpt_path)
     checkpoint = Checkpoint.read(path)
     model = model_options.placed(checkpoint.model(), options)
@@ -66,22 +103,43 @@ def run(options: argparse.Namespace) -> None:
     results: list[MetricResult] = []
     depends = model_options.dependencies(options, "out", "quiet", "metrics", "features")
     with unfinished(out, depends) as work:
-        try:
-            with ProgressBar(options.quiet, "evaluating") as bar:
-                gathered = gather(model, checkpoint, options, bar, work)
-                settings["features"] = gathered.features.name if gathered.features else None
-                require_enough(metrics, counts(gathered))
-                for name, metric in metrics.items():
-                    try:
-                        results.append(metric(gathered))
-                    except ValueError as error:
-                        raise UserError(f"{name}: {error}") from error
-                    write(results, settings, out)  # it may have taken hours
-        finally:
-            if results:
-                table([figure for found in results for figure in found.values], sys.stdout)
-                say(f"written to {out}", file=sys.stderr)
+
+        def read(bar: Progress) -> EvaluationData:
+            return gather(model, checkpoint, options, bar, work)
+
+        gathered = computed(options, metrics, read, settings, out, results)
         record(path, checkpoint, model, gathered, results, out, options.overrides)
+
+
+def computed(
+    options: argparse.Namespace,
+    metrics: dict[str, Metric],
+    read: Callable[[Progress], EvaluationData],
+    settings: dict[str, Any],
+    out: Path | None,
+    results: list[MetricResult],
+) -> EvaluationData:
+    """Compute the metrics of the data that `read` returns, write each to `out`, append them to `results`, print all."""
+    from genmods.metrics.base import counts, require_enough
+
+    try:
+        with ProgressBar(options.quiet, "evaluating") as bar:
+            gathered = read(bar)
+            settings["features"] = gathered.features.name if gathered.features else None
+            require_enough(metrics, counts(gathered))
+            for name, metric in metrics.items():
+                try:
+                    results.append(metric(gathered))
+                except ValueError as error:
+                    raise UserError(f"{name}: {error}") from error
+                if out:
+                    write(results, settings, out)  # it may have taken hours
+        return gathered
+    finally:
+        if results:
+            table([figure for found in results for figure in found.values], sys.stdout)
+            if out:
+                say(f"written to {out}", file=sys.stderr)
 
 
 def write(results: list[MetricResult], settings: dict[str, Any], out: Path) -> None:

@@ -73,19 +73,31 @@ def _value(text: str) -> str | list[str]:
 def find_features(choice: str | None, model: Model) -> Features | None:
     """The feature extractor `choice`; by default the embedding of `model` if it is a classifier, otherwise None."""
     from genmods.core.devices import default_device
-    from genmods.metrics.features import classifier_features, inception_features, pixel_features
+    from genmods.metrics.features import classifier_features
     from genmods.models import Classifies
+
+    if choice is None:
+        return classifier_features(model, device=default_device()) if isinstance(model, Classifies) else None
+    return named_features(choice, model.image_shape)
+
+
+def named_features(choice: str, shape: tuple[int, ...] | None) -> Features:
+    """The feature extractor `choice` for images of a shape [C, H, W]: a part, a part with its weights, or a run."""
+    from genmods.config import registry
+    from genmods.config.build import create
+    from genmods.core.devices import default_device
+    from genmods.metrics.features import classifier_features
     from genmods.runs import folders
 
     place = default_device()
-    if choice is None:
-        return classifier_features(model, device=place) if isinstance(model, Classifies) else None
-    if choice == "pixels":
-        return pixel_features()
-    if choice == "inception":
-        return inception_features(device=place)
+    name, equals, weights = choice.partition("=")
+    if name in registry.entries("features"):
+        try:
+            return create("features", name, **({"weights": weights} if equals else {})).features(place)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"--features {choice}: {error}") from None
     classifier = folders.load(choice)
-    expected, shape = classifier.image_shape, model.image_shape
+    expected = classifier.image_shape
     if expected and shape and expected[0] != shape[0]:
         raise UserError(f"--features {choice}: images must have {expected[0]} channels, got {shape[0]}")
     features = classifier_features(classifier, device=place)

@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "optimizer": "torch.optim.optimizer:Optimizer",
     "schedule": "torch.optim.lr_scheduler:LRScheduler",
     "metric": "genmods.metrics.base:Metric",
+    "features": "genmods.metrics.extractors:FeatureExtractor",
     "callback": "lightning.pytorch.callbacks.callback:Callback",
     "logger": "lightning.pytorch.loggers.logger:Logger",
 }
@@ -224,6 +225,12 @@ BUILTINS: dict[str, dict[str, str]] = {
         "nearest": "genmods.metrics.neighbors:NearestImages",
         "precision": "genmods.metrics.scores:Precision",
         "recall": "genmods.metrics.scores:Recall",
+    },
+    "features": {
+        "dinov2": "genmods.metrics.extractors:DINOv2Features",
+        "efficientnet_lite0": "genmods.metrics.extractors:EfficientNetLite0Features",
+        "inception": "genmods.metrics.extractors:InceptionFeatures",
+        "pixels": "genmods.metrics.extractors:PixelFeatures",
     },
     "callback": {
         "checkpoint": "genmods.callbacks.checkpoint:RunCheckpoint",

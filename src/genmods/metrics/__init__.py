@@ -19,6 +19,13 @@ if TYPE_CHECKING:
         reliability as reliability,
     )
     from genmods.metrics.classification import Classification as Classification
+    from genmods.metrics.extractors import (
+        DINOv2Features as DINOv2Features,
+        EfficientNetLite0Features as EfficientNetLite0Features,
+        FeatureExtractor as FeatureExtractor,
+        InceptionFeatures as InceptionFeatures,
+        PixelFeatures as PixelFeatures,
+    )
     from genmods.metrics.features import (
         Features as Features,
         classifier_features as classifier_features,

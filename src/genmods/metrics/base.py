@@ -20,7 +20,7 @@ from genmods.core.errors import UserError
 from genmods.core.settings import Validated
 from genmods.data.kept.pixels import PixelRows
 from genmods.metrics.features import Features, as_float
-from genmods.metrics.statistics import GaussianStatistics, cached_statistics, data_hash
+from genmods.metrics.statistics import Statistics, cached_statistics, data_hash
 from genmods.models import Likelihood, Model
 
 
@@ -199,7 +199,7 @@ class EvaluationData:
     def extractor(self) -> Features:
         """The feature extractor; raises UserError if none was given."""
         if self.features is None:
-            raise UserError("this metric requires features: a classifier's run, 'inception' or 'pixels'")
+            raise UserError("this metric requires features: a classifier's run, or a name of `genmods list features`")
         return self.features
 
     @cached_property
@@ -232,7 +232,7 @@ class EvaluationData:
         return self.test_features[torch.randperm(len(self.test), generator=self.generator())[: self.n]]
 
     @cached_property
-    def reference(self) -> GaussianStatistics:
+    def reference(self) -> Statistics:
         """Mean and covariance of the training images' features, cached on disk if `cache` is set."""
         return cached_statistics(
             self.cache, f"{self.extractor.name}-{self.levels}", self.need("train"), lambda: self.train_features

@@ -89,12 +89,13 @@ def pixel_features() -> Features:
     return Features("pixels", lambda x: x.flatten(1))
 
 
-def inception_features(device: torch.device | str = "cpu") -> Features:
-    """The Inception network used for published FIDs, 2048 features, from a weights file in torch's hub folder.
+def inception_features(device: torch.device | str = "cpu", weights: str | None = None) -> Features:
+    """The Inception network used for published FIDs, 2048 features, from a file `weights`, by default in torch's hub
+    folder.
 
     Nothing is downloaded. Raises UserError if the file or the package torch-fidelity is missing.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    path = Path(weights).expanduser() if weights else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if not path.is_file():
         raise UserError(f"no Inception weights at {path}; download them or use the features of a classifier's run")
     try:

@@ -20,22 +20,18 @@ from torch import Tensor
 from genmods.core.devices import to_float64
 from genmods.core.settings import Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
-from genmods.metrics.statistics import GaussianStatistics, gaussian_statistics, half_width
+from genmods.metrics.statistics import Statistics, gaussian_statistics, half_width
 
 
-def _root(covariance: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-
-
-def frechet_distance(first: GaussianStatistics, second: GaussianStatistics) -> float:
+def frechet_distance(first: Statistics, second: Statistics) -> float:
     """Squared 2-Wasserstein distance of two Gaussians, at least 0.
 
-    Tr (C1 C2)^½ is the sum of the singular values of C1^½ C2^½.
+    For C1 = F1ᵀ F1 and C2 = F2ᵀ F2, Tr (C1 C2)^½ is the sum of the singular values of F1 F2ᵀ. Of fewer samples than
+    features, F has the size of the samples.
     """
-    cross = torch.linalg.svdvals(_root(first.covariance) @ _root(second.covariance)).sum()
+    cross = torch.linalg.svdvals(first.factor @ second.factor.T).sum()
     shift = (first.mean - second.mean).square().sum()
-    return max(0.0, float(shift + first.covariance.trace() + second.covariance.trace() - 2 * cross))
+    return max(0.0, float(shift + first.variance + second.variance - 2 * cross))
 
 
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
@@ -81,20 +77,28 @@ class FrechetDistance(Metric):
         value = frechet_distance(gaussian_statistics(features), reference)
         low = high = None
         if self.bootstrap >= 2:
-            generator = data.generator()
-            drawn = [
-                frechet_distance(gaussian_statistics(_resampled(features, generator)), reference)
-                for _ in range(self.bootstrap)
-            ]
+            generator, drawn = data.generator(), list[float]()
+            for done in range(self.bootstrap):
+                drawn.append(frechet_distance(gaussian_statistics(_resampled(features, generator)), reference))
+                data.progress(done + 1, self.bootstrap)
             spread = half_width(torch.tensor(drawn))
             low, high = max(0.0, value - spread), value + spread
         test = data.held_out_features
         held_out = None if test is None else frechet_distance(gaussian_statistics(test), reference)
         name = f"fid_{count_name(len(features))}"
-        return MetricResult([MetricValue(name, value, low, high, held_out, f"features {data.extractor.name}")])
+        note = f"features {data.extractor.name}{_about_rank(features)}"
+        return MetricResult([MetricValue(name, value, low, high, held_out, note)])
 
 
-def frechet_limit(features: Tensor, reference: GaussianStatistics, subsets: int, generator: torch.Generator) -> float:
+def _about_rank(features: Tensor) -> str:
+    """A note about features [N, D] of fewer samples than features."""
+    n, d = features.shape
+    if n > d:
+        return ""
+    return f"; {n:,} samples of {d:,} features have a singular covariance, computed from their products (Gram matrix)"
+
+
+def frechet_limit(features: Tensor, reference: Statistics, subsets: int, generator: torch.Generator) -> float:
     """FD∞, the value at 1/N = 0 of a least-squares line through the FID of random subsets of N samples.
 
     Args:

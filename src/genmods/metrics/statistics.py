@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,18 +18,63 @@ from genmods.core.devices import to_float64
 from genmods.data.kept.pixels import PixelRows, chunks
 
 
-class GaussianStatistics(NamedTuple):
-    """Number of samples, mean [D] and unbiased covariance [D, D], float64."""
-
+class _Moments(NamedTuple):
     size: int
     mean: Tensor
     covariance: Tensor
 
 
-def gaussian_statistics(features: Tensor) -> GaussianStatistics:
-    """Statistics of features [N, D]; raises ValueError for N < 2."""
+class GaussianStatistics(_Moments):
+    """Number of samples, mean [D] and unbiased covariance [D, D], float64."""
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """The symmetric root F of the covariance, [D, D], computed once: the covariance is Fᵀ F."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+    @property
+    def variance(self) -> Tensor:
+        """The sum of the variances of all features, a scalar."""
+        return self.covariance.trace()
+
+
+@dataclass(frozen=True)
+class LowRankStatistics:
+    """The statistics of fewer samples than features, without their covariance [D, D].
+
+    Args:
+        size: Number of samples N.
+        mean: Their mean [D], float64.
+        factor: Their differences from it, divided by √(N - 1): F [N, D], so that the covariance is Fᵀ F.
+    """
+
+    size: int
+    mean: Tensor
+    factor: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """The covariance [D, D]."""
+        return self.factor.T @ self.factor
+
+    @property
+    def variance(self) -> Tensor:
+        """The sum of the variances of all features, a scalar."""
+        return self.factor.square().sum()
+
+
+Statistics = GaussianStatistics | LowRankStatistics
+
+
+def gaussian_statistics(features: Tensor) -> Statistics:
+    """Statistics of features [N, D], of low rank for N <= D; raises ValueError for N < 2."""
     if len(features) < 2:
         raise ValueError(f"a covariance requires at least 2 images, got {len(features)}")
+    if len(features) <= features.shape[1]:
+        values = to_float64(features)
+        mean = values.mean(dim=0)
+        return LowRankStatistics(len(values), mean, (values - mean) / (len(values) - 1) ** 0.5)
     parts, n = features.split(10_000), len(features)  # in float64 one by one
     mean = torch.stack([to_float64(part).sum(dim=0) for part in parts]).sum(dim=0) / n
     scatter = sum((centered.T @ centered for centered in (to_float64(part) - mean for part in parts)), torch.zeros(()))
@@ -55,7 +102,7 @@ def data_hash(images: PixelRows) -> str:
 
 def cached_statistics(
     folder: Path | None, features_name: str, images: PixelRows, features: Callable[[], Tensor]
-) -> GaussianStatistics:
+) -> Statistics:
     """The statistics of `features()`, [N, D] for `images` [N, C, H, W], cached in `folder` (None: no cache)."""
     if folder is None:
         return gaussian_statistics(features())
@@ -63,6 +110,8 @@ def cached_statistics(
     if path.is_file():
         return GaussianStatistics(*torch.load(path, weights_only=True))
     statistics = gaussian_statistics(features())
+    if isinstance(statistics, LowRankStatistics):  # as large as the features
+        return statistics
     with suppress(OSError, RuntimeError), replacing(path) as staged:  # the figure does not need the cache
         torch.save(tuple(statistics), staged)
     return statistics
