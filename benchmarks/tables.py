@@ -1,6 +1,6 @@
 """Writes what the benchmarks measured into docs/performance.md: each block between `<!-- NAME -->` and `<!-- end -->`
-becomes the table of docs/figures/NAME.json, below the machine that it is of where a page has several; where there is no
-such file it stays as it is. NAME_float32 is the same benchmark on a machine without bfloat16 units.
+becomes the table of docs/figures/NAME.json or NAME.jsonl, below the machine that it is of where a page has several;
+where there is no such file it stays as it is. NAME_float32 is the same benchmark on a machine without bfloat16 units.
 
     python benchmarks/tables.py [--figures docs/figures] [--page docs/performance.md]
 """
@@ -106,6 +106,24 @@ def few_steps(found: dict[str, Any]) -> str:
     return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`; {floor}."
 
 
+def few_step_methods(found: dict[str, Any]) -> str:
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        groups.setdefault((row["method"], row["steps"]), []).append(row)
+    steps, methods = sorted({n for _, n in groups}), dict.fromkeys(method for method, _ in groups)
+
+    def cell(name: str, method: str, n: int) -> str:
+        values = [row[name] for row in groups.get((method, n), [])]
+        return f"{sum(values) / len(values):.{2 if name == 'fid' else 3}f}" if values else ""
+
+    table = markdown(["at steps", *steps], (
+        [f"{method}, {name.upper()}", *(cell(name, method, n) for n in steps)]
+        for name in ("fid", "kid") for method in methods
+    ))  # fmt: skip
+    last, seeds = found["rows"][-1], {row["seed"] for row in found["rows"]}
+    return f"{table}\n\nn = {last['n']:,}, seeds of sampling: {len(seeds)}; features `{last['features']}`."
+
+
 def quality_in_time(found: dict[str, Any]) -> str:
     def row(name: str, steps: Any, seconds: Any, fid: dict[str, float]) -> list[str]:
         return [name, steps, f"{float(seconds):.0f}", f"{fid['value']:.2f}", f"{fid['low']:.2f} to {fid['high']:.2f}"]
@@ -124,17 +142,23 @@ TABLES = {
     "startup": startup,
     "few_steps_digits": few_steps,
     "few_steps_fashion_mnist": few_steps,
+    "few_step_methods_digits": few_step_methods,
     "quality_in_time": quality_in_time,
 }
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def written(page: str, figures: Path) -> str:
     """`page` with every block filled whose figures there are."""
     limited = {f"{name}_float32": table for name, table in TABLES.items()}
     for name, table in (TABLES | limited).items():
-        path = figures / f"{name}.json"
-        if path.is_file():
-            text = f"<!-- {name} -->\n{table(json.loads(path.read_text()))}\n<!-- end -->"
+        whole, rows = figures / f"{name}.json", figures / f"{name}.jsonl"
+        if whole.is_file() or rows.is_file():
+            found = json.loads(whole.read_text()) if whole.is_file() else {"rows": _rows(rows)}
+            text = f"<!-- {name} -->\n{table(found)}\n<!-- end -->"
             page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, text=text: text, page, flags=re.DOTALL)
     return page
 

@@ -24,7 +24,7 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.func import jvp
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 
 from genmods.core.batch import Share
 from genmods.core.devices import full_precision
@@ -142,5 +142,7 @@ def velocity_change(denoiser: Denoiser, x_t: Tensor, t: Tensor, r: Tensor, cond:
     here = estimated(denoiser, x_t, t, cond)
     along = per_sample(gap * alpha_rate, x_t) * here.x0 + per_sample(gap * sigma_rate, x_t) * here.eps
     ending = cond | {"end": process.log_snr(r)}
-    with same_draws(denoiser), full_precision(x_t.device), torch.compiler.set_stance("force_eager"):
-        return jvp(lambda x, time: velocity(denoiser(x, time, ending)), (x_t, t), (along, gap))[1]
+    with same_draws(denoiser), full_precision(x_t.device), torch.compiler.set_stance("force_eager"), dual_level():
+        average = velocity(denoiser(make_dual(x_t, along), make_dual(t, gap), ending))
+        change = unpack_dual(average).tangent
+    return torch.zeros_like(x_t) if change is None else change  # None: independent of x_t and t
