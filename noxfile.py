@@ -114,6 +114,16 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def play(session: nox.Session) -> None:
+    """The playground in headless Chromium, each use clicked through, with screenshots in `screenshots/`."""
+    if shutil.which("chromium") is None:
+        session.skip("there is no chromium here: apt-get install chromium")
+    session.install("-e", ".[play,test]")
+    environment = {**SUITE, "GENMODS_PLAY": "1", "GENMODS_SCREENSHOTS": "screenshots"}
+    session.run("pytest", "tests/play", env=environment)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation site, in docs/_build/html: runs its guide; broken links and undocumented names fail it."""
     session.install("-e", ".[docs,test]")

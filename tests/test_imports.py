@@ -15,11 +15,12 @@ FLOORS = (
     ("tasks", "visual"),
     ("callbacks",),
     ("runs",),
+    ("play",),
     ("cli",),
     ("__main__",),
 )
 WITHOUT_LIGHTNING = {"core", "config", "diffusion", "networks", "optim", "models", "metrics", "report", "restoration"}
-WITHOUT_LIGHTNING |= {"visual"}
+WITHOUT_LIGHTNING |= {"visual", "play"}
 FLOOR = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
 
 

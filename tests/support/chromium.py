@@ -66,14 +66,14 @@ class Browser:
         elif method == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
 
-    def open(self, path: Path, width: int, dark: bool = False) -> None:
-        """Show a page of this disk, `width` pixels wide, at desktop or phone density."""
+    def open(self, path: Path | str, width: int, dark: bool = False) -> None:
+        """Show a page of this disk, or an address, `width` pixels wide, at desktop or phone density."""
         self.faults, self.requests = [], []
         phone = width < 600
         self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1 + phone, mobile=phone)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self("Emulation.setEmulatedMedia", features=scheme)
-        self("Page.navigate", url=path.resolve().as_uri())
+        self("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         while self.run("document.readyState") != "complete":
             time.sleep(0.05)
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -35,6 +35,7 @@ COMMANDS = {
     "look": ("look", "plot feature maps, filters and Grad-CAM of a network for image files, or training images"),
     "draw": ("draw", "draw the architecture of a recipe's networks, as SVG"),
     "evaluate": ("evaluate", "compute metrics of a checkpoint: FID, precision, bits per dimension, neighbours ..."),
+    "play": ("play", "trained models in the browser: draw, denoise, inpaint, generate, interpolate, compare"),
     "report": ("report", "write the report page of a run, or a comparison of several"),
     "runs": ("runs", "list the run folders, with their main metrics"),
     "list": ("list", "list the registered parts, by kind"),
@@ -50,7 +51,7 @@ GROUPS = {
     "training": ("fit", "sweep", "find_lr", "validate", "test", "predict"),
     "new and restored images": ("generate", "interpolate", "vary", "denoise", "inpaint", "restore"),
     "properties of images": ("classify", "likelihood", "invert", "look"),
-    "runs and models": ("evaluate", "report", "runs", "average", "export", "draw", "cache"),
+    "runs and models": ("evaluate", "report", "runs", "average", "export", "draw", "play", "cache"),
     "recipes and parts": ("recipes", "check", "list", "show", "schema"),
 }
 """The commands by purpose, as `--help` lists them."""

@@ -127,6 +127,8 @@ class Sampler(Validated):
 
     own_grid: ClassVar[Grid | None] = None
     """The default grid; None uses that of the process."""
+    needs_training: ClassVar[bool] = False
+    """Whether a model must be trained for this sampler."""
 
     steps: Steps = 50
     grid: Grid | None = None

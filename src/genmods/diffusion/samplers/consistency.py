@@ -24,6 +24,7 @@ class ConsistencySampler(Sampler):
     """
 
     own_grid: ClassVar[Grid | None] = AngleGrid()
+    needs_training: ClassVar[bool] = True
     steps: Steps = 2
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
