@@ -12,8 +12,9 @@ import tifffile
 import torch
 from PIL import Image
 
+from genmods.core.errors import UserError
 from genmods.data.decoding import decode_files
-from genmods.data.files import Picture, read_image, write_image
+from genmods.data.files import Picture, naming, open_image, read_image, write_image
 from genmods.data.preparation import Preparation
 
 RANDOM = np.random.default_rng(0)
@@ -226,3 +227,22 @@ def test_fits(tmp_path, size):
     border = (height - rows) // 2
     assert pad[:border].eq(0).all() and pad[border + rows :].eq(0).all()
     torch.testing.assert_close(pad[border : border + rows], (centers * 255).expand(rows, width), atol=8, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif", ".gif"])
+def test_a_cut_file_is_refused_unless_all_pixels_are_there(suffix, tmp_path):
+    whole, path = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(whole)
+    content = whole.read_bytes()
+    complete = open_image(whole).read().values
+    accepted = []
+    for length in range(1, len(content)):
+        path.write_bytes(content[:length])
+        try:
+            with naming(path):
+                found = open_image(path).read().values
+        except UserError:
+            continue
+        accepted.append((len(content) - length, np.array_equal(found, complete)))
+    assert all(equal for _, equal in accepted) and max(missing for missing, _ in [(0, True), *accepted]) <= 4

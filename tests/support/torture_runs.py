@@ -34,7 +34,10 @@ task:
   sampler: {name: ddim, steps: 2}
 data: {name: synthetic, side: 8, channels: 1, classes: 3, train_images: 90, batch_size: 15}
 trainer: {max_steps: 20, enable_progress_bar: false, log_every_n_steps: 3, accumulate_grad_batches: 2, accelerator: cpu}
-callbacks: [{name: ema, decays: [0.9, 0.99]}, {name: checkpoint, every_n_steps: 4}, {name: loss_by_noise, bins: 3}]
+callbacks:
+  - {name: ema, decays: [0.9, 0.99]}
+  - {name: checkpoint, every_n_steps: 4, keep: 1}
+  - {name: loss_by_noise, bins: 3}
 logger: csv
 """
 RECIPES = {"c": CLASSIFIER, "d": DIFFUSION}

@@ -23,7 +23,7 @@ def attack(chance: random.Random, folder: Path) -> str:
     name = chance.choice(["c", "d"])
     whole = trained(name)
     run = copied(whole / "run", folder / "runs" / name / "run")
-    path = run / "checkpoints" / f"{chance.choice(['last', 'best'])}.ckpt"
+    path = chance.choice(sorted((run / "checkpoints").glob("*.ckpt")))
     good = files.digest(files.load(path))
     kind = damage(path, chance)
     done = called(Checkpoint.read, path)

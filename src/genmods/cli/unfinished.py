@@ -59,7 +59,7 @@ class Unfinished:
             for name in state["arrays"]:
                 self.array(name)  # raises ValueError if the file is too short
         except (OSError, ValueError, KeyError, TypeError) as error:
-            message = " ".join(f"{type(error).__name__}: {error}".split())
+            message = " ".join(str(error).split()) or type(error).__name__
             say(f"{self.folder}: partial results cannot be read and are computed again ({message})", file=sys.stderr)
             self._state = fresh
             return False

@@ -95,8 +95,8 @@ def load(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).split("\n", 1)[0][:120]
-        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from None
+        reason = str(error).split("\n", 1)[0][:120] or type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(content, dict) or CHECKSUM_KEY not in content:
         raise UserError(f"{path}: not a checkpoint written by genmods")
     check_format(path, content.get(FORMAT_KEY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -14,9 +15,17 @@ from genmods.data.formats.exif import texts
 
 
 def png_header(path: str | Path) -> tuple[int, bool]:
-    """Bits per channel, and whether the image is grey, from the header of a PNG file."""
+    """Bits per channel, and whether the image is grey, from the header of a PNG file.
+
+    Raises ValueError if the file has no IEND chunk: Pillow accepts a truncated file if all pixels can be decoded.
+    """
     with open(path, "rb") as file:
         header = file.read(26)
+        file.seek(-min(file.seek(0, os.SEEK_END), 64), os.SEEK_END)
+        if b"IEND" not in file.read():
+            file.seek(0)
+            if b"IEND" not in file.read():  # other data may follow the image
+                raise ValueError("is truncated, its end is missing")
     return header[24], header[25] in (0, 4)
 
 
