@@ -40,7 +40,7 @@ def clean():
     return S * torch.randn(500, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def learned(task, images, steps=60):
+def learned(task, images, steps=25):
     optimizer = torch.optim.SGD(task.parameters(), lr=1.0)
     task.log_mean = lambda *_, **__: None
     for epoch in range(steps):
