@@ -109,9 +109,10 @@ def gray_png(path: Path, values: np.ndarray, depth: int, key: int) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("background", ["white", "black"])
-def test_a_transparent_grey_value(tmp_path, depth, background):
+@pytest.mark.parametrize("at", ["least", "most"])
+def test_a_transparent_grey_value(tmp_path, depth, background, at):
     values = RANDOM.integers(0, 2**depth, (6, 9))
-    key = int(values[2, 3])
+    key = int(values.min() if at == "least" else values.max())
     gray_png(tmp_path / "x.png", values, depth, key)
     expected = np.where(values == key, 1.0 if background == "white" else 0.0, values / (2**depth - 1))
     np.testing.assert_allclose(decoded(tmp_path / "x.png", background=background)[:, :, 0], expected, atol=1e-6)

@@ -86,7 +86,9 @@ class PillowFile:
         key = self._image.info.get("transparency")
         if not isinstance(key, int) or self.white is None:
             return None
-        if self._png_depth < 8 and self._image.mode == "L":  # given in the bit depth of the file
+        if self._image.mode == "1":  # 1 or 255 for white, depending on Pillow's version
+            key = 255 * (key > 0)
+        elif self._png_depth < 8 and self._image.mode == "L":  # given in the bit depth of the file
             key = key * 255 // (2**self._png_depth - 1)
         return np.where(values == key, 0, self.white).astype(values.dtype)
 
