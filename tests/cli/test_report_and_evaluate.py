@@ -5,8 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from genmods.cli import dispatch
+from genmods.cli.evaluate import other_images
+from genmods.data.files import Picture, write_image
+from genmods.data.module import ImageData
+from genmods.data.sources.digits import Digits
 from genmods.models.diffusion import DiffusionModel
 from genmods.runs import folders as saved
 from genmods.tracking.series import read_series
@@ -102,6 +107,27 @@ def test_evaluate_on_other_data(runs, tmp_path):
     assert found[0]["figures"] != found[1]["figures"]
 
 
+def test_images_of_another_kind_are_compared_with_the_test_images(runs, tmp_path):
+    for i, image in enumerate(torch.rand(5, 3, 20, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1):
+        write_image(tmp_path / "folder" / f"{i}.png", Picture(image))
+    out = tmp_path / "figures.json"
+    command = ["evaluate", "--ckpt_path", runs["images"], "--metrics", "anomaly,accuracy", "--out", str(out)]
+    assert dispatch([*command, "--against", str(tmp_path / "folder"), "--data.limit=15"]) == 0
+    anomaly, accuracy = json.loads(out.read_text())["figures"]
+    assert anomaly["name"] == "anomaly_auroc" and 0 <= anomaly["low"] <= anomaly["value"] <= anomaly["high"] <= 1
+    assert anomaly["note"] == "15 test images, 5 other images"
+    assert accuracy["name"] == "accuracy" and 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+
+
+def test_a_data_set_is_prepared_like_the_data_of_the_model():
+    data = ImageData(Digits(), image_size=12)
+    images, names = other_images("digits", data)
+    assert images.shape[1:] == data.info.shape and images.dtype == torch.uint8 and int(images.max()) <= 16
+    everything = torch.cat([data.arrays(split)[0] for split in ("train", "val", "test")])
+    assert len(names) == len(images) == len(everything)
+    assert images.float().mean() == pytest.approx(everything.float().mean().item(), abs=0.05)
+
+
 def test_a_metric_that_fails_leaves_the_figures_before_it(runs, tmp_path, capsys):
     out = tmp_path / "new" / "figures.json"
     command = ["evaluate", "--ckpt_path", runs["images"], "--n", "20", "--features", "pixels", "--out", str(out)]
@@ -122,6 +148,8 @@ def test_evaluate_a_classifier_by_its_own_features(runs, tmp_path):
     ("options", "message"),
     [
         (["--metrics", "fidd"], "did you mean"),
+        (["--metrics", "anomaly"], "anomaly: this metric requires other images"),
+        (["--metrics", "anomaly", "--against", "gone"], "gone: no such file or folder"),
         (["--metrics", ","], "--metrics"),
         (["--metrics", "fid"], "features"),
         (["--metrics", "fid", "--n", "1"], "--n"),

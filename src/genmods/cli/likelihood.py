@@ -12,6 +12,7 @@ from genmods.cli import model_options
 from genmods.cli.files import folder, readable
 from genmods.cli.look import unique
 from genmods.cli.progress import ProgressBar
+from genmods.cli.unfinished import fingerprint, unfinished
 from genmods.core.errors import UserError
 from genmods.core.printable import cell, say
 
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.models import DiffusionLikelihood, HasLikelihood
     from genmods.runs import folders
     from genmods.visual.bits import bits_map
+    from genmods.visual.style import save
 
     paths = find_images(options.input)
     model: Any = folders.load(options.ckpt_path)
@@ -49,23 +51,27 @@ def run(options: argparse.Namespace) -> None:
     likelihood = model.likelihood()
     broken: list[str] = []
     preparation = model.preparation or Preparation.of_shape(model.image_shape)
-    names, images = readable(paths, replace(preparation, levels=likelihood.levels), broken)
-    rows: list[tuple[str, float]] = []
-    with ProgressBar(options.quiet, "measuring") as bar:
-        for start in range(0, len(names), options.batch_size):
-            batch = torch.stack(images[start : start + options.batch_size])
-            numbers = torch.arange(start, start + len(batch))
-            found = likelihood.map(batch, numbers, options.times).cpu()
-            for name, image, bits in zip(unique(names)[start:], batch, found, strict=False):
-                path = options.out / "maps" / f"{name}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                bits_map(image, bits).savefig(path)
-            rows += zip(names[start:], found.flatten(1).mean(1).tolist(), strict=False)
-            bar(start + len(batch), len(names))
-    with replacing(options.out / "bits.csv") as staged, staged.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "bits_per_dim"])
-        writer.writerows([cell(name), f"{bits:.4f}"] for name, bits in rows)
+    preparation = replace(preparation, levels=likelihood.levels)
+    names = dict(zip(map(str, paths), unique(list(map(str, paths))), strict=True))
+    table = options.out / "bits.csv"
+    depends = {**model_options.dependencies(options, "out", "quiet"), "files": fingerprint(paths)}
+    with unfinished(table, depends) as work, ProgressBar(options.quiet, "measuring") as bar:
+        for numbers in torch.arange(len(paths)).split(options.batch_size):
+            todo = [(number, paths[number]) for number in numbers.tolist() if str(paths[number]) not in work.done]
+            given = {str(path): number for number, path in todo}
+            found, images = readable([path for _, path in todo], preparation, broken) if todo else ([], [])
+            if found:
+                indices = torch.tensor([given[path] for path in found])
+                bits = likelihood.map(torch.stack(images), indices, options.times).cpu()
+                for path, image, values in zip(found, images, bits, strict=True):
+                    save(bits_map(image, values), options.out / "maps" / f"{names[path]}.png")
+                work.add(zip(found, bits.flatten(1).mean(1).tolist(), strict=True))
+            bar(int(numbers[-1]) + 1, len(paths))
+        rows = list(work.rows())
+        with replacing(table) as staged, staged.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", "bits_per_dim"])
+            writer.writerows([cell(name), f"{bits:.4f}"] for name, bits in rows)
     if rows:
         mean = sum(bits for _, bits in rows) / len(rows)
         say(f"{mean:.3f} bits per dimension, the mean of {len(rows)}; maps in {options.out / 'maps'}")

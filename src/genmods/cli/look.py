@@ -104,10 +104,10 @@ def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any)
 
 def unique(names: list[str]) -> list[str]:
     """File names without folder and suffix; duplicates are numbered."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     for name in names:
         stem, copies = Path(name).stem, 1
         while (candidate := stem if copies == 1 else f"{stem}~{copies}") in found:
             copies += 1
-        found.append(candidate)
-    return found
+        found[candidate] = None
+    return list(found)

@@ -29,28 +29,24 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--samples must be at least 1, got {options.samples}")
     import torch
 
+    from genmods.core.progress import part_of
     from genmods.data.files import Picture, write_image
     from genmods.data.walk import find_images
     from genmods.visual.picture import to_picture
 
     paths = find_images(options.input)
     made, request = editor(options)
-    names, images = images_of(made, paths)
+    settings = {"seed": options.seed, "sampler": options.sampler, "guidance": options.guidance}
+    names, chunks = unique(list(map(str, paths))), torch.arange(len(paths)).split(options.batch_size)
+    (options.out / "strips").mkdir(parents=True, exist_ok=True)
     with ProgressBar(options.quiet, "varying") as bar:
-        drawn = made.vary(
-            images.to(made.model.device),
-            2 * options.sigma / 255,
-            options.samples,
-            request,
-            seed=options.seed,
-            sampler=options.sampler,
-            guidance=options.guidance,
-            progress=bar,
-        ).cpu()
-    for name, image, variations in zip(unique(names), images, drawn.transpose(0, 1), strict=True):
-        for number, variation in enumerate(variations, start=1):
-            write_image(options.out / f"{name}_{number}.png", Picture(variation))
-        strip = torch.cat([image[None], variations])
-        (options.out / "strips").mkdir(exist_ok=True)
-        to_picture(strip, columns=len(strip)).save(options.out / "strips" / f"{name}.png")
+        for place, numbers in enumerate(chunks):
+            _, images = images_of(made, [paths[i] for i in numbers])
+            more = {**settings, "numbers": numbers, "progress": part_of(bar, place, len(chunks))}
+            drawn = made.vary(images.to(made.model.device), 2 * options.sigma / 255, options.samples, request, **more)
+            for i, image, variations in zip(numbers, images, drawn.cpu().transpose(0, 1), strict=True):
+                for number, variation in enumerate(variations, start=1):
+                    write_image(options.out / f"{names[i]}_{number}.png", Picture(variation))
+                strip = torch.cat([image[None], variations])
+                to_picture(strip, columns=len(strip)).save(options.out / "strips" / f"{names[i]}.png")
     say(f"{options.samples} variations of {len(names)} image{'s' * (len(names) != 1)} in {options.out}")

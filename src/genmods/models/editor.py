@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.core import random
+from genmods.core.devices import float64_device
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.core.settings import BatchSize, Steps, Validated
@@ -146,9 +147,10 @@ class Editor(Validated):
             raise UserError(f"samples must be at least 1, got {samples}")
         model, count = self._diffusion, len(images)
         chosen = choose_sampler(model.sampler, sampler, None, model.process)
-        t = matching_time(model.process, torch.tensor([sigma]))
+        t = matching_time(model.process.on_cpu, torch.tensor([sigma]))
         ended = model.process.truncated(t.item())
         grid = (chosen.grid or chosen.own_grid or KarrasGrid())(ended.on_cpu, chosen.steps)
+        t = t.to(float64_device(model.device))
         numbers = torch.arange(count) if numbers is None else numbers.cpu()
         keys = torch.cat([random.fold(numbers, k) for k in range(samples)])
         x0 = model.latents.encode(self._moved(images)).repeat(samples, *[1] * (images.ndim - 1))

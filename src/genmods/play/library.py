@@ -72,7 +72,7 @@ class Library:
                     self.entries.append(_entry(name, path))
                 except UserError as error:
                     self.faults += str(error).splitlines()
-        except Exception as error:  # shown on the page, which would wait for ever
+        except Exception as error:  # shown on the page
             self.faults.append(f"{type(error).__name__}: {error}")
             raise
         finally:

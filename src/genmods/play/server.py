@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from genmods.core.errors import UserError
 from genmods.play.library import Library
 from genmods.play.worker import Busy, Worker
 
+_log = logging.getLogger(__name__)
 PAGES = Path(__file__).parent / "pages"
 FILES = {
     "play.css": "text/css",
@@ -138,6 +140,9 @@ async def _answer(request: Request, library: Library, worker: Worker) -> Respons
         return _fault(503, str(error))
     except (UserError, ValueError) as error:
         return _fault(400, " ".join(str(error).split()))
+    except Exception as error:  # such as out of memory; shown on the page, which remains usable
+        _log.exception("%s failed", request.path_params["use"])
+        return _fault(500, " ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _used(name: str, body: bytes, library: Library, worker: Worker) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genmods.config import registry
 from genmods.core import random
+from genmods.core.devices import float64_device
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress
 from genmods.data.decoding import prepared
@@ -105,15 +106,17 @@ def noise(model: Any, fields: Fields, progress: Progress) -> Answer:
     ratio = torch.tensor([fields.number("sigma", 0.5, 0.001, 100.0)])
     cond = _condition(model, fields, 1)
     x0 = image[None].to(diffusion.device, diffusion.dtype)
-    t = matching_time(diffusion.process, ratio)
+    on_cpu = diffusion.process.on_cpu
+    t = matching_time(on_cpu, ratio)
     key = random.fold(fields.integer("seed", 0, 0, 2**31 - 1))[None]
     eps = random.normal(key, x0.numel()).view_as(x0).to(x0)
-    x_t = diffusion.process.diffuse(x0, eps, t.to(x0.device))
-    denoise = diffusion.denoise(diffusion.conditioning.requested(1, cond, torch.zeros(1, dtype=torch.int64)))
-    if not cond:
-        denoise = diffusion.unconditional(1)
-    estimate = denoise(x_t, t.to(x0.device))
-    alpha, sigma = diffusion.process.alpha(t).item(), diffusion.process.sigma(t).item()
+    at = t.to(float64_device(x0.device))
+    x_t = diffusion.process.diffuse(x0, eps, at)
+    number = torch.zeros(1, dtype=torch.int64, device=x0.device)
+    requested = diffusion.conditioning.requested(1, cond, number, x0.device) if cond else None
+    denoise = diffusion.unconditional(1) if requested is None else diffusion.denoise(requested)
+    estimate = denoise(x_t, at)
+    alpha, sigma = on_cpu.alpha(t).item(), on_cpu.sigma(t).item()
     rms = (estimate.x0 - x0).square().mean().sqrt().item()
     return {
         "input": png(image),

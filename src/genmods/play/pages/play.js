@@ -7,12 +7,29 @@ const state = { models: [] };
 const shown = {};
 
 export async function ask(use, fields) {
-  const response = await fetch(`api/${use}`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
+  const wait = setInterval(queue, 1500);
+  try {
+    const response = await fetch(`api/${use}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields),
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    return answer;
+  } finally {
+    clearInterval(wait);
+    status();
+  }
+}
+
+// The names of the models, and how many requests run or wait if there are several.
+function status(jobs = 0) {
+  const names = state.models.map(model => model.name).join(" · ");
+  $("status").textContent = jobs > 1 ? `${names} · ${jobs} requests are waiting` : names;
+}
+
+async function queue() {
+  const found = await (await fetch("api/state")).json().catch(() => ({}));
+  status(found.jobs);
 }
 
 // Calls `act` now, or after the call that runs; of the calls in between only the last is made.
@@ -72,7 +89,7 @@ async function start() {
     if (found.ready) break;
     await new Promise(done => setTimeout(done, 300));
   }
-  $("status").textContent = state.models.map(model => model.name).join(" · ");
+  status();
   if (state.faults.length) fault(state.faults.join("\n"));
   if (state.models.length) build();
 }
