@@ -67,6 +67,8 @@ def test_the_limit_of_many_samples_is_the_distance():
     finite = torch.tensor([frechet_distance(gaussian_statistics(features), reference) for features in worlds])
     assert abs(limits.mean() - true) < 4 * limits.std() / len(worlds) ** 0.5
     assert finite.mean() - true > 6 * finite.std() / len(worlds) ** 0.5
+    with pytest.raises(ValueError, match="8 features require at least 18 samples, got 17"):
+        frechet_limit(worlds[0][:17], reference, 15, g)
 
 
 def direct_kernel_distance(x, y):

@@ -104,11 +104,17 @@ def frechet_limit(features: Tensor, reference: Statistics, subsets: int, generat
     Args:
         features: Features of the samples [N, D].
         reference: Mean and covariance of the training images' features.
-        subsets: Number of subsets, at least 2, of sizes from a fifth of the samples to all, evenly spaced in 1/N.
+        subsets: Number of subsets, at least 2, evenly spaced in 1/N, from a fifth of the samples or D + 1 to all.
         generator: Draws the subsets, on the CPU.
+
+    Raises:
+        ValueError: If there are fewer than 2 (D + 1) samples, whose bias is not linear in 1/N.
     """
-    count = len(features)
-    sizes = (count / torch.linspace(5, 1, subsets, dtype=torch.float64)).round().long().clamp_min(2)
+    count, least = len(features), features.shape[1] + 1
+    if count < 2 * least:
+        raise ValueError(f"{features.shape[1]} features require at least {2 * least} samples, got {count}")
+    ends = min(5.0, count / least), 1.0
+    sizes = (count / torch.linspace(*ends, subsets, dtype=torch.float64)).round().long()
     drawn = (features[torch.randperm(count, generator=generator)[:size]] for size in sizes.tolist())
     values = torch.tensor([frechet_distance(gaussian_statistics(subset), reference) for subset in drawn])
     columns = torch.stack([torch.ones(subsets), 1 / sizes], dim=1).double()
@@ -119,22 +125,22 @@ def frechet_limit(features: Tensor, reference: Statistics, subsets: int, generat
 class FrechetLimit(Metric):
     """FD∞, the FID for infinitely many samples, extrapolated from `subsets` subsets; it may be negative.
 
-    `held_out` is that of the test images. The bias of the finite number of training images remains.
+    `held_out` is that of the test images, if there are enough of them. The bias of the finite number of training images
+    remains.
     """
 
     subsets: Annotated[int, Ge(2), Le(1000)] = 15
 
     @property
     def least(self) -> dict[str, int]:
-        return {"samples": 20, "train": 2, "test": 20}
+        return dict.fromkeys(("samples", "train"), 2)
 
     def __call__(self, data: EvaluationData) -> MetricResult:
-        test = data.held_out_features
-        value, held_out = (
-            None if features is None else frechet_limit(features, data.reference, self.subsets, data.generator())
-            for features in (data.sample_features, test)
-        )
-        assert value is not None
+        def limit(features: Tensor) -> float:
+            return frechet_limit(features, data.reference, self.subsets, data.generator())
+
+        value, test = limit(data.sample_features), data.held_out_features
+        held_out = None if test is None or len(test) < 2 * (test.shape[1] + 1) else limit(test)
         note = f"from {len(data.sample_features)} samples, features {data.extractor.name}"
         return MetricResult([MetricValue("fid_infinity", value, held_out=held_out, note=note)])
 
