@@ -12,14 +12,15 @@ from genmods.core.printable import say
 
 PARTS = {
     "images": "decoded images",
+    "datasets": "Parquet files as read by `datasets`",
     "statistics": "reference statistics of metrics",
     "data": "downloaded data sets",
 }
-_COMPUTED = ("images", "statistics")
+_COMPUTED = ("images", "datasets", "statistics")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    text = f"remove these parts (default: {' and '.join(_COMPUTED)}), which are made again when they are needed"
+    text = f"remove these parts (default: {', '.join(_COMPUTED)}), which are made again when they are needed"
     parser.add_argument("--clear", nargs="*", choices=[*PARTS], metavar="PART", help=text)
 
 

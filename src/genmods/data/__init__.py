@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from genmods.data.sources.cifar import CIFAR10 as CIFAR10, CIFAR100 as CIFAR100
     from genmods.data.sources.digits import Digits as Digits
     from genmods.data.sources.emoji import Emoji as Emoji
+    from genmods.data.sources.hf_dataset import HFDataset as HFDataset
     from genmods.data.sources.image_folder import ImageFolder as ImageFolder
     from genmods.data.sources.mnist import MNIST as MNIST, FashionMNIST as FashionMNIST
+    from genmods.data.sources.shards import Shards as Shards
     from genmods.data.sources.synthetic import Synthetic as Synthetic
 
 __all__, __getattr__, __dir__ = lazy(__name__)

@@ -17,7 +17,7 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import Validated
 from genmods.core.sizes import Size
 from genmods.data.allocation import allocate
-from genmods.data.kept.pixels import PixelRows, StoredPixels, in_memory
+from genmods.data.kept.pixels import LazyPixels, PixelRows, in_memory
 from genmods.data.preparation import Background, Fit, Preparation
 
 
@@ -26,7 +26,7 @@ class Images:
     """Images of one split.
 
     Attributes:
-        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W]; in memory, or in a file of the cache.
+        pixels: uint8, or uint16 for more than 256 levels, [N, C, H, W]; in memory, or read when they are used.
         labels: Classes int64 [N], regression targets or multiple labels float [N, K], or None.
         names: The file of each image, relative to the root folder; None if the source does not read files.
         paired: The other image of each pair, of the type and shape of `pixels`; None for data without pairs.
@@ -51,7 +51,7 @@ class Images:
     @property
     def is_held(self) -> bool:
         """Whether the pixels are in memory, not in a file."""
-        return not isinstance(self.pixels, StoredPixels)
+        return isinstance(self.pixels, Tensor)
 
     @property
     def nbytes(self) -> int:
@@ -70,7 +70,7 @@ class Images:
         labels = None if self.labels is None else self.labels[indices]
         names = None if self.names is None else [self.names[i] for i in indices.tolist()]
         paired = None if self.paired is None else _selected(self.paired, indices)
-        if isinstance(self.pixels, StoredPixels):
+        if isinstance(self.pixels, LazyPixels):
             return Images(self.pixels.select(indices), labels, names, paired)
         return Images(_selected(self.pixels, indices), labels, names, paired)
 
@@ -80,7 +80,7 @@ class Images:
 
 
 def _selected(pixels: PixelRows, indices: Tensor) -> Tensor:
-    if isinstance(pixels, StoredPixels):
+    if isinstance(pixels, LazyPixels):
         return pixels[indices]
     selected = allocate((len(indices), *pixels.shape[1:]), pixels.dtype)
     torch.index_select(pixels, 0, indices, out=selected)

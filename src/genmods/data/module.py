@@ -28,7 +28,7 @@ from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source, to_float
 from genmods.data.info import DataInfo
-from genmods.data.kept.pixels import PixelRows, chunks
+from genmods.data.kept.pixels import LazyPixels, PixelRows, chunks
 from genmods.data.labeling import kind_of, label_statistics, numbers_as_names, summary
 from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.preparation import Fit, Preparation
@@ -37,6 +37,7 @@ from genmods.data.splits import hold_out, shuffled
 
 _log = logging.getLogger(__name__)
 _SMALL = 1 << 28
+_STATISTICS = 5000  # images, of those that are decoded for each batch
 
 
 class ImageData(DataModule):
@@ -118,7 +119,8 @@ class ImageData(DataModule):
         for name, images in sorted(self.splits.items()):
             digest.update(f"{name} {list(images.pixels.shape)}".encode())
             others = [values for values in (images.labels, images.paired) if values is not None]
-            for part in chain(chunks(images.pixels), others):
+            digest.update(identity := getattr(images.pixels, "identity", "").encode())
+            for part in chain(() if identity else chunks(images.pixels), others):
                 digest.update(part.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -129,7 +131,10 @@ class ImageData(DataModule):
     def info(self) -> DataInfo:
         """The properties of the training images."""
         images = self.splits["train"]
-        mean, std = statistics(images.pixels, self.source.levels)
+        pixels = images.pixels
+        if isinstance(pixels, LazyPixels) and pixels.identity:
+            pixels = pixels.select(slice(None, None, -(-len(pixels) // _STATISTICS)))
+        mean, std = statistics(pixels, self.source.levels)
         if not any(std):
             raise UserError(f"{type(self.source).__name__}: all training images have the same single colour")
         return DataInfo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +16,53 @@ from torch import Tensor
 
 from genmods.core.positioned import read_at
 from genmods.data.allocation import allocate
+from genmods.data.reading import listed, readers
+
+_CHUNK = 1 << 24
 
 
-class StoredPixels:
-    """Stored images [N, C, H, W] in a file, with the part of a tensor's interface that reads them batch by batch.
+class LazyPixels(ABC):
+    """Stored images that are read when they are used, with the part of a tensor's interface that reads batches.
+
+    Attributes:
+        shape: [N, C, H, W].
+        dtype: torch.uint8 or torch.uint16.
+        identity: A text that identifies the content; "" if only the pixels do.
+    """
+
+    ndim = 4
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    identity: str = ""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an image."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return len(self) * self.row_bytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, which: Tensor | slice) -> Tensor:
+        """The images at indices int64 [B], or in a slice, as a tensor [B, C, H, W]."""
+
+    @abstractmethod
+    def select(self, indices: Tensor | slice) -> LazyPixels:
+        """The images at indices int64 [M], in that order; none is read."""
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Batches [B, C, H, W] of at most `size` images, in order."""
+        return (self[first : first + size] for first in range(0, len(self), size))
+
+
+class StoredPixels(LazyPixels):
+    """Images [N, C, H, W] in a file.
 
     Args:
         file: The file, open for reading; it may be deleted afterwards, as long as it is open.
@@ -28,8 +72,6 @@ class StoredPixels:
         rows: Numbers in the file of the N images, int64 [N].
         top: The largest value; larger ones are set to it. None for no limit.
     """
-
-    ndim = 4
 
     def __init__(
         self,
@@ -43,23 +85,9 @@ class StoredPixels:
         self._file, self._offset, self._dtype = file, offset, np.dtype(dtype)
         self._rows, self._top = rows, top
         self.shape = (len(rows), *shape)
-        self.row_bytes = math.prod(shape) * self._dtype.itemsize
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """torch.uint8 or torch.uint16."""
-        return torch.uint8 if self._dtype == np.uint8 else torch.uint16
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all images."""
-        return len(self) * self.row_bytes
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        self.dtype = torch.uint8 if self._dtype == np.uint8 else torch.uint16
 
     def __getitem__(self, which: Tensor | slice) -> Tensor:
-        """The images at indices int64 [B], or in a slice, as a tensor [B, C, H, W]."""
         return torch.from_numpy(self.array(which if isinstance(which, slice) else which.numpy()))
 
     def array(self, which: slice | np.ndarray) -> np.ndarray:
@@ -77,10 +105,6 @@ class StoredPixels:
         top = self._top if top is None else top
         return StoredPixels(self._file, self._offset, self.shape[1:], self._dtype, rows, top)
 
-    def split(self, size: int) -> Iterator[Tensor]:
-        """Batches [B, C, H, W] of at most `size` images, in order."""
-        return (self[first : first + size] for first in range(0, len(self), size))
-
     def __reduce__(self) -> tuple[Any, ...]:
         """For worker processes, which open the file themselves, even if it was deleted."""
         opened = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
@@ -92,8 +116,8 @@ def _reopened(place: str, *settings: Any) -> StoredPixels:
     return StoredPixels(Path(place).open("rb", buffering=0), *settings)
 
 
-PixelRows = Tensor | StoredPixels
-"""Stored images [N, C, H, W], in memory or in a file."""
+PixelRows = Tensor | LazyPixels
+"""Stored images [N, C, H, W], in memory or read when they are used."""
 
 
 def in_memory(pixels: PixelRows) -> Tensor:
@@ -101,14 +125,17 @@ def in_memory(pixels: PixelRows) -> Tensor:
     if isinstance(pixels, Tensor):
         return pixels
     images = allocate(tuple(pixels.shape), pixels.dtype)
-    first = 0
-    for part in chunks(pixels):
-        images[first : first + len(part)] = part
-        first += len(part)
+    step = 1 if pixels.identity else max(1, _CHUNK // pixels.row_bytes)  # one by one if they are decoded
+
+    def read(first: int) -> None:
+        images[first : first + step] = pixels[first : first + step]
+
+    with readers() as pool:
+        listed(pool.map(read, range(0, len(pixels), step)), -(-len(pixels) // step), "reading")
     return images
 
 
-def chunks(pixels: PixelRows, size: int = 1 << 24) -> Iterator[Tensor]:
+def chunks(pixels: PixelRows, size: int = _CHUNK) -> Iterator[Tensor]:
     """Batches [B, C, H, W] of about `size` bytes, in order."""
     row = math.prod(pixels.shape[1:]) * pixels.dtype.itemsize
     yield from pixels.split(max(1, size // row))
