@@ -157,7 +157,7 @@ def test_splits_by_name_folder_and_pattern(tmp_path):
     given = Shards(train=[f"{tmp_path}/train-*.tar", f"{tmp_path}/other/*.tar"], test=f"{tmp_path}/val-0.tar").read()
     assert torch.equal(given["train"].pixels, expected([*range(3), *range(6, 10)])) and len(given["test"]) == 2
     (empty := tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="no files .* for training"):
+    with pytest.raises(UserError, match=r"no files .* for training"):
         Shards(str(empty)).read()
 
 

@@ -36,7 +36,7 @@ class Collection(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """The names of classes, in order: of texts sorted, or of numbers 0, 1, ..."""
+    """The names of classes: sorted texts, or numbers from 0."""
 
     names: list[str]
 
