@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from genmods.cli.editing import common_arguments, editor, images_of, solver_arguments
 from genmods.cli.progress import ProgressBar
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         latents = made.invert(images, request, part_of(bar, 0, 2))
         back = made.generate(latents, request, part_of(bar, 1, 2))
     error = (back - images).flatten(1).square().mean(1).sqrt() * 255 / 2
-    arrays = {"latents": latents.cpu().numpy(), "names": np.array(names), "error": error.cpu().numpy()}
+    arrays: dict[str, Any] = {"latents": latents.cpu().numpy(), "names": np.array(names), "error": error.cpu().numpy()}
     with replacing(options.out / "latents.npz") as staged, staged.open("wb") as file:
         np.savez(file, **arrays)
     pairs = [image for pair in zip(images.cpu(), latents.cpu() / 3, back.cpu(), strict=True) for image in pair]

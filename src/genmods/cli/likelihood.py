@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
     likelihood = model.likelihood()
     broken: list[str] = []
     preparation = model.preparation or Preparation.of_shape(model.image_shape)
+    if preparation is None:
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a model of images")
     preparation = replace(preparation, levels=likelihood.levels)
     names = dict(zip(map(str, paths), unique(list(map(str, paths))), strict=True))
     table = options.out / "bits.csv"

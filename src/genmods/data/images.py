@@ -184,7 +184,7 @@ def converted(images: Images, preparation: Preparation, levels: int = 256) -> Te
     from genmods.data.formats.raster import Raster
 
     rows = []
-    for pixels in images.pixels:
+    for pixels in in_memory(images.pixels):
         values = pixels.permute(1, 2, 0).numpy()
         color = values.shape[2] if values.shape[2] in (1, 3) else 0
         rows.append(torch.from_numpy(preparation.pixels(Raster(values, float(levels - 1), color=color)).copy()))

@@ -106,17 +106,9 @@ def diffusion_nats(denoiser: Denoise, x0: Tensor, num_times: int = 16, indices: 
     `bound_bits_per_dim`.
     """
     noise = _noise(x0, indices)
-    pairs = (_diffusion_term(denoiser, x0, num_times, noise.indices, draw, _sum) for draw in (noise, _Opposite(noise)))
+    draws: list[StepNoise] = [noise, lambda step: -noise(step)]
+    pairs = (_diffusion_term(denoiser, x0, num_times, noise.indices, draw, _sum) for draw in draws)
     return sum(pairs, start=torch.zeros((), dtype=torch.float64, device=float64_device(x0.device))) / 2
-
-
-class _Opposite(NamedTuple):
-    """The noise -ε of each step."""
-
-    noise: StepNoise
-
-    def __call__(self, step: int) -> Tensor:
-        return -self.noise(step)
 
 
 Reduce = Callable[[Tensor], Tensor]

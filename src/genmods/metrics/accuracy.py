@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from torch import Tensor
@@ -36,7 +36,8 @@ class Accuracy(Metric):
     def __call__(self, data: EvaluationData) -> MetricResult:
         from scipy.stats import binomtest
 
-        model = data.model if isinstance(data.model, Classifies) else DiffusionClassifier(data.model, self.num_times)
+        model: Any = data.model
+        model = model if isinstance(model, Classifies) else DiffusionClassifier(model, self.num_times)
         labels, test = data.classes("test_labels")[: self.images], data.need("test")[: self.images]
 
         def predicted(images: Tensor, numbers: Tensor) -> Tensor:

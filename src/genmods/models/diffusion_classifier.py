@@ -8,6 +8,8 @@ classes share noise levels and noise, since their differences are much smaller t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,7 @@ class DiffusionClassifier(Model):
 
     predicts = "class"
 
-    def __init__(self, model: Model, num_times: Count = 32) -> None:
+    def __init__(self, model: Any, num_times: Count = 32) -> None:
         super().__init__()
         if not isinstance(model, Denoises):
             raise UserError(f"classification requires a classifier or a diffusion model, got {type(model).__name__}")
@@ -44,7 +46,7 @@ class DiffusionClassifier(Model):
         if not diffusion.latents.is_pixels:
             raise UserError("classification requires a diffusion model of pixels, got one of latents")
         self.diffusion, self.num_times = diffusion, num_times
-        self.class_names, self.columns = diffusion.class_names, model.columns
+        self.class_names, self.columns = diffusion.class_names, getattr(model, "columns", Model.columns)
         self.image_shape, self.preparation = diffusion.image_shape, diffusion.preparation
 
     @torch.no_grad()

@@ -90,7 +90,8 @@ def _samplers(model: Any) -> list[str]:
     from genmods.config import registry
     from genmods.models import choose_sampler
 
-    own, found = model.default_sampler(), []
+    own = model.default_sampler()
+    found: list[str] = []
     for name in registry.names("sampler"):
         try:
             chosen = choose_sampler(own, name, None, getattr(model, "process", None))

@@ -225,6 +225,8 @@ def _image(model: Any, fields: Fields, name: str = "image") -> Tensor:
     """A picture of the request [C, H, W] in [-1, 1], prepared like the training images of the model."""
     picture = fields.picture(name)
     preparation = model.preparation or Preparation.of_shape(model.image_shape)
+    if preparation is None:
+        raise UserError("expected a model of images")
     return prepared(centered(picture) if fields.flag("drawing") else picture, preparation)
 
 

@@ -88,9 +88,10 @@ class UniformRange(Drawn):
     def covers(self, other: Corruption) -> bool:
         if type(other) is type(self):
             return self == other
-        if type(other) is not type(self.low):
+        low = self.low
+        if type(other) is not type(low) or not is_dataclass(low):
             return False
-        names = [field.name for field in fields(self.low)]
+        names = [field.name for field in fields(low)]
         return all(_contains(getattr(self.low, n), getattr(self.high, n), getattr(other, n)) for n in names)
 
 

@@ -69,12 +69,14 @@ class Prior:
     @property
     def operator(self) -> Operator | None:
         """The operator that the model was trained to invert; None if it was not trained for restoration."""
-        return self.network.operator if self.network is not None else self.degraded and self.degraded.operator
+        trained = self.network if self.network is not None else self.degraded
+        return trained.operator if trained is not None else None
 
     @property
     def corruption(self) -> Corruption | None:
         """The corruption that the model was trained to remove, if any."""
-        return self.network.corruption if self.network is not None else self.degraded and self.degraded.corruption
+        trained = self.network if self.network is not None else self.degraded
+        return trained.corruption if trained is not None else None
 
     def typed(self, y: Tensor) -> Tensor:
         """`y` in the dtype of the model."""

@@ -20,6 +20,7 @@ from genmods.core.label_kinds import LabelKind
 from genmods.core.settings import BatchSize, Fraction, NonNegative, Steps
 from genmods.data.base import DataModule
 from genmods.data.images import Images, Source
+from genmods.data.kept.pixels import in_memory
 from genmods.data.splits import hold_out
 from genmods.models import Conditional, Generates, UsesSampler, choose_sampler
 from genmods.runs.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ class Generated(Source):
         train = [self._samples()] if self.n else []
         if self.real > 0:
             train.append(self._share(real["train"]))
-        pixels = torch.cat([images.pixels for images in train])
+        pixels = torch.cat([in_memory(images.pixels) for images in train])
         labels = torch.cat([images.labels for images in train if images.labels is not None])
         return {**real, "train": Images(pixels, labels)}
 

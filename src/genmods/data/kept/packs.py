@@ -93,7 +93,9 @@ class Packs:
             with self._cache.writing():
                 stack.enter_context(alone(self._folder, name))
                 packs = self._found(wanted)  # another run may have written it meanwhile
-            images = {digest: partial(_copied, pack, row) for pack in packs for digest, row in pack.rows.items()}
+            images: dict[bytes, Callable[[], _Image]] = {
+                digest: partial(_copied, pack, row) for pack in packs for digest, row in pack.rows.items()
+            }
             if len(packs) == 1:
                 first = next(filter(None, (self._tried(one, decode) for one in _missing(wanted, packs))), None)
                 if first is None:  # all others are broken
@@ -195,7 +197,7 @@ class Packs:
             except UserError:
                 return None
             write_at(file, image.pixels, offset + number * self._size)
-            return Row(number, zlib.crc32(image.pixels), image.span), image.is_current
+            return Row(number, zlib.crc32(image.pixels.data), image.span), image.is_current
 
         results = self._track(self._pool.map(fill, range(len(images)), images.values()), len(images), "reading")
         good = {digest: one for digest, one in zip(images, results, strict=True) if one}
