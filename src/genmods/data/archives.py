@@ -92,7 +92,7 @@ def read_shard(path: Path, label: str, cache: ImageCache) -> Shard:
         return Shard(path, _lines(found["names"]), found["positions"], found["sizes"], _lines(found["labels"]))
     shard = _scanned(path, label)
     with cache.writing(), replacing(kept) as staged, staged.open("wb") as file:
-        texts = {"names": _packed(shard.names), "labels": _packed(shard.labels)}
+        texts: dict[str, Any] = {"names": _packed(shard.names), "labels": _packed(shard.labels)}
         np.savez(file, positions=shard.positions, sizes=shard.sizes, **texts)
     return shard
 

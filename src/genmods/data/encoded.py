@@ -153,7 +153,11 @@ class EncodedSource(Source):
         return self._used
 
     def prepare_as(self, preparation: Preparation) -> EncodedSource:
-        return replace(self, channels=preparation.channels if preparation.channels in (1, 3) else self.channels)
+        match preparation.channels:
+            case 1 | 3 as channels:
+                return replace(self, channels=channels)
+            case _:
+                return self
 
     def read(self) -> dict[str, Images]:
         return self.read_at(None)
