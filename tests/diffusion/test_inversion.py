@@ -11,10 +11,10 @@ from genmods.diffusion import (
     bound_map,
     ddim_decode,
     ddim_invert,
-    decode,
     diffusion_nats,
-    encode,
     errors_by_level,
+    flow_decode,
+    flow_invert,
 )
 from genmods.diffusion.flow import flow_ends
 from genmods.diffusion.process import per_sample
@@ -27,7 +27,7 @@ X = torch.tensor([[-0.8, 0.3], [0.1, -0.2], [0.6, 1.0]], dtype=torch.float64)
 
 
 def latents(process, ends=None):
-    """The exact latents of X for N(0, C²) under the flow between two times, by default those of `encode`."""
+    """The exact latents of X for N(0, C²) under the flow between two times, by default those of `flow_invert`."""
     if ends is None:
         ends = process.time(torch.tensor(process.log_snr_range, dtype=torch.float64))
     alpha, sigma = process.alpha(ends).detach(), process.sigma(ends).detach()
@@ -39,15 +39,15 @@ def latents(process, ends=None):
 def test_the_flow_has_the_closed_form_of_gaussian_data(process):
     process.requires_grad_(False)
     denoise, (steps, error) = Gaussian(process, C), (8, 0.05) if isinstance(process, LearnedProcess) else (48, 1e-3)
-    found = encode(denoise, X, steps)
+    found = flow_invert(denoise, X, steps)
     torch.testing.assert_close(found, latents(process), rtol=error, atol=1e-6)
-    torch.testing.assert_close(decode(denoise, found, steps), X, rtol=error, atol=1e-6)
+    torch.testing.assert_close(flow_decode(denoise, found, steps), X, rtol=error, atol=1e-6)
 
 
 def test_latents_of_a_mixture_are_inverted_by_the_flow():
     denoise, x = Mixture(EDMProcess()), Mixture(EDMProcess()).draw(8, seed=1)
-    z = encode(denoise, x, steps=256)
-    torch.testing.assert_close(decode(denoise, z, steps=256), x, rtol=0, atol=1e-4)
+    z = flow_invert(denoise, x, steps=256)
+    torch.testing.assert_close(flow_decode(denoise, z, steps=256), x, rtol=0, atol=1e-4)
     assert flow_ends(denoise.process)[0] == pytest.approx(1)
 
 
@@ -62,7 +62,7 @@ def errors(process, invert, back, steps):
     return torch.tensor(found)
 
 
-@pytest.mark.parametrize(("invert", "back", "order"), [(ddim_invert, ddim_decode, 1), (encode, decode, 4)])
+@pytest.mark.parametrize(("invert", "back", "order"), [(ddim_invert, ddim_decode, 1), (flow_invert, flow_decode, 4)])
 def test_errors_fall_with_the_order_of_the_solver(invert, back, order):
     found = errors(CosineProcess(), invert, back, (32, 64, 128))
     rates = (found[:-1] / found[1:]).log2()
@@ -72,7 +72,7 @@ def test_errors_fall_with_the_order_of_the_solver(invert, back, order):
 def test_ddim_inversion_has_few_enough_steps_for_the_levels():
     with pytest.raises(ValueError, match="steps must be at most 100"):
         ddim_invert(Gaussian(CosineProcess(steps=100), C), X, 101)
-    for invert in (ddim_invert, encode):
+    for invert in (ddim_invert, flow_invert):
         with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
             invert(Gaussian(CosineProcess(), C), X, 0)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         TimeDensity as TimeDensity,
         UniformDensity as UniformDensity,
     )
-    from genmods.diffusion.flow import decode as decode, encode as encode
+    from genmods.diffusion.flow import flow_decode as flow_decode, flow_invert as flow_invert
     from genmods.diffusion.grids import (
         AngleGrid as AngleGrid,
         Grid as Grid,

@@ -2,8 +2,8 @@
 
     dx/dλ = (dα/dλ) x0(x, λ) + (dσ/dλ) ε(x, λ)
 
-The map is one to one: `encode` followed by `decode` returns the image, up to the error of the solver, the classical
-Runge-Kutta method with steps uniform in λ and four calls of the denoiser per step.
+The map is one to one: `flow_invert` followed by `flow_decode` returns the image, up to the error of the solver, the
+classical Runge-Kutta method with steps uniform in λ and four calls of the denoiser per step.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def flow_ends(process: NoiseProcess) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def encode(denoiser: Denoise, x0: Tensor, steps: int = 32, progress: Progress | None = None) -> Tensor:
+def flow_invert(denoiser: Denoise, x0: Tensor, steps: int = 32, progress: Progress | None = None) -> Tensor:
     """The latents of data under the probability flow: standard normal for data of unit variance.
 
     Args:
@@ -53,8 +53,8 @@ def encode(denoiser: Denoise, x0: Tensor, steps: int = 32, progress: Progress | 
 
 
 @torch.no_grad()
-def decode(denoiser: Denoise, latents: Tensor, steps: int = 32, progress: Progress | None = None) -> Tensor:
-    """The inverse of `encode`: data [B, ...] from latents [B, ...]."""
+def flow_decode(denoiser: Denoise, latents: Tensor, steps: int = 32, progress: Progress | None = None) -> Tensor:
+    """The inverse of `flow_invert`: data [B, ...] from latents [B, ...]."""
     low, high = denoiser.process.log_snr_range
     alpha, scale = flow_ends(denoiser.process)
     return _integrated(denoiser, scale * latents, (low, high), steps, progress) / alpha

@@ -26,7 +26,7 @@ class Accuracy(Metric):
     """
 
     images: Annotated[int, Ge(2)] = 10000
-    num_times: Count = 32
+    num_times: Count = 16
     batch_size: BatchSize = 100
 
     @property

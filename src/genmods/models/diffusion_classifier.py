@@ -36,7 +36,7 @@ class DiffusionClassifier(Model):
 
     predicts = "class"
 
-    def __init__(self, model: Any, num_times: Count = 32) -> None:
+    def __init__(self, model: Any, num_times: Count = 16) -> None:
         super().__init__()
         if not isinstance(model, Denoises):
             raise UserError(f"classification requires a classifier or a diffusion model, got {type(model).__name__}")

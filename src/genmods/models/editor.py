@@ -16,7 +16,7 @@ from genmods.core.progress import Progress, part_of
 from genmods.core.settings import BatchSize, Steps, Validated
 from genmods.diffusion.conditioning import Condition
 from genmods.diffusion.denoiser import Denoise, matching_time
-from genmods.diffusion.flow import decode, encode
+from genmods.diffusion.flow import flow_decode, flow_invert
 from genmods.diffusion.grids import KarrasGrid
 from genmods.diffusion.inversion import ddim_decode, ddim_invert
 from genmods.diffusion.noise import noise_stream
@@ -25,7 +25,7 @@ from genmods.models.abilities import Denoises
 from genmods.models.diffusion import DiffusionModel, choose_sampler
 
 Map = Callable[..., Tensor]
-SOLVERS: dict[str, tuple[Map, Map]] = {"flow": (encode, decode), "ddim": (ddim_invert, ddim_decode)}
+SOLVERS: dict[str, tuple[Map, Map]] = {"flow": (flow_invert, flow_decode), "ddim": (ddim_invert, ddim_decode)}
 """Solver -> (images to latents, latents to images)."""
 
 

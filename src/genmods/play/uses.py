@@ -63,7 +63,7 @@ def _is_labelled(model: Any) -> bool:
 def classify(model: Any, fields: Fields, progress: Progress) -> Answer:
     """The classes of a picture; a diffusion model is used as a classifier."""
     image = _image(model, fields)
-    classifier = model if isinstance(model, Classifies) else DiffusionClassifier(model, num_times=16)
+    classifier = model if isinstance(model, Classifies) else DiffusionClassifier(model, num_times=8)
     (row,) = classifier.probabilities(image[None].to(model.device)).tolist()
     classes = [{"name": name, "probability": p} for name, p in zip(model.class_names, row, strict=True)]
     return {"input": png(image), "classes": classes}

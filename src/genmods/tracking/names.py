@@ -49,6 +49,7 @@ PICTURES: dict[str, str] = {
     "samples/features": "feature maps of one image",
     "samples/worst": "the validation images with the largest loss",
     "samples/nearest": "samples and their nearest training images",
+    "samples/anomaly": "the most unusual test images, and the least unusual of the images of `evaluate --against`",
     "samples/denoise": "clean, noisy and denoised images",
     "samples/inpaint": "clean, masked and inpainted images",
     "samples/test_restored": "clean, measured and restored test images of a restoration; `val_...` by `validate`",
@@ -61,6 +62,7 @@ TABLES: dict[str, str] = {
     "samples/table": "samples of an evaluation: step, seed, number, condition, sampler, NFE, image",
     "val/confusion": "counts of validation images by true and predicted class",
     "val/worst": "the validation images with the largest loss: image, file, true class, predicted class, loss",
+    "anomaly": "images of `evaluate --against`: file, anomaly score, most unusual first",
     "nearest": "samples suspected of being copies: number, nearest training images, their distances, by `evaluate`",
     "test/restored": "test images of a restoration: number, clean, measured, restored, PSNR; `val/...` by `validate`",
 }
