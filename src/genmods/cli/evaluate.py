@@ -240,7 +240,8 @@ def other_images(text: str, data: DataModule) -> tuple[Tensor, list[str]]:
     if Path(text).exists() or text not in names("data"):
         paths = find_images([text])
         pixels, good, broken, _, notes = decode_files(paths, preparation)
-        say(*broken, *notes, file=sys.stderr) if broken or notes else None
+        for line in (*broken, *notes):
+            say(line, file=sys.stderr)
         return pixels[good], [str(path) for path, fine in zip(paths, good.tolist(), strict=True) if fine]
     source = create("data", text)
     splits = source.read()
