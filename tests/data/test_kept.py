@@ -20,6 +20,7 @@ from genmods.cli import dispatch
 from genmods.core.memory import bytes_of
 from genmods.data.decoding import decode_files, stored_files
 from genmods.data.images import Images
+from genmods.data.kept.pixels import in_memory
 from genmods.data.module import ImageData, statistics
 from genmods.data.preparation import Preparation
 from genmods.data.sources.image_folder import ImageFolder
@@ -69,7 +70,7 @@ def work(monkeypatch):
 
 
 def decoded(paths: list[Path], wish: Preparation = WISH) -> torch.Tensor:
-    return decode_files(paths, wish).pixels
+    return in_memory(stored_files(paths, wish).pixels)
 
 
 def directly(paths: list[Path]) -> torch.Tensor:
@@ -141,6 +142,11 @@ def test_a_file_that_was_young_when_it_was_hashed_has_no_entry(files, work, monk
     assert work["examined"] == [files[1]]
 
 
+def test_images_that_commands_read_are_not_kept(files, kept, caplog):
+    assert torch.equal(decode_files(files, WISH).pixels, directly(files))
+    assert not kept.exists() and not caplog.records
+
+
 def test_another_place_or_name_has_the_same_content(files, work, tmp_path):
     first = decoded(files)
     shutil.copytree(files[0].parent, tmp_path / "copy")
@@ -159,7 +165,7 @@ def test_preparations_are_apart(files):
 
 def test_a_limit_of_pixels_applies_to_known_files(files):
     decoded(files)
-    found = decode_files(files, Preparation(size=(6, 5), channels=3, max_pixels=50))
+    found = stored_files(files, Preparation(size=(6, 5), channels=3, max_pixels=50))
     assert not found.good.any() and "must have at most 50 pixels, got 11 x 9" in found.broken[0]
 
 
@@ -202,13 +208,13 @@ def test_broken_files_are_reported_each_time_and_copy_nothing(files, kept):
     content = files[3].read_bytes()
     files[3].write_bytes(content[:-20])
     for _ in range(2):
-        found = decode_files(files, WISH)
+        found = stored_files(files, WISH)
         assert found.good.tolist() == [True] * 3 + [False] + [True] * 2 and str(files[3]) in found.broken[0]
         times = {path: path.stat().st_mtime_ns for path in kept.glob("*/*.npy")}
-    decode_files(files, WISH)
+    stored_files(files, WISH)
     assert times == {path: path.stat().st_mtime_ns for path in times}
     shutil.copy(files[3], files[3].with_name("again.bmp"))
-    both = decode_files([files[3], files[3].with_name("again.bmp")], WISH).broken
+    both = stored_files([files[3], files[3].with_name("again.bmp")], WISH).broken
     assert [str(files[3]) in both[0], "again.bmp" in both[1]] == [True, True]
 
 
@@ -349,4 +355,4 @@ def test_a_row_that_cannot_be_read_is_an_error(files, kept):
 def test_a_file_that_is_gone_is_broken(files):
     decoded(files)
     files[2].unlink()
-    assert "no such file" in decode_files(files, WISH).broken[0]
+    assert "no such file" in stored_files(files, WISH).broken[0]

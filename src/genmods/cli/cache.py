@@ -13,10 +13,11 @@ from genmods.core.printable import say
 PARTS = {
     "images": "decoded images",
     "datasets": "Parquet files as read by `datasets`",
+    "generated": "samples of runs, as training data",
     "statistics": "reference statistics of metrics",
     "data": "downloaded data sets",
 }
-_COMPUTED = ("images", "datasets", "statistics")
+_COMPUTED = ("images", "datasets", "generated", "statistics")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

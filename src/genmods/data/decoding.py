@@ -54,19 +54,19 @@ class Decoded(NamedTuple):
 
 
 def decode_files(paths: list[Path], wish: Preparation) -> Decoded:
-    """`stored_files`, with the pixels in memory."""
-    found = stored_files(paths, wish)
+    """Decodes files, prepared as in `wish`, into memory; nothing is kept. See `stored_files`."""
+    found = stored_files(paths, wish, ImageCache(keeps=False))
     return found._replace(pixels=in_memory(found.pixels))
 
 
-def stored_files(paths: list[Path], wish: Preparation) -> Decoded:
+def stored_files(paths: list[Path], wish: Preparation, cache: ImageCache | None = None) -> Decoded:
     """The pixels of files, prepared as in `wish`, with its open settings determined by the files; decoded if the cache
     does not have them.
 
     Raises:
         UserError: If sizes or numbers of channels differ and `wish` leaves them open.
     """
-    cache = ImageCache()
+    cache = cache or ImageCache()
     with quiet_decoders(), readers() as pool:
         table = FileTable(cache, paths, wish)
         files: dict[Path, Any] = {path: table.find(path) for path in paths}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,11 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 class ImageCache:
-    """The cache folder, and whether it could be written; the first failure is logged."""
+    """The cache folder, and whether it could be written; the first failure is logged.
 
-    def __init__(self) -> None:
-        self.folder = cache("images")
-        self.failed = False
+    Args:
+        keeps: Whether images are kept; otherwise the folder is a path that cannot exist.
+    """
+
+    def __init__(self, keeps: bool = True) -> None:
+        self.folder = cache("images") if keeps else Path(os.devnull) / "images"
+        self.failed = not keeps
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -10,8 +10,9 @@ import torch
 from genmods.core.errors import UserError
 from genmods.core.settings import Channels
 from genmods.core.sizes import Size, sides
-from genmods.data.decoding import decode_files
+from genmods.data.decoding import stored_files
 from genmods.data.images import Images, Source
+from genmods.data.kept.pixels import in_memory
 from genmods.data.preparation import Background, Fit, Preparation
 from genmods.data.walk import walk
 
@@ -52,7 +53,8 @@ class PairedFolder(Source):
         paths = [path for found in pairs.values() for pair in found.values() for path in pair]
         size = None if size is None else sides(size)
         wish = Preparation(size, self.channels, fit, self.background, levels=256)
-        pixels, _, broken, self._used, _ = decode_files(paths, wish)
+        stored, _, broken, self._used, _ = stored_files(paths, wish)
+        pixels = in_memory(stored)
         if broken:
             raise UserError(f"{len(broken):,} of {len(paths):,} images are broken:", *broken)
         splits, start = {}, 0
