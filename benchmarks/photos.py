@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ class Photo:
     @property
     def megapixels(self) -> float:
         return self.image.shape[2] * self.image.shape[3] / 1e6
+
+    def central(self, side: int) -> Photo:
+        """The central square of `side` pixels, or less if the photograph is smaller."""
+        top, left = (max(0, (size - side) // 2) for size in self.image.shape[2:])
+        return replace(self, image=self.image[:, :, top : top + side, left : left + side])
 
     def noisy(self, sigma: int) -> Tensor:
         """The photograph with white noise, neither clipped nor rounded."""
@@ -111,6 +116,7 @@ def measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         name, _, run = text.rpartition("=")
         methods[name or Path(run).name] = trained(run, options.precision)
     photos = _spread([*library_photographs(), *clothing(options.clothing, options.every)])
+    photos = [photo.central(options.crop) for photo in photos]
     jobs = [(name, photo, sigma) for name in methods for photo in photos for sigma in LEVELS]
     for name, photo, sigma in jobs:
         if (name, photo.group, photo.name, sigma) in done:
@@ -163,6 +169,7 @@ def main() -> None:
     parser.add_argument("--clothing", type=Path, required=True, help="folder with the folder `test`")
     parser.add_argument("--ckpt_path", nargs="*", default=[], metavar="NAME=RUN", help="runs of restoration networks")
     parser.add_argument("--every", type=int, default=6, help="1 takes all images of the test folder")
+    parser.add_argument("--crop", type=int, default=100_000, help="measure the central square of this side only")
     parser.add_argument("--seconds", type=float, default=240, help="start no further measurement after this time")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--without_peer", action="store_true", help="do not run CBM3D")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmods.cli.image_batches import names, truth_of
+from genmods.cli.image_batches import names, side_by_side, truth_of
 from genmods.cli.scores import Scorer
 from genmods.core.errors import UserError
+from genmods.data.files import Picture, read_image, write_image
 
 
 def test_names_of_results_are_free_and_none_is_an_input(tmp_path):
@@ -45,3 +46,25 @@ def test_lpips_is_left_out_where_its_network_has_no_pixels_left():
     scorer = Scorer(lpips=lambda x, y: torch.tensor(0.5))
     flat = [torch.zeros(1, side, side) for side in (30, 31)]
     assert ["lpips" in scorer.compared(image, image + 1, image) for image in flat] == [False, True]
+
+
+def test_strips_of_photographs_are_reduced_by_averaging():
+    dark, bright = -torch.ones(3, 3000, 2000), torch.ones(1, 3000, 2000)
+    dark[:, ::3] = 0.5  # one row in three
+    strip = side_by_side([dark, bright])
+    assert strip.shape == (3, 1000, 2 * 667 + 2)
+    torch.testing.assert_close(strip[:, :, :666], torch.full((3, 1000, 666), -0.5))
+    assert (strip[:, :, 668:] == 1).all()
+    assert side_by_side([torch.zeros(1, 300, 1400)]).shape == (1, 300, 1400)
+
+
+@pytest.mark.parametrize(("bits", "suffix"), [(8, ".png"), (16, ".png"), (16, ".tif")])
+def test_a_tall_photograph_is_written_exactly(tmp_path, bits, suffix):
+    white = 2**bits - 1
+    levels = torch.arange(4 * 300 * 7).view(4, 300, 7) * 31 % (white + 1)
+    picture = Picture(levels[:3] / white * 2 - 1, levels[3:] / white, bits)
+    write_image(tmp_path / f"a{suffix}", picture)
+    found = read_image(tmp_path / f"a{suffix}")
+    assert found.bits == bits
+    assert torch.equal(((found.image.double() + 1) / 2 * white).round().long(), levels[:3])
+    assert torch.equal((found.alpha.double() * white).round().long(), levels[3:])

@@ -28,7 +28,7 @@ from genmods.restoration.denoising import (
     refine_sigma,
 )
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.noise import BAND, SAMPLED, _bands, estimate_sigma
 from genmods.restoration.operators import Identity
 
 
@@ -160,6 +160,22 @@ def test_the_noise_level_is_found_from_the_known_pixels():
         assert (found / 0.1 - 1).abs().max() < 0.15
     with pytest.raises(ValueError, match="no block of 2 x 2 pixels is known"):
         estimate_sigma(y, torch.arange(128) % 2 == 0)
+
+
+def test_a_large_image_is_sampled_in_bands_of_rows():
+    generator = torch.Generator().manual_seed(0)
+    y = 0.3 * torch.linspace(0, 9, 1600).sin() * torch.ones(1, 1, 1500, 1)
+    y = y + 0.1 * torch.randn(1, 1, 1500, 1600, generator=generator)
+    rows, is_last = _bands(y[0])
+    assert 0.7 * SAMPLED < len(rows) * 1600 < SAMPLED and rows[0] == 0 and rows[-1] == 1499
+    assert is_last.sum() * BAND == len(rows) and (rows.diff()[~is_last[:-1]] == 1).all()
+    assert estimate_sigma(y).item() == pytest.approx(0.1, rel=5e-3)
+    unlike = y.clone()
+    unlike[..., rows[is_last], :] += torch.linspace(0, 1, 1600).square() * 5  # the last row of a band has no partner
+    assert estimate_sigma(unlike).item() == pytest.approx(0.1, rel=5e-3)
+    known = torch.zeros(1500, 1600, dtype=torch.bool)
+    known[40:44, 200:600] = True  # between two bands
+    assert estimate_sigma(y, known).item() == pytest.approx(0.1, rel=0.1)
 
 
 def test_the_model_refines_the_noise_level():

@@ -3,7 +3,7 @@
 OUT/NAME.png                 the result, in the mode, bit depth and size of the input, lossless; TIFF stays TIFF
 OUT/samples/NAME_K.png       posterior sample number K, if there are several
 OUT/uncertainty/NAME.png     the standard deviation of the samples per pixel (white: 0.5 on the scale of [-1, 1])
-OUT/strips/NAME.png          input, result, uncertainty and truth side by side
+OUT/strips/NAME.png          input, result, uncertainty and truth side by side, large ones reduced
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core.errors import UserError
@@ -50,6 +51,9 @@ class Item:
 
 RestoreBatch = Callable[[Tensor, Tensor, list[Path]], Restored]
 """(images [B, C, H, W], image numbers int64 [B], their files) -> Restored."""
+
+STRIP_HEIGHT = 1024
+"""The approximate largest side of the images in a strip, in pixels."""
 
 BATCH_PIXELS = 1_000_000
 """The largest number of pixels of a batch with more than one image."""
@@ -139,8 +143,9 @@ def restore_files(
     for items in todo:
         scores: dict[str, T] = {}
         try:
-            images = torch.stack([item.picture.image for item in items])
-            restored = restorer(images, torch.tensor([item.index for item in items]), [item.path for item in items])
+            images = [item.picture.image for item in items]
+            batch = torch.stack(images) if len(images) > 1 else images[0][None]
+            restored = restorer(batch, torch.tensor([item.index for item in items]), [item.path for item in items])
         except ValueError as error:
             bad += [f"{item.path}: {error}" for item in items]
             continue
@@ -179,11 +184,12 @@ def _like(picture: Picture, image: Tensor) -> Picture:
 
 
 def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:
-    """Images [C, h, w] in a row, enlarged by integer factors to similar heights, separated by white gaps.
+    """Images [C, h, w] in a row, enlarged by integer factors to similar heights and reduced to at most about
+    `STRIP_HEIGHT`, separated by white gaps.
 
     Only the first channel of images with neither 1 nor 3 channels is shown.
     """
-    panels = [panel if len(panel) in (1, 3) else panel[:1] for panel in panels]
+    panels = [_shown(panel if len(panel) in (1, 3) else panel[:1]) for panel in panels]
     channels, height = max(len(p) for p in panels), max(p.shape[1] for p in panels)
     strips: list[Tensor] = []
     for panel in panels:
@@ -193,3 +199,9 @@ def side_by_side(panels: list[Tensor], gap: int = 2) -> Tensor:
         column[:, : large.shape[1], : large.shape[2]] = large
         strips.append(column)
     return torch.cat(strips, dim=2)[:, :, :-gap]
+
+
+def _shown(panel: Tensor) -> Tensor:
+    """A panel [C, h, w] as it is shown: averaged over squares if it is large."""
+    factor = max(1, round(max(panel.shape[1:]) / STRIP_HEIGHT))
+    return panel if factor == 1 else F.avg_pool2d(panel[None], factor, ceil_mode=True)[0]

@@ -124,7 +124,8 @@ class RestorationNetwork(Model):
         if std is not None and self.level == "known":
             std = std.expand_as(y).square().mean((1, 2, 3), keepdim=True).sqrt()
         tile = TILE // self.network.multiple * self.network.multiple
-        return by_tiles(self, y, torch.zeros_like(y) if std is None else std.expand_as(y), tile, margin).clamp(-1, 1)
+        std = y.new_zeros(()) if std is None else std
+        return by_tiles(self, y, std.expand_as(y), tile, margin).clamp_(-1, 1)
 
     def denoiser(self, process: NoiseProcess) -> NetworkDenoiser:
         """The network as a diffusion denoiser of `process`, at the noise levels of its training.

@@ -193,18 +193,16 @@ class Restorer:
         labels = None if label is None else self.labels(label, len(images))
         jobs = [(rows, place, box) for rows, boxes in groups for place, box in enumerate(boxes)]
         for done, (rows, place, box) in enumerate(jobs):
-            here = rows.to(images.device)
+            here, (top, left) = rows.to(images.device), box.region
             filled = self.inpaint(
-                *(images[here][..., *box.region], holes[here][..., *box.region], levels[rows]),
+                *(images[here, :, top, left], holes[here, top, left], levels[rows]),
                 samples=samples or 1,
                 label=None if labels is None else labels[rows.to(labels.device)],
                 numbers=numbers[rows] if place == 0 else random.fold(numbers[rows], place),
                 progress=part_of(progress, done, len(jobs)),
             )
-            group = result[:, here]
-            kept = group[..., *box.region]
-            group[..., *box.region] = torch.where(box.hole.to(images.device), filled.to(kept), kept)
-            result[:, here] = group
+            kept = result[:, here, :, top, left]
+            result[:, here, :, top, left] = torch.where(box.hole.to(images.device), filled.to(kept), kept)
         return result if samples is not None else result[0]
 
     def restore(
