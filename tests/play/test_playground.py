@@ -25,7 +25,7 @@ from genmods.networks import CNN
 from genmods.play import pictures
 from genmods.play.library import BUNDLED, Entry, Library
 from genmods.play.server import PAGES, application
-from genmods.play.uses import uses_of
+from genmods.play.uses import USES, uses_of
 from genmods.play.worker import Busy, Worker
 from support.gaussian_model import STD, draw, gaussian_model
 
@@ -176,6 +176,16 @@ def test_mistakes_are_answered_in_one_line(client, use, fields, message):
     assert message in answer["error"] and "\n" not in answer["error"]
 
 
+def test_a_use_that_fails_is_answered_and_the_next_one_works(client, monkeypatch):
+    def failing(*given):
+        raise RuntimeError("out of\nmemory")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(USES, "generate", failing)
+        assert ask(client, "generate", status=500)["error"] == "RuntimeError: out of memory"
+    assert ask(client, "generate", n=1, steps=2)["samples"]
+
+
 def test_only_json_of_this_machine_is_accepted(client):
     assert client.post("/api/generate", content="model=0").status_code == 415
     assert client.post("/api/generate", content="{", headers={"Content-Type": "application/json"}).status_code == 400
@@ -224,6 +234,21 @@ def test_the_page_is_served_while_models_are_loaded_and_when_they_cannot_be(tmp_
         library.load()
         state = client.get("/api/state").json()
         assert state["ready"] and state["faults"] == [f"{tmp_path / 'gone'}: no such checkpoint or run folder"]
+
+
+def test_a_page_is_ready_only_with_all_models(library):
+    """Models that are added while the state is computed leave it unready."""
+
+    class Growing(Entry):
+        def about(self):
+            growing.ready = True
+            return super().about()
+
+    growing = Library(["one", "two"], [Growing(**vars(library.entries[1]))])
+    growing.start = lambda: None
+    with TestClient(application(growing), **LOCAL) as client:
+        assert not client.get("/api/state").json()["ready"]
+        assert client.get("/api/state").json()["ready"]
 
 
 def test_the_bundled_models_are_small_and_good():

@@ -68,9 +68,9 @@ def application(library: Library, token: str | None = None) -> Starlette:
         return FileResponse(PAGES / name, media_type=FILES[name])
 
     async def state(request: Request) -> Response:
+        ready = library.ready  # before the models, one of which may be added meanwhile
         models = [entry.about() for entry in list(library.entries)]
-        found = {"ready": library.ready, "faults": library.faults, "models": models, "jobs": worker.jobs}
-        return JSONResponse(found)
+        return JSONResponse({"ready": ready, "faults": library.faults, "models": models, "jobs": worker.jobs})
 
     async def use(request: Request) -> Response:
         return await _answer(request, library, worker)
