@@ -199,6 +199,7 @@ EXCEPTIONS: list[tuple[str, str, str, dict[int, Allowed], str]] = [
     ("*", "edm", "uniform", {n: Allowed(0.0, 1.25) for n in USUAL}, "steps of 80/N in σ"),
     ("*", "edm", "quadratic", {n: Allowed(0.0, 1.25) for n in USUAL}, "steps uniform in √σ from 80 on"),
     ("*", "learned", "quadratic", {n: Allowed(0.0, 1.25) for n in (2, 3, 5, 8)}, "√t where the log-SNR is linear in t"),
+    ("ddpm", "learned", "quadratic", {20: Allowed(0.65, 1.15)}, "the same, of first order"),
     ("*", "variance_exploding", "quadratic", {n: Allowed(0.0, 1.25) for n in (2, 3, 5)}, "the same"),
 ]
 """Sampler, process and grid ("" is the default one), what is allowed there, and why."""

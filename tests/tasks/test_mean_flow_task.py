@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from genmods import create
+from genmods.callbacks.strips import DiffusionStrip
 from genmods.core.errors import UserError
-from genmods.diffusion import Denoiser, MeanFlowLoss
+from genmods.diffusion import Denoiser, MeanFlowLoss, MeanFlowSampler
 from support.small_tasks import FACTS, batch, diffusion, made
 
 
@@ -32,6 +33,14 @@ def test_guidance_without_training_is_that_of_two_calls():
     with pytest.raises(UserError, match="has no guidance but that of its model"):
         model.sample(3, sampler="mean_flow", guidance=2.0)
     assert model.sample(3, sampler="unipc", steps=2, guidance=2.0).isfinite().all()
+
+
+def test_a_strip_of_its_steps():
+    model = diffusion(task="mean_flow", conditions={"two_times": True}, sampler=MeanFlowSampler(3)).model.eval()
+    strip = DiffusionStrip(stages=4)
+    strip.batch = batch("mean_flow", "cpu")
+    columns = strip.columns(model, strip.batch["image"])
+    assert len(columns) == 8 and all(column.shape == (4, 1, 8, 8) for column in columns)
 
 
 @pytest.mark.parametrize(
