@@ -1,5 +1,7 @@
 """Weights & Biases runs read back from their run files."""
 
+import json
+import re
 import time
 import types
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from genmods.cli import dispatch
 from genmods.core.errors import UserError
 from genmods.data.info import DataInfo
 from genmods.runs import folders
@@ -244,22 +247,30 @@ def test_the_line_that_uploads_names_every_offline_part_of_the_run(tmp_path, mon
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"project": "a/b"}, "project must be printable, without space at its ends and without / "),
+        ({"project": "a/b"}, "project must be without / \\ # ? % :, got 'a/b'"),
         ({"project": "50%"}, "got '50%'"),
-        ({"project": ""}, "project must have 1 to 128 characters, got 0"),
-        ({"project": "x" * 129}, "project must have 1 to 128 characters, got 129"),
-        ({"entity": "my team"}, "entity must be printable"),
-        ({"name": "a\nb"}, "name must be printable"),
-        ({"group": "g" * 200}, "group must have 1 to 128 characters, got 200"),
-        ({"job_type": ""}, "job_type must have 1 to 128 characters, got 0"),
-        ({"tags": ["fine", "t" * 65]}, "each of tags must have 1 to 64 characters, got 65"),
-        ({"tags": [""]}, "each of tags must have 1 to 64 characters, got 0"),
+        ({"project": ""}, "got ''"),
+        ({"project": "x" * 129}, "project must be 1 to 128 "),
+        ({"entity": "my team"}, "entity must be without space and / "),
+        ({"group": "a\nb"}, "group must be 1 to 128 printable"),
+        ({"job_type": " a"}, "no space at the ends"),
+        ({"group": "g" * 200}, "group must be 1 to 128 "),
+        ({"job_type": ""}, "job_type must be 1 to 128 "),
+        ({"tags": ["fine", "t" * 65]}, "tags[1] must be 1 to 64 "),
+        ({"tags": [""]}, "tags[0] must be 1 to 64 "),
     ],
 )
-def test_what_the_server_refuses_is_refused_before_training(settings, told):
-    with pytest.raises(UserError) as refused:
+def test_what_the_server_refuses_is_refused_before_training_and_by_check(settings, told, tmp_path, capsys):
+    with pytest.raises(ValueError, match=re.escape(told)):
         WandbRun(**settings)
-    assert told in str(refused.value)
+    recipe = {
+        "task": {"name": "classification", "network": "cnn"},
+        "data": "digits",
+        "logger": {"name": "wandb", **settings},
+    }
+    (tmp_path / "r.yaml").write_text(json.dumps(recipe))
+    assert dispatch(["check", str(tmp_path / "r.yaml")]) == 2
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("run_id", ["a/b", " ", "x" * 65, "a:b", "é", "a\n"])

@@ -19,13 +19,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from genmods.core.errors import UserError
-from genmods.core.limits import shown
+from genmods.core.limits import Form, shown
+from genmods.core.settings import Validated
 from genmods.tracking.base import RunLogger
 from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable
@@ -38,25 +39,21 @@ END_SECONDS = 2.5
 UPLOAD_SECONDS = 600
 """Timeout for the upload of checkpoints to a responsive server, in seconds."""
 
+Name = Annotated[
+    str, Form(r"(?!\s)[^\x00-\x1f\x7f]{1,128}(?<!\s)", "1 to 128 printable characters, no space at the ends")
+]
+Tag = Annotated[str, Form(r"(?!\s)[^\x00-\x1f\x7f]{1,64}(?<!\s)", "1 to 64 printable characters, no space at the ends")]
+ProjectName = Annotated[Name, Form(r"[^/\\#?%:]*", "without / \\ # ? % :")]
+EntityName = Annotated[Name, Form(r"[^ /\\#?%:]*", "without space and / \\ # ? % :")]
+"""Texts that the server accepts."""
+
 
 def new_run_id() -> str:
     """A new run id: eight letters and digits."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
 
 
-def _refuse_invalid(name: str, value: str | None, most: int = 128, never: str = "") -> None:
-    """Raise UserError, before anything is trained, for a text that W&B refuses."""
-    if value is None:
-        return
-    if not 1 <= len(value) <= most:
-        raise UserError(f"{name} must have 1 to {most} characters, got {len(value)}")
-    if value != value.strip() or not value.isprintable() or set(value) & set(never):
-        without = f" and without {' '.join(never)}" if never else ""
-        wanted = f"printable, without space at its ends{without}"
-        raise UserError(f"{name} must be {wanted}, got {shown(value)}")
-
-
-class WandbRun(WandbLogger, RunLogger):
+class WandbRun(Validated, WandbLogger, RunLogger):
     """A W&B run in the run folder.
 
     With `mode` None, the run is online if the server is reachable, otherwise offline; `WANDB_MODE` is respected.
@@ -66,22 +63,16 @@ class WandbRun(WandbLogger, RunLogger):
 
     def __init__(
         self,
-        project: str = "genmods",
-        entity: str | None = None,
-        name: str | None = None,
-        group: str | None = None,
-        job_type: str | None = None,
-        tags: list[str] | None = None,
+        project: ProjectName = "genmods",
+        entity: EntityName | None = None,
+        name: Name | None = None,
+        group: Name | None = None,
+        job_type: Name | None = None,
+        tags: list[Tag] | None = None,
         notes: str | None = None,
         log_model: bool = True,
         mode: Literal["online", "offline", "disabled"] | None = None,
     ) -> None:
-        _refuse_invalid("project", project, never="/\\#?%:")
-        _refuse_invalid("entity", entity, never="/\\#?%: ")
-        for key, text in {"name": name, "group": group, "job_type": job_type}.items():
-            _refuse_invalid(key, text)
-        for tag in tags or ():
-            _refuse_invalid("each of tags", tag, most=64)
         self.run_id = os.environ.get("WANDB_RUN_ID") or new_run_id()  # set by the agent of a sweep
         super().__init__(
             name=name,
