@@ -1,4 +1,4 @@
-"""Denoising of colour photographs: trained restoration networks and CBM3D, which is told sigma, on the same noise.
+"""Denoising of colour photographs: trained restoration networks and CBM3D with known sigma, on the same noise.
 
     python benchmarks/photos.py --clothing DIR --ckpt_path NAME=RUN ... [--seconds 240]
 
