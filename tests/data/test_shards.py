@@ -108,7 +108,8 @@ def ranks(images, plan: dict, workers: int = 2) -> list[Loader]:
 def test_three_ranks_of_two_workers_killed_and_resumed_see_each_sample_once(shards):
     data = ImageData(Shards(str(shards)), 4, val_fraction=0, test_fraction=0, memory="1kB")
     images, plan = data.splits["train"], {"samples": 40, "batch_size": 4, "seed": 7}
-    assert not images.is_held
+    assert not images.is_held and data.left_over(2) == []
+    assert data.left_over(3)[0].startswith("4 of 40 training samples are left over in each epoch")
     pixels, rng = expected(range(40)), random.Random(0)
     whole = [[batch["index"].tolist() for _ in range(2) for batch in loader] for loader in ranks(images, plan, 0)]
     assert len(whole[0]) == 6

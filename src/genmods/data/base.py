@@ -105,6 +105,17 @@ class DataModule(Validated, LightningDataModule):
         """The contents of the data set, in a few lines."""
         return [", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())]
 
+    def left_over(self, ranks: int) -> list[str]:
+        """A line about the training samples that an epoch of `ranks` processes does not use, if any."""
+        total, width = len(self.splits["train"]), self.batch_size * ranks
+        if total < width or not total % width:
+            return []
+        processes = f"{ranks} x " if ranks > 1 else ""
+        return [
+            f"{total % width:,} of {total:,} training samples are left over in each epoch, which do not fill a batch of "
+            f"{processes}{self.batch_size}; they differ between epochs"
+        ]
+
     def __str__(self) -> str:
         return "\n".join([type(self).__name__, *(f"  {line}" for line in self.summary())])
 

@@ -92,7 +92,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     if before is not None:
         rank_zero_only(report_differences)(resolved, before, at.folder, str(trainer.precision))
     if not quiet:
-        rank_zero_only(say)(*data.summary(), file=sys.stderr)
+        rank_zero_only(say)(*data.summary(), *data.left_over(trainer.world_size), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         untouched = nullcontext() if signals.active else signals_untouched(trainer)
