@@ -112,7 +112,7 @@ class DataModule(Validated, LightningDataModule):
             return []
         processes = f"{ranks} x " if ranks > 1 else ""
         return [
-            f"{total % width:,} of {total:,} training samples are left over in each epoch, which do not fill a batch of "
+            f"{total % width:,} of {total:,} training samples are left over in each epoch: they fill no batch of "
             f"{processes}{self.batch_size}; they differ between epochs"
         ]
 
