@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 PIECES = ("without", "first", "second", "fit_digits", "fit_bounded")
-RECIPE = """task: {{name: classification, network: {{name: cnn}}}}
+RECIPE = """task: {{name: classification, network: {{name: resnet, width: 4}}}}
 data: {data}
 optimizer: {{name: adamw, lr: 1e-3}}
 trainer: {{max_steps: 3, accelerator: cpu}}
