@@ -23,7 +23,7 @@ Level = Literal["blind", "known", "map"]
 
 LARGE = 1_000_000
 """Images with more pixels are restored tile by tile."""
-TILE = 512
+TILE = 1024
 """Side of a tile in pixels."""
 
 
