@@ -158,8 +158,8 @@ def documentation(name: str, method: Function) -> str:
     own = [ast.get_docstring(one.methods()[method.name]) for one in line if method.name in one.methods()]
     if first := next(filter(None, own), None):
         return first
-    others = (outside(other) for one in line for other in one.others)
-    return next(filter(None, (inspect.getdoc(getattr(one, method.name, None)) or "" for one in others if one)), "")
+    overridden = (getattr(outside(other), method.name, None) for one in line for other in one.others)
+    return next(filter(None, (inspect.getdoc(function) for function in overridden if function is not None)), "")
 
 
 def public_functions() -> Iterator[tuple[str, str | None, Function]]:
