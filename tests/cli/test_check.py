@@ -44,7 +44,7 @@ def test_shipped_recipes_are_in_order(name, capsys):
         ("ddpm", "--task.network.cond_channels=2", "ddpm.yaml:6: task: cond['image'] must have cond_channels = 2"),
         ("ddpm", "--task.network=cnn", "ddpm.yaml:6: task: CNN does not fit this task: "),
         ("cnn", "--task.network.layers=[linear 8, conv 3]", "cnn.yaml:6: task.network: layers: 'conv 3' must precede"),
-        ("folder/classify", "--data.range=[5, 2]", "classify.yaml:6: data: range must increase, got 5.0 to 2.0"),
+        ("folder/classify", "--data.range=[5, 2]", "classify.yaml:8: data: range must increase, got 5.0 to 2.0"),
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_refused(name, change, told, capsys):

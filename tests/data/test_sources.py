@@ -50,7 +50,7 @@ def test_reads_or_reports_in_one_line_what_is_missing(name, no_data):
     try:
         splits = source.read()
     except UserError as error:
-        reasons = ("set root", "no folder", "data.from: set")
+        reasons = ("set root", "no folder", "data.from: set", "pip install")
         assert "\n" not in str(error) and any(reason in str(error) for reason in reasons)
         return
     for images in splits.values():

@@ -170,6 +170,11 @@ def inherits(found: Found, target: str) -> bool:
 
 
 @cache
+def _is_keyword_only(cls: ast.ClassDef) -> bool:
+    options = [keyword for d in cls.decorator_list if isinstance(d, ast.Call) for keyword in d.keywords]
+    return any(option.arg == "kw_only" and ast.unparse(option.value) == "True" for option in options)
+
+
 def settings(target: str) -> dict[str, Setting]:
     """The settings of the class "module:Class", in the order of its constructor."""
     found = find_class(target)
@@ -185,14 +190,15 @@ def _settings(found: Found) -> dict[str, Setting] | None:
     if not _is_dataclass(cls):
         return _inherited(found)
     result: dict[str, Setting] = {}
+    last: dict[str, Setting] = {}
     for base in reversed(list(bases(found))):
         if _is_dataclass(base.value):  # type: ignore[arg-type]
-            result.update(_settings(base) or {})
+            (last if _is_keyword_only(base.value) else result).update(_settings(base) or {})  # type: ignore[arg-type]
     for statement in cls.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and _is_field(statement):
             name = setting_name(statement.target.id)
             result[name] = Setting(name, statement.annotation, _field_default(statement.value), module)
-    return result
+    return result | {name: setting for name, setting in last.items() if name not in result}
 
 
 def _inherited(found: Found) -> dict[str, Setting] | None:

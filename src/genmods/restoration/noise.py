@@ -62,13 +62,14 @@ def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
     height, width = image.shape[1:]
     count = max(1, SAMPLED // (BAND * width))
     if (count + 1) * BAND >= height:
-        return torch.arange(height), torch.zeros(height, dtype=torch.bool)
+        return torch.arange(height, device=image.device), torch.zeros(height, dtype=torch.bool, device=image.device)
     starts = (torch.arange(count) * (height - BAND) // max(1, count - 1))[:, None]
     rows = (starts + torch.arange(BAND)).flatten()
     return rows.to(image.device), (torch.arange(len(rows)) % BAND == BAND - 1).to(image.device)
 
 
 def _of_one(image: Tensor, known: Tensor) -> Tensor:
+    known = known.to(image.device)
     whole = F.max_pool2d((~known).to(image), 2, 1) == 0
     if not whole.any():
         raise UserError("a noise level cannot be estimated: no block of 2 x 2 pixels is known")
