@@ -16,6 +16,7 @@ from genmods.core.errors import UserError
 from genmods.data.decoding import decode_files
 from genmods.data.files import Picture, naming, open_image, read_image, write_image
 from genmods.data.preparation import Preparation
+from genmods.data.walk import find_images
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -247,3 +248,11 @@ def test_a_cut_file_is_refused_unless_all_pixels_are_there(suffix, tmp_path):
             continue
         accepted.append((len(content) - length, np.array_equal(found, complete)))
     assert all(equal for _, equal in accepted) and max(missing for missing, _ in [(0, True), *accepted]) <= 4
+
+
+def test_the_folder_of_generate_has_its_single_images_only(tmp_path):
+    for name in ("00000.png", "00001.png", "grid.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert len(find_images([tmp_path])) == 3
+    np.savez(tmp_path / "samples.npz", samples=np.zeros((2, 8, 8, 1)))
+    assert [path.name for path in find_images([tmp_path])] == ["00000.png", "00001.png"]

@@ -18,6 +18,8 @@ _ALWAYS = frozenset(
     [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
 ) | {".npy", ".npz"}
 _TABLES = frozenset([".csv", ".tsv", ".jsonl", ".parquet"])
+_OF_SAMPLES = frozenset(["samples.npz", "grid.png"])
+"""Files of `generate` that show or hold all images of its folder."""
 
 
 def suffixes() -> frozenset[str]:
@@ -54,7 +56,8 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
     """All paths in `folder` with the suffix of an image file, sorted, without hidden files.
 
     All other files except tables are counted in `skipped` by suffix. Symbolic links are followed; each folder is
-    visited once; folders with the suffix of an image file are not visited.
+    visited once; folders with the suffix of an image file are not visited. In the folder of `generate`, only the single
+    images are found, not the grid and the array of all of them.
     """
     found: list[Path] = []
     read = suffixes()
@@ -70,8 +73,9 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
             raise UserError(f"{here}: {(error.strerror or str(error)).lower()}") from None
+        summaries = _OF_SAMPLES if any(entry.name == "samples.npz" for entry in entries) else ()
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in summaries:
                 continue
             suffix = Path(entry.name).suffix
             if suffix.lower() in read:
