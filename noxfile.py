@@ -98,9 +98,9 @@ def build(session: nox.Session) -> None:
         ["fit", "--config", "cnn", *short],
         ["classify", "--ckpt_path", "last", "--input", "samples", "--out", "classes.csv"],
         ["export", "--ckpt_path", "last", "--out", "cnn.safetensors"],
-        ["report", "runs/cnn", "--out", "report.html"],
     ):
         session.run("python", "-m", "genmods", *command)
+    session.run("python", "-m", "genmods", "report", *glob.glob("runs/cnn/*"), "--out", "report.html")
 
 
 @nox.session
