@@ -256,3 +256,5 @@ def test_the_folder_of_generate_has_its_single_images_only(tmp_path):
     assert len(find_images([tmp_path])) == 3
     np.savez(tmp_path / "samples.npz", samples=np.zeros((2, 8, 8, 1)))
     assert [path.name for path in find_images([tmp_path])] == ["00000.png", "00001.png"]
+    (tmp_path / "00000.png").rename(tmp_path / "own.png")
+    assert len(find_images([tmp_path])) == 4

@@ -51,7 +51,7 @@ def gain_and_cov(operator):
 
 
 class Conditional:
-    """A diffusion model whose denoiser is exact for Gaussian images, given the degraded image that it is told."""
+    """A diffusion model whose denoiser is exact for Gaussian images, conditioned on the degraded image."""
 
     device, dtype = torch.device("cpu"), torch.float64
 

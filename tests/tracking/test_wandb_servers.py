@@ -20,7 +20,7 @@ from support.toys import history, run_files
 
 
 class Server:
-    """A server on this machine that answers the probe's question, then what `answer` says."""
+    """A server on this machine whose responses `answer` writes, given the number of the request."""
 
     def __init__(self, answer):
         outer = self

@@ -73,7 +73,9 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
             raise UserError(f"{here}: {(error.strerror or str(error)).lower()}") from None
-        summaries = _OF_SAMPLES if any(entry.name == "samples.npz" for entry in entries) else ()
+        names = [entry.name for entry in entries]
+        generated = "samples.npz" in names and any(name.startswith("00000.") for name in names)
+        summaries = _OF_SAMPLES if generated else frozenset()
         for entry in entries:
             if entry.name.startswith(".") or entry.name in summaries:
                 continue
