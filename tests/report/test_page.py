@@ -1,13 +1,14 @@
 """The report page: every section, no network; what a browser makes of it is in test_browser."""
 
 import json
+import os
 import re
 
 import pytest
 from PIL import Image
 
 from genmods.core.errors import UserError
-from genmods.report.folder import differences, find_runs, flatten, pictures, read_run, thin
+from genmods.report.folder import differences, find_runs, flatten, newest_run, pictures, read_run, thin
 from genmods.report.page import render, write_report
 from genmods.tracking.base import write_json
 from genmods.tracking.csv import MetricsFile
@@ -80,6 +81,16 @@ def test_a_bare_run_and_no_run(tmp_path):
     assert write_report([tmp_path]).is_file()
     with pytest.raises(UserError, match="not a run folder"):
         read_run(tmp_path / "none")
+
+
+def test_a_folder_of_runs_is_its_newest_run(tmp_path):
+    old, new = make_run(tmp_path / "ddpm" / "z"), make_run(tmp_path / "ddpm" / "a")
+    for folder, time in ((old, 1_000), (new, 2_000)):
+        for file in folder.iterdir():
+            os.utime(file, (time, time))
+    assert newest_run(tmp_path / "ddpm") == new
+    assert newest_run(old) == old
+    assert newest_run(tmp_path / "none") == tmp_path / "none"
 
 
 def test_flat_settings_of_nested_recipes():

@@ -9,11 +9,14 @@ from genmods.core.printable import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder; several are compared")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a run folder, or a folder of runs for its newest; several are compared"
+    )
     parser.add_argument("--out", metavar="FILE.html", help="output file (default: report.html in the first run folder)")
 
 
 def run(options: argparse.Namespace) -> None:
+    from genmods.report.folder import newest_run
     from genmods.report.page import write_report
 
-    say(write_report([Path(folder) for folder in options.runs], Path(options.out) if options.out else None))
+    say(write_report([newest_run(Path(folder)) for folder in options.runs], Path(options.out) if options.out else None))

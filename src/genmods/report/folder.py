@@ -22,6 +22,7 @@ from genmods.tracking.series import parse_series
 
 Series = dict[str, list[tuple[int, float]]]
 
+RUN_FILES = ("metrics.csv", "recipe.yaml")
 MAX_POINTS = 1200
 MAX_PICTURES = 24
 MAX_PICTURE_BYTES = 20_000_000
@@ -84,9 +85,17 @@ def read_run(path: Path) -> RunFolder:
     return RunFolder(path, (recipe or b"").decode(errors="replace"), series, read_sidecars(path))
 
 
+def newest_run(path: Path) -> Path:
+    """The run folder `path`, or the newest run in a folder of runs such as runs/ddpm; `path` if there is none."""
+    if any((path / name).is_file() for name in RUN_FILES):
+        return path
+    files = [file for name in RUN_FILES for file in path.glob(f"*/{name}")]
+    return max(files, key=lambda file: file.stat().st_mtime_ns).parent if files else path
+
+
 def find_runs(root: Path) -> list[RunFolder]:
     """All runs below `root`, including itself, sorted by path, oldest first; unreadable ones are reported on stderr."""
-    folders = {path.parent for name in ("metrics.csv", "recipe.yaml") for path in root.rglob(name)}
+    folders = {path.parent for name in RUN_FILES for path in root.rglob(name)}
     found = []
     for folder in sorted(folders):
         try:
