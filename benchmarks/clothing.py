@@ -96,7 +96,8 @@ def steps_in_time(recipe: Recipe, seconds: float) -> tuple[int, float]:
     data = build_data(recipe)
     reading = time.perf_counter() - start
     task, clock = build_task(recipe, data.info), Clock()
-    trainer = bare_trainer(recipe.trainer.given | {"max_steps": WARM_UP + TIMED + 2, "limit_val_batches": 0}, clock)
+    settings = recipe.trainer.given | {"max_steps": WARM_UP + TIMED + 2, "limit_val_batches": 0}
+    trainer = bare_trainer(task, settings, clock)
     trainer.fit(task, data)
     step = median_step(clock.marks)
     return max(3, int(SHARE * (seconds - reading) / step)), step

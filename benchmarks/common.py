@@ -52,8 +52,8 @@ def faster_format(build: Callable[[torch.memory_format], Any], call: Callable[[A
     return made[best]
 
 
-def bare_trainer(settings: dict[str, Any], callback: Any) -> Any:
-    """A Trainer with a recipe's `settings` that trains and does nothing beside it but what `callback` does."""
+def bare_trainer(task: Any, settings: dict[str, Any], callback: Any) -> Any:
+    """A Trainer with a recipe's `settings` that trains `task` and does nothing beside it but what `callback` does."""
     from lightning.pytorch import Trainer
 
     from genmods.callbacks.precision import settle, unsettled
@@ -61,7 +61,7 @@ def bare_trainer(settings: dict[str, Any], callback: Any) -> Any:
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
     silent = {**settings, **dict.fromkeys(off, False), "num_sanity_val_steps": 0, "limit_val_batches": 0}
     trainer = Trainer(**silent | {"precision": unsettled(settings["precision"])}, callbacks=[callback])
-    settle(trainer, settings["precision"], None, quiet=True)
+    settle(trainer, task, settings["precision"], None, quiet=True)
     return trainer
 
 

@@ -131,9 +131,8 @@ def share_of_a_step(name: str, steps: int) -> dict[str, float]:
     """Milliseconds before and within a training step of a shipped recipe, medians, and their ratio in percent."""
     recipe = load(name)
     data, gaps = build_data(recipe), Gaps()
-    bare_trainer({**recipe.trainer.given, "max_epochs": None, "max_steps": steps}, gaps).fit(
-        build_task(recipe, data.info), data
-    )
+    task = build_task(recipe, data.info)
+    bare_trainer(task, {**recipe.trainer.given, "max_epochs": None, "max_steps": steps}, gaps).fit(task, data)
     before, step = (1e3 * statistics.median(seconds[2:]) for seconds in (gaps.gaps, gaps.steps))
     return {
         "before_ms": round(before, 2),

@@ -77,7 +77,7 @@ def main() -> None:
     callbacks = [EMA(), LossByNoise(), turns, RunCheckpoint(every_n_steps=settings["max_steps"])]
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(Path(folder), task, settings, callbacks, loggers)
-        settle(trainer, settings["precision"], None, quiet=True)
+        settle(trainer, task, settings["precision"], None, quiet=True)
         with running(Path(folder), recipe, loggers, data, None, trainer.precision):
             trainer.fit(task, data)
     tracked, plain = (turns.seconds[on][1:] for on in (True, False))  # the first turns warm up

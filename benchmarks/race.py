@@ -85,7 +85,7 @@ def ours(race: Race, recipe: Recipe) -> Task:
     """A classification recipe trained by Lightning's Trainer to the end of the race, or of the recipe."""
     data = build_data(recipe)
     task = build_task(recipe, data.info)
-    trainer = bare_trainer(recipe.trainer.given, Judge(race))
+    trainer = bare_trainer(task, recipe.trainer.given, Judge(race))
     race.start()
     task.fit_statistics({"image": to_float(data.splits["train"].pixels[:5000])})
     trainer.fit(task, data)

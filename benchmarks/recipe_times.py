@@ -53,7 +53,7 @@ def measure(path: Path, overrides: list[str], steps: int) -> dict[str, Any] | No
     data = build_data(recipe)
     task = build_task(recipe, data.info)
     clock = Clock(steps)
-    trainer = bare_trainer(recipe.trainer.given, clock)
+    trainer = bare_trainer(task, recipe.trainer.given, clock)
     task.fit_statistics({"image": to_float(data.splits["train"].pixels[:5000])})
     trainer.fit(task, data)
     seconds = clock.seconds()

@@ -62,7 +62,8 @@ def resolved(job: Job, name: str) -> Any:
 def lightning(job: Job, name: str) -> Figures:
     recipe, watch = resolved(job, name), Stopwatch(*span(job))
     images = build_data(recipe)
-    bare_trainer(recipe.trainer.given, watch).fit(build_task(recipe, images.info), images)
+    task = build_task(recipe, images.info)
+    bare_trainer(task, recipe.trainer.given, watch).fit(task, images)
     ms, loop = 1e3 * watch.seconds, job.figure("overhead", f"{name}: bare loop", "ms")
     added = {"added ms": round(ms - loop, 3), "added percent": round(100 * (ms / loop - 1), 1)} if loop else {}
     return {"batch": images.batch_size, "ms": round(ms, 3), **added}

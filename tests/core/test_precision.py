@@ -8,7 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from torch import nn
 
+from genmods.callbacks.precision import settle
 from genmods.config.recipe import load
 from genmods.config.shipped import shipped
 from genmods.core import precision
@@ -56,7 +59,7 @@ def test_an_outlier_does_not_decide(device):
 
 def test_without_the_units_nothing_is_measured(device, monkeypatch):
     place = device(native=False, seconds=0.1)
-    monkeypatch.setattr(precision, "bfloat16_gain", lambda device: pytest.fail("measured"))
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda *_: pytest.fail("measured"))
     assert resolve("auto", place).value == "32-true"
 
 
@@ -67,7 +70,7 @@ def test_a_failed_trial_means_no_bfloat16(device):
 
 def test_a_checkpoint_keeps_its_precision_where_the_device_computes_it(device, monkeypatch):
     place = device(seconds=9.0)
-    monkeypatch.setattr(precision, "bfloat16_gain", lambda device: pytest.fail("measured"))
+    monkeypatch.setattr(precision, "bfloat16_gain", lambda *_: pytest.fail("measured"))
     assert resolve("auto", place, "bf16-mixed").value == "bf16-mixed"
     assert resolve("auto", place, "32-true").value == "32-true"
     assert resolve("32", place, "bf16-mixed").value == "32-true"
@@ -123,3 +126,25 @@ def test_emulation_on_an_older_gpu_does_not_count_as_bfloat16(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, m=major: SimpleNamespace(major=m))
         assert precision.native_bfloat16(torch.device("cuda")) is native
     precision.native_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_layers_that_the_model_has_are_measured(monkeypatch, grouped):
+    """Depthwise convolutions that take three times as long in bfloat16 decide for a model that has them."""
+    clock = [0.0]
+
+    def convolution(device, shape):
+        def run(reduced):
+            clock[0] += {(False, False): 1, (False, True): 0.4, (True, False): 1, (True, True): 3}[
+                shape.groups > 1, reduced
+            ]
+
+        return run
+
+    monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "_convolution", convolution)
+    monkeypatch.setattr(time, "thread_time", lambda: clock[0])
+    layers = [nn.Conv2d(8, 8, 3, groups=8)] if grouped else [nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8)]
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    settle(trainer, nn.Sequential(*layers), "auto", None, quiet=True)
+    assert trainer.precision == ("32-true" if grouped else "bf16-mixed")

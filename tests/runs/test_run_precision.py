@@ -22,8 +22,8 @@ def machine(monkeypatch):
 
     def make(native=True, gain=None):
         monkeypatch.setattr(precision, "native_bfloat16", lambda device: native)
-        fail = lambda device: pytest.fail("measured")  # noqa: E731
-        monkeypatch.setattr(precision, "bfloat16_gain", fail if gain is None else lambda device: gain)
+        fail = lambda *_: pytest.fail("measured")  # noqa: E731
+        monkeypatch.setattr(precision, "bfloat16_gain", fail if gain is None else lambda *_: gain)
 
     return make
 

@@ -7,6 +7,7 @@ import sys
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import nn
 
 from genmods.core.precision import FULL, NAMES, resolve
 from genmods.core.printable import say
@@ -18,16 +19,18 @@ def unsettled(asked: str) -> str:
 
 
 @rank_zero_only
-def settle(trainer: Trainer, asked: str, kept: str | None, quiet: bool) -> None:
+def settle(trainer: Trainer, model: nn.Module, asked: str, kept: str | None, quiet: bool) -> None:
     """Set the Trainer's precision to what `asked` resolves to, and print it with the reason on stderr.
 
     Args:
         trainer: Created with the precision `unsettled(asked)`.
+        model: The model that it trains or evaluates.
         asked: `trainer.precision` of the recipe.
         kept: Precision of the checkpoint that the run starts from, or None.
         quiet: Print nothing, unless this device does not support the precision `kept`.
     """
-    choice = resolve(asked, trainer.strategy.root_device, kept)
+    grouped = any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in model.modules())
+    choice = resolve(asked, trainer.strategy.root_device, kept, grouped)
     if asked == "auto":
         use(trainer, choice.value)
     if not quiet or (asked == "auto" and choice.value != (kept or choice.value)):

@@ -25,11 +25,25 @@ NAMES = {"32": FULL, "16": HALF, "bf16": BFLOAT16}
 GAIN = 1.2
 """bfloat16 is used if it is at least this many times as fast as float32."""
 
-SHAPES = {"cpu": ((64, 32, 8), (16, 64, 16))}
-LARGE = ((64, 128, 32),)
-"""Batch size, channels and side of the measured convolutions; the sizes for a CPU would not utilise a GPU."""
-
 ROUNDS, WARM_UP = 5, 2
+
+
+class Shape(NamedTuple):
+    """A measured convolution."""
+
+    batch: int
+    channels: int
+    side: int
+    kernel: int = 3
+    groups: int = 1
+
+
+SHAPES = {"cpu": (Shape(64, 32, 8), Shape(16, 64, 16))}
+LARGE = (Shape(64, 128, 32),)
+"""The measured convolutions; the sizes for a CPU would not utilise a GPU."""
+
+GROUPED = (Shape(16, 96, 32, 3, 96), Shape(16, 96, 32, 1))
+"""The same for models with grouped convolutions: a depthwise one and a pointwise one."""
 
 
 class Choice(NamedTuple):
@@ -42,13 +56,15 @@ class Choice(NamedTuple):
         return f"{self.value} ({self.reason})"
 
 
-def resolve(asked: str, device: torch.device, kept: str | None = None) -> Choice:
+def resolve(asked: str, device: torch.device, kept: str | None = None, grouped: bool = False) -> Choice:
     """Resolve the precision of a run.
 
     Args:
         asked: The requested precision: `auto`, `32`, `16` or `bf16`, or a value of `NAMES`.
         device: The device of the run.
         kept: Precision of the checkpoint that the run starts from; `auto` keeps it if the device supports it.
+        grouped: Whether the model has grouped convolutions, such as depthwise ones; on a CPU they may be slower in
+            bfloat16.
 
     Returns:
         The precision and the reason. It is measured only if `asked` is `auto` and `kept` is None.
@@ -60,17 +76,18 @@ def resolve(asked: str, device: torch.device, kept: str | None = None) -> Choice
         if computes(kept, device):
             return Choice(kept, "that of the checkpoint")
         return Choice(FULL, f"the checkpoint has {kept}, which {device.type} does not compute natively")
-    return measured(device)
+    return measured(device, grouped)
 
 
-def measured(device: torch.device) -> Choice:
+def measured(device: torch.device, grouped: bool = False) -> Choice:
     """bfloat16 if `device` computes it natively and at least `GAIN` times as fast as float32, otherwise float32."""
     if not computes(BFLOAT16, device):
         return Choice(FULL, f"{device.type} does not compute bfloat16 natively")
-    gain = bfloat16_gain(device)
+    gain = bfloat16_gain(device, grouped)
     if gain is None:
         return Choice(FULL, f"bfloat16 convolutions fail on {device.type}")
-    return Choice(BFLOAT16 if gain >= GAIN else FULL, f"bfloat16 is {gain:.1f} times as fast as float32")
+    where = " in depthwise convolutions" if grouped else ""
+    return Choice(BFLOAT16 if gain >= GAIN else FULL, f"bfloat16 is {gain:.1f} times as fast as float32{where}")
 
 
 def computes(precision: str, device: torch.device) -> bool:
@@ -104,15 +121,16 @@ def _cpu_bfloat16() -> bool:
     return platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_avx512_bf16_supported()
 
 
-def bfloat16_gain(device: torch.device) -> float | None:
-    """Speed-up of a convolution, forward and backward, in bfloat16 over float32; None if it fails.
+def bfloat16_gain(device: torch.device, grouped: bool = False) -> float | None:
+    """Speed-up of convolutions, forward and backward, in bfloat16 over float32; None if one fails.
 
     Both types are measured alternately and medians compared. On a CPU this is the processor time of one thread, which
     is hardly affected by other load on the machine.
     """
     try:
         with _one_thread():
-            pairs = [_medians(_convolution(device, *shape), device) for shape in SHAPES.get(device.type, LARGE)]
+            shapes = GROUPED if grouped else SHAPES.get(device.type, LARGE)
+            pairs = [_medians(_convolution(device, shape), device) for shape in shapes]
     except Exception:  # whatever the device does not implement
         return None
     return sum(full for full, _ in pairs) / sum(reduced for _, reduced in pairs)
@@ -128,15 +146,17 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _convolution(device: torch.device, batch: int, channels: int, side: int) -> Callable[[bool], None]:
-    """Forward and backward pass of a 3 x 3 convolution, in bfloat16 if its argument is true."""
+def _convolution(device: torch.device, shape: Shape) -> Callable[[bool], None]:
+    """Forward and backward pass of a convolution, in bfloat16 if its argument is true."""
+    batch, channels, side, kernel, groups = shape
     x = torch.ones(batch, channels, side, side, dtype=torch.float32, device=device)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
-    weight = torch.full((channels, channels, 3, 3), 0.01, dtype=torch.float32, device=device, requires_grad=True)
+    size = (channels, channels // groups, kernel, kernel)
+    weight = torch.full(size, 0.01, dtype=torch.float32, device=device, requires_grad=True)
 
     def run(reduced: bool) -> None:
         with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            out = F.conv2d(x, weight, padding=1)
+            out = F.conv2d(x, weight, padding=kernel // 2, groups=groups)
         torch.autograd.grad(out, (x, weight), out.detach())[1].sum().item()  # synchronises a GPU
 
     return run

@@ -83,7 +83,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
             raise UserError(reason)
         loggers = [] if stage == "predict" else reopened_loggers(recipe, before)
         trainer = make_trainer(at.folder, task, settings, [last], loggers)
-        settle(trainer, settings["precision"], before.precision if before else None, quiet)
+        settle(trainer, task, settings["precision"], before.precision if before else None, quiet)
         if stage == "predict":
             found = trainer.predict(task, data)
         else:

@@ -66,7 +66,7 @@ def find_lr(recipe: Recipe, least: float = 1e-6, most: float = 1.0, steps: int =
     with tempfile.TemporaryDirectory() as folder, refusals_in_one_line():
         trainer = make_trainer(Path(folder), task, settings, [], [])
         task.fit_statistics(data.examples())
-        settle(trainer, settings["precision"], None, quiet=True)
+        settle(trainer, task, settings["precision"], None, quiet=True)
         found = Tuner(trainer).lr_find(
             task, datamodule=data, min_lr=least, max_lr=most, num_training=steps, update_attr=False
         )

@@ -88,7 +88,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     else:
         _check_continued(before, task, data, trainer)
         check_meaning(resolved, before)
-    settle(trainer, settings["precision"], before.precision if before else None, quiet)
+    settle(trainer, task, settings["precision"], before.precision if before else None, quiet)
     if before is not None:
         rank_zero_only(report_differences)(resolved, before, at.folder, str(trainer.precision))
     if not quiet:
