@@ -7,9 +7,11 @@ from torch import nn
 from genmods.networks.airbench import Airbench
 from genmods.networks.cnn import CNN
 from genmods.networks.convnext import ConvNeXt
+from genmods.networks.plain_unet import PlainUNet
 from genmods.networks.resnet import ResNet, WideResNet
 from genmods.networks.unet import UNet
-from genmods.visual.architecture import architecture, blocks, count_text, short_name
+from genmods.visual.architecture import architecture, count_text, nested, short_name
+from genmods.visual.blocks import blocks
 
 CLASSIFIERS = {
     "cnn": lambda: CNN(),
@@ -67,6 +69,47 @@ def test_levels_of_a_u_net_are_opened():
     found = blocks(UNet(), torch.zeros(1, 1, 28, 28), torch.zeros(1), {})
     sizes = [block.shape[-1] for block in found if len(block.shape) == 3]
     assert sizes[0] == sizes[-1] == 28 and min(sizes) < 14, "down and up again"
+
+
+def example(image_size=28):
+    return torch.zeros(1, 1, image_size, image_size), torch.zeros(1), {"label": torch.zeros(1, dtype=torch.long)}
+
+
+@pytest.mark.parametrize("network", [UNet(num_classes=10), UNet(attention=()), PlainUNet(in_channels=1, width=8)])
+def test_skip_connections_of_a_u_net_mirror_its_encoder(network):
+    found = blocks(network, *example())
+    skips = [(source, target) for target, block in enumerate(found) for source in block.skips]
+    per_level = 2 if isinstance(network, UNet) else 1  # two residual blocks, or one block of plain convolutions
+    assert len(skips) == 2 * per_level, "all levels but the coarsest"
+    assert all(found[i].shape[1:] == found[j].shape[1:] for i, j in skips)
+    assert sorted(skips) == sorted(skips, key=lambda skip: -skip[1]), "the first map is used last"
+
+
+def test_attention_is_drawn_as_blocks_of_the_levels_that_have_it():
+    found = blocks(UNet(blocks=1), *example())
+    assert {block.shape[-1] for block in found if block.kind == "attention"} == {7}
+    assert not [block for block in blocks(UNet(attention=()), *example()) if block.kind == "attention"]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_blocks_that_contain_their_residuals_have_no_skips(name):
+    assert not any(block.skips for block in blocks(CLASSIFIERS[name](), torch.zeros(1, 1, 28, 28)))
+
+
+def test_skips_are_arcs_within_a_row_and_numbers_between_rows():
+    small = architecture(UNet(multipliers=(1, 2), blocks=1), *example(8))
+    assert small.count("<path") == 1 and "<circle" not in small and "skip connection" in small
+    large = architecture(UNet(), *example())
+    assert large.count("<path") == 0 and large.count("<circle") == 2 * 4
+
+
+def test_arcs_that_overlap_have_different_heights():
+    levels = nested([(0, 9), (1, 8), (2, 3), (4, 7), (3, 4)])
+    for one, height in levels.items():
+        for other in levels:
+            apart = one[1] < other[0] or other[1] < one[0]
+            assert one == other or apart or levels[other] != height
+    assert levels[0, 9] > levels[1, 8] > levels[4, 7]
 
 
 def test_short_names():

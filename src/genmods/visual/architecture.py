@@ -1,23 +1,20 @@
 """Architecture diagrams as SVG: a row of blocks whose height is the resolution and whose width is the channels.
 
-The blocks are the network's modules, expanded from the outside until there are about `most` of them. Containers
-(`Sequential`, `ModuleList`) and the levels of a U-Net are expanded; other modules are drawn as one block.
+Skip connections are arcs between blocks, or a number at both ends if these are in different rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import torch
 from torch import nn
 
 from genmods.core.printable import printable
+from genmods.visual.blocks import Block, blocks
 from genmods.visual.style import shape_text
-from genmods.visual.trace import Step, trace
 
 _KINDS = {
     "convolution": "#4c86c6",
@@ -26,119 +23,8 @@ _KINDS = {
     "attention": "#8c6bb8",
     "other": "#8a97a6",
 }
-_QUIET = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten)
-_ROW, _TALLEST, _PITCH, _MARGIN = 13, 150, 118, 40
-
-
-@dataclass
-class Block:
-    """A block of the diagram: its name, its kind, its output shape without the batch, and its parameter count."""
-
-    name: str
-    kind: str
-    label: str
-    shape: tuple[int, ...]
-    parameters: int
-
-
-def blocks(network: nn.Module, *inputs: Any, most: int = 33) -> list[Block]:
-    """The blocks of `network` in order of computation for example `inputs`, about `most` at most.
-
-    A block includes its submodules and the norm, activation and dropout layers that follow it, with their parameters.
-    """
-    with torch.no_grad():
-        steps = {step.name: step for step in trace(network, *inputs)}
-    chosen = _open(network, steps, most)
-    found: list[Block] = []
-    for step in chosen:
-        count = sum(p.numel() for p in step.module.parameters())
-        count += sum(b.numel() for b in step.module.buffers(recurse=False) if b.ndim == 4)
-        shape = tuple(step.output.shape[1:])
-        if found and _is_quiet(step.module):
-            found[-1].parameters += count
-        else:
-            found.append(Block(step.name, kind_of(step.module), _label(step.module), shape, count))
-    return found
-
-
-def _open(network: nn.Module, steps: dict[str, Step], most: int) -> list[Step]:
-    """Called modules that cover the network; containers are expanded while there are at most `most` modules."""
-    order = {name: i for i, name in enumerate(steps)}
-    names = _called(network, "", steps)
-    while True:
-        for name in names:
-            module = steps[name].module
-            opens = isinstance(module, nn.Sequential) or _dips(name, steps)
-            inner = _called(module, f"{name}.", steps) if opens else []
-            loud = [child for child in inner if not _is_quiet(steps[child].module)]
-            if len(loud) > 1 and len(names) + len(inner) - 1 <= most:
-                names = [other for other in names if other != name] + inner
-                break
-        else:
-            return [steps[name] for name in sorted(names, key=order.__getitem__)]
-
-
-def _dips(name: str, steps: dict[str, Step]) -> bool:
-    """Whether the layer `name` computes at a lower resolution than that of its output, like a level of a U-Net."""
-    own = steps[name].output.shape
-    inner = (step.output.shape for key, step in steps.items() if key.startswith(f"{name}."))
-    return len(own) == 4 and any(len(shape) == 4 and 1 < shape[-2] < own[-2] for shape in inner)
-
-
-def _called(module: nn.Module, prefix: str, steps: dict[str, Step]) -> list[str]:
-    """The submodules of `module` that are called, looking into containers that are not called themselves."""
-    names = []
-    for child, part in module.named_children():
-        name = prefix + child
-        names += [name] if name in steps else _called(part, f"{name}.", steps)
-    if len(names) == 1 and not prefix:  # a task around one network
-        inner = _called(steps[names[0]].module, f"{names[0]}.", steps)
-        return inner or names
-    return names
-
-
-def _is_quiet(module: nn.Module) -> bool:
-    """Whether a module is an activation, norm or dropout layer, which is not drawn."""
-    leaf = not list(module.children())
-    return isinstance(module, _QUIET) or (
-        leaf and not any(p.ndim > 1 for p in module.state_dict().values()) and not _pools(module)
-    )
-
-
-def _pools(module: nn.Module) -> bool:
-    return "pool" in type(module).__name__.lower() or isinstance(module, nn.Upsample)
-
-
-def kind_of(module: nn.Module) -> str:
-    """The kind of a module, which determines its colour."""
-    parts = list(module.modules())
-    name = type(module).__name__.lower()
-    if "attention" in name or "transformer" in name or isinstance(module, nn.MultiheadAttention):
-        return "attention"
-    if any(isinstance(part, nn.modules.conv._ConvNd) or _has_filters(part) for part in parts):
-        return "convolution"
-    if any(isinstance(part, nn.Linear) for part in parts):
-        return "fully connected"
-    return "pooling" if any(_pools(part) for part in parts) else "other"
-
-
-def _has_filters(module: nn.Module) -> bool:
-    return any(b.ndim == 4 and b.shape[-1] > 1 for b in module.buffers(recurse=False))
-
-
-def _label(module: nn.Module) -> str:
-    """A short label of a block: the size of its first convolution, or its class."""
-    if isinstance(module, nn.Sequential) or not list(module.children()):
-        for part in module.modules():
-            if isinstance(part, nn.Conv2d):
-                return f"conv {part.kernel_size[0]}×{part.kernel_size[1]}" + (
-                    f" /{part.stride[0]}" if part.stride[0] > 1 else ""
-                )
-            if isinstance(part, nn.Linear):
-                return "linear"
-            if _pools(part):
-                return "max pool" if "max" in type(part).__name__.lower() else "mean pool"
-    return type(module).__name__
+_SKIP = "#b0413e"
+_ROW, _TALLEST, _PITCH, _MARGIN, _ARC = 13, 150, 118, 40, 14
 
 
 def count_text(n: int) -> str:
@@ -173,6 +59,7 @@ def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 3
     total = sum(p.numel() for p in network.parameters())
     shape = tuple(inputs[0].shape[1:])
     drawn = [Block("input", "input", "image" if len(shape) == 3 else "vector", shape, 0), *found]
+    skips = [(source + 1, target + 1) for target, block in enumerate(found) for source in block.skips]
     rows = math.ceil(len(drawn) / _ROW)
     per_row = math.ceil(len(drawn) / rows)
     width = 2 * _MARGIN + per_row * _PITCH
@@ -180,9 +67,16 @@ def architecture(network: nn.Module, *inputs: Any, name: str = "", most: int = 3
     largest = max([block.shape[-1] for block in drawn if len(block.shape) == 3], default=1)
     for start in range(0, len(drawn), per_row):
         row = drawn[start : start + per_row]
+        arcs = nested([(i - start, j - start) for i, j in skips if start <= i and j < start + per_row])
+        split = {k: skip for k, skip in enumerate(skips, 1) if skip[0] // per_row != skip[1] // per_row}
+        tags = [(i - start, k) for k, skip in split.items() for i in skip if start <= i < start + per_row]
+        height += 8 + _ARC * max(arcs.values(), default=0) if arcs else 16 * bool(tags)
         body += _row(row, height, largest, last=start + per_row >= len(drawn))
+        tops = [height + _TALLEST / 2 + 10 - _size(block, largest)[1] / 2 for block in row]
+        body += [_skip(i, j, tops, height - _ARC * level) for (i, j), level in arcs.items()]
+        body += [_tag(i, str(number), tops) for i, number in tags]
         height += _TALLEST + 120
-    body += _legend([block.kind for block in found], height)
+    body += _legend([block.kind for block in found], height, len(skips))
     caption = f"{name or type(network).__name__} · {count_text(total)} parameters"
     return "\n".join(
         [
@@ -201,7 +95,7 @@ def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
     """A row of boxes with arrows between them; all rows but the `last` end with an arrow."""
     body, middle = [], top + _TALLEST / 2 + 10
     for i, block in enumerate(row):
-        x = _MARGIN + (i + 0.5) * _PITCH
+        x = _place(i)
         breadth, tall = _size(block, largest)
         body.append(_box(x, middle, breadth, tall, _KINDS.get(block.kind, "#c9d1d9"), flat=len(block.shape) < 2))
         end = x + _PITCH - (_size(row[i + 1], largest)[0] / 2 if i + 1 < len(row) else _PITCH / 2)
@@ -213,6 +107,37 @@ def _row(row: Sequence[Block], top: int, largest: int, last: bool) -> list[str]:
         body.append(_text(x, below + 31, shape_text(block.shape), 11, "#52606d"))
         body.append(_text(x, below + 46, count_text(block.parameters), 11, "#2f6fb2"))
     return body
+
+
+def nested(spans: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """A level from 1 for each span (first, last) so that those that overlap differ and shorter ones are lower."""
+    levels: dict[tuple[int, int], int] = {}
+    for first, last in sorted(spans, key=lambda span: span[1] - span[0]):
+        crossed = [level for (i, j), level in levels.items() if i <= last and first <= j]
+        levels[first, last] = 1 + max(crossed, default=0)
+    return levels
+
+
+def _place(number: int) -> float:
+    """The middle of the block with this number in its row."""
+    return _MARGIN + (number + 0.5) * _PITCH
+
+
+def _skip(source: int, target: int, tops: Sequence[float], y: float) -> str:
+    """An arc at height `y` from the top of a block to that of a later one in the same row."""
+    left, right, end = _place(source) + 5, _place(target) - 5, tops[target] - 10
+    path = f"M{left:.1f},{tops[source] - 9:.1f} V{y + 6:.1f} q0,-6 6,-6 H{right - 6:.1f} q6,0 6,6 V{end - 5:.1f}"
+    head = f"{right:.1f},{end:.1f} {right - 4:.1f},{end - 7:.1f} {right + 4:.1f},{end - 7:.1f}"
+    return (
+        f'<path d="{path}" fill="none" stroke="{_SKIP}" stroke-width="1.5"/><polygon points="{head}" fill="{_SKIP}"/>'
+    )
+
+
+def _tag(number: int, text: str, tops: Sequence[float]) -> str:
+    """The number of a skip connection between rows, above a block."""
+    x, y = _place(number), tops[number] - 22
+    circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="white" stroke="{_SKIP}" stroke-width="1.5"/>'
+    return circle + _text(x, y + 4, text, 11, _SKIP, weight="bold")
 
 
 def _size(block: Block, largest: int) -> tuple[float, float]:
@@ -257,12 +182,15 @@ def _text(x: float, y: float, text: str, size: int, color: str, anchor: str = "m
     return f"<text {place}>{escape(printable(text))}</text>"
 
 
-def _legend(kinds: Sequence[str], y: float) -> list[str]:
-    """A legend of the colours."""
+def _legend(kinds: Sequence[str], y: float, skips: int) -> list[str]:
+    """A legend of the colours, and of the arcs of skip connections if there are any."""
     body, x = [], float(_MARGIN)
     for kind, color in _KINDS.items():
         if kind in kinds:
             body.append(f'<rect x="{x:.1f}" y="{y - 10:.1f}" width="14" height="14" rx="3" fill="{color}"/>')
             body.append(_text(x + 20, y + 2, kind, 12, "#52606d", anchor="start"))
             x += 50 + 7 * len(kind)
+    if skips:
+        body.append(f'<line x1="{x:.1f}" y1="{y - 3:.1f}" x2="{x + 16:.1f}" y2="{y - 3:.1f}" stroke="{_SKIP}"/>')
+        body.append(_text(x + 22, y + 2, "skip connection" + "s" * (skips > 1), 12, "#52606d", anchor="start"))
     return body

@@ -1,12 +1,16 @@
-"""The outputs of all layers of a network for an input, by dotted name, in order of computation."""
+"""The outputs of all layers of a network for an input, by dotted name, in order of computation, and who uses them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from genmods.networks.base import evaluating
 
@@ -46,6 +50,56 @@ def trace(network: nn.Module, *inputs: Any) -> list[Step]:
         for handle in handles:
             handle.remove()
     return steps
+
+
+class _Origins(TorchFunctionMode):
+    """Records for each tensor the layers whose outputs it was computed from, without other layers in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of = WeakTensorKeyDictionary()
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.set(result, self.of((args, kwargs)))
+        return result
+
+    def of(self, values: object) -> set[str]:
+        """The layers of all tensors in `values`."""
+        found = (self._of.get(leaf, ()) for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+        return {name for names in found for name in names}
+
+    def set(self, values: object, names: set[str]) -> None:
+        """Replace the layers of all tensors in `values`."""
+        for leaf in tree_leaves(values):
+            if isinstance(leaf, Tensor):
+                self._of[leaf] = names
+
+
+def sources(network: nn.Module, *inputs: Any, layers: Collection[str]) -> dict[str, set[str]]:
+    """The `layers` whose outputs each of the `layers` uses, directly or through functions, by dotted name."""
+    used: dict[str, set[str]] = {name: set() for name in layers}
+    origins, handles = _Origins(), []
+
+    def listen(name: str, layer: nn.Module) -> None:
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            used[name] |= origins.of((args, kwargs))
+
+        def after(module: nn.Module, args: tuple, output: object) -> None:
+            origins.set(output, {name})
+
+        handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(layer.register_forward_hook(after))
+
+    for name in layers:
+        listen(name, network.get_submodule(name))
+    try:
+        with evaluating(network), torch.no_grad(), origins:
+            network(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return used
 
 
 def find_layer(network: nn.Module, layer: str) -> str:
