@@ -44,6 +44,7 @@ ASKED = {
     "plugins": 46,
     "skew": 100,
     "pairs": 30,
+    "ranks": 12,
     "memory": 8,
 }
 """How many cases each row asks for: the closing table."""

@@ -16,27 +16,35 @@ import torch
 PACKAGES = ("genmods", "torch", "lightning", "torchvision", "torchmetrics", "wandb", "numpy")
 
 
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command in `folder`; None if it fails. The index is not locked, and no monitor is started."""
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
     try:
         result = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5, stdin=subprocess.DEVNULL
+            command, cwd=folder, capture_output=True, text=True, timeout=5, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def git_state() -> dict[str, Any] | None:
-    """Commit, branch and uncommitted changes of the git checkout that genmods runs from; None outside of a checkout."""
-    commit = _git("rev-parse", "HEAD")
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit, branch and uncommitted changes of the git checkout of a folder; None outside of a checkout."""
+    commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
     return {
         "commit": commit,
-        "branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
     }
+
+
+def _checkouts() -> dict[str, dict[str, Any] | None]:
+    """The git state of the working directory, and of genmods itself if it runs from a checkout."""
+    source = Path(__file__)
+    tracked = _git(source.parent, "ls-files", "--error-unmatch", source.name)
+    return {"project": git_state(Path.cwd()), "genmods": git_state(source.parent) if tracked else None}
 
 
 def package_versions() -> dict[str, str]:
@@ -71,7 +79,7 @@ def describe() -> dict[str, Any]:
     """The whole environment as plain data, for a configuration or `environment.json`."""
     return {
         "packages": package_versions(),
-        "git": git_state(),
+        "git": _checkouts(),
         "hardware": hardware(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "command": f"{_program()} {shlex.join(sys.argv[1:])}".strip(),

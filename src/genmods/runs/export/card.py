@@ -105,8 +105,11 @@ def _machine(hardware: Any) -> str:
 
 def _code(git: Any, packages: Any) -> str:
     parts = []
-    if isinstance(git, dict) and git.get("commit"):
-        parts.append(f"git {git['commit']}{' with uncommitted changes' if git.get('changed') else ''}")
+    for name, state in git.items() if isinstance(git, dict) else ():
+        if isinstance(state, dict) and state.get("commit"):
+            parts.append(
+                f"git of {name} {state['commit']}{' with uncommitted changes' if state.get('changed') else ''}"
+            )
     if isinstance(packages, dict):
         parts += [f"{name} {version}" for name, version in packages.items()]
     return "; ".join(parts)
