@@ -19,7 +19,7 @@ def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], model: M
     each label. Numbers: the image and each number.
     """
     kind = model.predicts
-    image, column = model.columns
+    image, column, *mark = model.columns
     rows = iter(rows)
     some = list(itertools.islice(rows, 1))
     names = [cell(name) for name in model.class_names or map(str, range(len(some[0][1]) if some else 0))]
@@ -33,5 +33,5 @@ def predictions(rows: Iterable[tuple[str, list[float]]], file: IO[str], model: M
             k = max(range(len(row)), key=row.__getitem__)
             first = [names[k], numbers[k]]
         elif best:
-            first = ["|".join(label for label, p in zip(names, row, strict=True) if p >= 0.5)]
+            first = [(mark[0] if mark else "|").join(label for label, p in zip(names, row, strict=True) if p >= 0.5)]
         writer.writerow([cell(name), *first, *numbers])

@@ -18,6 +18,9 @@ from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind, refusal
 
+_FROM_COLUMNS: dict[str, tuple[LabelKind, ...]] = {"numbers": ("class",), "multilabel": ("class", "numbers")}
+"""The kinds of labels that columns of numbers, and of 0 and 1, can also have."""
+
 
 def check_labels(recipe: Recipe) -> tuple[LabelKind, ...]:
     """The kinds of labels that the data may have; raises RecipeError if the task cannot be trained on them."""
@@ -31,14 +34,18 @@ def check_labels(recipe: Recipe) -> tuple[LabelKind, ...]:
     if kind is None:
         return kinds or tuple(WORDS)
     if isinstance(task, Part):
-        refuse(task, kinds or (), kind)
+        refuse(recipe, kinds or (), kind)
     return (kind,)
 
 
-def refuse(task: Part, kinds: tuple[Any, ...], kind: Any) -> None:
-    """Raises RecipeError if a task that requires labels of `kinds` has data with labels of `kind`."""
-    if reason := refusal(kinds, kind):
-        raise RecipeError(task.where, "task", f"{task.entry} {reason}")
+def refuse(recipe: Recipe, kinds: tuple[Any, ...], kind: Any) -> None:
+    """Raises RecipeError if the task of a recipe requires labels of `kinds` and its data has labels of `kind`."""
+    task, source = recipe.task, recipe.data.given.get("source")
+    if isinstance(task, Part) and (reason := refusal(kinds, kind)):
+        is_table = isinstance(source, Part) and "label_kind" in source.settings() and kind in _FROM_COLUMNS
+        other = next((wanted for wanted in kinds if is_table and wanted in _FROM_COLUMNS[kind]), None)
+        hint = f", or data.label_kind: {other} for these columns" if other else ""
+        raise RecipeError(task.where, "task", f"{task.entry} {reason}{hint}")
 
 
 def _of_source(source: Part) -> Any:

@@ -137,9 +137,9 @@ class Source(Validated):
         return None
 
     @property
-    def columns(self) -> tuple[str, str]:
-        """Column names of the image and of its class or labels in tables of predictions; "" if each label has a
-        column."""
+    def columns(self) -> tuple[str, ...]:
+        """Column names of the image and of its class or labels in tables of predictions, "" if each label has a column;
+        then the separator of several labels in a column."""
         return "image", "class" if self.kind_of_labels in (None, "class") else ""
 
     @property

@@ -25,7 +25,8 @@ class DataInfo:
         class_counts: Number of training images per class or label.
         target_mean: Mean of each number over the training images.
         target_std: Standard deviation of each number over the training images.
-        columns: Column names of the image and of its class or labels in tables of predictions.
+        columns: Column names of the image and of its class or labels in tables of predictions; then the separator of
+            several labels in a column.
     """
 
     shape: tuple[int, ...]
@@ -38,7 +39,7 @@ class DataInfo:
     class_counts: list[int] = field(default_factory=list)
     target_mean: list[float] = field(default_factory=list)
     target_std: list[float] = field(default_factory=list)
-    columns: tuple[str, str] = ("image", "class")
+    columns: tuple[str, ...] = ("image", "class")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))

@@ -34,8 +34,9 @@ class Model(Validated, nn.Module):
     """
 
     class_names: list[str] = []
-    columns: tuple[str, str] = ("image", "class")
-    """Column names of the image and its class in tables of predictions, as in the training data."""
+    columns: tuple[str, ...] = ("image", "class")
+    """Column names of the image and its class in tables of predictions, as in the training data; then the separator of
+    several labels in a column."""
     predicts: LabelKind = "none"
     """The predictions of a model that `Predicts`: "class" probabilities, those of "multilabel" labels, or "numbers"."""
     uses_classes: bool = False

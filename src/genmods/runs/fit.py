@@ -161,7 +161,7 @@ def warn_of_no_step(trainer: Trainer, start: int) -> None:
 def _refuse_labels(data: DataModule, recipe: Recipe) -> None:
     """Raises RecipeError if the task does not support the labels of the data."""
     if isinstance(recipe.task, Part):
-        refuse(recipe.task, registry.resolve(recipe.task.entry).label_kinds, data.info.label_kind)  # type: ignore[attr-defined]
+        refuse(recipe, registry.resolve(recipe.task.entry).label_kinds, data.info.label_kind)  # type: ignore[attr-defined]
 
 
 def is_trained(recipe: Recipe) -> bool:

@@ -79,7 +79,7 @@ class Generated(Source):
         return self._data.info.levels
 
     @property
-    def columns(self) -> tuple[str, str]:
+    def columns(self) -> tuple[str, ...]:
         return self._data.info.columns
 
     @cached_property

@@ -147,7 +147,7 @@ _INFO: dict[str, tuple[Fits, str]] = {
     "target_mean": (lambda value: value == [] or _channels(value), "a list of numbers"),
     "target_std": (lambda value: value == [] or _channels(value), "a list of numbers"),
     "columns": (
-        lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_text, value)),
-        "2 names",
+        lambda value: isinstance(value, list | tuple) and len(value) in (2, 3) and all(map(_text, value)),
+        "2 names, and a separator",
     ),
 }

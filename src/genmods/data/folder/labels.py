@@ -1,7 +1,7 @@
 """The labels of a table: a class, several labels, or numbers per image, inferred from its columns or set in the recipe.
 
-One column of text is the class; columns of 0 and 1, lists, or texts with a separator are several labels; numeric
-columns are numbers. Nothing heavy is imported.
+One column of text is the class; columns of 0 and 1 (or -1 and 1), lists, or texts with a separator are several labels;
+numeric columns are numbers. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from typing import Any, Literal
 
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
+from genmods.data.folder.cells import is_grouped, is_missing, number, truth, written
 from genmods.data.folder.metadata import Row
 
 _SEPARATORS = ("|", ";")
-_TRUTH = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0, "0.0": 0.0, "1.0": 1.0}
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
-"""A number with thousands separators; a single comma is a decimal one in tables with semicolons."""
 
 Label = int | list[float]
+Known = list[tuple[Row, Any]]
+"""The rows in which a column is not empty, with its cells."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,16 @@ class Columns:
     """How the columns of a table are read.
 
     Attributes:
-        kind: The kind of labels.
+        kind: The kind of labels; "class" with several columns: the only one that is 1.
         names: The columns that contain them.
         separator: Separates the labels in one column of text; "" for lists or one column per label.
+        signs: Whether -1 and 1 are labels that an image does not have and has.
     """
 
     kind: LabelKind
     names: tuple[str, ...]
     separator: str = ""
+    signs: bool = False
 
     def __str__(self) -> str:
         """The columns, for the summary of a data set."""
@@ -57,25 +58,40 @@ def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | No
     for name, known in cells.items():
         if not known:
             raise UserError(f"{path}: column '{name}' is empty for all training images")
-    found = kind or _kind(path, cells, separator)
+        _check_plain(name, known)
+    signs = len(targets) > 1 and all(truth(cell, True) is not None for known in cells.values() for _, cell in known)
+    signs = signs and any(truth(cell) is None for known in cells.values() for _, cell in known)
+    found = kind or ("multilabel" if signs else _kind(path, cells, separator))
     if found == "numbers":
         for name, known in cells.items():
-            for row, _ in known:
-                _number(row, name)
-    if found == "class" and len(targets) > 1:
+            for row, cell in known:
+                if not is_missing(cell):
+                    _number(row, name)
+    several = found == "class" and len(targets) > 1
+    if several and any(truth(cell) is None for known in cells.values() for _, cell in known):
         raise UserError(f"{path}: a class is one column, got {', '.join(targets)}; set data.targets to one of them")
     if found == "multilabel" and len(targets) == 1:
         texts = [cell for _, cell in cells[targets[0]] if isinstance(cell, str)]
         return Columns("multilabel", tuple(targets), _separator(texts) if separator is None else separator)
-    return Columns(found, tuple(targets))
+    return Columns(found, tuple(targets), signs=signs and found == "multilabel")
 
 
-def _kind(path: Path, cells: dict[str, list[tuple[Row, Any]]], separator: str | None) -> LabelKind:
-    kinds = {name: _kind_of_column([cell for _, cell in known], separator) for name, known in cells.items()}
+def _check_plain(name: str, known: Known) -> None:
+    """Raises UserError for a cell of JSON or Parquet that contains no label: an object, or a list of measurements."""
+    for row, cell in known:
+        if isinstance(cell, dict):
+            raise UserError(f"{row}: {name} must be text, a number or a list of labels, got an object")
+        for item in cell if isinstance(cell, list) else ():
+            if isinstance(item, dict | list | float):
+                raise UserError(f"{row}: {name} must be a list of labels, got {item}; numbers are one column each")
+
+
+def _kind(path: Path, cells: dict[str, Known], separator: str | None) -> LabelKind:
+    kinds = {name: _kind_of_column(name, known, separator) for name, known in cells.items()}
     if len(kinds) == 1:
         ((name, kind),) = kinds.items()
         if kind == "truth":
-            return "numbers" if all(number(cell) is not None for _, cell in cells[name]) else "class"
+            return "numbers" if all(is_missing(c) or number(c) is not None for _, c in cells[name]) else "class"
         return kind
     if set(kinds.values()) == {"truth"}:
         return "multilabel"
@@ -83,18 +99,30 @@ def _kind(path: Path, cells: dict[str, list[tuple[Row, Any]]], separator: str | 
         return "numbers"
     words = {"class": "text", "multilabel": "several labels", "numbers": "numbers", "truth": "numbers"}
     notes = ", ".join(f"{name}: {words[kind]}" for name, kind in kinds.items())
+    if len(set(kinds.values())) == 1:
+        raise UserError(f"{path}: several columns may be the labels ({notes}); set data.targets to one of them")
     raise UserError(f"{path}: columns are of different kinds ({notes}); set data.targets to the columns of labels")
 
 
-def _kind_of_column(known: list[Any], separator: str | None) -> Literal["class", "multilabel", "numbers", "truth"]:
-    if any(isinstance(cell, list) for cell in known):
+def _kind_of_column(
+    name: str, known: Known, separator: str | None
+) -> Literal["class", "multilabel", "numbers", "truth"]:
+    """The kind of a column; raises UserError for one cell among numbers that is not a number."""
+    if any(isinstance(cell, list) for _, cell in known):
         return "multilabel"
-    if all(truth(cell) is not None for cell in known):
+    given = [(row, cell) for row, cell in known if not is_missing(cell)] or known
+    if all(truth(cell) is not None for _, cell in given):
         return "truth"
-    if all(number(cell) is not None or _is_grouped(cell) for cell in known):
+    others = [(row, cell) for row, cell in given if number(cell) is None and not is_grouped(cell)]
+    if not others:
         return "numbers"
     marks = _SEPARATORS if separator is None else (separator,) if separator else ()
-    return "multilabel" if any(mark in str(cell) for cell in known for mark in marks) else "class"
+    if any(mark in str(cell) for _, cell in known for mark in marks):
+        return "multilabel"
+    if 2 * len(others) < len(given):
+        row, cell = others[0]
+        raise UserError(f"{row}: {name} must be a number, got '{cell}'; data.label_kind: class reads texts as classes")
+    return "class"
 
 
 def _separator(texts: list[str]) -> str:
@@ -102,34 +130,22 @@ def _separator(texts: list[str]) -> str:
     return max(_SEPARATORS, key=lambda mark: sum(mark in text for text in texts))
 
 
-def number(cell: Any) -> float | None:
-    """A cell as a finite number, with a decimal point or comma; None if it is not a number."""
-    if isinstance(cell, bool):
-        return None
-    if isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell):
-        cell = cell.replace(",", ".")
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _is_grouped(cell: Any) -> bool:
-    return isinstance(cell, str) and _GROUPED.fullmatch(cell) is not None
+def about_separator(names: Sequence[str]) -> str:
+    """The separator of texts that are probably several labels, not classes: their parts recur; otherwise ""."""
+    for mark in (",", " "):
+        joined = [name for name in names if mark in name]
+        parts, alone = {part.strip() for name in joined for part in name.split(mark)}, {*names} - {*joined}
+        if joined and (len(parts | alone) < len(names) or (mark == "," and parts & alone)):
+            return mark
+    return ""
 
 
 def _number(row: Row, column: str) -> float:
     """The number of a cell. Raises UserError if it is not one, or if its comma may separate thousands."""
     cell = row.cells[column]
-    if _is_grouped(cell) and not row.decimal_comma:
+    if is_grouped(cell) and not row.decimal_comma:
         raise UserError(f"{row}: {column} must have a decimal point and no thousands separators, got '{cell}'")
     return _known(number(cell), row, column, "a number")
-
-
-def truth(cell: Any) -> float | None:
-    """A cell as 0 or 1, or None."""
-    return _TRUTH.get(str(cell).lower())
 
 
 class Reader:
@@ -145,7 +161,8 @@ class Reader:
 
     def is_blank(self, row: Row) -> bool:
         """Whether a row has no label."""
-        return all(row.cells.get(name) is None for name in self.columns.names)
+        cells = [row.cells.get(name) for name in self.columns.names]
+        return all(cell is None or (self.columns.kind == "numbers" and is_missing(cell)) for cell in cells)
 
     def read(self, row: Row) -> Label:
         """The label of a row. Raises UserError, naming the row, if it has none or an unknown one."""
@@ -157,9 +174,20 @@ class Reader:
         if self.columns.kind == "numbers":
             return [_number(row, name) for name in names]
         if len(names) > 1:
-            return [_known(truth(row.cells[name]), row, name, "0 or 1") for name in names]
+            return self._of_columns(row)
         places = [self._place(name, row) for name in self._names(row)]
         return [float(k in places) for k in range(len(self.names))] if several else places[0]
+
+    def _of_columns(self, row: Row) -> Label:
+        """Several labels with a column each, or the class whose column is 1."""
+        signs = self.columns.signs
+        wanted = "-1 or 1" if signs else "0 or 1"
+        values = [_known(truth(row.cells[name], signs), row, name, wanted) for name in self.names]
+        if self.columns.kind == "multilabel":
+            return values
+        if sum(values) != 1:
+            raise UserError(f"{row}: a class must have a single 1 in its columns, got {sum(values):.0f}")
+        return values.index(1)
 
     def _place(self, name: str, row: Row) -> int:
         if name not in self._places:
@@ -176,13 +204,7 @@ class Reader:
         items = cell if isinstance(cell, list) else [cell]
         if isinstance(cell, str) and self.columns.separator:
             items = cell.split(self.columns.separator)
-        return [text for item in items if (text := _written(item))]
-
-
-def _written(item: Any) -> str:
-    """A label as text, integers without a decimal point."""
-    whole = isinstance(item, float) and item.is_integer()
-    return str(int(item) if whole else item).strip()
+        return [text for item in items if (text := written(item))]
 
 
 def _known(value: float | None, row: Row, column: str, wanted: str) -> float:

@@ -46,7 +46,8 @@ class Layout:
         labels: Labels by split, for splits with labels.
         kind: The kind of labels.
         names: The names of the classes, labels or numbers.
-        columns: The columns of the image and of the class or labels; "" if each label has its own column.
+        columns: The columns of the image and of the class or labels, "" if each label has its own column; then the
+            separator of several labels in a column.
         empty: Class folders without images.
         problems: One line per row that cannot be used.
         notes: Messages about unexpected properties of the folder.
@@ -58,7 +59,7 @@ class Layout:
     labels: dict[str, list[Label]] = field(default_factory=dict)
     kind: LabelKind = "none"
     names: list[str] = field(default_factory=list)
-    columns: tuple[str, str] = ("image", "class")
+    columns: tuple[str, ...] = ("image", "class")
     empty: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

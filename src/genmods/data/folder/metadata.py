@@ -1,6 +1,6 @@
 """Reads tables next to images, as written by text editors, spreadsheets and programs: rows of cells, with line numbers.
 
-`.csv` and `.tsv` (commas, semicolons or tabs, with or without a header, UTF-8 with or without a byte order mark),
+`.csv` and `.tsv` (commas, semicolons, tabs or bars, with or without a header, UTF-8 with or without a byte order mark),
 `.jsonl` and `.parquet`. Nothing heavy is imported; Parquet requires pyarrow.
 """
 
@@ -10,13 +10,18 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError, nearest
+from genmods.data.walk import suffixes
 
+_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
+_SEP = re.compile(r"\Asep=.\r?\n")
+"""The first line with which spreadsheets declare a separator."""
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 FILE_COLUMNS = (
     "file_name",
@@ -79,7 +84,13 @@ def read_metadata(path: Path, file_column: str | None, is_image: Callable[[str],
         columns, rows = _delimited(path, is_image)
     if not rows:
         raise UserError(f"{path}: has no rows")
+    columns = [name for name in columns if not _is_index(name, rows)]
     return Metadata(path, columns, rows, _file_column(path, columns, rows, file_column, is_image))
+
+
+def _is_index(name: str, rows: list[Row]) -> bool:
+    """Whether a column is the index that pandas writes: row numbers under one of its names."""
+    return _INDEX.fullmatch(name) is not None and all(str(row.cells[name] or 0).isdigit() for row in rows)
 
 
 def _file_column(
@@ -106,42 +117,53 @@ def _text(path: Path) -> str:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: is not UTF-8 text; save the table as UTF-8") from None
+    if "\0" in text:
+        raise UserError(f"{path}:1: is not UTF-8 text; save the table as UTF-8")
+    return _SEP.sub("\n", text, count=1)
 
 
 def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], list[Row]]:
     text = _text(path)
-    delimiter = _delimiter(path, text)
+    delimiter = _delimiter(path, text, is_image)
     lines = list(_cells(path, text, delimiter))
     if not lines:
         raise UserError(f"{path}: is empty")
     (_, first), body = lines[0], lines[1:]
-    known = {cell.lower() for cell in first} & set(FILE_COLUMNS)
-    if not known and any(map(is_image, first)):
+    if not _is_header(first) and any(_looks_like_image(cell, is_image) for cell in first):
         header, body = _positional(first, is_image), lines
     else:
         header = first
     for line, cells in body:
-        if len(cells) != len(header):
+        if any(cells[len(header) :]) or len(cells) < len(header):  # spreadsheets end rows with empty cells
             raise UserError(f"{path}:{line}: has {len(cells)} cells, expected {len(header)}: {', '.join(header)}")
     for place, column in enumerate(header):
         if column and header.count(column) > 1:
             raise UserError(f"{path}:{lines[0][0]}: two columns have the name '{column}'")
         if not column and not all(cells[place].isdigit() or not cells[place] for _, cells in body):
             raise UserError(f"{path}:{lines[0][0]}: column {place + 1} has no name")
-    columns = [column for column in header if column]  # without a name: the index column that pandas writes
-    return columns, [
-        Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=True) if c}, delimiter == ";")
+    rows = [
+        Row(path, line, {c: cell or None for c, cell in zip(header, cells, strict=False) if c}, delimiter == ";")
         for line, cells in body
     ]
+    return [column for column in header if column], rows
+
+
+def _is_header(cells: list[str]) -> bool:
+    return any(cell.lower() in FILE_COLUMNS for cell in cells)
+
+
+def _looks_like_image(cell: str, is_image: Callable[[str], bool]) -> bool:
+    """Whether a cell is the name of an image, which need not exist."""
+    return is_image(cell) or Path(cell).suffix.lower() in suffixes()
 
 
 def _positional(first: list[str], is_image: Callable[[str], bool]) -> list[str]:
     """Column names of a table without a header: `file_name`, and `label` for a table with two columns."""
-    place = next(i for i, cell in enumerate(first) if is_image(cell))
+    place = next(i for i, cell in enumerate(first) if _looks_like_image(cell, is_image))
     others = ["label"] if len(first) == 2 else [f"column_{i + 1}" for i in range(len(first)) if i != place]
     return [*others[:place], "file_name", *others[place:]]
 
@@ -159,18 +181,23 @@ def _cells(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[st
         raise UserError(f"{path}:{begin}: {error}") from None
 
 
-def _delimiter(path: Path, text: str) -> str:
-    """Comma, semicolon or tab, the most frequent in the first row outside quotes."""
+def _delimiter(path: Path, text: str, is_image: Callable[[str], bool]) -> str:
+    """Comma, semicolon, tab or bar: the one that separates the name of an image or of its column in the first row;
+    otherwise the most frequent there, outside quotes."""
     if path.suffix.lower() == ".tsv":
         return "\t"
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in text.split("\n") if line.strip()), "")
     outside = "".join(first.split('"')[::2])
+    for mark in sorted(",;\t|", key=outside.count, reverse=True):
+        cells = [cell.strip().strip('"') for cell in first.split(mark)]
+        if len(cells) > 1 and (_is_header(cells) or any(_looks_like_image(cell, is_image) for cell in cells)):
+            return mark
     return max(",;\t", key=outside.count)
 
 
 def _json_lines(path: Path) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

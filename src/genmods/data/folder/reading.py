@@ -22,6 +22,17 @@ def read_layout(root: Path, how: Reading) -> Layout:
     Raises:
         UserError: If the folder does not exist or has no images, or if its labels are inconsistent.
     """
+    found = _read(root, how)
+    alike: dict[str, list[str]] = {}
+    for name in found.names:
+        alike.setdefault(name.casefold(), []).append(name)
+    found.notes += [
+        f"{root}: classes differ in case only: {', '.join(names)}" for names in alike.values() if len(names) > 1
+    ]
+    return found
+
+
+def _read(root: Path, how: Reading) -> Layout:
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}")
     named = {SPLITS[p.name.lower()]: p for p in sorted(root.iterdir()) if p.name.lower() in SPLITS and p.is_dir()}

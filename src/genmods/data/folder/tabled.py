@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmods.core.errors import UserError, nearest
-from genmods.data.folder.labels import Reader, columns_of
+from genmods.data.folder.cells import is_missing, written
+from genmods.data.folder.labels import Reader, about_separator, columns_of
 from genmods.data.folder.layout import SPLITS, Layout, Reading
 from genmods.data.folder.matching import Files
 from genmods.data.folder.metadata import Metadata, Row, read_metadata
@@ -38,19 +39,32 @@ def by_tables(
                 raise UserError(f"{each}: there is no column '{name}'{nearest(name, known)}")
     columns = columns_of(training, targets, how.label_kind, how.separator)
     reader = Reader(columns, training)
-    if columns.kind == "class" and len(reader.names) > max(_FEW, len(training) // 2):
-        rows.notes.append(
-            f"{table.path}: {targets[0]} has {len(reader.names):,} different values for {len(training):,} images; "
-            "data.targets selects another column, labels: false ignores the labels"
-        )
+    if columns.kind == "class":
+        rows.notes += [f"{table.path}: {line}" for line in _about_classes(targets[0], reader.names, len(training))]
     result = Layout({}, kind=columns.kind, names=reader.names, problems=rows.problems, notes=rows.notes)
-    result.columns = (table.file_column, targets[0] if len(targets) == 1 else "")
+    result.columns = (table.file_column, targets[0] if len(targets) == 1 else "class" * (columns.kind == "class"))
+    if columns.kind == "multilabel" and len(targets) == 1:
+        result.columns += (columns.separator or "|",)
     where = ", ".join(str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in tables)
     result.tables = tuple(tables)
     result.origin = f"{where}, {columns}"
     for split in dict.fromkeys([*paths, *rows.split.values()]):
         _label(split, [path for path, name in rows.split.items() if name == split], rows.of, reader, result)
     return result
+
+
+def _about_classes(column: str, names: list[str], images: int) -> list[str]:
+    """Messages about the classes in a column of text that are probably something else."""
+    lines = []
+    if len(names) > max(_FEW, images // 2):
+        lines.append(
+            f"{column} has {len(names):,} different values for {images:,} images; data.targets selects another column, "
+            "labels: false ignores the labels"
+        )
+    elif mark := about_separator(names):
+        lines.append(f"{column} seems to have several labels; data.separator: '{mark}' separates them")
+    lines += [f"{column} '{name}' is a class; empty cells have none" for name in names if is_missing(name)]
+    return lines
 
 
 def _label(split: str, files: list[Path], rows: dict[Path, Row], reader: Reader, result: Layout) -> None:
@@ -85,7 +99,8 @@ class _Rows:
     def take(self, path: Path) -> Metadata:
         """Reads a table and matches its rows."""
         base = path.parent if path.parent in (self.root, *self.folders.values()) else self.root
-        files = Files([file for file in self.split if file.is_relative_to(base)], base)
+        named = self.folders.get(SPLITS.get(path.stem.lower(), ""), base)
+        files = Files([file for file in self.split if file.is_relative_to(base)], base, named)
         table = read_metadata(path, self.how.file_column, files.has)
         for row in table.rows:
             try:
@@ -98,7 +113,7 @@ class _Rows:
         name = row.cells[table.file_column]
         if name is None:
             raise UserError(f"has no {table.file_column}")
-        path = files.find(str(name))
+        path = files.find(written(name))
         if before := self.of.get(path):
             if before.cells != row.cells:
                 raise UserError(f"'{name}' is also in line {before.line}, with other values")

@@ -85,7 +85,7 @@ class ImageFolder(Source):
         return self.layout.kind
 
     @property
-    def columns(self) -> tuple[str, str]:
+    def columns(self) -> tuple[str, ...]:
         return self.layout.columns
 
     @cached_property
