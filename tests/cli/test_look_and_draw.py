@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from genmods.cli import dispatch
+from genmods.cli.look import photo
 from genmods.config.shipped import shipped
 from genmods.data.files import Picture, write_image
+from genmods.data.preparation import Preparation
 
 TASKS = {
     "classes": "{name: classification, network: {name: cnn, layers: [conv 4, pool 2, conv 6, linear 8]}}",
@@ -47,6 +49,29 @@ def test_a_classifier_has_filters_maps_and_evidence(place, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in expected]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
     assert min(Image.open(path).size[0] for path in tmp_path.iterdir()) > 300
+
+
+def test_a_folder_of_many_images_has_one_page(place, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for i in range(9):
+        write_image(tmp_path / f"in/{i}.png", Picture(torch.rand(1, 30, 20) * 2 - 1))
+    command = ["look", "--ckpt_path", "runs/classes", "--input", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert dispatch([*command, "--label", "7"]) == 0
+    assert "9 images: feature maps of the first, Grad-CAM of the first 9" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0_maps.png", "filters.png", "gradcam.png"]
+
+
+@pytest.mark.parametrize(
+    ("fit", "part"), [("crop", (60, 0, 180, 120)), ("pad", (0, -60, 240, 180)), ("stretch", (0, 0, 240, 120))]
+)
+def test_grad_cam_is_shown_over_the_whole_photograph(tmp_path, fit, part):
+    ramp = torch.linspace(-1, 1, 240).expand(1, 120, 240)
+    write_image(tmp_path / "x.png", Picture(ramp))
+    shown = photo(str(tmp_path / "x.png"), Preparation((8, 8), 1, fit, levels=256))
+    assert shown.name == "x.png" and shown.part == part
+    torch.testing.assert_close(shown.image, ramp, atol=1 / 255, rtol=0)
+    write_image(tmp_path / "x.png", Picture(torch.zeros(1, 300, 1280)))
+    assert photo(str(tmp_path / "x.png"), Preparation((8, 8), 1, fit, levels=256)).image.shape == (1, 150, 640)
 
 
 def test_a_diffusion_model_has_maps_that_depend_on_the_noise(place, tmp_path, capsys):

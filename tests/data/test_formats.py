@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from PIL import Image
 
 from genmods.core.errors import UserError
-from genmods.data.decoding import decode_files
+from genmods.data.decoding import decode_files, prepared
 from genmods.data.files import Picture, naming, open_image, read_image, write_image
 from genmods.data.preparation import Preparation
 from genmods.data.walk import find_images
@@ -258,3 +260,77 @@ def test_the_folder_of_generate_has_its_single_images_only(tmp_path):
     assert [path.name for path in find_images([tmp_path])] == ["00000.png", "00001.png"]
     (tmp_path / "00000.png").rename(tmp_path / "own.png")
     assert len(find_images([tmp_path])) == 4
+
+
+@pytest.mark.parametrize("top", [1023, 65535])
+@pytest.mark.parametrize("magic", ["P3", "P6"])
+def test_a_ppm_of_more_than_eight_bits(tmp_path, top, magic):
+    values = RGB.astype(np.uint16) * 4 if top == 1023 else wide(RGB, 16) - (RGB > 0).astype(np.uint16)
+    body = values.astype(">u2").tobytes() if magic == "P6" else " ".join(map(str, values.flatten().tolist())).encode()
+    (tmp_path / "x.ppm").write_bytes(f"{magic}\n# a comment\n9 6 # size\n{top}\n".encode() + body)
+    np.testing.assert_allclose(decoded(tmp_path / "x.ppm"), values / top, atol=1e-5)
+    assert read_image(tmp_path / "x.ppm").bits == 16
+    (tmp_path / "x.ppm").write_bytes((tmp_path / "x.ppm").read_bytes()[: -len(body) // 2])
+    assert decode_files([tmp_path / "x.ppm"], Preparation()).broken == [f"{tmp_path / 'x.ppm'}: is truncated"]
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_values_without_a_white_and_files_with_one(tmp_path, deep):
+    """One range does not fit both: that of floats would make deep integers white."""
+    np.save(tmp_path / "a.npy", (GREY / 255).astype(np.float32))
+    Image.fromarray(wide(GREY, 16) if deep else GREY).save(tmp_path / "b.png")
+    paths = [tmp_path / "a.npy", tmp_path / "b.png"]
+    if deep:
+        with pytest.raises(UserError, match=r"a.npy: has values without a defined white, unlike b.png; set data.range"):
+            decode_files(paths, Preparation())
+    else:
+        found = decode_files(paths, Preparation())
+        np.testing.assert_allclose(*found.pixels.int().numpy(), atol=1)
+        assert found.notes[0].startswith(f"values from {GREY.min() / 255:g} to {GREY.max() / 255:g} without a defined")
+
+
+@pytest.mark.parametrize("channels", [4, 6])
+def test_the_requested_channels_tell_the_axes_of_an_array(tmp_path, channels):
+    values = RANDOM.integers(0, 256, (4, 9, 6), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", values)
+    expected = values.transpose(1, 2, 0) if channels == 4 else values
+    np.testing.assert_array_equal(decoded(tmp_path / "x.npy", channels=channels), expected / 255)
+
+
+def test_the_content_of_a_file_counts_not_its_suffix(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.jfif", "JPEG", quality=100)
+    Image.fromarray(RGB).save(tmp_path / "b.jpe", "PNG")
+    Image.fromarray(RGB).save(tmp_path / "c.tga")
+    tifffile.imwrite(tmp_path / "d.png", wide(RGB, 16), photometric="rgb")
+    assert [path.name for path in find_images([tmp_path])] == ["a.jfif", "b.jpe", "c.tga", "d.png"]
+    for path in find_images([tmp_path])[1:]:
+        np.testing.assert_allclose(decoded(path), RGB / 255, atol=1e-6)
+
+
+def test_heic_with_another_suffix_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("genmods.data.files.find_spec", lambda name: None)
+    (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (line,) = decode_files([tmp_path / "x.jpg"], Preparation()).broken
+    assert line == f"{tmp_path / 'x.jpg'}: is a HEIC file, which requires pillow-heif: pip install 'genmods[heic]'"
+
+
+def test_arrays_and_tensors_are_prepared_like_files(tmp_path):
+    bands = RANDOM.integers(0, 4096, (6, 9, 4), dtype=np.uint16)
+    np.save(tmp_path / "x.npy", bands)
+    deep = replace(decode_files([tmp_path / "x.npy"], Preparation()).preparation, size=(6, 9))
+    assert deep.range == (0, 4095) and torch.equal(prepared(bands, deep), prepared(tmp_path / "x.npy", deep))
+    flat = Preparation((6, 9), 3, levels=256, background="black")
+    Image.fromarray(np.concatenate([RGB, ALPHA], 2)).save(tmp_path / "x.png")
+    assert torch.equal(prepared(np.concatenate([RGB, ALPHA], 2), flat), prepared(tmp_path / "x.png", flat))
+    assert torch.equal(prepared(torch.from_numpy(RGB).permute(2, 0, 1), flat), prepared(RGB, flat))
+    for image, got in [
+        (RGB / 255, "got float64 [6, 9, 3]"),
+        (torch.zeros(3, 6, 9), "got float32 [3, 6, 9]"),
+        (RGB.transpose(2, 0, 1), "an image must have 3 channels, got shape [3, 6, 9]"),
+        (RGB[None], "got uint8 [1, 6, 9, 3]"),
+        (RGB[:0], "got uint8 [0, 9, 3]"),
+        (b"bytes", "got bytes"),
+        (None, "got NoneType"),
+    ]:
+        with pytest.raises(UserError, match=re.escape(got)):
+            prepared(image, flat)

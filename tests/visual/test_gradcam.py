@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from genmods.networks.cnn import CNN
-from genmods.visual.gradcam import evidence, grad_cam
+from genmods.visual.gradcam import Photo, evidence, grad_cam
 
 
 class Halves(nn.Module):
@@ -69,3 +69,22 @@ def test_figure_has_a_column_an_image_and_a_row_a_class():
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:3] == ["a", "b", "c"] and titles[3].startswith("b ") and titles[6].startswith("a ")
     assert len(figure.axes) == 9
+
+
+def test_heat_lies_in_the_part_of_the_photo_that_the_network_sees():
+    """A network that sees the middle half of a photo; its bright half is the third quarter of the photo."""
+    photo = Photo(torch.zeros(1, 40, 160), (40, 0, 120, 40), "x")
+    figure = grad_cam(Halves(), half_bright(), photos=[photo])
+    assert figure.axes[0].get_title() == "x"
+    overlays = [axes for axes in figure.axes if len(axes.images) == 2]
+    heat = next(axes.images[1] for axes in overlays if axes.get_title().startswith("0 "))
+    left, right, lower, upper = heat.get_extent()
+    assert (left, upper, right, lower) == photo.part and overlays[0].get_xlim() == (0, 160)
+    found = heat.get_array()
+    assert found[:, : found.shape[1] // 4].max() < 0.1 and found[:, -found.shape[1] // 4 :].min() > 0.9
+
+
+def test_nine_images_take_two_blocks_of_rows():
+    figure = grad_cam(Halves(), half_bright().repeat(9, 1, 1, 1), torch.zeros(9, dtype=torch.int64))
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 27 and len(figure.axes) == 48

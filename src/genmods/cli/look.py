@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,16 @@ from genmods.core.printable import say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from genmods.data.preparation import Preparation
+    from genmods.visual.gradcam import Photo
+
 OVERRIDES = ("data", "seed")
+EACH = 8
+"""The largest number of images with figures of their own; of more, one page shows Grad-CAM."""
+PAGE = 24
+"""The largest number of images on that page."""
+SIDE = 640
+"""The larger side of a photograph in a figure, in pixels."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +35,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--n", type=int, default=8, help="images to show with --data (default 8)")
     model_options.checkpoint(parser, required=False)
     add("--input", nargs="+", type=Path, metavar="PATH", help="image files and folders of them")
-    add("--out", required=True, type=Path, metavar="DIR", help="output folder of filters.png, IMAGE_maps.png, data.png")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="output folder of filters.png, IMAGE_maps.png, data.png ...",
+    )
     add("--layer", metavar="NAME", help="also plot all maps of this layer, and its Grad-CAM")
     model_options.condition_arguments(parser)
     add("--sigma", type=float, default=50, help="noise level of a diffusion model's input, 0 to 255 (default 50)")
@@ -68,7 +84,9 @@ def look_at_network(options: argparse.Namespace) -> None:
         except UserError as error:
             raise UserError(f"--{error}") from None
     broken: list[str] = []
-    names, images = readable(find_images(options.input), checkpoint.preparation, broken)
+    paths = find_images(options.input)
+    alone = len(paths) <= EACH
+    files, images = readable(paths if alone else paths[:PAGE], checkpoint.preparation, broken)
     network = model.inspect(torch.zeros(checkpoint.data_info.shape), condition, 1.0).network
     path = next(name for name, module in model.named_modules() if module is network)
     layer = None
@@ -77,17 +95,43 @@ def look_at_network(options: argparse.Namespace) -> None:
             layer = find_layer(network, options.layer)
         except ValueError as error:
             raise UserError(f"--layer: {error}") from None
+    within = layer and f"{path}.{layer}"
+
+    def cam(place: str, some: range) -> None:
+        if isinstance(model, Classifies):
+            labels = None if label is None else label.expand(len(some))
+            photos = [photo(files[i], checkpoint.preparation) for i in some]
+            inputs = torch.stack([images[i] for i in some])
+            draw(options.out / place, grad_cam, model, inputs, labels, within, model.class_names, photos)
+
     draw(options.out / "filters.png", filters, network)
-    for name, image in zip(unique(names), images, strict=True):
-        network, inputs, shown = model.inspect(image, condition, 2 * options.sigma / 255)
+    for i, name in enumerate(unique(files)[: len(images) if alone else 1]):
+        network, inputs, shown = model.inspect(images[i], condition, 2 * options.sigma / 255)
         draw(options.out / f"{name}_maps.png", feature_overview, network, shown, inputs=inputs)
         if layer:
             draw(options.out / f"{name}_{layer}.png", feature_maps, network, layer, shown, inputs=inputs)
-        if isinstance(model, Classifies):
-            within = layer and f"{path}.{layer}"
-            draw(options.out / f"{name}_gradcam.png", grad_cam, model, image[None], label, within, model.class_names)
+        if alone:
+            cam(f"{name}_gradcam.png", range(i, i + 1))
+    if not alone:
+        say(f"{len(paths)} images: feature maps of the first, Grad-CAM of the first {len(images)}")
+        cam("gradcam.png", range(len(images)))
     if broken:
         raise UserError(*broken)
+
+
+def photo(path: str, preparation: Preparation | None) -> Photo:
+    """An image file at its own size, or reduced to `SIDE` pixels, and the part that a model sees of it."""
+    from genmods.data.decoding import prepared
+    from genmods.data.files import open_image
+    from genmods.data.preparation import seen_part
+    from genmods.visual.gradcam import Photo
+
+    assert preparation is not None
+    size = open_image(path, preparation.max_pixels, preparation.channels).size
+    height, width = (max(1, round(side * min(1, SIDE / max(size)))) for side in size)
+    image = prepared(path, replace(preparation, size=(height, width), fit="stretch"))
+    part = seen_part(preparation.size or (height, width), (height, width), preparation.fit)
+    return Photo(image, part, Path(path).name)
 
 
 def draw(path: Path, make: Callable[..., Figure], *inputs: Any, **settings: Any) -> None:

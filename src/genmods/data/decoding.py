@@ -31,7 +31,7 @@ from genmods.data.preparation import Preparation, Range
 from genmods.data.reading import listed, readers
 
 _DEEP = 65536
-_FORMAT = f"1 {PIL.__version__}"
+_FORMAT = f"2 {PIL.__version__}"
 """Changes when the same file and preparation result in other pixels."""
 
 
@@ -138,6 +138,7 @@ def _settled(wish: Preparation, known: dict[Path, Header]) -> Preparation:
         channels = _common_channels(known)
     bare = [header for header in headers if header.white is None]
     if value_range is None and bare:
+        _check_whites(known)
         least, most = min(header.least for header in bare), max(header.most for header in bare)
         value_range = (0.0, 1.0) if least >= 0 and most <= 1 else (least, most) if least < most else (least, least + 1)
     if levels is None:
@@ -149,6 +150,14 @@ def _settled(wish: Preparation, known: dict[Path, Header]) -> Preparation:
         if value_range is not None and whole and all(end == int(end) for end in value_range):
             levels = min(levels, int(value_range[1] - value_range[0]) + 1)
     return replace(wish, size=wish.size or _common_size(known), channels=channels, range=value_range, levels=levels)
+
+
+def _check_whites(known: dict[Path, Header]) -> None:
+    """Raises UserError if only some of the files of more than 8 bits have a defined white: no range fits all."""
+    deep = next((path for path, header in known.items() if header.white is not None and header.white > 255), None)
+    if deep is not None:
+        path = next(path for path, header in known.items() if header.white is None)
+        raise UserError(f"{path}: has values without a defined white, unlike {deep.name}; set data.range")
 
 
 def _common_channels(known: dict[Path, Header]) -> int:
@@ -189,7 +198,7 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
     """An image prepared like the training images, float32 [C, H, W] in [-1, 1].
 
     Args:
-        image: A file, a PIL image, or an array uint8 or uint16 [H, W] or [H, W, C].
+        image: A file, a PIL image, an array uint8 or uint16 [H, W] or [H, W, C], or such a tensor [H, W] or [C, H, W].
         preparation: The preparation stored in a checkpoint.
 
     Raises:
@@ -204,19 +213,29 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
         elif isinstance(image, Image.Image):
             raster = PillowFile(Path("image"), image.copy()).read()
         else:
-            array = np.asarray(image)
-            if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3):
-                got = f"{array.dtype} {list(array.shape)}"
-                raise UserError(
-                    f"an image must be a file, a PIL image or an array uint8 [H, W] or [H, W, C], got {got}"
-                )
-            array = array.reshape(*array.shape[:2], -1)
-            alpha = array[:, :, 3] if array.shape[2] == 4 else None
-            values = array[:, :, :3] if alpha is not None else array
-            color = values.shape[2] if values.shape[2] in (1, 3) else 0
-            raster = Raster(values, white_of(array.dtype), alpha, color)
+            raster = _of_array(image, preparation.channels)
         pixels = np.ascontiguousarray(preparation.pixels(raster), dtype=np.float32)
     return torch.from_numpy(pixels).div_((preparation.levels - 1) / 2).sub_(1)
+
+
+def _of_array(image: Any, channels: int | None) -> Raster:
+    """An array or tensor for a model of `channels`; a last channel that the model does not have is the opacity."""
+    kind = "an image must be a file, a PIL image, an array uint8 [H, W] or [H, W, C], or a tensor uint8 [C, H, W]"
+    if not isinstance(image, np.ndarray | Tensor):
+        raise UserError(f"{kind}, got {type(image).__name__}")
+    shape, array = list(image.shape), np.asarray(image.cpu() if isinstance(image, Tensor) else image)
+    if isinstance(image, Tensor) and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    array = array[:, :, None] if array.ndim == 2 else array
+    if array.dtype not in (np.uint8, np.uint16) or array.ndim != 3 or not array.size:
+        raise UserError(f"{kind}, got {array.dtype} {shape}")
+    count = array.shape[2]
+    has_alpha = count in (2, 4) and channels in (1, 3)
+    if not has_alpha and count not in (1, 3, channels):
+        raise UserError(f"an image must have {channels} channels, got shape {shape}")
+    values, color = array[:, :, : count - has_alpha], count - has_alpha
+    alpha = array[:, :, -1] if has_alpha else None
+    return Raster(values, white_of(array.dtype), alpha, color if color in (1, 3) else 0)
 
 
 def _range_in_use(
@@ -235,6 +254,8 @@ def _range_in_use(
         return done, [line] if beyond and done.levels > 256 else []
     if done.range is not None:
         low, high = done.range
+        bare = [header for header in known.values() if header.white is None]
+        least, most = min(header.least for header in bare), max(header.most for header in bare)
         line = f"values from {least:g} to {most:g} without a defined white: {low:g} is black and {high:g} is white"
         return done, [f"{line}; set data.range to change this"]
     whites = {header.white for header in known.values()}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,21 @@ def _opened(path: Path, channels: int | None) -> ImageFile:
         raise UserError(f"{path}: is not a regular file")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        return ArrayFile(path)
-    if suffix in HEIC:
+        return ArrayFile(path, channels)
+    if suffix in HEIC or _is_heic(path):
+        if find_spec("pillow_heif") is None:
+            raise ValueError("is a HEIC file, which requires pillow-heif: pip install 'genmods[heic]'")
         import pillow_heif
 
         pillow_heif.register_heif_opener()
     return open_pillow(path, channels)
+
+
+def _is_heic(path: Path) -> bool:
+    """Whether a file begins as HEIC does, whatever its suffix (ISO 14496-12, 4.3)."""
+    with path.open("rb") as file:
+        begin = file.read(12)
+    return begin[4:8] == b"ftyp" and begin[8:] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"msf1")
 
 
 def read_image(path: str | Path, value_range: Range | None = None) -> Picture:

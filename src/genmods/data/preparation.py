@@ -115,6 +115,22 @@ def with_channels(values: np.ndarray, channels: int, color: int) -> np.ndarray:
     raise ValueError(f"has {have} channel{'s' * (have != 1)}, not {channels}")
 
 
+Box = tuple[float, float, float, float]
+"""Left, upper, right, lower, in pixels."""
+
+
+def seen_part(size: tuple[int, int], of: tuple[int, int], fit: Fit) -> Box:
+    """The part of an image of size `of` (height, width) that its prepared image of `size` shows; beyond the image for
+    the border of `pad`."""
+    height, width = of
+    if fit == "stretch":
+        return 0, 0, width, height
+    scales = width / size[1], height / size[0]
+    scale = min(scales) if fit == "crop" else max(scales)
+    w, h = scale * size[1], scale * size[0]
+    return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
+
+
 def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -> np.ndarray:
     """Values [H, W, C], uint8 or float32, resized to (height, width), bicubic with antialiasing.
 
@@ -125,13 +141,9 @@ def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -
         border: The value of the border.
     """
     height, width = values.shape[:2]
-    box: tuple[float, float, float, float] = (0, 0, width, height)
+    box: Box = (0, 0, width, height) if fit == "pad" else seen_part(size, (height, width), fit)
     inner = size
-    if fit == "crop":
-        scale = min(width / size[1], height / size[0])
-        w, h = scale * size[1], scale * size[0]
-        box = ((width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2)
-    elif fit == "pad":
+    if fit == "pad":
         scale = min(size[1] / width, size[0] / height)
         inner = (min(size[0], max(1, round(height * scale))), min(size[1], max(1, round(width * scale))))
     result = resampled(values, inner, box)
@@ -143,7 +155,7 @@ def framed(values: np.ndarray, size: tuple[int, int], fit: Fit, border: float) -
     return whole
 
 
-def resampled(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+def resampled(values: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarray:
     """The part `box` (left, upper, right, lower) of values [H, W, C], resized to (height, width)."""
     from PIL import Image
 

@@ -15,8 +15,8 @@ _log = logging.getLogger(__name__)
 HEIC = frozenset([".heic", ".heif"])
 """Formats of phones; require pillow-heif."""
 _ALWAYS = frozenset(
-    [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".avif", ".jp2"]
-) | {".npy", ".npz"}
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".gif")
+) | frozenset((".bmp", ".dib", ".ico", ".tga", ".pcx", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".npy", ".npz"))
 _TABLES = frozenset([".csv", ".tsv", ".jsonl", ".parquet"])
 _OF_SAMPLES = frozenset(["samples.npz", "grid.png"])
 """Files of `generate` that show or hold all images of its folder."""

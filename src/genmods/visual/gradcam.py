@@ -6,15 +6,32 @@ mean_ij dy_c / dA_k,ij, and the heat map is L = relu(sum_k alpha_k A_k).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from genmods.visual.style import BLUE, INK, ORANGE, bare, class_name, new_figure, percent, show_image, title
+from genmods.data.preparation import Box
+from genmods.visual.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    bare,
+    class_name,
+    new_figure,
+    panels,
+    percent,
+    shortened,
+    show_image,
+    title,
+)
 from genmods.visual.trace import find_layer, stages, trace
+
+_ACROSS = 8
+"""The largest number of images side by side."""
 
 
 def evidence(network: nn.Module, images: Tensor, classes: Tensor, layer: str | None = None) -> Tensor:
@@ -53,17 +70,33 @@ def evidence(network: nn.Module, images: Tensor, classes: Tensor, layer: str | N
     return (weights * maps).sum(1).relu().detach()
 
 
+class Photo(NamedTuple):
+    """What a heat map is shown over.
+
+    Attributes:
+        image: An image [C, h, w] in [-1, 1].
+        part: The part of it that the network sees, in pixels.
+        name: Its caption.
+    """
+
+    image: Tensor
+    part: Box
+    name: str = ""
+
+
 def grad_cam(
     network: nn.Module,
     images: Tensor,
     labels: Tensor | None = None,
     layer: str | None = None,
     class_names: Sequence[str] | None = None,
+    photos: Sequence[Photo] | None = None,
 ) -> Figure:
-    """Plot Grad-CAM heat maps of two classes for each of `images` [B, C, H, W] in [-1, 1], one column per image.
+    """Plot Grad-CAM heat maps of two classes for each of `images` [B, C, H, W] in [-1, 1], at most eight side by side.
 
     The classes are the two most likely ones; if the label (`labels`, int64 [B]) is not among them, it replaces the
-    second. With labels, class names are blue if correct and orange otherwise.
+    second. With labels, class names are blue if correct and orange otherwise. The maps are shown over the `photos` that
+    the images were prepared from, by default over the images.
     """
     with torch.no_grad():
         probabilities = torch.cat([network(image[None]) for image in images]).float().softmax(1)
@@ -71,32 +104,43 @@ def grad_cam(
     if labels is not None:
         missed = (chosen != labels[:, None]).all(1)
         chosen[missed, -1] = labels[missed]
-    count, rows = len(images), 1 + chosen.shape[1]
-    if count == 1:
-        axes = new_figure(2.2 * rows + 0.3, 2.6).subplots(1, rows, squeeze=False).T
-    else:
-        axes = new_figure(1.55 * count + 0.3, 1.75 * rows + 0.3).subplots(rows, count, squeeze=False)
-    for i, image in enumerate(images):
-        show_image(axes[0, i], image)
-        title(axes[0, i], "" if labels is None else class_name(class_names, int(labels[i])), 9, INK)
+    height, width = images.shape[2:]
+    shown = photos or [Photo(image, (0, 0, width, height)) for image in images]
+    panel = _grid(len(images), 1 + chosen.shape[1])
+    for i, photo in enumerate(shown):
+        show_image(panel(0, i), photo.image)
+        title(panel(0, i), shortened(photo.name) if labels is None else class_name(class_names, int(labels[i])), 9, INK)
     for row, classes in enumerate(chosen.T, start=1):
         heat = evidence(network, images, classes, layer)
-        for i, image in enumerate(images):
+        for i, photo in enumerate(shown):
             right = labels is None or int(labels[i]) == int(classes[i])
-            _overlay(axes[row, i], image, heat[i])
+            _overlay(panel(row, i), photo, heat[i])
             caption = f"{class_name(class_names, int(classes[i]))} · {percent(float(probabilities[i, classes[i]]))}"
-            title(axes[row, i], caption, 9, BLUE if right else ORANGE)
-    return axes[0, 0].figure
+            title(panel(row, i), caption, 9, BLUE if right else ORANGE)
+    return panel(0, 0).figure
 
 
-def _overlay(axes, image: Tensor, heat: Tensor) -> None:
-    """Show the image in pale grey under its heat map."""
-    size = image.shape[1:]
+def _grid(count: int, rows: int) -> Callable[[int, int], Any]:
+    """The panels of a new figure by row and image: for one image in a line, for several in a column each."""
+    if count == 1:
+        line = panels(new_figure(2.2 * rows + 0.3, 2.6), 1, rows)
+        return lambda row, i: line[row]
+    across = min(count, _ACROSS)
+    blocks = -(-count // across)
+    grid = panels(new_figure(1.55 * across + 0.3, 1.75 * rows * blocks + 0.3), rows * blocks, across)
+    return lambda row, i: grid[(i // across * rows + row) * across + i % across]
+
+
+def _overlay(axes: Any, photo: Photo, heat: Tensor) -> None:
+    """Show the photo in pale grey under its heat map."""
+    left, upper, right, lower = photo.part
+    size = max(1, round(lower - upper)), max(1, round(right - left))
     heat = F.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0].clamp_min(0).cpu()
     heat = heat / heat.max().clamp_min(1e-12)
-    gray = ((image.detach().float().cpu().mean(0) + 1) / 2).clamp(0, 1)
-    axes.imshow(gray.numpy(), cmap="gray", vmin=0, vmax=1)
-    axes.imshow(
-        heat.numpy(), cmap="inferno", vmin=0, vmax=1, alpha=(0.15 + 0.6 * heat).numpy(), interpolation="bilinear"
-    )
+    height, width = photo.image.shape[1:]
+    gray = ((photo.image.detach().float().cpu().mean(0) + 1) / 2).clamp(0, 1)
+    axes.imshow(gray.numpy(), cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0))
+    style: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+    axes.imshow(heat.numpy(), alpha=(0.15 + 0.6 * heat).numpy(), extent=(left, right, lower, upper), **style)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     bare(axes)

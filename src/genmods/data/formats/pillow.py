@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from genmods.data import png16
+from genmods.data.formats import netpbm
 from genmods.data.formats.raster import Raster
 from genmods.data.formats.tiff import TiffFile, painted
 
@@ -31,7 +32,8 @@ class PillowFile:
         orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow rotates TIFF automatically
         self.orientation = orientation if isinstance(orientation, int) else 1
         self.size = (image.width, image.height) if self.orientation > 4 else (image.height, image.width)
-        deep = image.mode in _DEEP or self._png_depth == 16
+        self._deep_ppm = image.format == "PPM" and image.mode == "RGB" and netpbm.white_of_ppm(path) > 255
+        deep = image.mode in _DEEP or self._png_depth == 16 or self._deep_ppm
         gray = image.mode in ("1", "L", "LA", "La", *_DEEP) or (deep and gray_png)
         self.alpha = image.mode in _TRANSPARENT or "transparency" in image.info
         self.channels = self.color = 1 if gray else 3
@@ -48,6 +50,8 @@ class PillowFile:
     def read(self, least: tuple[int, int] | None = None) -> Raster:
         if self._png_depth == 16 and self._image.mode not in _DEEP:
             return self._deep_png()
+        if self._deep_ppm:
+            return Raster(netpbm.read_ppm(self.path), 65535.0, color=3)
         image = self._image
         if least is not None:
             height, width = reversed(least) if self.orientation > 4 else least
