@@ -1,6 +1,7 @@
 """Checks of the project: `nox -s tests`, `nox -s lint`; `nox -l` lists all of them."""
 
 import glob
+import json
 import pathlib
 import shutil
 
@@ -55,12 +56,17 @@ def torture(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of the installed dependencies; skipped if no database answers."""
     session.install(".", "pip-audit")
-    output = session.run("pip-audit", "--local", "--progress-spinner=off", silent=True, success_codes=[0, 1]) or ""
-    session.log(output)
-    if "Traceback" in output or "ConnectionError" in output:
+    out = pathlib.Path(session.create_tmp(), "audit.json")
+    out.unlink(missing_ok=True)
+    options = ["--local", "--progress-spinner=off", "--format=json", f"--output={out}"]
+    session.run("pip-audit", *options, success_codes=[0, 1])
+    found = json.loads(out.read_text())["dependencies"] if out.is_file() else []
+    audited = [each for each in found if "skip_reason" not in each]  # pip-audit succeeds also if no name is known
+    if not audited:
         session.skip("no database of vulnerabilities answers here")
-    if "Found" in output and "vulnerabilit" in output:
-        session.error("vulnerable dependencies")
+    session.log(f"{len(audited)} dependencies audited, {len(found) - len(audited)} unknown to the database")
+    if vulnerable := [each["name"] for each in audited if each["vulns"]]:
+        session.error(f"vulnerable: {', '.join(vulnerable)}")
 
 
 @nox.session

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 import genmods
-from genmods.config import registry
+from genmods.callbacks.stopping import Stopped
+from genmods.config import build, registry
 from genmods.config.builtins import BUILTINS, KINDS
 from genmods.core.errors import UserError
 from genmods.networks import Network
@@ -78,3 +79,24 @@ def test_listing_imports_no_part():
     code = "import sys; from genmods.config import builtins, registry; [registry.names(k) for k in builtins.KINDS]"
     code += "; assert not [m for m in sys.modules if m.startswith('genmods.networks') or m == 'torch']"
     assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
+
+
+@pytest.mark.parametrize("stop", [Stopped(143), KeyboardInterrupt()])
+def test_a_stop_during_an_import_or_construction_is_not_an_error_of_the_part(monkeypatch, stop):
+    def stops(*_, **__):
+        raise stop
+
+    monkeypatch.setattr(registry, "imported", stops)
+    with pytest.raises(type(stop)) as raised:
+        registry.resolve(registry.Entry("network", "slow", "genmods.networks:CNN", "other"))
+    assert isinstance(stop, Stopped) or str(raised.value) == "during the import of the network 'slow' of 'other'"
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "constructed", stops)
+    with pytest.raises(type(stop)):
+        genmods.create("network", "mlp")
+
+
+def test_the_tables_of_parts_cannot_be_changed():
+    for table in (KINDS, BUILTINS, BUILTINS["network"]):
+        with pytest.raises(TypeError):
+            table["unet"] = "elsewhere:Net"

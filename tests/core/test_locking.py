@@ -48,3 +48,11 @@ def test_what_others_are_writing_stays(tmp_path):
         (tmp_path / "checkpoints" / name).touch()
     with owned(tmp_path):
         assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == sorted(parts[1:])
+
+
+def test_the_lock_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "best.ckpt").write_text("weights")
+    (tmp_path / ".lock").symlink_to("best.ckpt")
+    with pytest.raises(OSError), owned(tmp_path):
+        pass
+    assert (tmp_path / "best.ckpt").read_text() == "weights"

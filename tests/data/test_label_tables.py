@@ -327,3 +327,11 @@ def test_many_missing_images_are_listed_in_a_moment(tmp_path):
     table(tmp_path / "metadata.csv", [HEADER, *ROWS, *rows])
     with pytest.raises(UserError, match=r"3,000 rows cannot be used; data\.on_error: skip ignores them:"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", "{"])
+def test_lines_that_are_not_json_are_named(tmp_path, line):
+    save(tmp_path, ["a.png"])
+    (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "a.png", "label": 1}}\n{line}\n')
+    with pytest.raises(UserError, match="jsonl:2: is not JSON"):
+        read(tmp_path)

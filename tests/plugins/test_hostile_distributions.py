@@ -24,6 +24,8 @@ BUILT = {
 IMPORTED = {
     "replaces_function": "import genmods.core.checkpoint as c\nc.load = lambda path: {}\n",
     "replaces_method": "from genmods.config.recipe import Recipe\nRecipe.plain = lambda self: {}\n",
+    "replaces_table": "from genmods.config.builtins import BUILTINS\nBUILTINS['network']['unet'] = 'a:B'\n",
+    "interrupts": "raise KeyboardInterrupt\n",
     "raises": "raise KeyError('a')\n",
     "leaves": "raise SystemExit(0)\n",
 }
@@ -34,8 +36,15 @@ METADATA = {
     "dashes": b"[genmods.network]\ndashes = dashes:Net\n",
     "nul": b"[genmods.network]\nnul = nul:Net\n",
     "escape": b"[genmods.nothing]\n\x1b[2J = a:B\n",
+    "device": b"[genmods.network]\ndevice = device:Net\n",
+    "pipe": b"[genmods.network]\npipe = pipe:Net\n",
+    "parents": b"[genmods.network]\nparents = parents:Net\n",
 }
-SOURCES = {"dashes": "-" * 50_000 + "1\n", "nul": "x = '\0'\n"}
+SOURCES = {
+    "dashes": "-" * 50_000 + "1\n",
+    "nul": "x = '\0'\n",
+    "parents": "class A(B):\n    pass\n\n\nclass B(A):\n    pass\n\n\nNet = 0\n\n\nclass Net(A):\n    pass\n",
+}
 
 USE = """
 import sys
@@ -47,7 +56,7 @@ for name in sys.argv[1:]:
     try:
         create("network", name)
         print("built", name)
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         print("refused", name, error)
 """
 
@@ -71,6 +80,10 @@ def site(tmp_path_factory):
         distribution(site, name, points, f"{start}{CLASS}        super().__init__()\n")
     for name, points in METADATA.items():
         distribution(site, name, points, SOURCES.get(name, ""))
+    (site / "device.py").unlink()
+    (site / "device.py").symlink_to("/dev/zero")
+    (site / "pipe.py").unlink()
+    os.mkfifo(site / "pipe.py")
     (site / "none-1.0.dist-info").mkdir()
     (site / "none-1.0.dist-info" / "entry_points.txt").write_bytes(b"[genmods.network]\nx = y:Z\n")
     distribution(site, "factory", b"[lightning.pytorch.callbacks_factory]\nx = factory:make\n", "raise KeyError\n")

@@ -15,6 +15,8 @@ from genmods.cli import dispatch
 from genmods.core.errors import UserError
 from genmods.report.folder import read_run
 from genmods.report.page import render, write_report
+from genmods.runs.fit import alone
+from genmods.runs.folders import status
 
 NAMES = [
     "{{data}}<img src=x onerror=document.title=1>",
@@ -188,3 +190,41 @@ def test_names_from_files_reach_the_terminal_as_escapes(tmp_path, capsys):
     assert dispatch(["runs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1 and "\x1b" not in printed and "\\x1b[2J\\nrun" in printed
+
+
+@pytest.mark.parametrize("text", ["[1]", "[" * 100_000, '{"step": "x", "state": []}', '{"step": 1e999}', "\0", "{"])
+def test_a_status_that_is_none_is_step_0(tmp_path, text):
+    (tmp_path / "status.json").write_text(text)
+    assert status(tmp_path)[1] == 0
+
+
+def test_a_status_that_is_a_pipe_or_a_link_out_of_the_folder_is_not_read(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    os.mkfifo(run / "status.json")
+    assert status(run) == ("None", 0)
+    (run / "status.json").unlink()
+    (tmp_path / "secret").write_text('{"state": "secret", "step": 7}')
+    (run / "status.json").symlink_to(tmp_path / "secret")
+    assert status(run) == ("None", 0)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "metrics.csv", "status.json", "wandb"])
+def test_a_fit_writes_through_no_link_out_of_the_folder(tmp_path, name):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{name}: a symbolic link out of the run folder"), alone(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "wandb").symlink_to("tracked")
+    (folder / "samples").symlink_to("samples")
+    (folder / "own").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to(folder)
+    with alone(tmp_path / "link"):
+        assert (folder / ".lock").is_file()

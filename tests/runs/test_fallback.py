@@ -1,11 +1,13 @@
 """A damaged checkpoint: a fit resumes from an older one of its run, a reading command takes the run's best or last."""
 
+import os
 import shutil
 
 import pytest
 
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError
+from genmods.core.locking import owned
 from genmods.core.places import runs_folder
 from genmods.runs import folders
 from genmods.runs.fit import fit
@@ -88,3 +90,12 @@ def test_a_killed_process_is_reported(run, capsys):
     fit(recipe(4), str(run), quiet=True)
     assert "the last process was killed after step 3" in capsys.readouterr().err
     assert folders.status(run) == ("finished", 4)
+
+
+def test_a_second_fit_into_a_live_run_is_refused(run):
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in run.rglob("*"))
+    with owned(run):
+        with pytest.raises(UserError, match=rf"^{run}: process {os.getpid()} on .* is writing to this folder$"):
+            fit(recipe(5), str(run), quiet=True)
+        assert sorted((path.name, path.stat().st_mtime_ns) for path in run.rglob("*") if path.name != ".lock") == before
+    assert fit(recipe(4), str(run), quiet=True) == run

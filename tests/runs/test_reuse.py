@@ -65,10 +65,11 @@ def test_a_name_replaces_an_earlier_run():
 
 
 def test_a_folder_of_runs_means_its_newest(digits):
-    copied = shutil.copytree(digits, digits.parent / "1999-01-01_00-00-00")
+    # a clock that was set back: the newest by time, not by name
+    copied = shutil.copytree(digits, digits.parent / "2999-01-01_00-00-00")
     for path in copied.rglob("*.ckpt"):
         os.utime(path, (0, 0))
-    older = classifier({"from": str(digits.parent / "1999-01-01_00-00-00")})
+    older = classifier({"from": str(digits.parent / "2999-01-01_00-00-00")})
     assert folders.find_checkpoint("runs/digits") == folders.find_checkpoint(digits)
     assert folders.find_checkpoint("last") == folders.find_checkpoint(digits)
     assert built(older).model.network is not None

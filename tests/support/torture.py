@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -21,10 +22,11 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 SEED = 20261128
 ASKED = {
@@ -48,7 +50,27 @@ ASKED = {
     "memory": 8,
 }
 """How many cases each row asks for: the closing table."""
-Attack = Callable[[random.Random, Path], str]
+T = TypeVar("T")
+
+
+class Chance(random.Random):
+    """The random numbers of a case: they depend on row, seed and case alone."""
+
+    def __new__(cls, row: str, seed: int, case: int) -> Chance:
+        return super().__new__(cls)
+
+    def __init__(self, row: str, seed: int, case: int) -> None:
+        super().__init__(f"{row} {seed} {case}")
+        self.row, self.number, self.case = row, seed, case
+
+    def deal(self, kinds: Iterable[T]) -> T:
+        """The kind of this case: any n consecutive cases from a multiple of n have each of n kinds once."""
+        cards: Sequence[T] = list(kinds)
+        turn, place = divmod(self.case, len(cards))
+        return random.Random(f"{self.row} {self.number} turn {turn}").sample(cards, len(cards))[place]
+
+
+Attack = Callable[[Chance, Path], str]
 """(random numbers, an empty folder) -> what went wrong; "" if nothing did."""
 
 
@@ -117,7 +139,7 @@ def _tried(attack: Attack, row: str, seed: int, case: int, folder: Path) -> str:
     place = Path.cwd()
     os.chdir(folder)
     try:
-        return attack(random.Random(f"{row} {seed} {case}"), folder)
+        return attack(Chance(row, seed, case), folder)
     except Exception:
         return "the attack itself: " + " | ".join(traceback.format_exc().strip().splitlines()[-3:])
     finally:
@@ -137,7 +159,7 @@ def table() -> str:
 
 @dataclass
 class Done:
-    """How a command ended: its exit status (negative for a signal), its output, and its peak memory in bytes."""
+    """How a command ended: its exit status (negative for a signal), output, peak memory in bytes and processor time."""
 
     status: int
     out: str
@@ -148,7 +170,7 @@ class Done:
     def fault(self, *allowed: int) -> str:
         """What is wrong with how it ended: another status, a traceback, more than a line for status 2."""
         lines = [line for line in self.err.splitlines() if line.strip()]
-        if "Traceback" in self.err or "Error: " in self.err:
+        if re.search(r"Traceback|^[\w.]*(Error|Exception)(:|$)", self.err, re.MULTILINE):
             return f"status {self.status}, traceback: {' | '.join(lines[-2:])[:300]}"
         if self.status not in allowed:
             return f"status {self.status}: {' | '.join(lines[-2:])[:300]}"
@@ -173,7 +195,6 @@ class Command:
         prepare: Callable[[], object] | None = None,
     ) -> None:
         self.files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
-        self.began, self.done = time.monotonic(), False
         sys.stdout.flush(), sys.stderr.flush()
         self.id = os.fork()
         if self.id == 0:
@@ -203,16 +224,17 @@ class Command:
             os._exit(status & 255)
 
     def wait(self, seconds: float = 1800) -> Done:
-        """Wait for its end; after so many seconds it is killed, with status -9."""
-        end = self.began + seconds
+        """Wait for its end; after so many seconds of work, or of waiting for something, it is killed: status -9."""
+        last, idle = time.monotonic(), 0.0
         while True:
             found, code, usage = os.wait4(self.id, os.WNOHANG)
             if found:
                 break
-            if time.monotonic() > end:
+            now, (state, work) = time.monotonic(), _state(self.id)
+            idle, last = idle + (now - last) * (state == "S"), now  # a busy machine lets it wait in the state R
+            if max(idle, work) > seconds:
                 self.kill()
-            time.sleep(0.005)
-        self.done = True
+            time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.id, signal.SIGKILL)  # its workers
         texts = []
@@ -221,12 +243,18 @@ class Command:
             texts.append(file.read().decode(errors="replace"))
             file.close()
         status = os.waitstatus_to_exitcode(code)
-        return Done(status, *texts, usage.ru_maxrss * 1024, time.monotonic() - self.began)
+        return Done(status, *texts, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.id, number)
+
+
+def _state(process: int) -> tuple[str, float]:
+    """The state of a process, S if it waits for something, and its processor time in seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def command(*arguments: str, prepare: Callable[[], object] | None = None, seconds: float = 1800) -> Done:
@@ -261,6 +289,7 @@ def warm() -> None:
 
     torch.set_num_threads(1)
     import lightning.pytorch  # noqa: F401
+    import sklearn.datasets  # noqa: F401
 
     import genmods.cli.classify
     import genmods.cli.export

@@ -1,210 +1,212 @@
-"""Checkpoints and exports that somebody made to hurt: no code, no import, little memory, one line.
+"""Checkpoints, exports, tables and images that somebody made to hurt: no code, no import, nothing outside, one line.
 
 nox -s torture -- hostile_files
 """
 
-import copy
-import io
 import json
-import pickle
+import os
 import random
-import struct
 import sys
-import zipfile
+from functools import cache
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+import numpy as np
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from genmods.core import checkpoint as files
+from genmods.cli import dispatch
+from genmods.core import safetensors
 from genmods.runs.checkpoint import Checkpoint
-from support.torture import Command, Done, called, main
+from support.torture import Chance, Command, Done, called, main
+from support.torture_payloads import CANARY, CHECKPOINTS, EXPORTS, MODULE, exported
 from support.torture_runs import trained
 
 ROOM, SECONDS = 200 * 2**20, 2.0
+USUAL = ("lscpu", "ldconfig", "gcc", "git", "uname")
+"""Programs that a fit starts to record its environment."""
 
 
-class Runs:
-    """Unpickled, it would write a file."""
+def watched(folder: Path) -> None:
+    """Note in the file `seen` what no command may do for a file: programs, imports, files outside, connections."""
+    sys.path.insert(0, str(folder))
 
-    def __init__(self, *call) -> None:
-        self.call = call
+    def hook(event: str, arguments: tuple) -> None:
+        text = ""
+        if event in ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pty.spawn"):
+            text = "" if any(f"'{program}'" in str(arguments) for program in USUAL) else f"{event} {arguments}"
+        elif event == "import" and MODULE in str(arguments[0]):
+            text = f"import {arguments[0]}"
+        elif event in ("open", "os.scandir", "os.listdir", "os.mkdir", "os.rename") and CANARY in str(arguments[0]):
+            text = f"{event} {arguments[0]}"
+        elif event in ("socket.connect", "socket.getaddrinfo"):
+            text = f"{event} {arguments[:2]}"
+        if text:
+            seen = os.open(folder / "seen", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.write(seen, f"{text}\n".encode())
+            os.close(seen)
 
-    def __reduce__(self):
-        function, *given = self.call
-        return function, tuple(given)
-
-
-def nested(depth: int, wide: int = 1):
-    value = [1]
-    for _ in range(depth):
-        value = [value] * wide
-    return value
-
-
-def archive(content: object, chance: random.Random, path: Path) -> None:
-    """A file as `torch.save` writes it, with a pickle of our own."""
-    stream = io.BytesIO()
-    torch.save({"a": torch.ones(2)}, stream)
-    with zipfile.ZipFile(stream) as old, zipfile.ZipFile(path, "w") as new:
-        for entry in old.infolist():
-            data = old.read(entry)
-            if entry.filename.endswith("data.pkl"):
-                data = content if isinstance(content, bytes) else pickle.dumps(content, chance.choice([0, 2, 4, 5]))
-            new.writestr(zipfile.ZipInfo(entry.filename), data)
+    sys.addaudithook(hook)
 
 
-def codes(chance: random.Random, folder: Path) -> object:
-    """An object whose unpickling would run code or import a module."""
-    mark = str(folder / "ran")
-    import os
-    import subprocess
-
-    calls = [
-        (os.system, f"touch {mark}"),
-        (open, mark, "w"),
-        (eval, f"open({mark!r}, 'w')"),
-        (exec, f"open({mark!r}, 'w')"),
-        (subprocess.call, ["touch", mark]),
-        (__import__, "antigravity"),
-        (os.mkdir, mark),
-        (torch.load, mark),
-        (getattr, os, "system"),
-        (bytearray, 10**12),
+def table(chance: random.Random, folder: Path) -> None:
+    """A folder of two images with a table of labels that somebody made."""
+    root = folder / "images"
+    root.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(root / f"{name}.png")
+    cells = [
+        f"../{CANARY}/a.png",
+        str(folder / CANARY / "a.png"),
+        "a.png\0",
+        "\x1b[2J",
+        "9" * 9999,
+        "nan",
+        "1e999",
+        "",
+        "=1+1",
     ]
-    return Runs(*chance.choice(calls))
-
-
-def contents(chance: random.Random) -> object:
-    """Something that is no plain data, or more than the file holds."""
-    return chance.choice(
-        [
-            lambda: torch.zeros(1).expand(10 ** chance.randint(8, 15)),
-            lambda: torch.zeros(2).as_strided((10**6, 10**6), (0, 0)),
-            lambda: nested(chance.randint(30, 400)),
-            lambda: nested(chance.randint(20, 60), 2),
-            lambda: torch.empty(10**12, device="meta"),
-            lambda: torch.eye(9).to_sparse(),
-            lambda: torch.eye(9).to_sparse_csr(),
-            lambda: 10 ** chance.choice([100, 5000]),
-            lambda: {(1, 2): 3},
-            lambda: {1: 2, None: 3},
-            lambda: "x" * 5_000_000,
-            lambda: float("nan"),
-            lambda: {str(k): k for k in range(200_000)},
-            lambda: [torch.zeros(0)] * 100_000,
-            lambda: torch.ones(3, dtype=torch.complex64),
-            lambda: bytes(9),
-            lambda: {1, 2},
-        ]
-    )()
-
-
-def leaves(tree: object, path: tuple = ()):
-    """The places of a checkpoint's tree, without those inside of lists of tensors."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield (*path, key)
-            yield from leaves(value, (*path, key))
-
-
-def changed(chance: random.Random) -> dict:
-    """The content of a good checkpoint with something else at one place, or a recipe of enormous size."""
-    content = copy.deepcopy(files.load(trained(chance.choice(["c", "d"])) / "run" / "checkpoints" / "last.ckpt"))
-    if chance.random() < 0.3:
-        network = content["recipe"]["task"]["network"]
-        size = chance.choice([10**3, 10**5, 10**9, 10**30])
-        if network["name"] == "cnn":
-            network["layers"] = chance.choice([[f"conv {size}"], ["conv 4"] * min(size, 9000), [f"linear {size}"]])
-        else:
-            key = chance.choice(["width", "blocks", "multipliers"])
-            network[key] = [1] * min(size, 9000) if key == "multipliers" else size
-        return content
-    place = chance.choice([path for path in leaves(content) if len(path) <= 4])
-    inside = content
-    for key in place[:-1]:
-        inside = inside[key]
-    if chance.random() < 0.3:
-        del inside[place[-1]]
+    cells += ["a.png", "b.png", "a.png", '"', '"a\nb"', "\u202e", "/dev/zero", "[1, [2]]", "x" * 200_000]
+    rows = [[chance.choice(cells) for _ in range(chance.randint(0, 4))] for _ in range(chance.randint(0, 9))]
+    text = "\n".join([chance.choice(["file_name,label", "file_name;label", "label", ""]), *map(",".join, rows)]) + "\n"
+    twice = "file_name,label\n" + "a.png,1\n" * 9
+    contents = {
+        "csv": [text, text.replace("\n", "\r"), "\0" * 999, twice, "a," * 99_999, "\ufeff" + text],
+        "jsonl": ["[" * 99_999, '{"file_name": "a.png", "label": NaN}\n', '{"file_name": ["a.png"]}\n', "9" * 9999],
+        "tsv": [text.replace(",", "\t"), "file_name\tlabel\n" + f"../{CANARY}/a.png\t1\n"],
+        "parquet": ["PAR1" + "\0" * 99 + "PAR1", text],
+    }  # fmt: skip
+    suffix = chance.choice(list(contents))
+    path, kind = root / f"metadata.{suffix}", chance.random()
+    if kind < 0.8:
+        path.write_bytes(chance.choice(contents[suffix]).encode("utf-8", "surrogatepass"))
+    elif kind < 0.9:
+        path.symlink_to(chance.choice(["/dev/zero", folder / CANARY / "a", path.name]))
     else:
-        inside[place[-1]] = contents(chance)
-    return content
+        os.mkfifo(path)
 
 
-def header(chance: random.Random, path: Path) -> None:
-    """An export with a header of our own."""
-    kind = chance.randrange(4)
-    if kind == 0:
-        path.write_bytes(
-            struct.pack("<Q", chance.choice([0, 2, 10**6, 2**62])) + chance.randbytes(chance.randint(0, 99))
-        )
-    elif kind == 1:
-        shape = [chance.choice([10**9, 10**15, -1, 0])]
-        text = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
-        path.write_bytes(struct.pack("<Q", len(text)) + text + b"0000")
+def read_table(folder: Path) -> int:
+    from genmods.data.sources.image_folder import ImageFolder
+
+    ImageFolder(root=str(folder / "images")).read_at((8, 8))
+    return 0
+
+
+def config(chance: random.Random, folder: Path) -> None:
+    """A good export beside a `config.json` that somebody made."""
+    header, tensors = exported(chance)
+    place = folder / "images"
+    place.mkdir()
+    safetensors.save(header, tensors, place / "model.safetensors")
+    header["recipe"]["task"]["network"] = {"name": f"{MODULE}:Net"}
+    texts = [
+        "",
+        "null",
+        "[" * 10**5,
+        "9" * 9999,
+        json.dumps(header),
+        '{"a": 1e999}',
+        "\0",
+        "{}",
+        '{"genmods_format": 1e9}',
+    ]
+    path = place / "config.json"
+    if chance.random() < 0.8:
+        path.write_text(chance.choice(texts))
+    elif chance.random() < 0.5:
+        path.symlink_to(chance.choice([folder / CANARY / "a", "/dev/zero"]))
     else:
-        text = chance.choice(["", "null", "[1]", "[" * 10**5, '{"a":' * 10**4, "9" * 9999, '{"recipe": {}}', "{}"])
-        tensors = {"a": torch.ones(1)}
-        checksum = files.digest({"header": text, **tensors})
-        metadata = {"genmods": text, "genmods_format": str(files.FORMAT), "genmods_checksum": checksum}
-        save_file(tensors, path, metadata)
+        os.mkfifo(path)
 
 
-def written(chance: random.Random, folder: Path) -> Path:
-    """A hostile file of one of four kinds."""
-    kind = chance.randrange(5)
-    path = folder / ("x.safetensors" if kind == 4 else "x.ckpt")
-    if kind == 0:
-        archive(codes(chance, folder), chance, path)
-    elif kind == 1:
-        whole = {"x": contents(chance), "genmods_checksum": "0" * 32, "genmods_format": files.FORMAT}
-        torch.save(whole, path)
-    elif kind in (2, 3):
-        content = {**changed(chance), "genmods_format": files.FORMAT}
-        torch.save({**content, "genmods_checksum": _checksum(content)}, path)
-    else:
-        header(chance, path)
-    return path
+OTHERS = {
+    "a table": (table, read_table),
+    "another table": (table, read_table),
+    "the configuration of an export": (config, lambda folder: used(folder / "images" / "model.safetensors")),
+}
 
 
-def _checksum(content: dict) -> str:
-    try:
-        return files.digest(content) if sum(1 for _ in leaves(content)) < 10**4 else "0" * 32
-    except Exception:
-        return "0" * 32
+def used(path: Path) -> int:
+    """What every command that reads a model does."""
+    Checkpoint.read(path).model()
+    return 0
 
 
-def use(path: Path) -> int:
-    """What every command that reads a model does; exits with 3 if a module was imported that no good file imports."""
-    before = set(sys.modules)
-    done = called(lambda: Checkpoint.read(path).model() and 0)
+def way(chance: random.Random, path: Path) -> tuple[str, ...]:
+    """How the file is used: the words of a command; without any, it is read and its model is built."""
+    ways = [(), (), ("generate", "--n", "1", "--out", "o", "--quiet"), ("export", "--out", "m.safetensors")]
+    if path.suffix == ".ckpt":
+        ways += [("fit", "--config", "recipe.yaml", "--quiet", "--trainer.max_steps=21")] * 2
+    words = chance.choice(ways)
+    return (*words, "--ckpt_path", str(path)) if words else ()
+
+
+def used_by(words: tuple[str, ...], path: Path) -> int:
+    return guarded(lambda: dispatch(list(words)) if words else used(path))
+
+
+def guarded(act) -> int:
+    done = called(act)
+    sys.stdout.write(done.out)
     sys.stderr.write(done.err)
-    strange = {"antigravity", "this", "turtle", "idlelib"} & (set(sys.modules) - before)
-    return 3 if strange else done.status
+    return done.status
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    made = Command(lambda: bool(written(chance, folder)) and 0, folder).wait(60)  # what it takes to make is not counted
-    path = next(iter(folder.glob("x.*")), None)
-    if path is None:
-        return "" if made.status else "nothing was written"
-    good = trained("c") / "run" / "checkpoints" / "last.ckpt"
-    usual, done = (Command(lambda path=path: use(path), folder).wait(30) for path in (good, path))
-    return _judged(done, usual, path, folder)
+@cache
+def usual(name: str, words: tuple[str, ...]) -> Done:
+    """What the use of a good file of the kind takes; `words` with FILE in place of its path."""
+    path = trained(name) / "run" / "checkpoints" / "last.ckpt"
+    folder = trained(name) / "usual"
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.yaml").write_text((trained(name) / "recipe.yaml").read_text())
+    (folder / "good.ckpt").write_bytes(path.read_bytes())
+    real = tuple(word.replace("FILE", str(folder / "good.ckpt")) for word in words)
+    return Command(lambda: used_by(real, path), folder).wait()
+
+
+def attack(chance: Chance, folder: Path) -> str:
+    kind = chance.deal([*CHECKPOINTS, *EXPORTS, *OTHERS])
+    (folder / MODULE).with_suffix(".py").write_text("class Net: pass\n")
+    (folder / CANARY).mkdir()
+    (folder / CANARY / "a").write_text("secret")
+    name = chance.choice("cd")
+    (folder / "recipe.yaml").write_text((trained(name) / "recipe.yaml").read_text())
+    if kind in OTHERS:
+        make, read = OTHERS[kind]
+        make(chance, folder)
+        path, words = folder / "images", ()
+        act = lambda: guarded(lambda: read(folder))  # noqa: E731
+    else:
+        path = folder / "run" / ("x.ckpt" if kind in CHECKPOINTS else "x.safetensors")
+        path.parent.mkdir()
+        make = {**CHECKPOINTS, **EXPORTS}[kind]
+        made = Command(lambda: make(chance, folder, path) or 0, folder).wait(60)  # its memory is not counted
+        if made.status or not os.path.lexists(path):
+            return f"{kind}: the attack itself: {made.err[-300:]}"
+        words = way(chance, path)
+        act = lambda: used_by(words, path)  # noqa: E731
+    good = usual(name, tuple(word.replace(str(path), "FILE") for word in words))
+    done = Command(act, folder, lambda: watched(folder)).wait(60)
+    fault = _judged(done, good, path, folder)
+    return fault and f"{kind}: {' '.join(words[:1])}: {fault}"
 
 
 def _judged(done: Done, usual: Done, path: Path, folder: Path) -> str:
     if (folder / "ran").exists():
         return "code was run"
-    if done.status == 0:  # harmless: a number that nothing reads
-        return ""
-    if fault := done.fault(2):
+    if (folder / "seen").exists():
+        return f"did {(folder / 'seen').read_text()[:300]}"
+    if fault := done.fault(0, 2):
         return fault
-    if done.err.count("\n") != 1 or (str(path) not in done.err and "x.ckpt" not in done.err):
+    lines = done.err.splitlines()
+    named = path.name in done.err or "cannot resume: " in done.err  # a good file of another task
+    if done.status == 2 and (len(lines) != 1 or not named):
         return f"told: {done.err[:300]!r}"
-    if done.memory > usual.memory + 2 * path.stat().st_size + ROOM:
+    if not all(line.isprintable() and len(line) <= 2000 for line in (done.out + done.err).splitlines()):
+        return f"control characters: {done.err[:300]!r}"
+    size = path.stat().st_size if path.is_file() else 0
+    if done.memory > usual.memory + 2 * size + ROOM:
         return f"{(done.memory - usual.memory) / 2**20:.0f} MiB: {done.err[:200]}"
     return f"{done.seconds:.1f} s: {done.err[:200]}" if done.seconds > usual.seconds + SECONDS else ""
 

@@ -6,11 +6,12 @@ nox -s torture -- hostile_folders
 import os
 import random
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import command, copied, main
+from support.torture import Chance, command, copied, main
 from support.torture_damage import damage
 from support.torture_runs import trained
 
@@ -23,18 +24,56 @@ TEXTS = [
 ]  # fmt: skip
 
 
-def spoiled(run: Path, chance: random.Random, secret: Path) -> str:
+KINDS = [
+    "text",
+    "text",
+    "damage",
+    "link",
+    "pipe",
+    "folder",
+    "gone",
+    "loop",
+    "large",
+    "device",
+    "names",
+    "link to a folder",
+]
+MARKUP = ["</script><script>document.title=1</script>", "<img src=x onerror=alert(1)>", "{{data}}", "<!--<script>"]
+MARKUP += ["$data", "${title}", "&lt;svg onload=x&gt;", "]]>", "\x1b[2J", "\u202egnp", "=1+1", "'\"`", "\u2028", "-n"]
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and its attributes that run a script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags += [tag, *(name for name, value in attrs if name.startswith("on") or "script:" in (value or ""))]
+
+
+def spoiled(run: Path, kind: str, chance: random.Random, folder: Path) -> str:
     """Spoil one file of the run; returns what was done."""
     path = chance.choice(sorted(p for p in run.rglob("*") if p.is_file() and p.suffix != ".ckpt"))
-    kind = chance.choice(["text", "text", "damage", "link", "pipe", "folder", "gone", "loop", "large"])
     if kind == "damage" and path.stat().st_size:
         damage(path, chance)
     elif kind == "text":
         path.write_bytes(chance.choice(TEXTS))
+    elif kind == "names":  # words and numbers of the file become markup
+        text = path.read_text(errors="replace")
+        words = [word for word in set(text.replace(",", " ").split()) if word.isalnum()] or ["a"]
+        path.write_text(text.replace(chance.choice(sorted(words)), chance.choice(MARKUP)), errors="surrogatepass")
     else:
         path.unlink()
         if kind == "link":
-            path.symlink_to(secret)
+            path.symlink_to(folder / "secret")
+        elif kind == "link to a folder":
+            path.symlink_to(folder)
+        elif kind == "device":
+            path.symlink_to(chance.choice(["/dev/zero", "/dev/urandom", "/dev/stdin"]))
         elif kind == "pipe":
             os.mkfifo(path)
         elif kind == "folder":
@@ -47,14 +86,16 @@ def spoiled(run: Path, chance: random.Random, secret: Path) -> str:
     return f"{kind} {path.relative_to(run)}"
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    name = chance.choice(["c", "d"])
-    run = copied(trained(name) / "run", folder / "runs" / name / "run")
+def attack(chance: Chance, folder: Path) -> str:
+    kind, name = chance.deal(KINDS), chance.choice(["c", "d"])
+    called = chance.choice(["run", *(word for word in MARKUP if "/" not in word)]) if kind == "names" else "run"
+    run = copied(trained(name) / "run", folder / "runs" / name / called)
     copied(trained(name) / "run", folder / "runs" / name / "good")
-    secret = folder / "secret"
-    secret.write_text('{"test/loss": 0.0987654321}')
-    told = spoiled(run, chance, secret)
+    (folder / "recipe.yaml").write_text((trained(name) / "recipe.yaml").read_text())
+    (folder / "secret").write_text('{"test/loss": 0.0987654321}')
+    told = f"{name} {spoiled(run, kind, chance, folder)}"
     used = [["generate", "--n", "2", "--out", "o"]] if name == "d" else [["export", "--out", "m.safetensors"]]
+    used.append(["fit", "--config", "recipe.yaml", "--quiet", "--trainer.max_steps=21"])
     commands = [["runs", "runs"], ["report", str(run), "--out", "r.html"]]
     commands += [[*words, "--ckpt_path", str(run)] for words in used]
     for words in commands:
@@ -67,11 +108,23 @@ def attack(chance: random.Random, folder: Path) -> str:
             return f"{told}: the good run is not listed: {done.out[:200]!r} {done.err[:200]!r}"
         if not (done.out + done.err).replace("\n", "").isprintable():
             return f"{told}: {words[0]}: control characters"
-        if done.memory > 2**30:
+        large = 2 * 3 * 10**9 if kind == "large" else 0  # a gigabyte of metrics is read
+        if done.memory > 2**30 + large:
             return f"{told}: {words[0]}: {done.memory / 2**20:.0f} MiB"
-    page = folder / "r.html"
-    if page.is_file() and ("0.0987654321" in page.read_text() or (folder / "ran").exists()):
+    return _page(folder / "r.html", trained(name) / "run" / "report.html", folder, told)
+
+
+def _page(page: Path, good: Path, folder: Path, told: str) -> str:
+    """What is wrong with the report page of the run, compared with that of the good one."""
+    if (folder / "ran").exists():
+        return f"{told}: code was run"
+    if not page.is_file():
+        return ""
+    text = page.read_text()
+    if "0.0987654321" in text:
         return f"{told}: a file outside is shown"
+    if Tags(text).tags != Tags(good.read_text()).tags or "Content-Security-Policy" not in text:
+        return f"{told}: other tags {Tags(text).tags}"
     return ""
 
 

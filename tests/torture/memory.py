@@ -3,13 +3,12 @@
 nox -s torture -- memory
 """
 
-import random
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import Command, copied, main
+from support.torture import Chance, Command, copied, main
 from support.torture_runs import fit, trained
 
 STEPS, IMAGES = 10_000, 50_000
@@ -17,8 +16,8 @@ PER_THOUSAND = 1.0
 """MiB per 1,000 steps or images that are allowed: what an allocator's fragments come to."""
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    kind = chance.choice(["c", "d", "generate", "classify"])
+def attack(chance: Chance, folder: Path) -> str:
+    kind = chance.deal(["c", "d", "generate", "classify"])
     if kind in ("c", "d"):
         quiet = ["--trainer.val_check_interval=2000", "--callbacks.checkpoint.every_n_steps=2000"]
         words = [[*quiet, f"--trainer.max_steps={steps}"] for steps in (STEPS // 10, STEPS)]

@@ -20,7 +20,7 @@ from genmods.runs.checkpoint import Checkpoint
 from genmods.tasks.base import Task
 from genmods.tasks.classification import ClassificationTask
 from genmods.tasks.diffusion import DiffusionTask
-from support.torture import called, main
+from support.torture import Chance, called, main
 from support.torture_runs import STEPS, fit, left_over, run_of, trained
 
 PLACES = ("loss", "gradient", "one gradient", "weight", "buffer", "average", "moment", "image", "file")
@@ -74,8 +74,8 @@ def injects(place: str, value: float, at: int):
     return prepare
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    name, place = chance.choice(["c", "d"]), chance.choice(PLACES)
+def attack(chance: Chance, folder: Path) -> str:
+    name, place = chance.choice(["c", "d"]), chance.deal(PLACES)
     shown = chance.choice(list(VALUES))
     if place == "file":
         return loaded(name, shown, chance, folder)

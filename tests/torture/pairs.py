@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.core import checkpoint as files
 from genmods.tracking.series import read_metrics
-from support.torture import Command, command, copied, main
+from support.torture import Chance, Command, command, copied, main
 from support.torture_runs import RECIPES, fit, left_over, outcome, run_of, trained
 
 
@@ -95,8 +95,8 @@ def beside_training(chance: random.Random, folder: Path) -> str:
     )
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    act = chance.choice([one_moment, live_run, one_output, beside_training])
+def attack(chance: Chance, folder: Path) -> str:
+    act = chance.deal([one_moment, live_run, one_output, beside_training])
     fault = act(chance, folder)
     return fault and f"{act.__name__}: {fault}"
 

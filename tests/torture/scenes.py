@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genmods.tasks.base import Task
-from support.torture import Command, copied, main
+from support.torture import Chance, Command, copied, main
 from support.torture_runs import RECIPES, trained
 
 NOBODY = 65534
@@ -87,8 +87,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    kind = chance.choice([kind for kind in KINDS if os.getuid() == 0 or kind != "another user"])
+def attack(chance: Chance, folder: Path) -> str:
+    kind = chance.deal([kind for kind in KINDS if os.getuid() == 0 or kind != "another user"])
     words, prepare = scene(kind, chance, folder)
     done = Command(words, folder, prepare).wait(120)
     lines = [line for line in done.err.splitlines() if line.strip()]

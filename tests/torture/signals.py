@@ -1,10 +1,9 @@
-"""Signals in twelve phases from reading the recipe to the end: the status of the signal, and the command that resumes.
+"""Signals in thirteen phases, from reading the recipe to the end: the status of the signal, and how to resume.
 
 nox -s torture -- signals
 """
 
 import os
-import random
 import signal
 import sys
 import time
@@ -13,13 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import Command, main
+from support.torture import Chance, Command, main
 from support.torture_runs import CLASSIFIER, DIFFUSION, left_over
 
 PHASES = {
     "reading the recipe": "genmods.config.recipe:_recipe",
     "reading the data": "genmods.runs.fit:build_data",
-    "building the model": "genmods.runs.fit:build_task",
+    "importing a part": "genmods.config.registry:imported",
+    "building the model": "genmods.config.build:constructed",
     "making the trainer": "genmods.runs.fit:make_trainer",
     "opening the loggers": "genmods.runs.fit:build_loggers",
     "sanity validation": "genmods.tasks.base:Task.validation_step",
@@ -62,8 +62,8 @@ def sends(phase: str, number: int, twice: bool):
     return prepare
 
 
-def attack(chance: random.Random, folder: Path) -> str:
-    phase, number = chance.choice(list(PHASES)), chance.choice(list(SIGNALS))
+def attack(chance: Chance, folder: Path) -> str:
+    phase, number = chance.deal(PHASES), chance.choice(list(SIGNALS))
     twice = number == signal.SIGINT and chance.random() < 0.3
     if number == signal.SIGUSR1 and "recipe" in phase:
         number = signal.SIGTERM

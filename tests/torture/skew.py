@@ -18,7 +18,7 @@ from support.torture_runs import trained
 CHANGES = {
     "c": [
         "--task.network.layers=[conv 6, pool 2, linear 8]", "--task.network=mlp", "--task.label_smoothing=0.2",
-        "--task.network.activation=relu", "--data.batch_size=20", "--data.augment=[flip]", "--data.limit=120",
+        "--task.network.activation=gelu", "--data.batch_size=20", "--data.augment=[flip]", "--data.limit=120",
         "--data.val_fraction=0.2",
     ],
     "d": [

@@ -167,12 +167,31 @@ def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
             return Version()
 
     monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     path = folders.find_checkpoint("wandb:me/genmods/model-abc:best")
     assert path == Path("runs/wandb/model-abc-best/model.ckpt") and path.read_bytes() == b"weights"
     assert folders.find_checkpoint(Path("wandb:me/genmods/model-abc:best")) == path
     with pytest.raises(UserError, match="there is no me/genmods/model-none:best"):
         folders.find_checkpoint("wandb:me/genmods/model-none:best")
+
+
+@pytest.mark.parametrize(
+    "reference", ["../../x", "me/genmods/..", "a/b/c/d", "", ":best", "a b", "a\x1b[2J", "/etc/x:y"]
+)
+def test_a_name_that_no_artifact_has_is_refused_before_anything_is_asked(monkeypatch, reference):
+    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: pytest.fail("the server was asked"))
+    with pytest.raises(UserError, match=r"^wandb:.*: must be ENTITY/PROJECT/NAME:ALIAS$"):
+        folders.find_checkpoint(f"wandb:{reference}")
+
+
+def test_an_artifact_of_an_unreachable_server_is_one_line_at_once(monkeypatch):
+    import wandb
+
+    monkeypatch.setattr(wandb, "Api", lambda **_: pytest.fail("it would be asked for half a minute"))
+    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: "no response")
+    with pytest.raises(UserError, match=r"^wandb:me/genmods/model-abc:best: no response$"):
+        folders.find_checkpoint("wandb:me/genmods/model-abc:best")
 
 
 def test_an_online_run_uploads_best_and_last_and_removes_what_they_replace(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from genmods.callbacks.checkpoint import RunCheckpoint
+from genmods.core.errors import StopRequest
 from genmods.core.progress import Progress
 from genmods.tracking.base import run_folder
 
@@ -23,7 +24,7 @@ _ASKED = 10
 """Steps or batches between two agreements of several ranks on the flag, which synchronise them."""
 
 
-class Stopped(SystemExit):
+class Stopped(StopRequest):
     """The end of a run that was stopped on request.
 
     Args:

@@ -82,7 +82,8 @@ def dispatch(arguments: list[str]) -> int:
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # Lightning handles Ctrl-C with sys.exit(1)
-        say("interrupted", file=sys.stderr)
+        reason = str(stop) if isinstance(stop, KeyboardInterrupt) else ""
+        say(f"interrupted {reason}".rstrip(), file=sys.stderr)
         return 130
     except BrokenPipeError:  # as in `genmods list | head`
         sys.stderr.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.config.builtins import SECTIONS
+from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.core.printable import say
 
@@ -51,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
         inputs = (task.model if half == "model" else task).example_inputs(name)
         svg = architecture(modules[name], *inputs, name=title, most=options.most)
         path = options.out if len(networks) == 1 else options.out.with_stem(f"{options.out.stem}_{name}")
-        path.write_text(svg, encoding="utf-8")
+        with replacing(path) as staged:
+            staged.write_text(svg, encoding="utf-8")
         say(path)
 
 

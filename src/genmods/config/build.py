@@ -10,7 +10,7 @@ from genmods.config import reflect, registry
 from genmods.config.builtins import COMMON, imported
 from genmods.config.check import PARTIAL_KINDS, From, Part, fill
 from genmods.config.text import RecipeError, Text, with_marks
-from genmods.core.errors import UserError
+from genmods.core.errors import StopRequest, UserError
 from genmods.core.initial_weights import loads_weights, without_weights
 from genmods.core.meta import constructed
 from genmods.core.printable import say
@@ -66,10 +66,12 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
             built = constructed(str(part.entry), make) if part.kind == "network" else make()
         if common:
             imported(COMMON[part.kind])(**common).apply(built)
-    except RecipeError:
+    except (RecipeError, StopRequest):
         raise
     except (Exception, SystemExit) as error:
         raise RecipeError(part.where, part.path, _message(part, error)) from error
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"during the construction of {part.entry}") from stop
     return built
 
 

@@ -2,43 +2,47 @@
 
 `KINDS` maps a kind to the base class that a constructor's type hint names; `BUILTINS` maps kind and name to the class;
 `COMMON` maps a kind to the class of the settings that all its parts have.
-`imported` imports such a class.
+`imported` imports such a class. The tables cannot be changed, also not by a plug-in.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 SECTIONS = ("name", "seed", "task", "data", "optimizer", "schedule", "trainer", "logger", "callbacks")
 
-KINDS: dict[str, str] = {
-    "task": "genmods.tasks.base:Task",
-    "network": "genmods.networks.base:Network",
-    "process": "genmods.diffusion.process:NoiseProcess",
-    "prediction": "genmods.diffusion.prediction:Prediction",
-    "density": "genmods.diffusion.densities:TimeDensity",
-    "weighting": "genmods.diffusion.weightings:Weighting",
-    "grid": "genmods.diffusion.grids:Grid",
-    "sampler": "genmods.diffusion.samplers.base:Sampler",
-    "conditioning": "genmods.diffusion.conditioning.base:Conditioning",
-    "data": "genmods.data.images:Source",
-    "data_module": "genmods.data.base:DataModule",
-    "augmentation": "genmods.data.augmentation.base:Augmentation",
-    "operator": "genmods.restoration.operators.base:Operator",
-    "corruption": "genmods.restoration.corruption:Corruption",
-    "restoration_loss": "genmods.restoration.losses:RestorationLoss",
-    "method": "genmods.restoration.methods.base:Method",
-    "optimizer": "torch.optim.optimizer:Optimizer",
-    "schedule": "torch.optim.lr_scheduler:LRScheduler",
-    "metric": "genmods.metrics.base:Metric",
-    "features": "genmods.metrics.extractors:FeatureExtractor",
-    "callback": "lightning.pytorch.callbacks.callback:Callback",
-    "logger": "lightning.pytorch.loggers.logger:Logger",
-}
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "task": "genmods.tasks.base:Task",
+        "network": "genmods.networks.base:Network",
+        "process": "genmods.diffusion.process:NoiseProcess",
+        "prediction": "genmods.diffusion.prediction:Prediction",
+        "density": "genmods.diffusion.densities:TimeDensity",
+        "weighting": "genmods.diffusion.weightings:Weighting",
+        "grid": "genmods.diffusion.grids:Grid",
+        "sampler": "genmods.diffusion.samplers.base:Sampler",
+        "conditioning": "genmods.diffusion.conditioning.base:Conditioning",
+        "data": "genmods.data.images:Source",
+        "data_module": "genmods.data.base:DataModule",
+        "augmentation": "genmods.data.augmentation.base:Augmentation",
+        "operator": "genmods.restoration.operators.base:Operator",
+        "corruption": "genmods.restoration.corruption:Corruption",
+        "restoration_loss": "genmods.restoration.losses:RestorationLoss",
+        "method": "genmods.restoration.methods.base:Method",
+        "optimizer": "torch.optim.optimizer:Optimizer",
+        "schedule": "torch.optim.lr_scheduler:LRScheduler",
+        "metric": "genmods.metrics.base:Metric",
+        "features": "genmods.metrics.extractors:FeatureExtractor",
+        "callback": "lightning.pytorch.callbacks.callback:Callback",
+        "logger": "lightning.pytorch.loggers.logger:Logger",
+    }
+)
 
 COMMON: dict[str, str] = {"network": "genmods.networks.training:NetworkTraining"}
 """The class with the settings that all parts of a kind have in a recipe, unless they have one of that name."""
 
-BUILTINS: dict[str, dict[str, str]] = {
+_PARTS: dict[str, dict[str, str]] = {
     "task": {
         "classification": "genmods.tasks.classification:ClassificationTask",
         "consistency": "genmods.tasks.consistency:ConsistencyTask",
@@ -263,6 +267,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "wandb": "genmods.tracking.wandb:WandbRun",
     },
 }
+
+BUILTINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {kind: MappingProxyType(parts) for kind, parts in _PARTS.items()}
+)
 
 
 def imported(target: str) -> Any:

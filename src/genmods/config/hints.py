@@ -69,7 +69,10 @@ def _kinds() -> dict[str, str]:
 @cache
 def of(setting: Setting) -> Hints:
     """The alternatives of a setting's hint. Raises UserError for a hint that cannot be read."""
-    return read(setting.hint, setting.module)
+    try:
+        return read(setting.hint, setting.module)
+    except UserError as error:
+        raise UserError(f"{setting.module.name}: {setting.name}: {error}") from error
 
 
 def read(hint: ast.expr | None, module: Module, depth: int = _DEPTH) -> Hints:

@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from genmods.core.settings import setting_name
 
+_MAX_BYTES = 10_000_000
+"""The largest source file that is read."""
+
 
 class Module:
     """The top level of a source file: classes, assignments, and origins of imported names."""
@@ -26,7 +29,7 @@ class Module:
         self.values: dict[str, ast.expr | ast.ClassDef] = {}
         self.imports: dict[str, tuple[str, str]] = {}  # local name -> (module, name there, or "" for the module itself)
         self.stars: list[str] = []
-        for statement in _flat(ast.parse(path.read_bytes(), str(path)).body):
+        for statement in _flat(ast.parse(_source(path), str(path)).body):
             self._add(statement)
 
     def _add(self, statement: ast.stmt) -> None:
@@ -50,6 +53,13 @@ class Module:
                     self.stars.append(origin)
                 else:
                     self.imports[alias.asname or alias.name] = (origin, alias.name)
+
+
+def _source(path: Path) -> bytes:
+    """The bytes of a regular file; raises OSError for a pipe or a device, which might never end, or a huge file."""
+    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        raise OSError(f"{path}: not a regular file of at most {_MAX_BYTES:,} bytes")
+    return path.read_bytes()
 
 
 def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from genmods.config.builtins import BUILTINS, KINDS, imported
-from genmods.core.errors import UserError, nearest
+from genmods.core.errors import StopRequest, UserError, nearest
 from genmods.core.printable import say
 from genmods.core.tamper import functions_by_place, replaced_by
 
@@ -151,7 +151,7 @@ def _message(error: BaseException) -> str:
 
 def _fault(entry: Entry, other: Entry | None) -> str:
     """The reason why an entry point is ignored, determined without importing it; empty if it is valid."""
-    from genmods.config.reflect import find_class, find_module
+    from genmods.config.reflect import find_class, find_module, settings
 
     module, _, name = entry.target.partition(":")
     if entry.kind not in KINDS:
@@ -165,7 +165,10 @@ def _fault(entry: Entry, other: Entry | None) -> str:
     try:
         if find_module(module) is None:
             return f"there is no module '{module}'"
-        return "" if find_class(entry.target) else f"the module '{module}' has no class '{name}'"
+        if find_class(entry.target) is None:
+            return f"the module '{module}' has no class '{name}'"
+        settings(entry.target)  # fails where classes derive from each other
+        return ""
     except SyntaxError as error:
         return f"the module '{module}' is not valid Python (line {error.lineno}: {error.msg})"
     except Exception as error:  # whatever its text, or a parent's import hook, makes of being read
@@ -207,8 +210,12 @@ def resolve(entry: Entry) -> type:
         base = imported(KINDS[entry.kind]) if entry.kind in KINDS else object
     except ModuleNotFoundError as error:
         raise UserError(f"{entry} requires the package '{error.name}'") from error
+    except StopRequest:
+        raise
     except (Exception, SystemExit) as error:
         raise UserError(f"{entry} cannot be imported ({_message(error)})") from error
+    except KeyboardInterrupt as stop:  # by the user, who may wait for an import that hangs, or by the module
+        raise KeyboardInterrupt(f"during the import of {entry}") from stop
     if place := replaced_by(package, before):
         raise UserError(f"{entry} is refused, its import replaces {place}")
     if not (isinstance(cls, type) and issubclass(cls, base)):
@@ -261,6 +268,8 @@ def import_file(path: str | Path) -> None:
     sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(sys.modules[name])
+    except StopRequest:
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         reason = str(error) if isinstance(error, UserError) else _message(error)

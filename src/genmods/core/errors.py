@@ -21,6 +21,10 @@ class UserError(ValueError):
         super().__init__("\n  ".join(map(printable, (message, *details))))
 
 
+class StopRequest(SystemExit):
+    """A request to end the process, as by a signal; never reported as an error of the part in whose code it arrives."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """The end of an error message: `; did you mean 'unet'?`, or all choices if none is similar and there are few."""
     from difflib import get_close_matches

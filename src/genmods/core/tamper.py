@@ -1,17 +1,17 @@
-"""Detects whether functions of genmods were replaced, as the import of another module can do."""
+"""Detects whether functions or tables of genmods were replaced, as the import of another module can do."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 Place = tuple[str, str]
 
 
 def functions_by_place() -> dict[Place, int]:
-    """The functions, methods and classes of all imported genmods modules, as identities by module and name."""
+    """The functions, methods, classes and tables of all imported genmods modules, as identities by module and name."""
     return {place: id(value) for place, value in _functions()}
 
 
@@ -32,7 +32,7 @@ def _functions() -> Iterator[tuple[Place, Any]]:
         if not module_name.startswith("genmods."):
             continue
         for name, value in list(vars(module).items()):
-            if isinstance(value, FunctionType | type):
+            if isinstance(value, FunctionType | type | MappingProxyType):
                 yield (module_name, name), value
             if isinstance(value, type) and value.__module__ == module_name:
                 for method, inner in vars(value).items():
@@ -43,4 +43,8 @@ def _functions() -> Iterator[tuple[Place, Any]]:
 def _origin(value: Any) -> str:
     """The module that defines a function or class."""
     function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-    return function.__globals__.get("__name__", "") if isinstance(function, FunctionType) else value.__module__
+    return (
+        function.__globals__.get("__name__", "")
+        if isinstance(function, FunctionType)
+        else getattr(value, "__module__", "")
+    )

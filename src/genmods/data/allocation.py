@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from genmods.core.atomic import cache
 from genmods.core.memory import free_memory
+from genmods.core.positioned import reserve
 
 _SMALL = 1 << 28
 
@@ -18,7 +18,8 @@ _SMALL = 1 << 28
 def allocate(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
     """An uninitialised tensor of `shape`, memory-mapped from a scratch file if it exceeds half of the free memory.
 
-    The file is created in the cache folder and unlinked immediately, so that its space is freed with the process.
+    The file is created in the cache folder and unlinked immediately, so that its space is freed with the process. Its
+    space is reserved, because a full disk would kill the process (SIGBUS) when a page is written. Raises FullDisk.
     """
     count = math.prod(shape)
     size = count * dtype.itemsize
@@ -26,9 +27,6 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor
         return torch.empty(shape, dtype=dtype)
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(suffix=".pixels", dir=folder)
-    os.truncate(descriptor, size)
-    os.close(descriptor)
-    mapped = torch.from_file(name, shared=True, size=count, dtype=dtype).view(shape)
-    os.unlink(name)
-    return mapped
+    with tempfile.NamedTemporaryFile(suffix=".pixels", dir=folder) as file:
+        reserve(file, size)
+        return torch.from_file(file.name, shared=True, size=count, dtype=dtype).view(shape)

@@ -20,6 +20,8 @@ def read_inside(folder: Path, path: Path, most: int = MAX_BYTES) -> bytes | None
     try:
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             return None
+        if path.stat().st_size > most:
+            return None
         with path.open("rb") as file:
             content = file.read(most + 1)
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links

@@ -172,11 +172,11 @@ class Checkpoint:
         from genmods.models import model_of
         from genmods.networks.base import building_for_checkpoint
 
-        weights = self.weights(raw)
+        weights, model = self.weights(raw), self.prefix
         with building_for_checkpoint(), weights_of(weights.values()):
             built = build(part, self.data_info.settings(), **provided)
         try:
-            if not any(name.startswith(self.prefix) for name in weights):
+            if not any(name.startswith(model) for name in weights):
                 raise UserError("written by an older version of genmods; train the model again")
             own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
             check_finite(built, own)

@@ -36,7 +36,7 @@ from genmods.networks.base import outermost_networks
 from genmods.runs.batch_size import automatic, batch_size_of, explain_out_of_memory
 from genmods.runs.calibration import calibrate
 from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.folders import Place, last_logged, place, requeued, status, write_status
+from genmods.runs.folders import Place, last_logged, place, refuse_links, requeued, status, write_status
 from genmods.runs.loggers import build_loggers, running
 from genmods.runs.resuming import check_meaning, report_differences
 from genmods.runs.reuse import resolve
@@ -92,6 +92,8 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     if before is not None:
         rank_zero_only(report_differences)(resolved, before, at.folder, str(trainer.precision))
     if not quiet:
+        if before is not None:
+            rank_zero_only(say)(f"{at.checkpoint}: resumed at step {before.step}", file=sys.stderr)
         rank_zero_only(say)(*data.summary(), *data.left_over(trainer.world_size), file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
@@ -132,6 +134,7 @@ def alone(folder: Path) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0):
         yield
         return
+    refuse_links(folder)
     with owned(folder):
         if status(folder)[0] == "running":
             say(f"{folder}: the last process was killed after step {last_logged(folder)}", file=sys.stderr)

@@ -18,10 +18,12 @@ from typing import Any
 from genmods.core.errors import UserError
 from genmods.core.places import kept_checkpoints, runs_folder
 from genmods.core.printable import say
+from genmods.report.sidecars import read_inside
 from genmods.runs import hub
 from genmods.runs.config_file import WEIGHTS
 
 LAST = Path("checkpoints", "last.ckpt")
+_WRITTEN = ("checkpoints", "samples", "snapshots", "tensorboard", "wandb", "metrics.csv", "recipe.yaml", "report.html")
 
 
 @contextmanager
@@ -97,8 +99,8 @@ def finished(name: str, recipe: str, anyone: bool) -> Path | None:
 def _is_of(run: Path, recipe: str, job: str | None) -> bool:
     """Whether a run has this recipe and, unless None, was started by this SLURM job."""
     try:
-        same = (run / "recipe.yaml").read_text(encoding="utf-8") == recipe
-    except (OSError, ValueError):
+        same = (read_inside(run, run / "recipe.yaml") or b"").decode() == recipe
+    except ValueError:
         return False
     return same and (job is None or _reads(run, "environment.json", "slurm_job") == job)
 
@@ -106,7 +108,8 @@ def _is_of(run: Path, recipe: str, job: str | None) -> bool:
 def status(run: Path) -> tuple[str, int]:
     """The state of a run, "running" (also if it was killed), "stopped", "failed", "out of time" or
     "finished", and its step."""
-    return str(_reads(run, "status.json", "state")), int(_reads(run, "status.json", "step") or 0)
+    step = _reads(run, "status.json", "step")
+    return str(_reads(run, "status.json", "state")), step if type(step) is int else 0
 
 
 def write_status(run: Path, state: str, step: int) -> None:
@@ -120,8 +123,8 @@ def write_status(run: Path, state: str, step: int) -> None:
 
 def _reads(run: Path, file: str, key: str) -> Any:
     try:
-        return json.loads((run / file).read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError, AttributeError):
+        return json.loads(read_inside(run, run / file) or b"{}").get(key)
+    except (ValueError, RecursionError, AttributeError):
         return None
 
 
@@ -208,6 +211,14 @@ def last_logged(run: Path) -> int:
 
     rows = read_metrics(run / "metrics.csv")
     return int(rows[-1]["step"]) + 1 if rows else 0
+
+
+def refuse_links(run: Path) -> None:
+    """Raises UserError if a file or folder that a fit writes to is a symbolic link out of the run folder."""
+    for name in (*_WRITTEN, *(path.name for path in run.glob("*.json"))):
+        path = run / name
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(run.resolve()):
+            raise UserError(f"{path}: a symbolic link out of the run folder; nothing is written through it")
 
 
 def run_folder(checkpoint: Path) -> Path:

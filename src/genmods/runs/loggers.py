@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from genmods.config.build import build, unresolved
 from genmods.config.check import Part
 from genmods.config.recipe import Recipe, from_plain
+from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
 from genmods.data.base import DataModule
 from genmods.report.page import write_report
@@ -63,7 +64,8 @@ def _begin(
     folder: Path, recipe: Recipe, loggers: list[Any], data: DataModule, step: int | None, precision: str
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    with replacing(folder / "recipe.yaml") as staged:
+        staged.write_text(recipe.to_yaml(), encoding="utf-8")
     environment = {**describe(), "precision": precision}
     write_json(folder / "environment.json", environment)
     config = {**recipe.plain(), "data_hash": data.hash, "environment": environment}

@@ -106,7 +106,7 @@ def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence
 
 
 class _Advice(logging.Filter):
-    """Filters Lightning's start-up and shutdown tips."""
+    """Filters Lightning's start-up and shutdown tips, and lines that genmods prints itself."""
 
     _TEXTS = (
         "GPU available",
@@ -117,6 +117,8 @@ class _Advice(logging.Filter):
         "`Trainer.fit` sto",
         "Loading `train_dataloader`",
         "Using bfloat16 Automatic Mixed Precision",
+        "Restoring states from",
+        "Restored all states from",
     )
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -317,6 +317,10 @@ def download_checkpoint(reference: str, folder: Path) -> Path:
     """Download a checkpoint artifact `entity/project/model-ID:alias` to `folder`; raises UserError if this fails."""
     import wandb
 
+    if not re.fullmatch(r"([\w.-]*\w/){0,2}[\w.-]*\w(:[\w.-]+)?", reference):
+        raise UserError(f"wandb:{shown(reference)}: must be ENTITY/PROJECT/NAME:ALIAS")
+    if reason := why_unreachable(wandb.setup().settings.base_url):
+        raise UserError(f"wandb:{reference}: {reason}")
     try:
         found = wandb.Api(timeout=30).artifact(reference, type="model").download(root=str(folder))
     except (wandb.Error, ValueError) as error:

@@ -202,8 +202,8 @@ def _json_lines(path: Path) -> tuple[list[str], list[Row]]:
             continue
         try:
             cells = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: is not JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:  # also numbers of too many digits
+            raise UserError(f"{path}:{number}: is not JSON: {getattr(error, 'msg', error)}") from None
         if not isinstance(cells, dict):
             raise UserError(f"{path}:{number}: expected an object with columns as keys")
         rows.append(Row(path, number, cells))
