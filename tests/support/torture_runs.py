@@ -20,7 +20,7 @@ task: {name: classification, network: {name: cnn, layers: ["conv 4", "pool 2", "
 data: {name: digits, batch_size: 40, limit: 160, augment: [translate, flip]}
 schedule: {name: cosine, warmup: 3}
 trainer: {max_steps: 20, enable_progress_bar: false, log_every_n_steps: 3, val_check_interval: 7, accelerator: cpu}
-callbacks: [{name: ema, decays: [0.9]}, {name: checkpoint, every_n_steps: 4, keep: 1}, {name: finite}]
+callbacks: [{name: finite}, {name: ema, decays: [0.9]}, {name: checkpoint, every_n_steps: 4, keep: 1}]
 logger: csv
 """
 DIFFUSION = """
@@ -35,10 +35,10 @@ task:
 data: {name: synthetic, side: 8, channels: 1, classes: 3, train_images: 90, batch_size: 15}
 trainer: {max_steps: 20, enable_progress_bar: false, log_every_n_steps: 3, accumulate_grad_batches: 2, accelerator: cpu}
 callbacks:
+  - {name: finite}
   - {name: ema, decays: [0.9, 0.99]}
   - {name: checkpoint, every_n_steps: 4, keep: 1}
   - {name: loss_by_noise, bins: 3}
-  - finite
 logger: csv
 """
 RECIPES = {"c": CLASSIFIER, "d": DIFFUSION}

@@ -19,7 +19,7 @@ PER_THOUSAND = 1.0
 def attack(chance: Chance, folder: Path) -> str:
     kind = chance.deal(["c", "d", "generate", "classify"])
     if kind in ("c", "d"):
-        quiet = ["--trainer.val_check_interval=2000", "--callbacks.checkpoint.every_n_steps=2000"]
+        quiet = ["--trainer.val_check_interval=2000", "--callbacks.2.every_n_steps=2000"]
         words = [[*quiet, f"--trainer.max_steps={steps}"] for steps in (STEPS // 10, STEPS)]
         peaks = []
         for k, each in enumerate(words):

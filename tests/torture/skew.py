@@ -19,18 +19,18 @@ CHANGES = {
     "c": [
         "--task.network.layers=[conv 6, pool 2, linear 8]", "--task.network=mlp", "--task.label_smoothing=0.2",
         "--task.network.activation=gelu", "--data.batch_size=20", "--data.augment=[flip]", "--data.limit=120",
-        "--data.val_fraction=0.2",
+        "--data.val_fraction=0.2", "--schedule=null",
     ],
     "d": [
         "--task.prediction=eps", "--task.process=linear", "--task.weighting=min_snr", "--task.network.width=16",
-        "--task.network.dropout=0.2", "--task.density=logit_normal", "--task.conditioning=unconditional",
+        "--task.network.dropout=0.2", "--task.density=log_normal", "--task.conditioning=unconditional",
         "--task.sampler.steps=3", "--data.side=16", "--data.classes=4", "--trainer.accumulate_grad_batches=1",
         "--task.network=dit",
     ],
 }  # fmt: skip
 BOTH = [
-    "--optimizer.lr=0.01", "--optimizer=sgd", "--schedule=null", "--schedule=constant", "--seed=4", "--callbacks=[]",
-    "--callbacks.ema.decays=[0.5]", "--trainer.gradient_clip_val=1.0", "--data.num_workers=1", "--trainer.precision=32",
+    "--optimizer.lr=0.01", "--optimizer=sgd", "--schedule=constant", "--seed=4", "--callbacks=[]",
+    "--callbacks.1.decays=[0.5]", "--trainer.gradient_clip_val=1.0", "--data.num_workers=1", "--trainer.precision=32",
     "--optimizer.weight_decay=0.3", "--trainer.val_check_interval=5", "--trainer.precision=bf16-mixed",
 ]  # fmt: skip
 
