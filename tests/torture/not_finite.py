@@ -27,6 +27,11 @@ PLACES = ("loss", "gradient", "one gradient", "weight", "buffer", "average", "mo
 VALUES = {"nan": torch.nan, "inf": torch.inf, "-inf": -torch.inf, "1e20": 1e20, "1e30": 1e30}
 
 
+def first(tensor: torch.Tensor, value: float) -> None:
+    """Set the first number of a tensor in any memory format."""
+    tensor[(0,) * tensor.ndim] = value
+
+
 def injects(place: str, value: float, at: int):
     """A preparation: at step `at` of the fit a number at `place` becomes `value`."""
 
@@ -49,22 +54,22 @@ def injects(place: str, value: float, at: int):
         if place == "image":
             batch[INPUT] = torch.full_like(batch[INPUT], value)
         elif place == "weight":
-            parameters[0].data.view(-1)[0] = value
+            first(parameters[0].data, value)
         elif place == "buffer":
             for buffer in task.buffers():
                 if buffer.is_floating_point() and buffer.ndim:
-                    buffer.view(-1)[0] = value
+                    first(buffer, value)
         elif place == "average":
-            next(iter(find_ema(task.trainer).shadows[0].values())).view(-1)[0] = value
+            first(next(iter(find_ema(task.trainer).shadows[0].values())), value)
         elif place == "moment":
             for state in task.optimizers().state.values():
-                state["exp_avg_sq"].view(-1)[0] = value
+                first(state["exp_avg_sq"], value)
 
     def backward(task):
         if due(task) and "gradient" in place:
             gradients = [p.grad for p in task.parameters() if p.grad is not None]
             for gradient in gradients[:1] if place == "one gradient" else gradients:
-                gradient.view(-1)[0] = value
+                first(gradient, value)
 
     def prepare() -> None:
         ClassificationTask.training_step = training(ClassificationTask.training_step)
@@ -114,7 +119,7 @@ def loaded(name: str, shown: str, chance: random.Random, folder: Path) -> str:
     tensors = [tensor for tensor in weights.values() if tensor.is_floating_point() and tensor.numel()]
     states = [state["exp_avg"] for state in content["optimizer_states"][0]["state"].values()]
     tensor = chance.choice([*tensors, *states])
-    tensor.view(-1)[chance.randrange(tensor.numel())] = VALUES[shown]
+    tensor[tuple(chance.randrange(size) for size in tensor.shape)] = VALUES[shown]
     files.save(content, folder / "x.ckpt")
     done = called(lambda: Checkpoint.read(folder / "x.ckpt").model(raw=weights is content["state_dict"]) and 0)
     wanted = 2 if shown in ("nan", "inf", "-inf") else 0
