@@ -319,6 +319,19 @@ def test_the_noise_level_of_an_image_is_its_own(tmp_path):
         torch.testing.assert_close(alone, together, atol=0.02, rtol=0)
 
 
+def test_the_level_of_each_image_is_listed_and_images_that_do_not_change_are_reported(tmp_path, capsys):
+    noisy = picture(1, 8, 8).image + 0.2 * torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(1))
+    write_image(tmp_path / "in/flat.png", Picture(torch.full((1, 8, 8), 0.2)))
+    write_image(tmp_path / "in/noisy.png", Picture(noisy))
+    assert call("denoise", tmp_path / "in", tmp_path / "out") == 0
+    out, error = capsys.readouterr()
+    assert re.search(r"^flat.png +0\n?", out, re.M) and re.search(r"^noisy.png +\d\d", out, re.M)
+    assert error.startswith("1 image hardly changed, flat.png first, in which a noise level of 0")
+    assert (tmp_path / "out/figures.csv").read_text().startswith("file,sigma")
+    assert call("denoise", tmp_path / "in", tmp_path / "told", "--sigma", "20") == 0
+    assert "".join(capsys.readouterr()) == ""
+
+
 def test_a_corruption_has_the_requested_number_of_draws(tmp_path):
     write_image(tmp_path / "a.png", picture(1, 8, 8))
     for corruption in ("gaussian:sigma=40", "poisson:peak=20", "salt_and_pepper"):

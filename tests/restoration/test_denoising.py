@@ -28,7 +28,7 @@ from genmods.restoration.denoising import (
     refine_sigma,
 )
 from genmods.restoration.gaussian import Gaussian
-from genmods.restoration.noise import BAND, SAMPLED, _bands, estimate_sigma
+from genmods.restoration.noise import BAND, SAMPLED, bands, estimate_sigma
 from genmods.restoration.operators import Identity
 
 
@@ -166,7 +166,7 @@ def test_a_large_image_is_sampled_in_bands_of_rows():
     generator = torch.Generator().manual_seed(0)
     y = 0.3 * torch.linspace(0, 9, 1600).sin() * torch.ones(1, 1, 1500, 1)
     y = y + 0.1 * torch.randn(1, 1, 1500, 1600, generator=generator)
-    rows, is_last = _bands(y[0])
+    rows, is_last = bands(y[0])
     assert 0.7 * SAMPLED < len(rows) * 1600 < SAMPLED and rows[0] == 0 and rows[-1] == 1499
     assert is_last.sum() * BAND == len(rows) and (rows.diff()[~is_last[:-1]] == 1).all()
     assert estimate_sigma(y).item() == pytest.approx(0.1, rel=5e-3)

@@ -28,7 +28,7 @@ WAITS = {
     "restoration.operators.blur:Blur.transfer: to the device": "the kernel, once per size of images and device",
     "restoration.restore:check_images: read": "once per restoration: measured images must be finite",
     "restoration.restore:check_range: read": "once per restoration: measured images must be on [-1, 1]",
-    "restoration.restore:rounding: read": "once per restoration: images of 8 or 16 bits have rounding noise",
+    "restoration.noise:rounding: read": "once per restoration: images of 8 or 16 bits have rounding noise",
     "restoration.restore:restore: to the device": "the rows of a batch of draws choose their measurements",
     "diffusion.noise:noise_stream: to the device": "the numbers of the draws, once per batch of draws",
     "tasks.classification:ClassificationTask.evaluation_step: size by values": "torchmetrics drops ignored labels",

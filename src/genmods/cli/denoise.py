@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
+    from genmods.core.progress import Progress
 
     if options.corruption and options.sigma != "auto":
         raise UserError("--sigma and --corruption are alternatives; set one of them")
@@ -29,11 +30,12 @@ def run(options: argparse.Namespace) -> None:
     session = Session(options)
     restorer, estimated = session.restorer, corruption is None and session.sigma == "auto"
 
-    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
-        settings = session.settings(numbers) | {"corruption": corruption}
-        found = restorer.noise_level(images, options.label) if estimated else None
+    def restored(images: Tensor, numbers: Tensor, names: list[Path], progress: Progress) -> Restored:
+        settings = session.settings(numbers, progress) | {"corruption": corruption}
+        found = restorer.estimate_noise(images, options.label) if estimated else None
         sigma = session.sigma if found is None else found
         samples = restorer.denoise(images, sigma, samples=options.samples, **settings) if options.samples > 1 else None
-        return Restored(restorer.denoise(images, sigma, **settings), images, samples, found)
+        level = None if found is None else found.level.view(len(images), -1)
+        return Restored(restorer.denoise(images, sigma, **settings), images, samples, level)
 
     session.process(restored)

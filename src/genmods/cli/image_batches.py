@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.progress import Progress
 from genmods.data.files import Picture, read_image, write_image
 from genmods.data.preparation import Range
 from genmods.data.walk import find_images
@@ -49,8 +50,8 @@ class Item:
     truth: Tensor | None = None
 
 
-RestoreBatch = Callable[[Tensor, Tensor, list[Path]], Restored]
-"""(images [B, C, H, W], image numbers int64 [B], their files) -> Restored."""
+RestoreBatch = Callable[[Tensor, Tensor, list[Path], Progress], Restored]
+"""(images [B, C, H, W], image numbers int64 [B], their files, progress) -> Restored."""
 
 STRIP_HEIGHT = 1024
 """The approximate largest side of the images in a strip, in pixels."""
@@ -127,6 +128,7 @@ def restore_files(
     restorer: RestoreBatch,
     score: Callable[[Item, Restored, int], T],
     bad: list[str],
+    progress: Callable[[list[int]], Progress],
 ) -> Iterator[dict[str, T]]:
     """Restore batches into the folder `out`.
 
@@ -136,6 +138,7 @@ def restore_files(
         restorer: Restores a batch.
         score: Computes the scores of an image from its batch and row.
         bad: Receives one line for each file that failed.
+        progress: The callback for the progress within a batch of these image numbers.
 
     Yields:
         The scores by name, of each batch when all its files are written.
@@ -145,7 +148,8 @@ def restore_files(
         try:
             images = [item.picture.image for item in items]
             batch = torch.stack(images) if len(images) > 1 else images[0][None]
-            restored = restorer(batch, torch.tensor([item.index for item in items]), [item.path for item in items])
+            numbers = [item.index for item in items]
+            restored = restorer(batch, torch.tensor(numbers), [item.path for item in items], progress(numbers))
         except ValueError as error:
             bad += [f"{item.path}: {error}" for item in items]
             continue

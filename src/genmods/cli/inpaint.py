@@ -27,19 +27,20 @@ def run(options: argparse.Namespace) -> None:
 
     from genmods.cli.image_batches import Restored
     from genmods.cli.mask_option import notes, parse_hole
+    from genmods.core.progress import Progress
 
     for note in notes(options.mask):  # before the model is loaded
         say(note, file=sys.stderr)
     session = Session(options)
 
-    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
+    def restored(images: Tensor, numbers: Tensor, names: list[Path], progress: Progress) -> Restored:
         height, width = images.shape[2:]
         holes = [
             parse_hole(options.mask, height, width, options.seed, int(number), name, options.invert)
             for number, name in zip(numbers, names, strict=True)
         ]
         hole = torch.stack(holes)
-        settings = session.settings(numbers) | {"samples": options.samples}
+        settings = session.settings(numbers, progress) | {"samples": options.samples}
         samples = session.restorer.inpaint(images, hole, session.sigma, **settings)
         return Restored(samples[0], torch.where(hole[:, None], 0.0, images), samples)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genmods.cli.image_batches import RestoreBatch
+    from genmods.core.progress import Progress
     from genmods.metrics.features import Features
 
 
@@ -97,6 +98,10 @@ def noise_std(text: str) -> float | Literal["auto"]:
     return 2 * sigma / 255
 
 
+SMALLEST_CHANGE = 0.5
+"""The least root mean square change of a denoised image, in grey levels of 8 bits, without a warning."""
+
+
 class Session:
     """One call of a command: its options, and its model as a `Restorer`, on the GPU if available."""
 
@@ -120,9 +125,9 @@ class Session:
         if options.label is not None:
             self.restorer.labels(options.label, 1)  # report an unknown class before any image
 
-    def settings(self, numbers: Tensor) -> dict[str, Any]:
+    def settings(self, numbers: Tensor, progress: Progress) -> dict[str, Any]:
         """The settings common to all restorations of the images with these `numbers` [B]."""
-        return {"label": self.options.label, "numbers": numbers}
+        return {"label": self.options.label, "numbers": numbers, "progress": progress}
 
     def process(self, restorer: RestoreBatch) -> None:
         """Restore the files, continuing where the same call was stopped, and print the scores.
@@ -132,6 +137,7 @@ class Session:
         import numpy as np
 
         from genmods.cli.image_batches import batches, names, restore_files
+        from genmods.cli.megapixels import Megapixels
         from genmods.cli.scores import Scorer
 
         bad: list[str] = []
@@ -140,7 +146,10 @@ class Session:
             stack.enter_context(owned(options.out))
             paths = names(options.input, options.out)
             work = Unfinished(options.out / ".unfinished", self._request(list(paths)))
-            bar = stack.enter_context(ProgressBar(options.quiet, "restoring"))
+            bar = stack.enter_context(ProgressBar(options.quiet, "restoring", "megapixels"))
+            numbers = {str(name): number for number, name in enumerate(paths.values())}
+            progress = Megapixels(bar, paths)
+            progress.finish(numbers[name] for name in work.done)
             context = continued_by_the_same_call(
                 lambda: f"{len(work.done)} of {len(paths)} images are in {options.out}"
             )
@@ -149,11 +158,11 @@ class Session:
             preparation = getattr(self.model, "preparation", None)
             value_range = preparation and preparation.range
             todo = batches(paths, options.truth, options.batch_size, bad, value_range, frozenset(work.done))
-            for scores in restore_files(todo, options.out, restorer, scorer, bad):
+            for scores in restore_files(todo, options.out, restorer, scorer, bad, progress.within):
                 embedded = [features.numpy() for _, features in scores.values() if features is not None]
                 arrays = {"features": np.stack(embedded)} if embedded else {}
                 work.add([(name, row) for name, (row, _) in scores.items()], **arrays)
-                bar(len(work.done) + len(bad), len(paths))
+                progress.finish(numbers[name] for name in scores)
             self._print_results(work, scorer.features)
             work.remove()
         if not options.quiet:
@@ -176,13 +185,15 @@ class Session:
         """Prints messages about the images and the scores, and writes the scores to OUT/figures.csv."""
         import torch
 
-        from genmods.cli.scores import fid, table, write
+        from genmods.cli.scores import COLUMNS, fid, table, write
 
-        noiseless = [name for name, row in work.rows() if row.get("sigma", 1.0) < 1]
-        if noiseless:
-            files = f"{len(noiseless)} {'image' if len(noiseless) == 1 else 'images'}, {noiseless[0]} first"
-            say(f"no white noise was found in {files}, which hardly change; --sigma sets a level", file=sys.stderr)
-        if rows := {name: row for name, row in work.rows() if "psnr" in row}:
+        unchanged = [(name, row["sigma"]) for name, row in work.rows() if row.get("change", 1.0) < SMALLEST_CHANGE]
+        if unchanged:
+            images = f"{len(unchanged)} {'image' if len(unchanged) == 1 else 'images'}"
+            name, level = unchanged[0]
+            found = f"{images} hardly changed, {name} first, in which a noise level of {level:.2g} was found"
+            say(f"{found}; --sigma sets a level", file=sys.stderr)
+        if rows := {name: row for name, row in work.rows() if not row.keys().isdisjoint(COLUMNS)}:
             say(*table(rows))
             if features is not None and len(rows) > 1:
                 say(fid(torch.from_numpy(work.array("features")), features))

@@ -26,12 +26,13 @@ def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
     from genmods.cli.image_batches import Restored
+    from genmods.core.progress import Progress
 
     operator = _degradation(options.operator)
     session = Session(options)
 
-    def restored(images: Tensor, numbers: Tensor, names: list[Path]) -> Restored:
-        settings = session.settings(numbers) | {"samples": options.samples}
+    def restored(images: Tensor, numbers: Tensor, names: list[Path], progress: Progress) -> Restored:
+        settings = session.settings(numbers, progress) | {"samples": options.samples}
         samples = session.restorer.restore(images, operator, session.sigma, **settings)
         return Restored(samples[0], images, samples)
 

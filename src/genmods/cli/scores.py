@@ -51,13 +51,16 @@ class Scorer:
     lpips: Callable[[Tensor, Tensor], Tensor] | None = field(default_factory=perceptual)
 
     def __call__(self, item: Item, restored: Restored, row: int) -> tuple[Row, Tensor | None]:
-        """The noise level (0 to 255) and the scores of one file, and the features [2, D] of its result and its truth.
+        """The noise level, the change (both 0 to 255) and the scores of one file, and the features [2, D] of its result
+        and its truth.
 
         Raises UserError if the shapes of result and truth differ.
         """
         found: Row = {}
         if restored.sigma is not None:
             found["sigma"] = restored.sigma[row].square().mean().sqrt().item() * 255 / 2
+            change = restored.image[row].cpu() - restored.shown[row].cpu()
+            found["change"] = change.square().mean().sqrt().item() * 255 / 2
         if item.truth is None:
             return found, None
         result = restored.image[row].cpu()

@@ -100,10 +100,11 @@ class Restores(Protocol):
     corruption: Any
     """The corruption that it removes, or None."""
 
-    def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, std: Tensor | None = None, progress: Progress | None = None) -> Tensor:
         """Restored images [B, C, H, W] in [-1, 1] for measurements `y` [B, ...].
 
         `std` is the standard deviation of the noise per pixel, broadcastable to `y`; a blind model ignores it.
+        `progress` is called as `progress(done, total)` while a large image is restored.
         """
         ...
 

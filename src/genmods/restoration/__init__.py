@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         denoise as denoise,
         denoise_corruption as denoise_corruption,
         denoise_samples as denoise_samples,
+        estimate_noise as estimate_noise,
         noise_level as noise_level,
     )
     from genmods.restoration.gaussian import Gaussian as Gaussian
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         UniformRange as UniformRange,
     )
     from genmods.restoration.noise import estimate_sigma as estimate_sigma
+    from genmods.restoration.noise_curve import NoiseCurve as NoiseCurve, noise_curve as noise_curve
     from genmods.restoration.operators import (
         Average as Average,
         Bicubic as Bicubic,

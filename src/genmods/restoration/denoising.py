@@ -8,6 +8,7 @@ diagonal operator, if that is well conditioned. Salt-and-pepper noise is detecte
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.devices import float64_device
+from genmods.core.progress import Progress, part_of
 from genmods.diffusion.denoiser import Denoise, matching_time, mmse
 from genmods.diffusion.grids import KarrasGrid
 from genmods.diffusion.noise import noise_stream
@@ -23,7 +25,7 @@ from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.restoration.corruption import Corruption, SaltAndPepper
-from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.noise_curve import MIN_PIXELS, NoiseCurve, noise_curve
 from genmods.restoration.operators import Diagonal, Identity, Mask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import check_images, check_range, draw_batches, restore
@@ -33,6 +35,10 @@ SMALLEST = 1e-3
 
 MIN_REFINED_SIGMA = 2 / 255
 """The noise of one of 256 grey levels; the refinement is kept where wavelets estimate less than this."""
+
+LEVEL_STEP = 1.5
+"""The largest ratio of successive noise levels between which estimates are interpolated, up to rounding of their
+number."""
 
 MAX_NOISE_RATIO = 10.0
 """The largest ratio of the noise of white pixels to that of black ones for which the noise is whitened."""
@@ -65,38 +71,53 @@ def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -
 
 
 @torch.no_grad()
-def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
-    """The standard deviation of white noise in images, estimated by wavelets and refined by the model.
+def estimate_noise(y: Tensor, model: Any, label: Tensor | None = None) -> NoiseCurve:
+    """The noise of images, estimated by `noise_curve`.
 
-    Noise that was processed by a camera or by JPEG is not white, and its refined estimate is close to 0: if it is less
-    than half of the wavelets' estimate, the latter is returned.
+    The level of images that are too small for it is refined by a diffusion model, which distinguishes white noise from
+    texture. To the model, other noise is texture: if the refined level is less than half of that of the wavelets, it is
+    not used.
 
     Args:
         y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
-        model: A trained diffusion model, or any `Denoise`.
+        model: A trained diffusion model or restoration network, or any `Denoise`.
         label: Classes int64 [B] for a class-conditional model, -1 for none.
-
-    Returns:
-        Standard deviations [B], on the scale of [-1, 1].
     """
     prior = Prior.of(model)
     y = prior.typed(y)
-    if prior.network is not None:
-        return estimate_sigma(y)
-    sigma = estimate_sigma(y).clamp_min(SMALLEST)
+    curve = noise_curve(y)
+    if prior.network is not None or y.shape[2] * y.shape[3] >= MIN_PIXELS:
+        return curve
+    sigma = curve.level.clamp_min(SMALLEST)
     refined = refine_sigma(prior.denoise(y, label), y, sigma)
-    return torch.where((refined < sigma / 2) & (sigma > MIN_REFINED_SIGMA), sigma, refined)
+    return NoiseCurve.constant(torch.where((refined < sigma / 2) & (sigma > MIN_REFINED_SIGMA), sigma, refined))
+
+
+def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:
+    """The root mean square [B] of the standard deviation of the noise in each image, see `estimate_noise`."""
+    return estimate_noise(y, model, label).level
 
 
 @torch.no_grad()
-def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-    """The MMSE estimate E[x | y] of images with white noise, by one network call.
+def denoise(
+    y: Tensor,
+    model: Any,
+    sigma: float | Tensor | NoiseCurve,
+    label: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The MMSE estimate E[x | y] of images with independent noise, by one network call if the noise has one level.
+
+    For noise that depends on brightness and channel, each pixel is interpolated between estimates for levels that
+    increase by a factor of at most `LEVEL_STEP`.
 
     Args:
         y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
-        model: A trained diffusion model, or any `Denoise`.
-        sigma: Standard deviation of the noise on the scale of [-1, 1], one value or [B].
+        model: A trained diffusion model or restoration network, or any `Denoise`.
+        sigma: Standard deviation of the noise on the scale of [-1, 1], one value or [B], or the result of
+            `estimate_noise`.
         label: Classes int64 [B] for a class-conditional model, -1 for none.
+        progress: Called as `progress(done, total)` after each tile of a large image.
 
     Returns:
         Images [B, C, H, W] in [-1, 1], of the dtype that `restore` returns.
@@ -104,10 +125,33 @@ def denoise(y: Tensor, model: Any, sigma: float | Tensor, label: Tensor | None =
     Raises:
         UserError: If the images or noise levels are invalid.
     """
-    levels, prior = _checked(y, sigma), Prior.of(model)
+    curve = sigma if isinstance(sigma, NoiseCurve) else None
+    levels, prior = _checked(y, sigma if curve is None else curve.level), Prior.of(model)
     if prior.network is not None:
-        return prior.network.restored(y, per_sample(levels, y).to(y))
-    return _mean(prior.typed(y), prior, levels, label)
+        std = per_sample(levels, y).to(y) if curve is None else curve.std(y)
+        return prior.network.restored(y, std, progress)
+    y = prior.typed(y)
+    if curve is None:
+        return _mean(y, prior, levels, label, progress)
+    return _interpolated(y, prior, curve, label, progress)
+
+
+def _interpolated(
+    y: Tensor, prior: Prior, curve: NoiseCurve, label: Tensor | None, progress: Progress | None
+) -> Tensor:
+    """The estimate for the noise level of each pixel, linear in its logarithm between estimates for several levels."""
+    ends = curve.variance.flatten(1).sqrt().clamp_min(SMALLEST).log()
+    low, high = ends.amin(1), ends.amax(1)
+    steps = math.ceil(float((high - low).max()) / math.log(LEVEL_STEP) - 0.5)
+    if steps < 1:
+        return _mean(y, prior, curve.level, label, progress)
+    place = (curve.std(y).clamp_min(SMALLEST).log() - per_sample(low, y)) / per_sample((high - low) / steps, y)
+    result = torch.zeros_like(y)
+    for k in range(steps + 1):
+        share = (1 - (place - k).abs()).clamp_min(0)
+        levels = (low + (high - low) * k / steps).exp()
+        result += share * _mean(y, prior, levels, label, part_of(progress, k, steps + 1))
+    return result
 
 
 def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
@@ -118,8 +162,8 @@ def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
     return levels
 
 
-def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None) -> Tensor:
-    estimate = mmse(prior.denoise(y, label), y, levels.clamp_min(SMALLEST))
+def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None, progress: Progress | None = None) -> Tensor:
+    estimate = mmse(prior.denoise(y, label, progress=progress), y, levels.clamp_min(SMALLEST))
     return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
 
 

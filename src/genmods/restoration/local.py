@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+from genmods.core.progress import Progress
 
 Region = tuple[slice, slice]
 
@@ -34,7 +37,14 @@ def _span(start: int, tile: int, margin: int, size: int) -> tuple[slice, slice, 
     return slice(first, last), slice(start - first, end - first), slice(start, end)
 
 
-def by_tiles(apply: Callable[[Tensor, Tensor], Tensor], y: Tensor, std: Tensor, tile: int, margin: int) -> Tensor:
+def by_tiles(
+    apply: Callable[[Tensor, Tensor], Tensor],
+    y: Tensor,
+    std: Tensor,
+    tile: int,
+    margin: int,
+    progress: Progress | None = None,
+) -> Tensor:
     """`apply(y, std)` [B, C, H, W], computed tile by tile.
 
     The result equals that of the whole image if each pixel depends only on pixels within `margin`, and if `tile` and
@@ -46,8 +56,13 @@ def by_tiles(apply: Callable[[Tensor, Tensor], Tensor], y: Tensor, std: Tensor, 
         std: Standard deviation of the noise per pixel, of the shape of `y`.
         tile: Side of a tile in pixels.
         margin: Radius of the receptive field in pixels.
+        progress: Called as `progress(done, total)` with numbers of pixels.
     """
+    done, total = 0, y.shape[2] * y.shape[3]
     result = torch.empty_like(y)
     for seen, kept, place in regions(y.shape[2], y.shape[3], tile, margin):
         result[..., *place] = apply(y[..., *seen], std[..., *seen])[..., *kept]
+        if progress is not None:
+            done += math.prod(span.stop - span.start for span in place)
+            progress(done, total)
     return result

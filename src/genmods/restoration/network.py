@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.progress import Progress
 from genmods.core.settings import DataChannels, DataSides
 from genmods.core.sizes import sides
 from genmods.diffusion.prediction import Estimate, consistent
@@ -113,7 +114,7 @@ class RestorationNetwork(Model):
         return x + self.network(x, log_snr, cond)
 
     @torch.no_grad()
-    def restored(self, y: Tensor, std: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, std: Tensor | None = None, progress: Progress | None = None) -> Tensor:
         """Like `forward`, clamped to [-1, 1] and without gradients; large images tile by tile if the network is local.
 
         The network receives the noise level of the whole image with each tile.
@@ -125,7 +126,7 @@ class RestorationNetwork(Model):
             std = std.expand_as(y).square().mean((1, 2, 3), keepdim=True).sqrt()
         tile = TILE // self.network.multiple * self.network.multiple
         std = y.new_zeros(()) if std is None else std
-        return by_tiles(self, y, std.expand_as(y), tile, margin).clamp_(-1, 1)
+        return by_tiles(self, y, std.expand_as(y), tile, margin, progress).clamp_(-1, 1)
 
     def denoiser(self, process: NoiseProcess) -> NetworkDenoiser:
         """The network as a diffusion denoiser of `process`, at the noise levels of its training.

@@ -12,6 +12,7 @@ median over 0.6745.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -46,17 +47,27 @@ def estimate_sigma(y: Tensor, known: Tensor | None = None) -> Tensor:
     return torch.stack([_of_image(image, None if kept is None else kept[i]) for i, image in enumerate(y)]).to(y)
 
 
+def rounding(y: Tensor) -> float:
+    """The standard deviation of the rounding error of `y` [B, ...], on the scale of [-1, 1], if its values are grey
+    levels of 8 or 16 bits; otherwise 0."""
+    for white, tolerance in ((255, 1e-3), (65535, 0.02)):
+        levels = (to_float64(y) + 1) * (white / 2)
+        if (levels - levels.round()).abs().max() < tolerance:
+            return 2 / white / 12**0.5
+    return 0.0
+
+
 def _of_image(image: Tensor, known: Tensor | None) -> Tensor:
     """The estimate for one image [C, H, W], from some of its rows if it is large and they contain known pixels."""
     known = torch.ones_like(image, dtype=torch.bool) if known is None else known
-    rows, is_last = _bands(image)
+    rows, is_last = bands(image)
     parts = known[:, rows] & ~is_last[:, None]
     if len(rows) < image.shape[1] and parts.sum() > known.sum() * len(rows) / image.shape[1] / 2:
         return _of_one(to_float64(image[:, rows]), parts)
     return _of_one(to_float64(image), known)
 
 
-def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
+def bands(image: Tensor) -> tuple[Tensor, Tensor]:
     """Evenly spaced bands of rows with about `SAMPLED` pixels in all: the rows, int64 [N], and whether each is the last
     of its band, bool [N]."""
     height, width = image.shape[1:]
@@ -70,22 +81,57 @@ def _bands(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _of_one(image: Tensor, known: Tensor) -> Tensor:
     known = known.to(image.device)
+    clipped = _from_clipped_ground(torch.where(known, image, 0), known)
+    return details(image, known).sigma() if clipped is None else clipped
+
+
+@dataclass(frozen=True)
+class Details:
+    """The finest diagonal details of an image.
+
+    Attributes:
+        band: Absolute coefficients, one per place of a block of 2 x 2 pixels, [C, H - 1, W - 1].
+        mean: Mean of the pixels around each block that are not clipped, [C, H - 1, W - 1].
+        used: Blocks that are known and not constant, and contain no clipped pixel if others remain, bool
+            [C, H - 1, W - 1].
+        truncated: Whether clipped pixels were left out.
+    """
+
+    band: Tensor
+    mean: Tensor
+    used: Tensor
+    truncated: bool
+
+    def sigma(self, chosen: Tensor | None = None) -> Tensor:
+        """The standard deviation of the noise in the used blocks, or those of them that are `chosen`, bool [C, H - 1,
+        W - 1]; 0 without any."""
+        places = self.used if chosen is None else self.used & chosen
+        if not places.any():
+            return self.band.new_zeros(())
+        sigma = _median(self.band[places]) / NORMAL_MAD
+        return _untruncated(sigma, sampled(self.mean[places], 4_000)) if self.truncated else sigma
+
+
+def details(image: Tensor, known: Tensor) -> Details:
+    """The details of an image, float64 [C, H, W], at pixels where `known` (bool [C, H, W]) is true.
+
+    Raises UserError if no block of 2 x 2 pixels is known.
+    """
     whole = F.max_pool2d((~known).to(image), 2, 1) == 0
     if not whole.any():
         raise UserError("a noise level cannot be estimated: no block of 2 x 2 pixels is known")
     image = torch.where(known, image, 0)
-    clipped = _from_clipped_ground(image, known)
-    if clipped is not None:
-        return clipped
     band = (image[:, :-1, :-1] - image[:, :-1, 1:] - image[:, 1:, :-1] + image[:, 1:, 1:]).abs() / 2
     useful = whole & (F.max_pool2d(image, 2, 1) > -F.max_pool2d(-image, 2, 1))
     saturated = (image.abs() >= 1) & (image.abs().amax() <= 1)
     inside = useful & ~F.max_pool2d(saturated.to(image), 2, 1).bool()
-    if not useful.any():
-        return image.new_zeros(())
-    if not saturated.any() or inside.sum() < MIN_SAMPLES:
-        return _median(band[useful]) / NORMAL_MAD
-    return _untruncated(_median(band[inside]) / NORMAL_MAD, _local_mean(image, known & ~saturated)[inside])
+    truncated = bool(saturated.any()) and int(inside.sum()) >= MIN_SAMPLES
+    return Details(band, _local_mean(image, known & ~saturated), inside if truncated else useful, truncated)
+
+
+def sampled(values: Tensor, largest: int) -> Tensor:
+    """About evenly spaced ones of `values` [N], at most `largest`."""
+    return values[:: -(-len(values) // largest)]
 
 
 def _median(values: Tensor) -> Tensor:
@@ -137,8 +183,9 @@ def _from_clipped_ground(image: Tensor, known: Tensor) -> Tensor | None:
         share = next(counts) / next(counts).clamp_min(0.04)
         region = known & ((share - 0.5).abs() < 0.2)
         ground = region & ~saturated
-        # Clipping leaves about as many pixels as it removes; it leaves more of dark greys whose noise reaches the end.
-        if int(ground.sum()) >= max(MIN_SAMPLES, int(saturated.sum()) // 2) and share[region].mean() > 0.4:
+        # Clipping removes half of the noise of a background, and less of that of greys near the end: 42 % in the region
+        # of a smooth transition to it.
+        if int(ground.sum()) >= max(MIN_SAMPLES, int(saturated.sum()) // 2) and share[region].mean() > 0.46:
             return _of_half_normal((image[ground] - end).abs())
     return None
 

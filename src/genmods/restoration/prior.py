@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.progress import Progress
 from genmods.diffusion.conditioning import Conditioning, MaskedImage, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.processes.variance_exploding import EDMProcess
@@ -82,13 +83,20 @@ class Prior:
         """`y` in the dtype of the model."""
         return y if self.dtype is None else y.to(self.dtype)
 
-    def denoise(self, images: Tensor, label: Tensor | None = None, image: Tensor | None = None) -> Denoise:
+    def denoise(
+        self,
+        images: Tensor,
+        label: Tensor | None = None,
+        image: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Denoise:
         """The denoiser for images of the shape of `images` [B, C, H, W]; tiled if their size is not that of training.
 
         Args:
             images: Images [B, C, H, W].
             label: Classes int64 [B], -1 for none.
             image: The condition [B, 1 + C, H, W] of a mask-conditional model or of one of degraded images.
+            progress: Called as `progress(done, total)` with numbers of tiles, in each call.
 
         Raises:
             UserError: If the model does not have the label, or another number of channels.
@@ -100,7 +108,7 @@ class Prior:
         cond = self.condition(len(images), label, images.device) if image is None else {"image": image}
         if self.network is not None or self.shape is None or self.shape == images.shape[1:]:
             return self.bind(cond)
-        return Tiled(self.bind, cond, *self.shape[1:])
+        return Tiled(self.bind, cond, *self.shape[1:], progress=progress)
 
     def condition(self, n: int, label: Tensor | None, device: torch.device) -> Condition:
         """The condition of `n` images with labels int64 [n], or the null condition."""

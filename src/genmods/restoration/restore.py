@@ -9,11 +9,11 @@ from torch import Tensor
 
 from genmods.config import registry
 from genmods.core import random
-from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.noise import noise_stream
 from genmods.restoration.methods import Guidance, Measurement, Method
+from genmods.restoration.noise import rounding
 from genmods.restoration.operators import Downsample, Mask, Operator
 from genmods.restoration.prior import Prior
 
@@ -35,16 +35,6 @@ def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> M
     entry = registry.find("method", choose(operator, sigma_y) if name == "auto" else name)
     method: Method = registry.resolve(entry)(steps=steps)
     return method
-
-
-def rounding(y: Tensor) -> float:
-    """The standard deviation of the rounding error of `y` [B, ...], on the scale of [-1, 1], if its values are grey
-    levels of 8 or 16 bits; otherwise 0."""
-    for white, tolerance in ((255, 1e-3), (65535, 0.02)):
-        levels = (to_float64(y) + 1) * (white / 2)
-        if (levels - levels.round()).abs().max() < tolerance:
-            return 2 / white / 12**0.5
-    return 0.0
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:

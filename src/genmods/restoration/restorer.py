@@ -24,17 +24,17 @@ from genmods.restoration.denoising import (
     denoise,
     denoise_corruption,
     denoise_samples,
-    noise_level,
+    estimate_noise,
 )
 from genmods.restoration.holes import Box, grouped_boxes
 from genmods.restoration.methods import Method
-from genmods.restoration.noise import estimate_sigma
+from genmods.restoration.noise_curve import NoiseCurve, noise_curve
 from genmods.restoration.operators import Identity, Mask, Operator, ShapedMask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import restore
 
 Sigma = float | Tensor | Literal["auto"]
-"""Standard deviation of white noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it."""
+"""Standard deviation of the noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it."""
 
 CORRUPTION_SAMPLES = 8
 """The least number of samples whose mean is the estimate of a denoised image."""
@@ -89,21 +89,23 @@ class Restorer:
     def denoise(
         self,
         images: Tensor,
-        sigma: Sigma = "auto",
+        sigma: Sigma | NoiseCurve = "auto",
         *,
         corruption: Corruption | None = None,
         samples: int | None = None,
         label: Any = None,
         numbers: Tensor | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Removes noise from `images` [B, C, H, W].
 
         Args:
             images: Noisy images; clean ones are in [-1, 1].
-            sigma: Level of white noise, or the result of `noise_level`.
+            sigma: Level of the noise, or the result of `noise_level` or `estimate_noise`.
             corruption: Another kind of noise, instead of `sigma`.
-            samples: Number of posterior samples per image; None returns the MMSE estimate.
-            label, numbers: See `Restorer`.
+            samples: Number of posterior samples per image, which assume one level of noise per image; None returns the
+                MMSE estimate.
+            label, numbers, progress: See `Restorer`.
 
         Raises:
             UserError: If `sigma` and `corruption` are both given.
@@ -113,10 +115,10 @@ class Restorer:
         rows = self._rows(images, label, numbers)
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
         shared["batch_size"] = self.batch_size
-        level: Tensor | float
+        level: Tensor | NoiseCurve
         if corruption is not None and self.prior.network is not None:
             std = corruption.std(rows.y.clamp(-1, 1))
-            return self._once(self.prior.network, rows, std, samples)
+            return self._once(self.prior.network, rows, std, samples, progress)
         if corruption is not None:
             count = max(samples or 1, CORRUPTION_SAMPLES)
             drawn = denoise_corruption(rows.y, self.prior, corruption, count, self.steps, **shared)
@@ -124,24 +126,32 @@ class Restorer:
                 return rows.back(drawn.mean(0) if samples is None else drawn[:samples])
             level = corruption_level(rows.y, self.prior, corruption, rows.label)
         elif isinstance(sigma, str) and sigma == "auto":
-            level = noise_level(rows.y, self.prior, rows.label)
+            level = estimate_noise(rows.y, self.prior, rows.label)
+        elif isinstance(sigma, NoiseCurve):
+            level = sigma
         elif isinstance(sigma, Tensor) and sigma.shape == (len(images), rows.each):
             level = sigma.flatten().to(rows.y.device)
         else:
             level = self._levels(images, sigma).repeat_interleave(rows.each).to(rows.y.device)
         if samples is None:
-            return rows.back(denoise(rows.y, self.prior, level, rows.label))
+            return rows.back(denoise(rows.y, self.prior, level, rows.label, progress))
+        level = level.level if isinstance(level, NoiseCurve) else level
         sampler = DPMpp2MSDESampler(steps=self.steps)
         return rows.back(denoise_samples(rows.y, self.prior, level, samples, sampler, **shared))
 
+    def estimate_noise(self, images: Tensor, label: Any = None) -> NoiseCurve:
+        """The noise of `images` [B, C, H, W] by channel and brightness; for a grey model and colour images, that of
+        [B·C, 1, H, W]."""
+        rows = self._rows(images, label, None)
+        return estimate_noise(rows.y, self.prior, rows.label)
+
     def noise_level(self, images: Tensor, label: Any = None) -> Tensor:
-        """The standard deviation of white noise in `images` [B, C, H, W], on the scale of [-1, 1].
+        """The root mean square of the noise in `images` [B, C, H, W], on the scale of [-1, 1].
 
         One value per image, [B]; for a grey model and colour images one per channel, [B, C]. `denoise` accepts both.
         """
-        rows = self._rows(images, label, None)
-        levels = noise_level(rows.y, self.prior, rows.label).to(images.device)
-        return levels if rows.each == 1 else levels.view(len(images), rows.each)
+        levels = self.estimate_noise(images, label).level.to(images.device)
+        return levels if len(levels) == len(images) else levels.view(len(images), -1)
 
     def inpaint(
         self,
@@ -239,7 +249,7 @@ class Restorer:
         network = self.prior.network
         if network is not None and operator == network.operator:
             std = self._levels(y, sigma) if corruption is None else corruption.std(rows.y.clamp(-1, 1))
-            return self._once(network, rows, std, samples)
+            return self._once(network, rows, std, samples, progress)
         levels = self._levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
         drawn = rows.back(self._draw(rows, operator, levels, samples or 1, progress))
         return drawn[0] if samples is None else drawn
@@ -262,12 +272,12 @@ class Restorer:
         return trained or Identity()
 
     @staticmethod
-    def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None) -> Tensor:
+    def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None, progress: Progress | None) -> Tensor:
         """The estimate of a restoration network. Raises UserError if samples are requested."""
         if samples is not None and samples > 1:
             raise UserError("samples must be 1: this network was trained to restore in one call, got " + str(samples))
         levels = std.repeat_interleave(rows.each).view(-1, 1, 1, 1) if std.ndim == 1 else std
-        restored = rows.back(network.restored(rows.y, levels.to(rows.y)))
+        restored = rows.back(network.restored(rows.y, levels.to(rows.y), progress))
         return restored if samples is None else restored[None]
 
     def _draw(self, rows: _Rows, operator: Operator, levels: Tensor, samples: int, progress: Progress | None) -> Tensor:
@@ -322,7 +332,7 @@ class Restorer:
         if isinstance(sigma, str):
             if sigma != "auto":
                 raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
-            return estimate_sigma(images, known).double().cpu()
+            return noise_curve(images, known).level.double().cpu()
         levels = torch.as_tensor(sigma, dtype=torch.float64).cpu()
         if levels.shape not in ((), (len(images),)):
             raise UserError(f"sigma must be one number or have shape [{len(images)}], got {list(levels.shape)}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genmods.core.progress import Progress
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.prediction import Estimate
 from genmods.diffusion.process import NoiseProcess
@@ -29,6 +30,7 @@ class Tiled:
         height, width: Size of a tile, the input size of the denoiser.
         overlap: Fraction of a tile that overlaps with its neighbour.
         batch: The largest number of tiles per call.
+        progress: Called as `progress(done, total)` with numbers of tiles, in each call.
     """
 
     bind: Callable[[Condition], Denoise]
@@ -37,6 +39,7 @@ class Tiled:
     width: int
     overlap: float = 0.5
     batch: int = 256
+    progress: Progress | None = None
 
     @property
     def process(self) -> NoiseProcess:
@@ -60,6 +63,8 @@ class Tiled:
                 place = (..., slice(r, r + self.height), slice(c, c + self.width))
                 total[place] += piece * window
                 weight[place] += window
+            if self.progress is not None:
+                self.progress(start + len(some), len(corners))
         x0, eps = (total / weight)[..., : x.shape[2], : x.shape[3]]
         return Estimate(x0, eps)
 

@@ -1,0 +1,162 @@
+"""The noise of photographs: its standard deviation per channel as a function of the brightness, white or not.
+
+As in the Poisson-Gaussian model (Foi et al. 2008, "Practical Poissonian-Gaussian noise modeling and fitting for
+single-image raw data"), the variance is a linear function of the mean. It is fitted by least absolute deviations
+(Sutour, Deledalle and Aujol 2015) to estimates from the finest wavelets (`genmods.restoration.noise`) in the flatter
+half of groups of similar brightness.
+
+These wavelets contain little of the noise that a camera or JPEG has smoothed. In a flat region the variance of a block
+of 8 x 8 pixels is that of the noise, whatever its spectrum above one period per block; if it exceeds the fit, the fit
+is scaled. A block counts as flat if its neighbours have a low variance. The noise of neighbours is independent, so that
+the selection has no bias, unlike one by the variance of the block (Ponomarenko et al. 2007; Liu, Tanaka and Okutomi
+2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmods.core.devices import to_float64
+from genmods.restoration.noise import BAND, bands, details, estimate_sigma, rounding, sampled
+
+BLOCK = 8
+"""Side of a block in pixels, that of JPEG."""
+MIN_BLOCKS = 96
+"""The least number of useful blocks of an image."""
+MIN_PIXELS = MIN_BLOCKS * BLOCK**2
+"""The number of pixels below which an image has fewer blocks."""
+GROUPS = 6
+"""The number of groups of similar brightness per channel."""
+FLAT = 0.1
+"""Share of the blocks of an image that count as flat."""
+MIN_NEIGHBORS = 4
+"""The least number of useful neighbours of a flat block."""
+
+
+@dataclass(frozen=True)
+class NoiseCurve:
+    """The variance of the noise of images as a function of their brightness: linear between two points, constant beyond
+    them. All values are on the scale of [-1, 1].
+
+    Attributes:
+        light: Brightness at the points, [B, C, 2] in increasing order; with C = 1, that of all channels.
+        variance: Variance at the points, [B, C, 2].
+        level: Root mean square of the standard deviation over the pixels of channels with noise, [B].
+    """
+
+    light: Tensor
+    variance: Tensor
+    level: Tensor
+
+    @classmethod
+    def constant(cls, sigma: Tensor) -> NoiseCurve:
+        """Noise of the same standard deviation `sigma` [B] in all channels and at each brightness."""
+        ends = sigma.new_tensor([-1.0, 1.0]).expand(len(sigma), 1, 2)
+        return cls(ends, sigma.square()[:, None, None].expand(-1, 1, 2), sigma)
+
+    def std(self, y: Tensor) -> Tensor:
+        """The standard deviation per pixel [B, C, H, W] of noisy images `y`, from their mean over 5 x 5 pixels."""
+        mean = F.avg_pool2d(y, 5, 1, 2, count_include_pad=False)
+        return _line(mean, self.light.to(y)[..., None, None, :], self.variance.to(y)[..., None, None, :]).sqrt()
+
+
+def _line(x: Tensor, ends: Tensor, values: Tensor) -> Tensor:
+    """The line through `values` [..., 2] at `ends` [..., 2], at `x` [...]; constant beyond the ends."""
+    share = (x - ends[..., 0]) / (ends[..., 1] - ends[..., 0]).clamp_min(1e-6)
+    return torch.lerp(values[..., 0], values[..., 1], share.clamp(0, 1))
+
+
+def noise_curve(y: Tensor, known: Tensor | None = None) -> NoiseCurve:
+    """Estimates the noise of images, whose level is at least that of `estimate_sigma`.
+
+    Images with few blocks of pixels that are neither clipped nor constant have that level at each brightness.
+
+    Args:
+        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
+        known: The pixels to use, bool, broadcastable to `y`; by default all.
+
+    Raises:
+        UserError: As `estimate_sigma`.
+    """
+    sigma = estimate_sigma(y, known)
+    kept = torch.ones_like(y, dtype=torch.bool) if known is None else known.to(y.device).expand_as(y)
+    curves = [_of_image(image, kept[i], sigma[i]) for i, image in enumerate(y)]
+    return NoiseCurve(*(torch.stack(parts) for parts in zip(*curves, strict=True)))
+
+
+def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The members of the curve of one image [C, H, W], of the dtype of `sigma` (0-d), the least level."""
+    rows, is_last = bands(image)
+    image, known = to_float64(image[:, rows]), known[:, rows]
+    mean, energy, useful = _blocks(image, known)
+    if useful.sum() < MIN_BLOCKS:
+        return sigma.new_tensor([-1.0, 1.0]).expand(len(image), 2), sigma.square().expand(len(image), 2), sigma
+    light, variance = _fitted(image, known & ~is_last[:, None], _of_neighbors(energy.sum(0), useful))
+    expected = _line(mean, light[:, None, None], variance[:, None, None])
+    predicted = expected.sum(0).clamp_min(1e-9)
+    around = _of_neighbors(energy.sum(0) / predicted, useful)[useful]
+    excess = ((energy - rounding(image[:, :BAND]) ** 2).sum(0) / predicted)[useful]
+    factor = excess[around.argsort()[: round(FLAT * len(around))]].median().clamp_min(1)
+    noisy = variance.any(1)
+    variance, level = variance * factor, (expected[noisy].mean() * factor).sqrt() if noisy.any() else sigma
+    if level < sigma:
+        variance = variance * (sigma / level).square()
+    return light.to(sigma), variance.to(sigma), torch.maximum(level.to(sigma), sigma)
+
+
+def _fitted(image: Tensor, known: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
+    """Brightness and variance [C, 2] at the ends of the fit of each channel of an image [C, H, W], from its details
+    where the `activity` of the blocks [h, w] is low."""
+    lines = []
+    rows, columns = (torch.arange(side - 1, device=image.device) // BLOCK for side in image.shape[1:])
+    around = activity[rows.clamp_max(len(activity) - 1)][:, columns.clamp_max(activity.shape[1] - 1)][None]
+    for channel, kept in zip(image.split(1), known.split(1), strict=True):
+        found = details(channel, kept)
+        if not found.used.any():
+            lines.append((image.new_tensor([-1.0, 1.0]), image.new_zeros(2)))
+            continue
+        edges = torch.quantile(sampled(found.mean[found.used], 50_000), torch.linspace(0, 1, GROUPS + 1).to(image))
+        groups = [found.used & (found.mean >= low) & (found.mean <= high) for low, high in pairwise(edges)]
+        flat = [group & (around <= around[group].median()) for group in groups]
+        x = torch.stack([found.mean[group].mean() for group in flat])
+        lines.append(_robust_line(x, torch.stack([found.sigma(group) for group in flat]).square()))
+    ends, values = zip(*lines, strict=True)
+    return torch.stack(ends), torch.stack(values)
+
+
+def _robust_line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The line of least absolute deviations relative to `y` [N] at the increasing `x` [N]: `x` and values [2] at its
+    ends. It passes through two of the points, or is constant."""
+    ends, lines = torch.stack([x[0], x[-1]]), [y.median().expand(2)]
+    for i, j in combinations(range(len(x)), 2):
+        lines.append((y[i] + (y[j] - y[i]) * (ends - x[i]) / (x[j] - x[i]).clamp_min(1e-6)).clamp_min(0))
+    misfit = [((_line(x, ends, line) - y) / y.clamp_min(1e-9)).abs().sum() for line in lines]
+    return ends, lines[int(torch.stack(misfit).argmin())]
+
+
+def _blocks(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The blocks of an image [C, H, W]: mean and variance after subtraction of a plane [C, h, w], and whether they are
+    known and neither clipped nor constant, bool [h, w]."""
+    height, width = (side // BLOCK * BLOCK for side in image.shape[1:])
+    blocks = image[:, :height, :width].unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK)
+    mean = blocks.mean((-1, -2))
+    place = torch.arange(BLOCK).to(image) - (BLOCK - 1) / 2
+    planes = [(blocks * axis).sum((-1, -2)).square() for axis in (place, place[:, None])]
+    energy = (blocks - mean[..., None, None]).square().sum((-1, -2)) - sum(planes) / (BLOCK * place.square().sum())
+    energy = energy.clamp_min(0) / (BLOCK**2 - 3)
+    left_out = ((image.abs() >= 1) & (image.abs().amax() <= 1)) | ~known
+    bad = F.max_pool2d(left_out[:, :height, :width].to(image), BLOCK).bool().any(0)
+    return mean, energy, ~bad & (energy > 1e-9).any(0)
+
+
+def _of_neighbors(values: Tensor, useful: Tensor) -> Tensor:
+    """The mean of `values` [h, w] over the useful ones of the eight neighbours of each block; infinite if these are
+    fewer than `MIN_NEIGHBORS`."""
+    weight = useful.to(values)
+    total, count = (9 * F.avg_pool2d(x[None], 3, 1, 1)[0] - x for x in (values * weight, weight))
+    return torch.where(count > MIN_NEIGHBORS - 0.5, total / count, torch.inf)
