@@ -32,6 +32,17 @@ def test_shipped_recipes_are_in_order(name, capsys):
     assert capsys.readouterr().out.endswith(": OK\n")
 
 
+def test_a_folder_that_does_not_exist_yet_is_reported(tmp_path, capsys):
+    for place, told in (
+        (tmp_path / "none", f"data.root: there is no folder {tmp_path / 'none'}; its labels"),
+        ("", ""),
+    ):
+        change = [f"--data.root={place}"] if place else ["--data={name: synthetic, channels: 3}"]
+        assert dispatch(["check", "folder/classify", *change]) == 0
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == bool(told)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [

@@ -26,10 +26,12 @@ def test_names_of_results_are_free_and_none_is_an_input(tmp_path):
         names([tmp_path / "d/strips"], tmp_path / "d")
 
 
-def test_an_earlier_output_folder_is_refused(tmp_path):
+def test_an_earlier_output_folder_is_read_without_strips(tmp_path):
     for name in ("a.png", "strips/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    assert names([tmp_path], tmp_path / "out") == {tmp_path / "a.png": Path("a.png")}
+    (tmp_path / "strips/b.png").touch()  # not the strips of these images
     with pytest.raises(UserError, match=r"strips/a\.png is both an image and a strip"):
         names([tmp_path], tmp_path / "out")
 

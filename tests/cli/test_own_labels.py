@@ -36,19 +36,19 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def export(targets: str, folder: Path, joined: bool = False) -> None:
-    """The images of `synthetic` as PNG files, and its labels in a table beside them."""
-    source = create("data", "synthetic", targets=targets, **SHAPES)
+def export(targets: str, folder: Path, joined: bool = False, bits: int = 8, suffix: str = ".png", **shape) -> None:
+    """The images of `synthetic` as files, and its labels in a table beside them."""
+    source = create("data", "synthetic", targets=targets, **SHAPES, **shape)
     rows = []
     for split, images in source.read().items():
         for i, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
-            path = folder / split / f"{i:03}.png"
+            path = folder / split / f"{i:03}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, Picture(to_float(pixels)))
+            write_image(path, Picture(to_float(pixels), bits=bits))
             cells = [source.class_names[label]] if targets == "class" else label.tolist()
             if joined:
                 cells = ["|".join(name for name, has in zip(source.class_names, cells, strict=True) if has)]
-            rows.append([f"{split}/{i:03}.png", *cells])
+            rows.append([f"{split}/{path.name}", *cells])
     columns = ["shape"] if joined or targets == "class" else source.class_names
     with (folder / "metadata.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["file_name", *columns], *rows])
@@ -103,6 +103,21 @@ def test_figures_from_files_are_those_in_memory_and_predictions_have_the_columns
         for column in list(ours)[1:]:
             same = ours[column] == theirs[column]
             assert same or float(ours[column]) == pytest.approx(float(theirs[column]), rel=1e-4, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "main", "bits", "channels"),
+    [("place", "test/r2", 16, 3), ("place", "test/r2", 8, 5), ("multilabel", "test/map", 16, 5)],
+)
+def test_figures_from_deep_files_of_any_channels_are_those_in_memory(targets, main, bits, channels):
+    export(targets, Path("images"), bits=bits, suffix=".png" if channels == 3 else ".tif", channels=channels)
+    memory = (MEMORY % targets).replace("}", f", channels: {channels}}}")
+    for name, data in (("memory", memory), ("files", FILES % "images")):
+        path = recipe(name, TASKS[targets], data)
+        run("fit", "--config", path, "--quiet")
+        run("test", "--config", path, "--quiet")
+    found, expected = figures("files"), figures("memory")
+    assert main in found and found == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_numbers_come_back_in_their_own_units(capsys):
@@ -225,3 +240,33 @@ def test_a_target_without_variance_is_refused_by_its_name(capsys):
     run("fit", "--config", recipe("r", "regression", FILES % "images"), "--quiet", status=2)
     expected = "targets must differ among the training images, got one radius for all"
     assert capsys.readouterr().err.splitlines()[-1] == f"r.yaml:2: task: {expected}"
+
+
+@pytest.mark.parametrize(("separator", "setting"), [(";", ""), (" ", ", separator: ' '")])
+def test_several_labels_are_written_with_the_separator_of_the_table(separator, setting, capsys):
+    export("multilabel", Path("images"), joined=True)
+    table = Path("images/metadata.csv")
+    table.write_text(table.read_text().replace("|", separator))
+    path = recipe("own", "multilabel", f"{{name: image_folder, root: images, batch_size: 16{setting}}}")
+    run("fit", "--config", path, "--quiet", "--trainer.max_steps=1")
+    capsys.readouterr()
+    run("classify", "--ckpt_path", "runs/own", "--input", "images/test")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    for row in rows:
+        assert row["shape"] == separator.join(
+            name for name in ("cross", "diamond", "disc", "square") if float(row[name]) >= 0.5
+        )
+    assert any(separator in row["shape"] for row in rows)
+
+
+def test_classes_that_are_numbers_have_a_hint(capsys):
+    export("class", Path("images"))
+    names = ["disc", "square", "diamond", "cross"]
+    text = Path("images/metadata.csv").read_text()
+    for number, name in enumerate(names):
+        text = text.replace(f",{name}", f",{number}")
+    Path("images/metadata.csv").write_text(text)
+    for command in (["check"], ["fit", "--quiet", "--config"]):
+        run(*command, recipe("r", "classification", FILES % "images"), status=2)
+        assert "the task for them is regression, or data.label_kind: class for these columns" in capsys.readouterr().err
+    run("check", recipe("r", "classification", FILES.replace("}", ", label_kind: class}") % "images"))

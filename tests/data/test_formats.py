@@ -334,3 +334,21 @@ def test_arrays_and_tensors_are_prepared_like_files(tmp_path):
     ]:
         with pytest.raises(UserError, match=re.escape(got)):
             prepared(image, flat)
+
+
+def test_the_folder_of_a_restoration_has_its_results_only(tmp_path):
+    for name in ("a.png", "b.png", "strips/a.png", "strips/b.png", "uncertainty/a.png", "samples/a_1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert [path.name for path in find_images([tmp_path])] == ["a.png", "b.png"]
+    assert len(find_images([tmp_path / "strips"])) == 2
+    (tmp_path / "b.png").unlink()  # a class of own images may be called strips
+    assert len(find_images([tmp_path])) == 5
+
+
+def test_files_without_a_suffix_are_counted(tmp_path, caplog):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "LICENSE").write_text("x")
+    (tmp_path / "b.cr2").write_text("x")
+    find_images([tmp_path])
+    assert "skipped 1 file without a suffix, 1 .cr2 file" in caplog.text

@@ -202,7 +202,13 @@ def test_layouts(tmp_path):
         "split/train/y/2.png",
     ):
         save(noise(len(name)), tmp_path / name)
-    for name in ("split/valid/x/3.png", "split/test/y/4.png", "odd/train/x/1.png", "odd/test/z/1.png"):
+    for name in (
+        "split/valid/x/3.png",
+        "split/test/y/4.png",
+        "odd/train/x/1.png",
+        "odd/test/x/1.png",
+        "odd/test/z/1.png",
+    ):
         save(noise(len(name)), tmp_path / name)
     flat = ImageFolder(str(tmp_path / "flat"))
     assert flat.read()["train"].labels is None and flat.class_names == []

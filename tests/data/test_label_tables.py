@@ -335,3 +335,12 @@ def test_lines_that_are_not_json_are_named(tmp_path, line):
     (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "a.png", "label": 1}}\n{line}\n')
     with pytest.raises(UserError, match="jsonl:2: is not JSON"):
         read(tmp_path)
+
+
+def test_one_folder_of_another_name_has_test_images_without_labels(tmp_path):
+    save(tmp_path, ["test/unknown/0.png", "test/unknown/1.png", "train/cat/a.png", "train/dog/b.png"])
+    found, _ = read(tmp_path)
+    assert found["test"] == {"test/unknown/0.png": None, "test/unknown/1.png": None}
+    save(tmp_path, ["test/Dog/2.png"])
+    with pytest.raises(UserError, match="there is no class 'Dog' among the training images"):
+        read(tmp_path)

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from genmods import UserError
+from genmods.diffusion import CosineProcess, Denoiser, DiffusionLoss, VPrediction
 from genmods.models import Classifier
-from genmods.networks import Network
+from genmods.networks import CNN, Network, UNet
 
 
 class Brightness(Network):
@@ -31,7 +32,7 @@ def test_files_images_and_arrays_are_classified_alike(model, tmp_path):
     found = model.classify(forms)
     assert {one.name for one in found} == {"light"} and len({one.probability for one in found}) == 1
     assert model.classify(forms[0]) == found[0] and sum(found[0].probabilities.values()) == pytest.approx(1)
-    assert model.classify(np.zeros((8, 8, 3), np.uint8)).name == "dark"
+    assert model.classify(np.zeros((8, 8, 3), np.uint8)).name == "dark" and model.classify([]) == []
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,40 @@ def test_files_images_and_arrays_are_classified_alike(model, tmp_path):
     ],
 )
 def test_other_tensors_are_refused(model, images, line):
-    with pytest.raises(UserError, match=line):
-        model.probabilities(images)
+    for use in (model.probabilities, model, model.features):  # the last two with gradients
+        with pytest.raises(UserError, match=line):
+            use(images)
+
+
+def test_an_array_is_not_a_batch(model):
+    with pytest.raises(UserError, match=r"images must be float \[B, 1, H, W\] in \[-1, 1\], got ndarray"):
+        model.probabilities(np.zeros((1, 1, 8, 8), np.float32))
+
+
+def test_gradients_for_images_with_much_noise_are_allowed(model):
+    noisy = (30 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    model(noisy).sum().backward()
+    with torch.no_grad(), pytest.raises(UserError, match="must lie in"):
+        model(noisy)
+
+
+def test_a_size_that_the_network_does_not_take_is_refused_with_both_shapes():
+    network = CNN(["conv 2", "linear 4"], in_channels=1, image_size=8, num_classes=2)
+    model = Classifier(network, num_classes=2, image_size=8).eval()
+    for use in (model.probabilities, model, model.features):
+        with pytest.raises(UserError, match=r"must have shape \[B, 1, 8, 8\], as in training, got \[3, 1, 9, 7\]"):
+            use(torch.zeros(3, 1, 9, 7))
+    with pytest.raises(ValueError, match=r"images must have shape \[B, 1, 8, 8\], got \[3, 2, 8, 8\]"):
+        network(torch.zeros(3, 2, 8, 8))
+
+
+@pytest.mark.parametrize("images", [torch.full((2, 1, 8, 8), 255.0), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)])
+def test_the_diffusion_loss_refuses_images_of_another_range(images):
+    network = UNet(in_channels=1, width=4, multipliers=[1], blocks=1)
+    denoiser = Denoiser(network, CosineProcess(), VPrediction(), sigma_data=0.5)
+    with pytest.raises(UserError, match=r"images must (lie in|be float)"):
+        DiffusionLoss()(denoiser, images)
+    assert DiffusionLoss()(denoiser, images / 127.5 - 1).per_sample.isfinite().all()
 
 
 def test_a_file_that_is_not_an_image_is_refused(model, tmp_path):

@@ -38,6 +38,10 @@ WRAPPED = {
         "state_dict": {name: torch.zeros_like(value) for name, value in t.items()},
         "state_dict_ema": t,
     },
+    "teacher_first": lambda t: {
+        "student": {name: torch.zeros_like(value) for name, value in t.items()},
+        "teacher": prefixed("backbone.", t),
+    },
 }
 
 

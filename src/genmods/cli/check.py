@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from genmods.config.builtins import SECTIONS
 from genmods.core.printable import say
@@ -15,10 +17,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from genmods.config.check import Part
     from genmods.config.labels import check_labels
     from genmods.config.recipe import load
     from genmods.runs.rehearsal import rehearse
 
     recipe = load(options.recipe, options.overrides)
     rehearse(recipe, check_labels(recipe))
+    source = recipe.data.given.get("source")
+    root = source.given.get("root") if isinstance(source, Part) else None
+    if isinstance(root, str) and not Path(root).expanduser().exists():
+        say(f"{recipe.source}: data.root: there is no folder {root}; its labels were not checked", file=sys.stderr)
     say(f"{recipe.source}: OK")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OVERRIDES = ("data", "seed")
 EACH = 8
-"""The largest number of images with figures of their own; of more, one page shows Grad-CAM."""
+"""The largest number of images that each have figures; for more, one page shows Grad-CAM."""
 PAGE = 24
 """The largest number of images on that page."""
 SIDE = 640

@@ -20,6 +20,8 @@ _ALWAYS = frozenset(
 _TABLES = frozenset([".csv", ".tsv", ".jsonl", ".parquet"])
 _OF_SAMPLES = frozenset(["samples.npz", "grid.png"])
 """Files of `generate` that show or hold all images of its folder."""
+_OF_RESTORED = frozenset(["strips", "samples", "uncertainty"])
+"""Folders of restoration commands beside their results."""
 
 
 def suffixes() -> frozenset[str]:
@@ -57,7 +59,8 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
 
     All other files except tables are counted in `skipped` by suffix. Symbolic links are followed; each folder is
     visited once; folders with the suffix of an image file are not visited. In the folder of `generate`, only the single
-    images are found, not the grid and the array of all of them.
+    images are found, not the grid and the array of all of them; in that of `denoise`, `inpaint` and `restore`, only the
+    results, not strips, samples and uncertainties.
     """
     found: list[Path] = []
     read = suffixes()
@@ -75,7 +78,7 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
             raise UserError(f"{here}: {(error.strerror or str(error)).lower()}") from None
         names = [entry.name for entry in entries]
         generated = "samples.npz" in names and any(name.startswith("00000.") for name in names)
-        summaries = _OF_SAMPLES if generated else frozenset()
+        summaries = _OF_SAMPLES if generated else _OF_RESTORED if _is_restored(here, names) else frozenset()
         for entry in entries:
             if entry.name.startswith(".") or entry.name in summaries:
                 continue
@@ -87,6 +90,15 @@ def walk(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
             elif skipped is not None and suffix.lower() not in _TABLES:
                 skipped[suffix] += 1
     return sorted(found)
+
+
+def _is_restored(folder: Path, names: list[str]) -> bool:
+    """Whether a folder has a strip for each of its images, as restoration commands write it."""
+    try:
+        strips = os.listdir(folder / "strips") if "strips" in names else []
+    except OSError:
+        return False
+    return bool(strips) and set(strips) <= set(names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -101,5 +113,6 @@ def about_skipped(skipped: Counter[str]) -> str:
     listed = []
     for suffix, count in skipped.most_common():
         hint = ": install pillow-heif (pip install 'genmods[heic]')" if suffix.lower() in HEIC else ""
-        listed.append(f"{count:,} {suffix or 'nameless'} file{'s' * (count != 1)}{hint}")
+        files = f"file{'s' * (count != 1)}"
+        listed.append(f"{count:,} {suffix} {files}{hint}" if suffix else f"{count:,} {files} without a suffix")
     return f"skipped {', '.join(listed)}" if listed else ""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import Share
 from genmods.core.devices import float64_device
+from genmods.core.image_range import check_images
 from genmods.core.settings import NonNegative, Validated
 from genmods.diffusion.denoiser import Condition, Denoiser
 from genmods.diffusion.densities import TimeDensity, UniformDensity
@@ -79,6 +80,8 @@ class DiffusionLoss(Validated, nn.Module):
             The loss per sample, with the unweighted errors and noise levels.
         """
         self.check(denoiser.process)
+        if not x0.is_floating_point() or x0.ndim == 4:
+            check_images(x0, tuple("CHW"), noisy=True)
         if u is None:
             u = self.density.numbers(len(x0), x0.device, share, generator)
         if eps is None:

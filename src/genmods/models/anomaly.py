@@ -17,6 +17,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_images
 from genmods.core.settings import Count, Validated
 from genmods.diffusion.noise_errors import errors_by_level
 from genmods.models.abilities import Denoises
@@ -59,6 +60,7 @@ class NoiseErrors(Validated):
 
     def __call__(self, images: Tensor, indices: Tensor | None = None) -> Tensor:
         """ln e [B, K], float64 on the CPU, of `images` [B, C, H, W] in [-1, 1] with the numbers `indices` [B]."""
+        check_images(images, tuple("CHW"))
         x0 = images.to(self._diffusion.device, self._diffusion.dtype)
         denoise = self._diffusion.unconditional(len(x0))
         found = errors_by_level(denoise, x0, self.log_snr, self.draws, indices)

@@ -60,6 +60,7 @@ class Classifier(ImageModel):
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Log-probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], averaged over views, uncalibrated."""
+        self.check(images)
         scores = torch.stack([self(view).float().log_softmax(-1) for view in views(images, self.augment_test)])
         return scores.logsumexp(0) - math.log(len(scores))
 
@@ -74,13 +75,15 @@ class Classifier(ImageModel):
     def classify(self, image: Any) -> Prediction | list[Prediction]:
         """The class of an image, or of each image in a list.
 
-        An image is a file, a PIL image or an array uint8 [H, W] or [H, W, C] of any size; it is resized like the files
-        of a folder for training. Raises UserError for anything else.
+        An image is a file, a PIL image, an array uint8 [H, W] or [H, W, C], or a tensor uint8 [C, H, W], of any size;
+        it is resized like the files of a folder for training. Raises UserError for anything else.
         """
         from genmods.data.decoding import prepared
         from genmods.data.preparation import Preparation
 
         several = isinstance(image, list | tuple)
+        if several and not image:
+            return []
         preparation = self.preparation or Preparation.of_shape(self.image_shape)
         assert preparation is not None
         images = torch.stack([prepared(one, preparation) for one in (image if several else [image])])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_images
 from genmods.core.settings import Count
 from genmods.diffusion.likelihood import diffusion_nats
 from genmods.models.abilities import Denoises
@@ -52,6 +53,7 @@ class DiffusionClassifier(Model):
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """-E [B, K], the log-probabilities of `images` [B, C, H, W] in [-1, 1] up to a constant per image."""
+        check_images(images, self.image_shape or tuple("CHW"))
         x0 = images.to(self.diffusion.device, self.diffusion.dtype)
         classes = torch.arange(len(self.class_names), device=x0.device)
         parts = [self._scored(x0, some) for some in classes.split(max(1, TOGETHER // max(1, len(x0))))]

@@ -12,6 +12,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.devices import float64_device
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_images
 from genmods.core.progress import Progress, part_of
 from genmods.core.settings import BatchSize, Steps, Validated
 from genmods.diffusion.conditioning import Condition
@@ -189,6 +190,7 @@ class Editor(Validated):
         shape = self._diffusion.image_shape
         if images.shape[1:] != shape:
             raise UserError(f"images must have shape {['B', *shape]}, got {list(images.shape)}".replace("'", ""))
+        check_images(images, shape or (), noisy=True)
 
 
 def _times(values: Any, frames: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,14 +10,12 @@ from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_images
 from genmods.core.settings import ClassNames, DataChannels, DataMean, DataSides, DataStd
 from genmods.core.sizes import per_channel, sides
 from genmods.models.base import Inspection, Model
 from genmods.networks.base import Network, dry_run
 from genmods.networks.layout import memory_format
-
-MAX_ABS_INPUT = 16.0
-"""The largest magnitude accepted for images in [-1, 1] with noise; checked on a CPU, without gradients."""
 
 
 class ImageModel(Model):
@@ -59,24 +57,31 @@ class ImageModel(Model):
 
     def normalized(self, images: Tensor) -> Tensor:
         """`images` [B, C, H, W] in [-1, 1], normalised for the network. Raises UserError for others, e.g. [0, 255]."""
-        channels = self.image_shape[0]
-        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
-            got = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-            raise UserError(f"images must be float [B, {channels}, H, W] in [-1, 1], got {got}")
-        traced = torch.compiler.is_compiling()
-        if images.device.type == "cpu" and images.numel() and not torch.is_grad_enabled() and not traced:
-            largest = images.abs().amax().item()
-            if largest > MAX_ABS_INPUT:
-                raise UserError(f"images must lie in [-1, 1], got the value {largest:.4g}")
+        self.check(images)
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
+
+    def check(self, images: Tensor) -> None:
+        """Raises UserError unless `images` are [B, C, H, W] in [-1, 1], with gradients also with any noise."""
+        check_images(images, (self.image_shape[0], "H", "W"), noisy=torch.is_grad_enabled())
 
     def forward(self, images: Tensor) -> Tensor:
         """The network's output [B, K] for `images` [B, C, H, W] in [-1, 1]."""
-        return self.network(self.normalized(images))
+        return self._applied(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of `images` [B, C, H, W] in [-1, 1], before the head."""
-        return self.network.features(self.normalized(images))
+        return self._applied(self.network.features, images)
+
+    def _applied(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """The result for normalised images; raises UserError if the network does not take images of this size."""
+        x = self.normalized(images)
+        try:
+            return function(x)
+        except (RuntimeError, ValueError) as error:
+            if tuple(images.shape[1:]) == self.image_shape:
+                raise
+            wanted = ", ".join(map(str, ("B", *self.image_shape)))
+            raise UserError(f"images must have shape [{wanted}], as in training, got {list(images.shape)}") from error
 
     def fit_statistics(self, batch: Batch) -> None:
         if not self.network.prepared:

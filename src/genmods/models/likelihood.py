@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from genmods.core.image_range import check_images
 from genmods.diffusion.denoiser import Denoise
 from genmods.diffusion.likelihood import BoundTerms, bound_bits_per_dim, bound_map, flow_bits_per_dim
 
@@ -64,4 +65,5 @@ class DiffusionLikelihood:
         return flow_bits_per_dim(self.denoise(len(images)), images, self.levels, steps=FLOW_STEPS, indices=indices)
 
     def _placed(self, images: Tensor, indices: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        check_images(images, tuple("CHW"))
         return images.to(self.device), None if indices is None else indices.to(self.device)

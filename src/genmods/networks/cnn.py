@@ -134,6 +134,7 @@ class CNN(Network):
             counts[kind] += 1
             named[f"{kind}{counts[kind]}"] = builder.build(text)
         self.layers = nn.Sequential(named)
+        self.shape = (in_channels, *sides(image_size))
         self.head = nn.Linear(builder.width, num_classes)
         init_he(self)
 
@@ -141,4 +142,10 @@ class CNN(Network):
         return torch.flatten(self.layers(x), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
+        try:
+            return self.head(self.features(x))
+        except RuntimeError as error:
+            if x.shape[1:] == self.shape:
+                raise
+            wanted = ", ".join(map(str, ("B", *self.shape)))
+            raise ValueError(f"images must have shape [{wanted}], got {list(x.shape)}") from error

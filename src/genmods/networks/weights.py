@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ Convert = Callable[[Tensors], Tensors]
 """Renames tensors of another release of a network."""
 
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_AVERAGED = re.compile("ema|teacher")
 _COUNTER = "num_batches_tracked"
 _DEEPEST, _SHOWN = 4, 4
 
@@ -153,7 +155,7 @@ def read_weights(path: str | Path) -> tuple[Path, dict[str, Tensors]]:
     parts = dict(_parts(content))
     if not parts:
         raise UserError(f"{file}: contains no tensors by name")
-    return file, dict(sorted(parts.items(), key=lambda part: "ema" not in part[0].lower()))
+    return file, dict(sorted(parts.items(), key=lambda part: not _AVERAGED.search(part[0].lower())))
 
 
 def _check_digest(file: Path, digest: str) -> None:
@@ -176,8 +178,11 @@ def _read_safetensors(file: Path) -> Tensors:
 
 def _read_pickle(file: Path) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of any kind, for any bytes
+        if "TorchScript" in str(error):
+            raise UserError(f"{file}: a TorchScript archive, which contains code; save its state_dict alone") from None
         if foreign := re.search(r"GLOBAL (\S+)", str(error)):
             raise UserError(
                 f"{file}: contains {foreign[1]}, which is code and not loaded; save its state_dict alone"

@@ -106,7 +106,8 @@ def grad_cam(
         chosen[missed, -1] = labels[missed]
     height, width = images.shape[2:]
     shown = photos or [Photo(image, (0, 0, width, height)) for image in images]
-    panel = _grid(len(images), 1 + chosen.shape[1])
+    ratio = max(photo.image.shape[1] / photo.image.shape[2] for photo in shown)
+    panel = _grid(len(images), 1 + chosen.shape[1], min(max(ratio, 0.4), 2))
     for i, photo in enumerate(shown):
         show_image(panel(0, i), photo.image)
         title(panel(0, i), shortened(photo.name) if labels is None else class_name(class_names, int(labels[i])), 9, INK)
@@ -120,14 +121,16 @@ def grad_cam(
     return panel(0, 0).figure
 
 
-def _grid(count: int, rows: int) -> Callable[[int, int], Any]:
-    """The panels of a new figure by row and image: for one image in a line, for several in a column each."""
+def _grid(count: int, rows: int, ratio: float) -> Callable[[int, int], Any]:
+    """The panels of a new figure by row and image, for images of a `ratio` of height to width: of one image in a line,
+    of several in a column each."""
     if count == 1:
-        line = panels(new_figure(2.2 * rows + 0.3, 2.6), 1, rows)
+        line = panels(new_figure(2.2 * rows + 0.3, 2.2 * ratio + 0.4), 1, rows)
         return lambda row, i: line[row]
     across = min(count, _ACROSS)
     blocks = -(-count // across)
-    grid = panels(new_figure(1.55 * across + 0.3, 1.75 * rows * blocks + 0.3), rows * blocks, across)
+    figure = new_figure(1.55 * across + 0.3, (1.5 * ratio + 0.25) * rows * blocks + 0.3)
+    grid = panels(figure, rows * blocks, across)
     return lambda row, i: grid[(i // across * rows + row) * across + i % across]
 
 

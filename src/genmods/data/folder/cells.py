@@ -1,4 +1,4 @@
-"""Cells of tables as numbers, truth values and labels; None where a cell is none of these."""
+"""Reads cells of tables as numbers, truth values and labels."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Files:
 
 
 def _composed(text: str) -> str:
-    """Text in Unicode's form NFC; the files of a Mac may have accents as characters of their own."""
+    """Text in Unicode's form NFC; names of files on a Mac may have accents as separate characters."""
     return unicodedata.normalize("NFC", text)
 
 

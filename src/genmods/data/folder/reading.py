@@ -78,12 +78,12 @@ def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layou
     subfolders = sorted(p.name for p in folders["train"].iterdir() if p.is_dir() and not p.name.startswith("."))
     if all(len(parts) == 1 for part in below.values() for parts in part):
         return Layout(paths, origin="no class folders")
-    labeled = [split for split, part in below.items() if split != "test" or any(len(parts) > 1 for parts in part)]
+    names = sorted({parts[0] for parts in below["train"]})
+    labeled = [split for split, part in below.items() if split != "test" or _has_classes(part, names)]
     for split in labeled:
         for path, parts in zip(paths[split], below[split], strict=True):
             if len(parts) == 1:
                 raise UserError(f"{path}: is outside the class folders; labels: false uses all images without labels")
-    names = sorted({parts[0] for parts in below["train"]})
     place = {name: k for k, name in enumerate(names)}
     for split in labeled:
         for path, parts in zip(paths[split], below[split], strict=True):
@@ -92,6 +92,12 @@ def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layou
     labels: dict[str, list[Label]] = {split: [place[parts[0]] for parts in below[split]] for split in labeled}
     empty = [name for name in subfolders if name not in place and folders["train"] / name not in folders.values()]
     return Layout(paths, labels, "class", names, empty=empty, origin="class folders")
+
+
+def _has_classes(part: list[tuple[str, ...]], names: list[str]) -> bool:
+    """Whether the paths in a test folder begin with classes; not if they lie in one folder of another name."""
+    folders = {parts[0] for parts in part if len(parts) > 1}
+    return len(folders) > 1 or bool(folders & {*names})
 
 
 def kind_of_labels(settings: Mapping[str, Any]) -> LabelKind | None:
