@@ -10,8 +10,10 @@ from genmods import cli
 from genmods.callbacks import checkpoint as callback
 from genmods.cli import dispatch
 from genmods.core import checkpoint as files
+from genmods.core.errors import UserError
 from genmods.core.system import FullDisk, system_error
 from genmods.metrics.statistics import cached_statistics
+from genmods.runs.folders import new_folder
 from support.small_runs import CNN, classifier
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -84,3 +86,20 @@ def test_a_figure_needs_no_cache():
     images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
     found = cached_statistics(Path("/proc/nowhere"), "pixels", images, lambda: torch.rand(4, 3))
     assert found.mean.shape == (3,)
+
+
+@pytest.mark.parametrize("name", ["runs", "runs/broken"])
+def test_a_link_to_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GENMODS_RUNS", str(tmp_path / "runs"))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to("nowhere")
+    line = f"^{tmp_path / name}: a symbolic link to a folder that does not exist$"
+    with pytest.raises(UserError, match=line), new_folder("broken"):
+        pass
+
+
+def test_runs_that_start_together_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMODS_RUNS", str(tmp_path / "runs"))
+    with new_folder("a") as first, new_folder("a") as second:
+        assert first != second and first.parent == second.parent == tmp_path / "runs" / "a"
+    assert not (tmp_path / "runs").exists()  # nothing was written to them

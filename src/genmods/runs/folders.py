@@ -48,8 +48,11 @@ def new_folder(name: str) -> Iterator[Path]:
 
 def _make(folder: Path) -> bool:
     """Create a folder; returns whether it did not exist."""
+    if broken := next((path for path in folder.parents if path.is_symlink() and not path.exists()), None):
+        raise UserError(f"{broken}: a symbolic link to a folder that does not exist")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir()
     except FileExistsError:
         return False
     return True
