@@ -164,7 +164,10 @@ def attack(chance: Chance, folder: Path) -> str:
     done = Command(lambda: in_turn(lambda: built("good"), lambda: built("unet")), folder, prepare).wait(20)
     if fault := done.fault(0) or ("" if statuses(done) == [0, 0] else f"good parts: {done.out} {done.err}"):
         return f"{kind}: {fault}"
-    if fault := _used(Command(lambda: in_turn(lambda: built("broken")), folder, prepare).wait(20), kind):
+    lasts = kind in ("has an enormous default", "has a long default")  # its import, which is code of the plug-in
+    if not lasts and (
+        fault := _used(Command(lambda: in_turn(lambda: built("broken")), folder, prepare).wait(20), kind)
+    ):
         return f"{kind}: {fault}"
     if "trainers" in kind and (fault := _trained(folder, prepare)):
         return f"{kind}: {fault}"
@@ -204,7 +207,7 @@ def _used(done: Done, kind: str) -> str:
 
 def _trained(folder: Path, prepare) -> str:
     """What is wrong with a run beside a distribution that adds callbacks to Lightning's Trainer."""
-    done = fit("c", folder, "--trainer.max_steps=2", prepare=prepare).wait(120)
+    done = fit("c", folder, "--trainer.max_steps=4", prepare=prepare).wait(120)
     with contextlib.suppress(StopIteration):
         from genmods.core import checkpoint as files
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 Place = tuple[str, str]
@@ -29,7 +29,7 @@ def replaced_by(package: str, before: dict[Place, int]) -> str:
 
 def _functions() -> Iterator[tuple[Place, Any]]:
     for module_name, module in list(sys.modules.items()):
-        if not module_name.startswith("genmods."):
+        if not module_name.startswith("genmods.") or not isinstance(module, ModuleType):
             continue
         for name, value in list(vars(module).items()):
             if isinstance(value, FunctionType | type | MappingProxyType):
