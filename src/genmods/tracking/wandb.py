@@ -47,6 +47,9 @@ ProjectName = Annotated[Name, Form(r"[^/\\#?%:]*", "without / \\ # ? % :")]
 EntityName = Annotated[Name, Form(r"[^ /\\#?%:]*", "without space and / \\ # ? % :")]
 """Texts that the server accepts."""
 
+_REFERENCE = re.compile(r"((?!\.+/)[^/\\#?%:\x00-\x1f]+/){0,2}(?!\.+(:|$))[^/\\#?%:\x00-\x1f]+(:[^/:\x00-\x1f]+)?")
+"""The name of an artifact, ENTITY/PROJECT/NAME:ALIAS."""
+
 
 def new_run_id() -> str:
     """A new run id: eight letters and digits."""
@@ -317,7 +320,7 @@ def download_checkpoint(reference: str, folder: Path) -> Path:
     """Download a checkpoint artifact `entity/project/model-ID:alias` to `folder`; raises UserError if this fails."""
     import wandb
 
-    if not re.fullmatch(r"([\w.-]*\w/){0,2}[\w.-]*\w(:[\w.-]+)?", reference):
+    if not _REFERENCE.fullmatch(reference):
         raise UserError(f"wandb:{shown(reference)}: must be ENTITY/PROJECT/NAME:ALIAS")
     if reason := why_unreachable(wandb.setup().settings.base_url):
         raise UserError(f"wandb:{reference}: {reason}")
