@@ -60,6 +60,7 @@ def scene(kind: str, chance: random.Random, folder: Path):
     copied(trained("d") / "run", folder / "d")
     fit = ["fit", "--config", "recipe.yaml", "--quiet"]
     generate = ["generate", "--ckpt_path", "d", "--n", "4", "--out", "o"]
+    wide = [*generate[:4], "3000", "--batch_size", "3000", "--out", "o"]
     anywhere = chance.choice([fit, generate, ["export", "--ckpt_path", "d", "--out", "x/m.safetensors"]])
     return {
         "runs are taken away": (fit, loses(folder / "runs", chance.randint(1, 15))),
@@ -73,7 +74,7 @@ def scene(kind: str, chance: random.Random, folder: Path):
         "no temporary folder": (anywhere, variables(TMPDIR="/proc/nowhere")),
         "few files": (fit, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (chance.randint(12, 30),) * 2)),
         "short files": (anywhere, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (chance.randint(1, 60_000),) * 2)),
-        "little memory": ([*generate[:4], "4000000", "--out", "o"], memory(chance.randint(1, 400) * 2**20)),
+        "little memory": (chance.choice([fit, wide]), memory(chance.randint(1, 60) * 2**20)),
         "a large batch": ([*fit, "--data.batch_size=1000000000"], None),
         "the recipe is a folder": (["fit", "--config", "."], None),
         "the folder is gone": (anywhere, lambda: shutil.rmtree(os.getcwd())),
