@@ -99,6 +99,29 @@ def set_value(page, element, value, event="input"):
     page.run(f"(s => {{ s.value = {json.dumps(value)}; s.dispatchEvent(new Event('{event}')); }})({element})")
 
 
+LISTEN = """(() => {
+  const inner = window.fetch;
+  window.answers = {};
+  window.fetch = async (...request) => {
+    const response = await inner(...request);
+    window.answers[String(request[0]).replace("api/", "")] = await response.clone().json();
+    return response;
+  };
+})()"""
+
+CLASSIFY = """(async pictures => {
+  const { models } = await (await fetch("api/state")).json();
+  const model = models.findIndex(m => m.uses.includes("classify") && !m.uses.includes("noise"));
+  const ask = async image => {
+    const body = JSON.stringify({ model, image }), headers = { "Content-Type": "application/json" };
+    const { classes } = await (await fetch("api/classify", { method: "POST", headers, body })).json();
+    return classes.reduce((a, b) => b.probability > a.probability ? b : a).name;
+  };
+  return Promise.all(pictures.map(ask));
+})"""
+"""The classes that the bundled classifier gives to pictures."""
+
+
 SEVEN = [[0.25, 0.15], [0.5, 0.15], [0.75, 0.15], [0.65, 0.4], [0.5, 0.65], [0.42, 0.9]]
 
 
@@ -115,15 +138,17 @@ def test_a_drawn_digit_is_classified(page):
 def test_the_noise_level_is_dragged(page):
     open_section(page, "noise")
     until(page, "document.querySelectorAll('#noise figure img').length == 4")
-    seen = set()
+    seen, errors = set(), []
     for value in (5, 50, 95):
         set_value(page, "document.querySelector('#noise input[type=range]')", value)
         wanted = f"σ/α {0.01 * 3000 ** (value / 100):.3g} "
         until(page, f"document.querySelector('#noise .numbers').textContent.startsWith('{wanted}')")
         seen.add(page.run("document.querySelector('#noise figure img').src"))
+        errors.append(float(page.run("document.querySelector('#noise .numbers').textContent").split()[-1]))
         if value == 50:
             shot(page, "noise")
     assert len(seen) == 3
+    assert errors[0] < 0.05 < errors[1] < errors[2], "less is known of a picture under more noise"
 
 
 def test_a_painted_part_is_filled(page):
@@ -131,10 +156,12 @@ def test_a_painted_part_is_filled(page):
     until(page, "document.querySelectorAll('#inpaint canvas').length == 2")
     time.sleep(1)  # the sample
     stroke(page, "#inpaint canvas.mask", [[0.3, 0.4], [0.7, 0.4], [0.7, 0.55], [0.3, 0.55]])
+    page.run(LISTEN)
     page.run("document.querySelector('#inpaint button.main').click()")
     until(page, "document.querySelectorAll('#inpaint .pictures figure').length == 6")
     fillings = page.run("[...document.querySelectorAll('#inpaint .pictures img')].map(i => i.src)")
     assert len(set(fillings[1:5])) == 4
+    assert page.run("answers.inpaint.fillings") == fillings[1:5] and 0 < page.run("answers.inpaint.mean_spread") < 1
     shot(page, "inpaint")
 
 
@@ -143,9 +170,11 @@ def test_the_reverse_process_is_shown_step_by_step(page):
     until(page, "document.querySelectorAll('#generate figure').length == 2")
     first = page.run("document.querySelector('#generate figure img').src")
     set_value(page, "document.querySelectorAll('#generate select')[1]", "4", "change")
+    page.run(LISTEN)
     page.run("document.querySelector('#generate button.main').click()")
     until(page, f"document.querySelector('#generate figure img').src != {first!r}")
     last = page.run("document.querySelector('#generate figure img').src")
+    assert page.run(f"{CLASSIFY}(answers.generate.samples)").count("4") >= 7, "of 8 fours"
     set_value(page, "document.querySelector('#generate [aria-label=\"Step of the reverse process\"]')", 0)
     assert page.run("document.querySelector('#generate figure img').src") != last
     assert page.run("document.querySelector('#generate .numbers').textContent").startswith("call 1 of ")

@@ -47,7 +47,7 @@ function choice(options, change = () => {}) {
 const places = (state, use) => state.models.map((model, k) => [k, model]).filter(([, model]) => model.uses.includes(use));
 
 function models(state, use, change) {
-  return choice(places(state, use).map(([k, model]) => [k, `${model.name} (${model.kind})`]), change);
+  return choice(places(state, use).map(([k, model]) => [k, model.name]), change);
 }
 
 function classes(select, state, none = "any class") {
@@ -120,7 +120,7 @@ function noise(root, state) {
     const sigma = LEAST * (MOST / LEAST) ** (level.value / 100);
     const fields = { model: Number(select.value), image: pad.picture, drawing: pad.drawing, sigma, label: label.value };
     const answer = await ask("noise", fields);
-    found.replaceChildren(figure(answer.noisy, "x_t, with noise"), figure(answer.estimate, "estimate of x0"),
+    found.replaceChildren(figure(answer.noisy, "xₜ, with noise"), figure(answer.estimate, "estimate of x₀"),
       figure(answer.score, "score: where to move"), figure(answer.input, "input"));
     figures.textContent = `σ/α ${sigma.toPrecision(3)} · log-SNR ${answer.log_snr.toFixed(2)} · t ${answer.t.toPrecision(3)}`
       + ` · error of the estimate ${answer.error.toFixed(3)}`;
@@ -182,7 +182,7 @@ function film(sets) {
   };
   const pair = (frames, k) => {
     const frame = frames[Math.min(k, frames.length - 1)];
-    return [figure(frame.x, "x_t", "wide"), figure(frame.x0, "estimate of x0", "wide")];
+    return [figure(frame.x, "xₜ", "wide"), figure(frame.x0, "estimate of x₀", "wide")];
   };
   const at = slider(0, Math.max(0, count - 1), 1, Math.max(0, count - 1), show);
   at.setAttribute("aria-label", "Step of the reverse process");
