@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import socket
 import threading
 
 import pytest
@@ -287,3 +288,17 @@ def test_the_command_refuses_in_one_line(words, message, capsys):
     assert dispatch(["play", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_the_printed_address_accepts_requests_at_once(monkeypatch, capsys):
+    uvicorn, seen = pytest.importorskip("uvicorn"), []
+
+    def run(server, sockets):
+        port = int(capsys.readouterr().out.split("/\n")[0].rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        assert dispatch(["play", "--port", str(port)]) == 2
+        seen.append(capsys.readouterr().err)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    assert dispatch(["play", "--port", "0"]) == 0
+    assert "address already in use; --port 0 takes a free one" in seen[0] and seen[0].count("\n") == 1

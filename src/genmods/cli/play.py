@@ -46,12 +46,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket on an address; raises UserError if that is not possible."""
+    """A socket that listens on an address, so that requests wait for the server; raises UserError if that is not
+    possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen()
     except OSError as error:
         bound.close()
         reason = (error.strerror or str(error)).lower()
