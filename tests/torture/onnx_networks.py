@@ -42,6 +42,9 @@ def graph_of(network, inputs):
 
 def restoration():
     network = PlainUNet(in_channels=2, width=4, multipliers=(1, 2), blocks=1)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     return models_graph(RestorationNetwork(network, level="known", in_channels=2, image_size=8).eval())
 
 
