@@ -75,12 +75,14 @@ def _quiet() -> Iterator[None]:
 
 def _traced(graph: Graph) -> Any:
     """The ONNX program of a graph; of one size if it cannot be traced for any."""
-    for resizable in (True, False) if graph.resizable else (False,):
+    tries: list[tuple[bool, int | None]] = [(True, None)] if graph.resizable else []
+    tries += [(False, None), (False, 63)]
+    for resizable, most in tries:
         try:
             exported = torch.export.export(
                 graph.module,
                 tuple(graph.inputs.values()),
-                dynamic_shapes=(tuple(_dimensions(graph, resizable)),),
+                dynamic_shapes=(tuple(_dimensions(graph, resizable, most)),),
                 strict=False,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
@@ -93,7 +95,7 @@ def _traced(graph: Graph) -> Any:
                 custom_translation_table={torch.ops.prims.hypot.default: _hypot},
             )
         except Exception as error:  # torch documents none
-            if not resizable:
+            if (resizable, most) == tries[-1]:
                 raise UserError(f"this model cannot be exported as ONNX: {_reason(error)}") from error
     raise AssertionError
 
@@ -113,8 +115,10 @@ def _reason(error: BaseException) -> str:
     return line[:200]
 
 
-def _dimensions(graph: Graph, resizable: bool) -> Iterator[dict[int, Any]]:
-    batch = Dim("batch", min=1)
+def _dimensions(graph: Graph, resizable: bool, most: int | None) -> Iterator[dict[int, Any]]:
+    """The dimensions of each input that vary. `most` samples are traced; diffusers copies the memory of more than 63 in
+    another order, of which the file is independent."""
+    batch = Dim("batch", min=1, max=most)
     for name in graph.inputs:
         sides = {2: Dim("height", min=2), 3: Dim("width", min=2)} if resizable and name in graph.resizable else {}
         yield {0: batch, **sides}
