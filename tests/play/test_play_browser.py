@@ -46,8 +46,8 @@ def browser(tmp_path_factory):
     browser.close()
 
 
-def until(browser, condition, seconds=60):
-    """Waits until an expression on the page holds."""
+def until(browser, condition, seconds=300):
+    """Waits until an expression on the page holds; on a loaded machine the models take minutes to load."""
     deadline = time.monotonic() + seconds
     while not browser.run(f"Boolean({condition})"):
         assert time.monotonic() < deadline, f"{condition}: {browser.run('document.body.innerText')}"
