@@ -14,6 +14,8 @@ exclude_patterns = ["_build", "jupyter_execute", "figures"]
 
 html_theme = "furo"
 html_title = "genmods"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 
@@ -22,7 +24,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = "docs/_build/.notebooks"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1800  # seconds per cell; a loaded machine takes long
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import sys
 from pathlib import Path
 from types import GenericAlias, ModuleType
 
@@ -20,9 +21,13 @@ PACKAGES = (
     "genmods.restoration.operators",
     "genmods.restoration.methods",
     "genmods.data",
+    "genmods.data.augmentation",
     "genmods.metrics",
     "genmods.optim",
     "genmods.tasks",
+    "genmods.callbacks",
+    "genmods.runs",
+    "genmods.visual",
 )
 
 
@@ -111,6 +116,21 @@ def write(app: Sphinx) -> None:
             path.write_text(text)
 
 
+def inherited_from_elsewhere(
+    app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out methods whose documentation is that of another package, such as `forward` of `nn.Module`."""
+    owner = getattr(value, "__qualname__", "").rpartition(".")[0]
+    home = sys.modules.get(getattr(value, "__module__", None) or "")
+    for part in owner.split("."):
+        home = getattr(home, part, None)
+    if not callable(value) or value.__doc__ or not isinstance(home, type):
+        return None
+    documented = [base for base in home.__mro__ if getattr(vars(base).get(name), "__doc__", None)]
+    return True if documented and not documented[0].__module__.startswith("genmods") else None
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", write)
+    app.connect("autodoc-skip-member", inherited_from_elsewhere)
     return {"parallel_read_safe": True}

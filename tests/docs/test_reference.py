@@ -1,10 +1,13 @@
 """The generated reference has a page of every package, every registered part and every command."""
 
 import importlib.util
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import genmods
 from genmods.cli import COMMANDS
 from genmods.config.builtins import BUILTINS
 
@@ -34,6 +37,17 @@ def test_every_public_name_has_its_section(reference):
         page = pages.get(f"api/{package}.md", "")
         missing = [n for n in reference.public(package) if not n.startswith("__") and f"\n## {n}\n" not in page]
         assert not missing, f"{package}: {missing}"
+
+
+def test_every_public_name_of_a_package_is_in_the_reference(reference):
+    listed = {
+        id(getattr(import_module(package), name))
+        for package in reference.PACKAGES
+        for name in reference.public(package)
+    }
+    for _, package, _ in filter(lambda found: found.ispkg, pkgutil.walk_packages(genmods.__path__, "genmods.")):
+        values = {name: getattr(import_module(package), name) for name in reference.public(package)}
+        assert not [name for name, value in values.items() if id(value) not in listed], package
 
 
 def test_every_command_is_described_by_its_own_help(reference):

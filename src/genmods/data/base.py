@@ -150,6 +150,7 @@ class DataModule(Validated, LightningDataModule):
         return self.prepare(self.splits["train"].batch(index))
 
     def train_dataloader(self) -> Loader:
+        """Batches of the training split, of this rank and from the next batch on."""
         plan = self._plan()
         trainer: Any = self.trainer
         if trainer is None:
@@ -161,12 +162,15 @@ class DataModule(Validated, LightningDataModule):
         return self._loader("train", plan, self._completed, self._uniforms(), epoch, distinct)
 
     def val_dataloader(self) -> Loader | list:
+        """Batches of the validation split; an empty list without one."""
         return self._complete("val")
 
     def test_dataloader(self) -> Loader | list:
+        """Batches of the test split; an empty list without one."""
         return self._complete("test")
 
     def predict_dataloader(self) -> Loader | list:
+        """Batches of the test split, with or without labels; an empty list without one."""
         return self._complete("test")
 
     def teardown(self, stage: str) -> None:

@@ -96,8 +96,8 @@ class Source(Validated):
     """
 
     kind_of_labels_from: ClassVar[str] = ""
-    """`module:function` that returns the kind of labels for a dict of settings, without torch, for `check`; "" if
-    none."""
+    """A function that returns the kind of labels for a dict of settings, without torch, for `check`, as the text
+    `module:function`; "" if none."""
 
     def read(self) -> dict[str, Images]:
         """The splits of the data set: "train", and "val" and "test" if they exist."""
@@ -105,7 +105,7 @@ class Source(Validated):
 
     @property
     def background(self) -> Background:
-        """The colour of transparent pixels of other files, and of the border of `fit: pad`."""
+        """The colour of transparent pixels of other files, and of the border of images that are padded."""
         return "black"
 
     def read_at(self, size: Size | None, fit: Fit = "crop") -> dict[str, Images]:

@@ -203,6 +203,7 @@ class ImageData(DataModule):
         return super()._order(ranks) | {"sampling": self.sampling}
 
     def test_dataloader(self) -> Loader | list:
+        """Batches of the test split; an empty list if there is none, or if it lacks the labels of training images."""
         return super().test_dataloader() if self.has_labels("test") else []
 
     def has_labels(self, split: str) -> bool:

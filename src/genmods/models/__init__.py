@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         class_number as class_number,
         model_of as model_of,
     )
-    from genmods.models.classifier import Classifier as Classifier, Prediction as Prediction
+    from genmods.models.classifier import Classifier as Classifier, ClassPrediction as ClassPrediction
     from genmods.models.consistency import ConsistencyModel as ConsistencyModel
     from genmods.models.diffusion import (
         DiffusionModel as DiffusionModel,

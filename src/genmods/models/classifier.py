@@ -22,7 +22,7 @@ from genmods.models.temperature import fit_temperature
 from genmods.networks.base import Network
 
 
-class Prediction(NamedTuple):
+class ClassPrediction(NamedTuple):
     """The most probable class of an image, its probability, and the probabilities of all classes by name."""
 
     name: str
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
     probabilities: dict[str, float]
 
     @classmethod
-    def of(cls, probabilities: dict[str, float]) -> Prediction:
+    def of(cls, probabilities: dict[str, float]) -> ClassPrediction:
         """From the probabilities by name."""
         name = max(probabilities, key=probabilities.__getitem__)
         return cls(name, probabilities[name], probabilities)
@@ -72,7 +72,7 @@ class Classifier(ImageModel):
         """Calibrated probabilities [B, K] of `images` [B, C, H, W] in [-1, 1], test-time augmentation included."""
         return self.calibrated(self.scores(images))
 
-    def classify(self, image: Any) -> Prediction | list[Prediction]:
+    def classify(self, image: Any) -> ClassPrediction | list[ClassPrediction]:
         """The class of an image, or of each image in a list.
 
         An image is a file, a PIL image, an array uint8 [H, W] or [H, W, C], or a tensor uint8 [C, H, W], of any size;
@@ -88,7 +88,7 @@ class Classifier(ImageModel):
         assert preparation is not None
         images = torch.stack([prepared(one, preparation) for one in (image if several else [image])])
         rows = self.probabilities(images.to(self.device)).tolist()
-        found = [Prediction.of(dict(zip(self.class_names, row, strict=True))) for row in rows]
+        found = [ClassPrediction.of(dict(zip(self.class_names, row, strict=True))) for row in rows]
         return found if several else found[0]
 
     def predictions(self, images: Tensor) -> Tensor:
