@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genmods.cli.image_batches import names, side_by_side, truth_of
-from genmods.cli.scores import Scorer
+from genmods.cli.scores import Scorer, table
 from genmods.core.errors import UserError
 from genmods.data.files import Picture, read_image, write_image
 
@@ -70,3 +70,9 @@ def test_a_tall_photograph_is_written_exactly(tmp_path, bits, suffix):
     assert found.bits == bits
     assert torch.equal(((found.image.double() + 1) / 2 * white).round().long(), levels[:3])
     assert torch.equal((found.alpha.double() * white).round().long(), levels[3:])
+
+
+def test_one_image_has_no_standard_error():
+    lines = table({"a.png": {"psnr": 31.25}})
+    assert lines[-1].split() == ["mean", "of", "1", "31.25"]
+    assert table({"a.png": {"psnr": 30.0}, "b.png": {"psnr": 32.0}})[-1].split()[3:] == ["31", "±", "1"]

@@ -270,3 +270,25 @@ def test_classes_that_are_numbers_have_a_hint(capsys):
         run(*command, recipe("r", "classification", FILES % "images"), status=2)
         assert "the task for them is regression, or data.label_kind: class for these columns" in capsys.readouterr().err
     run("check", recipe("r", "classification", FILES.replace("}", ", label_kind: class}") % "images"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "--data.val_fraction=0.1",
+            "images; task.class_weights: balanced or data.sampling: balanced gives all the same",
+        ),
+        ("--data.sampling=balanced", ""),
+        ("--task.class_weights=balanced", ""),
+    ],
+)
+def test_unbalanced_classes_are_reported_unless_they_are_balanced(change, told, capsys):
+    export("class", Path("images"))
+    table = Path("images/metadata.csv").read_text().splitlines()
+    discs = [line for line in table if line.startswith("train") and line.endswith(",disc")]
+    Path("images/metadata.csv").write_text("\n".join(line for line in table if line not in discs[2:]) + "\n")
+    path = recipe("own", "classification", FILES % "images")
+    run("fit", "--config", path, "--quiet", "--trainer.max_steps=1", "--trainer.val_check_interval=1", change)
+    error = capsys.readouterr().err
+    assert ("the classes are unbalanced: disc " in error) == bool(told) and told in error

@@ -241,14 +241,6 @@ def test_sizes_and_channels(tmp_path):
     assert ImageFolder(str(tmp_path), channels=3).read_at(12)["train"].pixels.shape == (2, 3, 12, 12)
 
 
-def test_unbalanced_classes_are_reported(tmp_path, caplog):
-    for i in range(5):
-        save(noise(i), tmp_path / "many" / f"{i}.png")
-    save(noise(9), tmp_path / "few" / "0.png")
-    ImageFolder(str(tmp_path)).read()
-    assert "unbalanced: few 1, many 5; task.class_weights: balanced or data.sampling: balanced" in caplog.text
-
-
 def test_broken_files_are_moved_out_and_counted(tmp_path):
     for name in ("a/1.png", "a/2.png", "b/3.png"):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -193,3 +193,12 @@ def test_layers_by_name_and_pattern():
     for wrong in ("layer9", "backbon", "conv1.", "*x"):
         with pytest.raises(ValueError, match="freeze: no layer is called"):
             freeze(network, [wrong])
+
+
+def test_a_run_and_a_torchscript_archive_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder; the network of a run is taken by `from: "):
+        load_weights(cnn(), tmp_path)
+    with pytest.warns():  # deprecated by torch
+        torch.jit.save(torch.jit.trace(cnn().eval(), torch.zeros(1, 3, 8, 8)), tmp_path / "x.pt")
+    with pytest.raises(UserError, match="a TorchScript archive, which contains code; save its state_dict alone"):
+        load_weights(cnn(), tmp_path / "x.pt")

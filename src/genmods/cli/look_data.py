@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     if options.n < 1:
         raise UserError(f"--n must be at least 1, got {options.n}")
     data = build_data(load(options.data, options.overrides))
+    data.setup("fit")
     say(*data.summary())
     index = data.first_batch()
     shown = min(options.n, len(index))

@@ -110,7 +110,8 @@ def table(rows: dict[str, Row]) -> list[str]:
     lines = [f"{'':<{width}}" + "".join(f"{name:>16}" for name in means)]
     for name, shown in names.items():
         lines.append(f"{shown:<{width}}" + "".join(f"{rows[name].get(key, math.nan):>16.4g}" for key in means))
-    cells = "".join(f"{f'{mean:.4g} ± {error:.2g}':>16}" for mean, error, _ in means.values())
+    spread = [f" ± {error:.2g}" if math.isfinite(error) else "" for _, error, _ in means.values()]
+    cells = "".join(f"{f'{mean:.4g}{text}':>16}" for (mean, *_), text in zip(means.values(), spread, strict=True))
     lines.append(f"{f'mean of {len(rows)}':<{width}}{cells}")
     if any(count < len(rows) for *_, count in means.values()):
         lines.append(f"{'of these':<{width}}" + "".join(f"{count:>16}" for *_, count in means.values()))

@@ -196,7 +196,7 @@ def _reason(error: Exception, path: str | Path) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "has too many pixels"
     if "imagecodecs" in str(error):
-        return "uses a compression that requires imagecodecs: pip install 'genmods[tiff]'"
+        return "requires imagecodecs for its compression or bit depth: pip install 'genmods[tiff]'"
     if str(error).startswith(("decoder error", "Unable to seek")):
         return f"is broken ({str(error)[0].lower()}{str(error)[1:]})"
     if isinstance(error, OSError) and error.strerror:

@@ -145,6 +145,8 @@ def read_weights(path: str | Path) -> tuple[Path, dict[str, Tensors]]:
     """The file, and the dictionaries of tensors [...] in it by their place, averaged weights first."""
     text, _, digest = str(path).partition("#sha256=")
     file = Path(text).expanduser()
+    if file.is_dir():
+        raise UserError(f"weights: {file} is a folder; the network of a run is taken by `from: {file}`")
     if not file.is_file():
         raise UserError(f"weights: there is no file {file}")
     if digest:

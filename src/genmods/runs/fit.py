@@ -82,6 +82,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
         resolved.data = replace(resolved.data, given=resolved.data.given | {"batch_size": data.batch_size})
     contents = _contents(recipe, resolved, data, loggers)
     trainer = make_trainer(at.folder, task, settings, [*callbacks, contents], loggers, signals)
+    warn_of_imbalance(resolved, data)
     warn_of_batch_norm(task, trainer.accumulate_grad_batches, data.batch_size)
     if before is None:
         task.fit_statistics(data.examples())
@@ -150,6 +151,21 @@ def warn_of_batch_norm(task: Task, batches: int, size: int) -> None:
             f"not of {batches * size}",
             file=sys.stderr,
         )
+
+
+@rank_zero_only
+def warn_of_imbalance(recipe: Recipe, data: DataModule) -> None:
+    """Warn on stderr if the largest class has over three times the images of the smallest, unless they are balanced."""
+    counts = data.info.class_counts if data.info.label_kind == "class" else []
+    weights = isinstance(recipe.task, Part) and "class_weights" in recipe.task.settings()
+    is_balanced = recipe.data.given.get("sampling") == "balanced" or (
+        weights and recipe.task.given.get("class_weights")
+    )
+    if is_balanced or not counts or max(counts) <= 3 * min(counts):
+        return
+    few, many = (f"{data.info.class_names[counts.index(count)]} {count:,}" for count in (min(counts), max(counts)))
+    remedy = "task.class_weights: balanced or data.sampling: balanced" if weights else "data.sampling: balanced"
+    say(f"the classes are unbalanced: {few}, {many} images; {remedy} gives all the same weight", file=sys.stderr)
 
 
 @rank_zero_only

@@ -88,8 +88,9 @@ class TorchVision(Augmentation):
             changed = [self._one(image, seed) for image, seed in zip(images, seeds, strict=True)]
         shapes = {tuple(image.shape) for image in changed}
         if shapes != {tuple(images.shape[1:])}:
-            got = ", ".join(str(list(shape)) for shape in sorted(shapes))
-            raise ValueError(f"{self.transform} must keep the shape {list(images.shape[1:])}, got {got}")
+            shape = tuple(images.shape[1:])
+            other = next(one for one in sorted(shapes) if one != shape)
+            raise ValueError(f"{self.transform} must keep the shape {list(shape)}, got {list(other)}")
         return batch | {INPUT: torch.stack(changed).clamp(0, 1) * 2 - 1}
 
 

@@ -30,6 +30,8 @@ class TiffFile:
             self.pages = len(file.pages)
             shape = file.series[0].shape if file.series else page.shape
             samples, photometric = page.samplesperpixel, int(page.photometric)
+            if page.dtype is None or page.dtype.kind not in "buif":
+                raise ValueError("must contain real numbers")
             if photometric not in (_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED):
                 raise ValueError(f"has the unsupported colour space {page.photometric.name}")
             if samples == 1 and self.pages > 1 and len(shape) == 3 and self.pages == shape[0]:

@@ -160,8 +160,6 @@ class ImageFolder(Source):
             if split in found.labels:
                 dtype = torch.int64 if found.kind == "class" else torch.float32
                 splits[split].labels = torch.tensor(found.labels[split], dtype=dtype)[good[part]]
-        if found.kind == "class":
-            _warn_of_imbalance(splits["train"], found.names)
         return splits
 
     @property
@@ -192,14 +190,3 @@ class ImageFolder(Source):
             place = f" and moved to {folder}"
         listed = "\n  ".join(map(printable, [*self.broken, *faults]))
         _log.warning("skipped %d of %d images, which are broken%s:\n  %s", len(files), total, place, listed)
-
-
-def _warn_of_imbalance(images: Images, names: list[str]) -> None:
-    """Logs a warning if the largest class has more than three times the images of the smallest."""
-    if images.labels is None:
-        return
-    counts = images.labels.bincount(minlength=len(names)).tolist()
-    if max(counts) > 3 * min(counts):
-        listed = ", ".join(f"{printable(name)} {count:,}" for name, count in zip(names, counts, strict=True))
-        remedy = "task.class_weights: balanced or data.sampling: balanced gives each class the same weight"
-        _log.warning("the classes are unbalanced: %s; %s", listed, remedy)
