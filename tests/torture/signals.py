@@ -27,15 +27,16 @@ PHASES = {
     "a later step": "genmods.tasks.base:Task.on_train_batch_start",
     "a validation": "genmods.tasks.base:Task.validation_step",
     "saving": "genmods.core.checkpoint:digest",
-    "the report": "genmods.report.page:write_report",
+    "the report": "genmods.callbacks.report:write_report",
     "calibration": "genmods.runs.fit:calibrate",
 }
-LATER = {"a later step": 9, "a validation": 4}
+CALLS = {"a later step": 19, "a validation": 3, "saving": 5, "the report": 4, "importing a part": 5}
+"""The number of calls, of which one is chosen; one of any other phase."""
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGUSR1: 143}
 
 
-def sends(phase: str, number: int, twice: bool):
-    """A preparation: the process sends itself a signal when it comes to a phase."""
+def sends(phase: str, at: int, number: int, twice: bool):
+    """A preparation: the process sends itself a signal at the `at`-th call of a phase."""
 
     def prepare() -> None:
         if number == signal.SIGUSR1:
@@ -50,7 +51,7 @@ def sends(phase: str, number: int, twice: bool):
         def act(*given, **more):
             nonlocal count
             count += 1
-            if count == LATER.get(phase, 1):
+            if count == at:
                 os.kill(os.getpid(), number)
                 if twice:
                     time.sleep(0.01)
@@ -68,10 +69,11 @@ def attack(chance: Chance, folder: Path) -> str:
     if number == signal.SIGUSR1 and "recipe" in phase:
         number = signal.SIGTERM
     (folder / "recipe.yaml").write_text(chance.choice([CLASSIFIER, DIFFUSION]))
+    at = chance.randint(1, CALLS.get(phase, 1))
     sanity = ["--trainer.num_sanity_val_steps=1"] * (phase == "sanity validation")
     arguments = ["fit", "--config", "recipe.yaml", "--quiet", *sanity]
-    done = Command(arguments, folder, sends(phase, number, twice)).wait()
-    told = f"{signal.Signals(number).name}{' twice' * twice} {phase}"
+    done = Command(arguments, folder, sends(phase, at, number, twice)).wait()
+    told = f"{signal.Signals(number).name}{' twice' * twice} {phase} {at}"
     lines = [line for line in done.err.splitlines() if line.strip()]
     if "Traceback" in done.err or len(lines) > 3:
         return f"{told}: {len(lines)} lines: {lines[-1][:200]}"

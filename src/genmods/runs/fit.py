@@ -57,13 +57,14 @@ def fit(recipe: Recipe, ckpt_path: str | None = None, quiet: bool = False, handl
     Raises:
         Stopped: If a signal stopped the run; only in the main thread.
     """
-    if not is_trained(recipe):
-        raise UserError(f"{recipe.source}: nothing to train; evaluate it with `genmods test`")
-    ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
-    with StopSignals(handle_signals) as signals, place(recipe.name, ckpt_path, prefer="last") as at, alone(at.folder):
-        before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
-        with where_it_stopped(at.folder, before.step if before else 0):
-            _train(recipe, at, before, signals, quiet)
+    with StopSignals(handle_signals) as signals:
+        if not is_trained(recipe):
+            raise UserError(f"{recipe.source}: nothing to train; evaluate it with `genmods test`")
+        ckpt_path = ckpt_path or requeued(recipe.name, recipe.to_yaml())
+        with place(recipe.name, ckpt_path, prefer="last") as at, alone(at.folder):
+            before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
+            with where_it_stopped(at.folder, before.step if before else 0):
+                _train(recipe, at, before, signals, quiet)
     return at.folder
 
 
