@@ -1,19 +1,19 @@
-"""Full disks: one line with path and free bytes, nothing good lost, and the run goes on once there is room.
+"""Disks that are small, have few inodes, or are filled by another program: one line, and the run goes on with space.
 
 nox -s torture -- disks                  (root mounts a small file system; without root the system is told to say so)
 """
 
 import errno
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.torture import command, main
-from support.torture_runs import RECIPES, fit, left_over, outcome, trained
+from genmods.tasks.base import Task
+from support.torture import Chance, command, main
+from support.torture_runs import RECIPES, STEPS, fit, left_over, outcome, trained
 
 
 def full_after(count: int):
@@ -37,6 +37,23 @@ def full_after(count: int):
     return prepare
 
 
+def filled_at(step: int, left: int, filler: Path):
+    """A preparation: at a step of the fit another program fills the disk except for so many bytes."""
+
+    def prepare() -> None:
+        original = Task.on_train_batch_start
+
+        def act(task, batch, index):
+            if task.trainer.global_step == step and not filler.exists():
+                free = os.statvfs(filler.parent)
+                filler.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - left)))
+            return original(task, batch, index)
+
+        Task.on_train_batch_start = act
+
+    return prepare
+
+
 def mounted(place: Path, options: str) -> bool:
     """Mount a small file system, where that is possible."""
     place.mkdir()
@@ -44,20 +61,25 @@ def mounted(place: Path, options: str) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def attack(chance: random.Random, folder: Path) -> str:
+def attack(chance: Chance, folder: Path) -> str:
     name, place = chance.choice(list(RECIPES)), folder / "disk"
-    size, nodes = chance.choice([100, 300, 500, 700, 1000, 1500, 2500]), chance.choice([0, 0, 0, 6, 12, 20])
+    kind = chance.deal(["small", "few inodes", "filled"])
+    size = chance.randint(40, 600) if kind == "small" else 3000
+    nodes = chance.randint(5, 30) if kind == "few inodes" else 0
     real = mounted(place, f"size={size}k{f',nr_inodes={nodes}' if nodes else ''}")
+    prepare = None if real else full_after(chance.randint(1, 12))
+    if real and kind == "filled":
+        prepare = filled_at(chance.randint(0, STEPS - 1), chance.choice([0, 4096, 50_000, 200_000]), place / "filler")
     try:
-        return _filled(chance, name, place, f"{name} {size}k {nodes} inodes" if real else name, real)
+        return _filled(name, place, f"{name} {kind} {size}k {nodes} inodes" if real else name, prepare, real)
     finally:
         if real:
             subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def _filled(chance: random.Random, name: str, place: Path, told: str, real: bool) -> str:
+def _filled(name: str, place: Path, told: str, prepare, real: bool) -> str:
     try:
-        done = fit(name, place, prepare=None if real else full_after(chance.randint(1, 12))).wait()
+        done = fit(name, place, prepare=prepare).wait()
     except OSError:  # the recipe itself does not fit
         return ""
     if fault := done.fault(0, 2):
@@ -72,6 +94,7 @@ def _filled(chance: random.Random, name: str, place: Path, told: str, real: bool
     if done.status == 0 or not runs:
         return ""
     os.chdir(place)
+    Path("filler").unlink(missing_ok=True)
     if real:
         subprocess.run(["mount", "-o", "remount,size=200m,nr_inodes=0", str(place)], check=True)
     again = command("fit", "--config", "recipe.yaml", "--quiet", "--ckpt_path", "last")
