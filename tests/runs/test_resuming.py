@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 
 from genmods import register
 from genmods.cli import dispatch
+from genmods.config import registry
 from genmods.config.recipe import load
 from genmods.core import checkpoint as files
 from genmods.runs.fit import fit
@@ -136,6 +137,13 @@ def test_stopped_before_the_first_step(tmp_path, capsys, stop):
     assert go(tmp_path, "--trainer.num_sanity_val_steps=2", stop=stop) == 143
     assert capsys.readouterr().err.strip().splitlines() == ["stopped before the first step"]
     assert not list(tmp_path.rglob("last.ckpt"))
+
+
+def test_stopped_during_the_first_import(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "imported", lambda target: os.kill(os.getpid(), signal.SIGTERM))
+    assert go(tmp_path) == 143
+    assert capsys.readouterr().err.strip().splitlines() == ["stopped before the first step"]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_chain_of_time_budgets(tmp_path, whole, capsys, monkeypatch):
