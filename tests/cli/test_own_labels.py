@@ -292,3 +292,15 @@ def test_unbalanced_classes_are_reported_unless_they_are_balanced(change, told, 
     run("fit", "--config", path, "--quiet", "--trainer.max_steps=1", "--trainer.val_check_interval=1", change)
     error = capsys.readouterr().err
     assert ("the classes are unbalanced: disc " in error) == bool(told) and told in error
+
+
+@pytest.mark.parametrize("command", [["check"], ["fit", "--quiet", "--config"]])
+def test_rows_that_cannot_be_used_are_a_line_each(command, capsys):
+    export("class", Path("images"))
+    table = Path("images/metadata.csv")
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], "a.png,disc", *lines[2:], "b.png,disc"]))
+    run(*command, recipe("r", "classification", FILES % "images"), status=2)
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.endswith("2 rows cannot be used; data.on_error: skip ignores them:")
+    assert second.startswith("  images/metadata.csv:2: there is no image 'a.png'") and "metadata.csv:66: " in third

@@ -102,9 +102,9 @@ def _by_label(result: SeveralLabels) -> None:
 
 
 def _by_target(result: Regression) -> None:
-    say("", f"{'target':<20}{'images':>8}{'MAE':>12}{'R2':>9}")
+    say("", f"{'target':<20}{'images':>8}{'MAE':>12}{'R2':>12}")
     for name, error, r2 in zip(result.class_names, result.mae.tolist(), result.r2.tolist(), strict=False):
-        say(f"{printable(name):<20}{len(result.index):>8}{error:>12.5g}{_share(r2):>9}")
+        say(f"{printable(name):<20}{len(result.index):>8}{error:>12.5g}{_share(r2):>12}")
 
 
 def _share(value: float) -> str:

@@ -30,7 +30,7 @@ def check_labels(recipe: Recipe) -> tuple[LabelKind, ...]:
         try:
             kind = _of_source(source)
         except UserError as error:
-            raise RecipeError(source.where, "data", str(error)) from None
+            raise RecipeError(source.where, "data", *str(error).split("\n  ")) from None
     if kind is None:
         return kinds or tuple(WORDS)
     if isinstance(task, Part):

@@ -36,10 +36,10 @@ _QUOTED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words
 
 
 class RecipeError(UserError):
-    """An error in a recipe, with the message `file:line: key.path: message`."""
+    """An error in a recipe, with the message `file:line: key.path: message`, and a line for each of the details."""
 
-    def __init__(self, where: str, path: str, message: str):
-        super().__init__(": ".join(item for item in (where, path, message) if item))
+    def __init__(self, where: str, path: str, message: str, *details: str):
+        super().__init__(": ".join(item for item in (where, path, message) if item), *details)
 
 
 @dataclass(slots=True)

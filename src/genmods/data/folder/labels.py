@@ -61,7 +61,7 @@ def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | No
         _check_plain(name, known)
     signs = len(targets) > 1 and all(truth(cell, True) is not None for known in cells.values() for _, cell in known)
     signs = signs and any(truth(cell) is None for known in cells.values() for _, cell in known)
-    found = kind or ("multilabel" if signs else _kind(path, cells, separator))
+    found: LabelKind = kind or ("multilabel" if signs else _kind(path, cells, separator))
     if found == "numbers":
         for name, known in cells.items():
             for row, cell in known:

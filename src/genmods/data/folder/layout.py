@@ -18,6 +18,9 @@ SPLITS = {
 """Names of split folders, and values of the column `split`, in lower case."""
 
 
+_TOLD = 20
+
+
 @dataclass(frozen=True)
 class Reading:
     """The settings of `image_folder` about labels."""
@@ -66,9 +69,11 @@ class Layout:
     origin: str = ""
     tables: tuple[Path, ...] = ()
 
-    def refusal(self) -> str:
-        """The problems as an error message."""
-        if len(self.problems) == 1:
-            return f"{self.problems[0]}; data.on_error: skip ignores the row"
-        listed = "\n  ".join(self.problems)
-        return f"{len(self.problems):,} rows cannot be used; data.on_error: skip ignores them:\n  {listed}"
+    def refusal(self) -> list[str]:
+        """The problems as the lines of an error message."""
+        count = len(self.problems)
+        if count == 1:
+            return [f"{self.problems[0]}; data.on_error: skip ignores the row"]
+        more = [f"and {count - _TOLD:,} more"] if count > _TOLD else []
+        first = f"{count:,} rows cannot be used; data.on_error: skip ignores them:"
+        return [first, *self.problems[:_TOLD], *more]

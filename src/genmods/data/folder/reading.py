@@ -111,5 +111,5 @@ def kind_of_labels(settings: Mapping[str, Any]) -> LabelKind | None:
         return None
     found = read_layout(root, Reading.of(settings))
     if found.problems and settings["on_error"] == "stop":
-        raise UserError(found.refusal())
+        raise UserError(*found.refusal())
     return found.kind

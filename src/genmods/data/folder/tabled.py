@@ -27,7 +27,7 @@ def by_tables(
     read = [rows.take(path) for path in tables]
     training = [row for path, row in sorted(rows.of.items()) if rows.split[path] == "train"]
     if not training:
-        raise UserError("\n  ".join([f"{tables[0]}: has no row for a training image", *rows.problems[:_SHOWN]]))
+        raise UserError(f"{tables[0]}: has no row for a training image", *rows.problems[:_SHOWN])
     table = next(table for table in read if table.path == training[0].path)
     targets = how.targets or tuple(c for c in table.columns if c not in (table.file_column, rows.split_column(table)))
     if not targets:

@@ -95,7 +95,7 @@ class ImageFolder(Source):
         found = read_layout(Path(self.root).expanduser(), Reading.of(settings))
         if found.problems:
             if self.on_error == "stop":
-                raise UserError(found.refusal())
+                raise UserError(*found.refusal())
             _log.warning("ignored %d rows:\n  %s", len(found.problems), "\n  ".join(found.problems))
         for line in found.notes[:_TOLD]:
             _log.warning("%s", line)
