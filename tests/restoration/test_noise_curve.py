@@ -111,6 +111,14 @@ def test_images_without_noise_and_channels_that_are_constant():
     assert curve.std(one)[0, 0].max() < 0.01
 
 
+@pytest.mark.parametrize("size", [(2, 2), (5, 900), (8, 900), (70, 70)])
+def test_images_with_few_blocks_have_one_level(size):
+    noisy = SensorNoise([3.0, 9.0, 9.0])(torch.zeros(1, 3, *size), KEYS)
+    curve = noise_curve(noisy)
+    assert torch.equal(curve.level, estimate_sigma(noisy))
+    assert torch.allclose(curve.std(noisy), curve.level.expand_as(noisy))
+
+
 def test_each_image_of_a_batch_has_its_own_curve():
     noisy = torch.cat([SensorNoise([s], gain)(scene(128), KEYS) for s, gain in ((2.0, 0.0), (3.0, 0.8), (12.0, 0.0))])
     together, alone = noise_curve(noisy), [noise_curve(image[None]) for image in noisy]

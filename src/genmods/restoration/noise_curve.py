@@ -27,7 +27,7 @@ from genmods.restoration.noise import BAND, bands, details, estimate_sigma, roun
 BLOCK = 8
 """Side of a block in pixels, that of JPEG."""
 MIN_BLOCKS = 96
-"""The least number of useful blocks of an image."""
+"""The least number of useful blocks with useful neighbours of an image."""
 MIN_PIXELS = MIN_BLOCKS * BLOCK**2
 """The number of pixels below which an image has fewer blocks."""
 GROUPS = 6
@@ -85,18 +85,23 @@ def noise_curve(y: Tensor, known: Tensor | None = None) -> NoiseCurve:
     """
     sigma = estimate_sigma(y, known)
     kept = torch.ones_like(y, dtype=torch.bool) if known is None else known.to(y.device).expand_as(y)
-    curves = [_of_image(image, kept[i], sigma[i]) for i, image in enumerate(y)]
-    return NoiseCurve(*(torch.stack(parts) for parts in zip(*curves, strict=True)))
+    curves = [_of_image(image, kept[i], to_float64(sigma[i])) for i, image in enumerate(y)]
+    return NoiseCurve(*(torch.stack(parts).to(sigma) for parts in zip(*curves, strict=True)))
 
 
 def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The members of the curve of one image [C, H, W], of the dtype of `sigma` (0-d), the least level."""
+    """The members of the curve of one image [C, H, W]; `sigma` (float64 0-d) is its least level."""
     rows, is_last = bands(image)
-    image, known = to_float64(image[:, rows]), known[:, rows]
+    known = known[:, rows].to(sigma.device)
+    image, is_last = to_float64(image[:, rows]), is_last.to(sigma.device)
+    constant = sigma.new_tensor([-1.0, 1.0]).expand(len(image), 2), sigma.square().expand(len(image), 2), sigma
+    if min(image.shape[1:]) < BLOCK:
+        return constant
     mean, energy, useful = _blocks(image, known)
-    if useful.sum() < MIN_BLOCKS:
-        return sigma.new_tensor([-1.0, 1.0]).expand(len(image), 2), sigma.square().expand(len(image), 2), sigma
-    light, variance = _fitted(image, known & ~is_last[:, None], _of_neighbors(energy.sum(0), useful))
+    activity = _of_neighbors(energy.sum(0), useful)
+    if (useful & activity.isfinite()).sum() < MIN_BLOCKS:
+        return constant
+    light, variance = _fitted(image, known & ~is_last[:, None], activity)
     expected = _line(mean, light[:, None, None], variance[:, None, None])
     predicted = expected.sum(0).clamp_min(1e-9)
     around = _of_neighbors(energy.sum(0) / predicted, useful)[useful]
@@ -106,7 +111,7 @@ def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, Tens
     variance, level = variance * factor, (expected[noisy].mean() * factor).sqrt() if noisy.any() else sigma
     if level < sigma:
         variance = variance * (sigma / level).square()
-    return light.to(sigma), variance.to(sigma), torch.maximum(level.to(sigma), sigma)
+    return light, variance, torch.maximum(level, sigma)
 
 
 def _fitted(image: Tensor, known: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
