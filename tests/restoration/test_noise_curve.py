@@ -1,5 +1,7 @@
 """The noise of photographs against the noise that was added: by channel and brightness, correlated, clipped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from test_restore import prior
@@ -138,11 +140,12 @@ def test_each_pixel_is_denoised_at_its_level():
         torch.tensor([-0.3, 0.3]).expand(2, 3, 2),
         torch.tensor([0.02, 0.3]).square().expand(2, 3, 2),
         torch.full((2,), 0.2),
+        torch.ones(2),
     )
     mixed = denoise(y, model, curve)
     assert torch.allclose(mixed[..., 0], denoise(y, model, 0.02)[..., 0], atol=1e-5)
     assert torch.allclose(mixed[..., -1], denoise(y, model, 0.3)[..., -1], atol=1e-5)
-    between = NoiseCurve(curve.light * 1e4, torch.tensor([0.02, 0.3]).square().expand(2, 3, 2), curve.level)
+    between = replace(curve, light=curve.light * 1e4)
     middle = ((0.02**2 + 0.3**2) / 2) ** 0.5
     assert torch.allclose(denoise(y, model, between), denoise(y, model, middle), atol=0.02)
     assert torch.equal(denoise(y, model, NoiseCurve.constant(curve.level)), denoise(y, model, 0.2))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         denoise_samples as denoise_samples,
         estimate_noise as estimate_noise,
         noise_level as noise_level,
+        removable_noise as removable_noise,
     )
     from genmods.restoration.gaussian import Gaussian as Gaussian
     from genmods.restoration.losses import (

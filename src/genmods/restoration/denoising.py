@@ -29,6 +29,7 @@ from genmods.restoration.noise_curve import MIN_PIXELS, NoiseCurve, noise_curve
 from genmods.restoration.operators import Diagonal, Identity, Mask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import check_images, check_range, draw_batches, restore
+from genmods.restoration.strength import removable
 
 SMALLEST = 1e-3
 """Lower noise levels (an eighth of one of 256 grey levels) are treated as noise-free."""
@@ -39,6 +40,9 @@ MIN_REFINED_SIGMA = 2 / 255
 LEVEL_STEP = 1.5
 """The largest ratio of successive noise levels between which estimates are interpolated, up to rounding of their
 number."""
+
+LARGEST_TRIAL = 1024
+"""The largest side of the part of an image for which noise levels are compared."""
 
 MAX_NOISE_RATIO = 10.0
 """The largest ratio of the noise of white pixels to that of black ones for which the noise is whitened."""
@@ -109,7 +113,7 @@ def denoise(
     """The MMSE estimate E[x | y] of images with independent noise, by one network call if the noise has one level.
 
     For noise that depends on brightness and channel, each pixel is interpolated between estimates for levels that
-    increase by a factor of at most `LEVEL_STEP`.
+    increase by a factor of at most `LEVEL_STEP`. A diffusion model removes the noise of `removable_noise`.
 
     Args:
         y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
@@ -133,7 +137,21 @@ def denoise(
     y = prior.typed(y)
     if curve is None:
         return _mean(y, prior, levels, label, progress)
-    return _interpolated(y, prior, curve, label, progress)
+    return _interpolated(y, prior, removable_noise(y, prior, curve, label), label, progress)
+
+
+def removable_noise(y: Tensor, model: Any, curve: NoiseCurve, label: Tensor | None = None) -> NoiseCurve:
+    """The noise to remove from images for which `estimate_noise` returned `curve`.
+
+    A restoration network removes all of it, and so does a diffusion model from images that are too small for
+    `noise_curve`. From others it removes the share that `genmods.restoration.strength` finds in their central part.
+    """
+    prior = Prior.of(model)
+    if prior.network is not None or y.shape[2] * y.shape[3] < MIN_PIXELS:
+        return curve
+    top, left = (max(0, (side - LARGEST_TRIAL) // 2) for side in y.shape[2:])
+    center = prior.typed(y[..., top : top + LARGEST_TRIAL, left : left + LARGEST_TRIAL])
+    return curve.scaled(removable(prior.denoise(center, label), center, curve))
 
 
 def _interpolated(
@@ -151,7 +169,7 @@ def _interpolated(
         share = (1 - (place - k).abs()).clamp_min(0)
         levels = (low + (high - low) * k / steps).exp()
         result += share * _mean(y, prior, levels, label, part_of(progress, k, steps + 1))
-    return result
+    return torch.where(per_sample(curve.level, y) < SMALLEST, y.clamp(-1, 1), result)
 
 
 def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:

@@ -14,7 +14,7 @@ the selection has no bias, unlike one by the variance of the block (Ponomarenko 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import torch
@@ -34,6 +34,9 @@ GROUPS = 6
 """The number of groups of similar brightness per channel."""
 FLAT = 0.1
 """Share of the blocks of an image that count as flat."""
+FINE_FREEDOM = (BLOCK - 1) ** 2 / 1.5**2
+"""Degrees of freedom of the mean square of the finest diagonal details of a block of white noise, in which the
+correlation of neighbours is -1/2 along each axis."""
 MIN_NEIGHBORS = 4
 """The least number of useful neighbours of a flat block."""
 
@@ -47,17 +50,24 @@ class NoiseCurve:
         light: Brightness at the points, [B, C, 2] in increasing order; with C = 1, that of all channels.
         variance: Variance at the points, [B, C, 2].
         level: Root mean square of the standard deviation over the pixels of channels with noise, [B].
+        white: The share of the variance that is also found in the finest wavelets of the flattest blocks, in [0, 1],
+            [B]; 1 for white noise.
     """
 
     light: Tensor
     variance: Tensor
     level: Tensor
+    white: Tensor
 
     @classmethod
     def constant(cls, sigma: Tensor) -> NoiseCurve:
         """Noise of the same standard deviation `sigma` [B] in all channels and at each brightness."""
         ends = sigma.new_tensor([-1.0, 1.0]).expand(len(sigma), 1, 2)
-        return cls(ends, sigma.square()[:, None, None].expand(-1, 1, 2), sigma)
+        return cls(ends, sigma.square()[:, None, None].expand(-1, 1, 2), sigma, torch.ones_like(sigma))
+
+    def scaled(self, share: Tensor) -> NoiseCurve:
+        """The noise with `share` [B] of its standard deviation."""
+        return replace(self, variance=self.variance * share.square()[:, None, None], level=self.level * share)
 
     def std(self, y: Tensor) -> Tensor:
         """The standard deviation per pixel [B, C, H, W] of noisy images `y`, from their mean over 5 x 5 pixels."""
@@ -89,15 +99,16 @@ def noise_curve(y: Tensor, known: Tensor | None = None) -> NoiseCurve:
     return NoiseCurve(*(torch.stack(parts).to(sigma) for parts in zip(*curves, strict=True)))
 
 
-def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
     """The members of the curve of one image [C, H, W]; `sigma` (float64 0-d) is its least level."""
     rows, is_last = bands(image)
     known = known[:, rows].to(sigma.device)
     image, is_last = to_float64(image[:, rows]), is_last.to(sigma.device)
-    constant = sigma.new_tensor([-1.0, 1.0]).expand(len(image), 2), sigma.square().expand(len(image), 2), sigma
+    ends, white = sigma.new_tensor([-1.0, 1.0]), sigma.new_ones(())
+    constant = ends.expand(len(image), 2), sigma.square().expand(len(image), 2), sigma, white
     if min(image.shape[1:]) < BLOCK:
         return constant
-    mean, energy, useful = _blocks(image, known)
+    mean, energy, fine, useful = _blocks(image, known)
     activity = _of_neighbors(energy.sum(0), useful)
     if (useful & activity.isfinite()).sum() < MIN_BLOCKS:
         return constant
@@ -106,12 +117,13 @@ def _of_image(image: Tensor, known: Tensor, sigma: Tensor) -> tuple[Tensor, Tens
     predicted = expected.sum(0).clamp_min(1e-9)
     around = _of_neighbors(energy.sum(0) / predicted, useful)[useful]
     excess = ((energy - rounding(image[:, :BAND]) ** 2).sum(0) / predicted)[useful]
-    factor = excess[around.argsort()[: round(FLAT * len(around))]].median().clamp_min(1)
+    factor = _low(excess[around.argsort()[: round(FLAT * len(around))]], 0.25, BLOCK**2 - 3).clamp_min(1)
+    white = _low((fine.sum(0) / predicted)[useful], 0.1, FINE_FREEDOM * len(image))
     noisy = variance.any(1)
     variance, level = variance * factor, (expected[noisy].mean() * factor).sqrt() if noisy.any() else sigma
     if level < sigma:
-        variance = variance * (sigma / level).square()
-    return light, variance, torch.maximum(level, sigma)
+        variance, factor = variance * (sigma / level).square(), factor * (sigma / level).square()
+    return light, variance, torch.maximum(level, sigma), (white / factor).clamp(0, 1)
 
 
 def _fitted(image: Tensor, known: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +156,9 @@ def _robust_line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return ends, lines[int(torch.stack(misfit).argmin())]
 
 
-def _blocks(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The blocks of an image [C, H, W]: mean and variance after subtraction of a plane [C, h, w], and whether they are
-    known and neither clipped nor constant, bool [h, w]."""
+def _blocks(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The blocks of an image [C, H, W]: mean, variance after subtraction of a plane, and mean square of the finest
+    diagonal details, [C, h, w], and whether they are known and neither clipped nor constant, bool [h, w]."""
     height, width = (side // BLOCK * BLOCK for side in image.shape[1:])
     blocks = image[:, :height, :width].unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK)
     mean = blocks.mean((-1, -2))
@@ -156,7 +168,15 @@ def _blocks(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     energy = energy.clamp_min(0) / (BLOCK**2 - 3)
     left_out = ((image.abs() >= 1) & (image.abs().amax() <= 1)) | ~known
     bad = F.max_pool2d(left_out[:, :height, :width].to(image), BLOCK).bool().any(0)
-    return mean, energy, ~bad & (energy > 1e-9).any(0)
+    fine = (blocks.diff(dim=-1).diff(dim=-2) / 2).square().mean((-1, -2))
+    return mean, energy, fine, ~bad & (energy > 1e-9).any(0)
+
+
+def _low(values: Tensor, share: float, freedom: float) -> Tensor:
+    """The mean of variances [N] from their quantile `share`, to which texture adds least; the estimates of these
+    variances have `freedom` degrees of freedom (Wilson and Hilferty 1931)."""
+    normal = torch.special.ndtri(torch.tensor(share, dtype=torch.float64)).item()
+    return torch.quantile(values, share) / (1 - 2 / (9 * freedom) + normal * (2 / (9 * freedom)) ** 0.5) ** 3
 
 
 def _of_neighbors(values: Tensor, useful: Tensor) -> Tensor:

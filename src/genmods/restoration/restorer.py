@@ -25,6 +25,7 @@ from genmods.restoration.denoising import (
     denoise_corruption,
     denoise_samples,
     estimate_noise,
+    removable_noise,
 )
 from genmods.restoration.holes import Box, grouped_boxes
 from genmods.restoration.methods import Method
@@ -135,7 +136,8 @@ class Restorer:
             level = self._levels(images, sigma).repeat_interleave(rows.each).to(rows.y.device)
         if samples is None:
             return rows.back(denoise(rows.y, self.prior, level, rows.label, progress))
-        level = level.level if isinstance(level, NoiseCurve) else level
+        if isinstance(level, NoiseCurve):
+            level = removable_noise(rows.y, self.prior, level, rows.label).level
         sampler = DPMpp2MSDESampler(steps=self.steps)
         return rows.back(denoise_samples(rows.y, self.prior, level, samples, sampler, **shared))
 
