@@ -92,3 +92,12 @@ def test_empty_masks_and_other_files_are_refused_before_the_model_is_loaded(writ
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UserError, match="cannot be read as an image"):
         notes(str(tmp_path / "text.png"))
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("invert", [False, True])
+def test_masks_that_fill_nothing_or_everything_are_refused_at_once(tmp_path, white, invert):
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.full((6, 5), 255 * white, np.uint8)).save(path)
+    with pytest.raises(UserError, match="the mask covers the whole image" if white != invert else "the mask is empty"):
+        notes(str(path), invert)

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from genmods.cli.mask_option import notes, parse_hole
     from genmods.core.progress import Progress
 
-    for note in notes(options.mask):  # before the model is loaded
+    for note in notes(options.mask, options.invert):  # before the model is loaded
         say(note, file=sys.stderr)
     session = Session(options)
 

@@ -43,7 +43,11 @@ def parse_hole(
         raise
     except ValueError as error:
         raise UserError(f"--mask {text}: {error}") from None
-    hole = ~hole if invert else hole
+    return _checked(text, ~hole if invert else hole)
+
+
+def _checked(text: str, hole: Tensor) -> Tensor:
+    """`hole` (bool); raises UserError if no pixel, or every one, is to be filled."""
     if not hole.any():
         raise UserError(f"--mask {text}: the mask is empty, no pixel to inpaint")
     if hole.all():
@@ -81,10 +85,17 @@ def _file(mask: Path, name: Path | None) -> Path:
     return next((path for path in found if path.suffix == name.suffix), found[0])
 
 
-def notes(text: str) -> list[str]:
-    """Notes on a mask file, read before the model is loaded. Raises UserError if it is not an image."""
+def notes(text: str, invert: bool = False) -> list[str]:
+    """Notes on a mask file, read before the model is loaded.
+
+    Raises UserError if it is not an image, or fills no pixel or all of them.
+    """
     mask = read_mask(text)
-    return read_mask_file(mask)[1] if isinstance(mask, Path) and mask.is_file() else []
+    if not (isinstance(mask, Path) and mask.is_file()):
+        return []
+    hole, found = read_mask_file(mask)
+    _checked(text, torch.from_numpy(hole) != invert)
+    return found
 
 
 def _numbers(text: str, rest: str, count: int) -> list[float]:

@@ -144,7 +144,8 @@ def removable_noise(y: Tensor, model: Any, curve: NoiseCurve, label: Tensor | No
     """The noise to remove from images `y` [B, C, H, W] for which `estimate_noise` returned `curve`.
 
     A restoration network removes all of it, and so does a diffusion model from images that are too small for
-    `noise_curve`. From others it removes the share that `genmods.restoration.strength` finds in their central part. `label` are classes int64 [B].
+    `noise_curve`. From others it removes the share that `genmods.restoration.strength` finds in their central part.
+    `label` are classes int64 [B].
     """
     prior = Prior.of(model)
     if prior.network is not None or y.shape[2] * y.shape[3] < MIN_PIXELS:
