@@ -46,6 +46,15 @@ def test_noise2noise_is_the_supervised_loss_plus_the_variance_of_the_noise(examp
     assert abs(Noise2Noise()(shrinkage(gain), example).mean() - risk(gain) - SIGMA**2) < 0.004
 
 
+@pytest.mark.parametrize("tau", [0.5, 1.5])
+@pytest.mark.parametrize("gain", [0.2, 0.7])
+def test_recorrupted_is_the_squared_error_of_noisier_images_plus_a_constant(example, gain, tau):
+    """The noise of the input has variance (1 + tau²) SIGMA², that of the target independently (1 + 1/tau²) SIGMA²."""
+    blind = Example(example.measured, example.keys, std=example.std)
+    error = (1 - gain) ** 2 * S**2 + gain**2 * (1 + tau**2) * SIGMA**2
+    assert abs(Recorrupted(tau)(shrinkage(gain), blind).mean() - error - (1 + 1 / tau**2) * SIGMA**2) < 0.01
+
+
 def best(loss, example):
     return min(torch.linspace(0.3, 1.0, 71).tolist(), key=lambda gain: loss(shrinkage(gain), example).mean().item())
 
