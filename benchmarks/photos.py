@@ -115,7 +115,7 @@ def measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     for text in options.ckpt_path:
         name, _, run = text.rpartition("=")
         methods[name or Path(run).name] = trained(run, options.precision)
-    photos = _spread([*library_photographs(), *clothing(options.clothing, options.every)])
+    photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
     photos = [photo.central(options.crop) for photo in photos]
     jobs = [(name, photo, sigma) for name in methods for photo in photos for sigma in LEVELS]
     for name, photo, sigma in jobs:
@@ -135,7 +135,7 @@ def measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def _spread(photos: list[Photo]) -> list[Photo]:
+def spread(photos: list[Photo]) -> list[Photo]:
     """The photographs in an order of which every part is evenly distributed (golden ratio), for incomplete tables."""
     return [photo for _, photo in sorted(enumerate(photos), key=lambda item: item[0] * 0.6180339887 % 1)]
 
@@ -154,12 +154,13 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
                 if found:
                     gains = [r["psnr"] - peers[r["group"], r["image"], r["sigma"]] for r in paired]
                     cost = sum(r["cpu_seconds"] for r in found) / sum(r["megapixels"] for r in found)
-                    psnrs = _mean_and_error([r["psnr"] for r in found])
-                    gain = _mean_and_error(gains) if gains and method != PEER else "-"
+                    psnrs = mean_and_error([r["psnr"] for r in found])
+                    gain = mean_and_error(gains) if gains and method != PEER else "-"
                     yield f"| {method} | {sigma or 'all'} | {len(found)} | {psnrs} | {gain} | {cost:.2f} |"
 
 
-def _mean_and_error(values: list[float]) -> str:
+def mean_and_error(values: list[float]) -> str:
+    """The mean of `values` and its standard error."""
     error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
     return f"{statistics.mean(values):.2f} ± {error:.2f}"
 
