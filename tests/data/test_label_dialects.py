@@ -50,6 +50,26 @@ def test_names_may_differ_in_unicode_form_and_in_leading_zeros(tmp_path):
         read(tmp_path)
 
 
+def test_ids_may_be_written_as_floats(tmp_path):
+    written(tmp_path, "id,breed\n1.0,cat\n2.0,dog\n", files=["0001.png", "2.png"])
+    assert classes(tmp_path) == {"0001.png": "cat", "2.png": "dog"}
+
+
+def test_images_in_a_table_are_read_by_another_source(tmp_path):
+    cells = {"image": {"bytes": "x" * 10_000, "path": "a.png"}, "label": 1}
+    written(tmp_path, lines(cells), "metadata.jsonl")
+    with pytest.raises(UserError, match="image must be the name of a file; the source hf_dataset reads images"):
+        read(tmp_path)
+
+
+def test_folders_beside_those_of_splits_are_reported(tmp_path, caplog):
+    save(tmp_path, ["train/x/a.png", "train/y/b.png", "vaild/x/c.png", "val/x/d.png", "validation/y/e.png"])
+    found, _ = read(tmp_path)
+    assert set(found) == {"train", "val"} and set(found["val"]) == {"validation/y/e.png"}
+    for name in ("vaild", "val"):
+        assert f"{tmp_path / name}: 1 images outside the folders of splits are not used" in caplog.text
+
+
 def test_ids_of_json_may_be_numbers(tmp_path):
     text = lines({"id": 1, "breed": "cat"}, {"id": 2.0, "breed": "do\u2028g"})
     written(tmp_path, text.replace("\\u2028", "\u2028"), "metadata.jsonl", ["1.png", "2.png"])

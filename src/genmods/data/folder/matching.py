@@ -53,7 +53,8 @@ class Files:
             fitting = [path for path in candidates if self._means(same(wanted), same(path))]
             if path := self._only(fitting, text):
                 return path
-        if wanted.isdecimal() and (path := self._only(self.by_name.get(wanted.lstrip("0"), []), text)):
+        digits = wanted.removesuffix(".0")  # of a column of numbers with empty cells
+        if digits.isdecimal() and (path := self._only(self.by_name.get(digits.lstrip("0"), []), text)):
             return path
         raise UserError(f"there is no image '{text}' in {self.base}{self._near(wanted)}")
 

@@ -29,14 +29,23 @@ def read_layout(root: Path, how: Reading) -> Layout:
     found.notes += [
         f"{root}: classes differ in case only: {', '.join(names)}" for names in alike.values() if len(names) > 1
     ]
+    if (folders := _folders(root))["train"] != root:
+        others = [p for p in sorted(root.iterdir()) if p.is_dir() and p not in folders.values() and p.name[0] != "."]
+        counts = {p: len(walk(p)) for p in others}
+        found.notes += [f"{p}: {n:,} images outside the folders of splits are not used" for p, n in counts.items() if n]
     return found
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The folders of splits; the whole folder is the training data if none has a name for it."""
+    named = {SPLITS[p.name.lower()]: p for p in sorted(root.iterdir()) if p.name.lower() in SPLITS and p.is_dir()}
+    return named if "train" in named else {"train": root}
 
 
 def _read(root: Path, how: Reading) -> Layout:
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}")
-    named = {SPLITS[p.name.lower()]: p for p in sorted(root.iterdir()) if p.name.lower() in SPLITS and p.is_dir()}
-    folders = named if "train" in named else {"train": root}
+    folders = _folders(root)
     paths = {split: walk(folder) for split, folder in folders.items()}
     if not paths["train"]:
         raise UserError(f"data.root: there are no images in {folders['train']}")

@@ -113,6 +113,10 @@ class _Rows:
         name = row.cells[table.file_column]
         if name is None:
             raise UserError(f"has no {table.file_column}")
+        if isinstance(name, dict | list | bytes):
+            raise UserError(
+                f"{table.file_column} must be the name of a file; the source hf_dataset reads images in tables"
+            )
         path = files.find(written(name))
         if before := self.of.get(path):
             if before.cells != row.cells:
