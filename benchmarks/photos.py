@@ -29,6 +29,7 @@ from genmods.data.sources.photo_patches import read_photo
 from genmods.data.walk import walk
 from genmods.metrics.fidelity import psnr
 from genmods.restoration.corruption import GaussianNoise
+from genmods.restoration.flips import Flipped
 from genmods.runs import folders
 
 LEVELS = (15, 25, 50)
@@ -96,9 +97,10 @@ def cbm3d(y: Tensor, sigma: int) -> Tensor:
     return torch.from_numpy(bm3d_rgb(array, sigma / 255)).float().permute(2, 0, 1)[None] * 2 - 1
 
 
-def trained(run: str, precision: str) -> Denoiser:
+def trained(run: str, precision: str, flips: bool = False) -> Denoiser:
     """A restoration network; it receives the noise level if it was trained with it."""
     model = folders.load(run).eval()
+    model = Flipped(model) if flips else model
 
     def denoise(y: Tensor, sigma: int) -> Tensor:
         std = torch.full((1, 1, 1, 1), 2 * sigma / 255)
@@ -115,6 +117,8 @@ def measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     for text in options.ckpt_path:
         name, _, run = text.rpartition("=")
         methods[name or Path(run).name] = trained(run, options.precision)
+        if options.flips:
+            methods[f"{name or Path(run).name}, flips"] = trained(run, options.precision, flips=True)
     photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
     photos = [photo.central(options.crop) for photo in photos]
     jobs = [(name, photo, sigma) for name in methods for photo in photos for sigma in LEVELS]
@@ -173,6 +177,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=100_000, help="measure the central square of this side only")
     parser.add_argument("--seconds", type=float, default=240, help="start no further measurement after this time")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
+    parser.add_argument("--flips", action="store_true", help="measure also the mean over four flips")
     parser.add_argument("--without_peer", action="store_true", help="do not run CBM3D")
     parser.add_argument("--out", type=Path, default=Path("photos.jsonl"))
     options = parser.parse_args()

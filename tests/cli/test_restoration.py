@@ -263,6 +263,7 @@ def test_a_network_that_was_trained_for_a_corruption_is_called_once(tmp_path, mo
         ("denoise", ["--corruption", "rain"], "no corruption is called 'rain'"),
         ("denoise", ["--corruption", "poisson:peak"], "KEY=VALUE"),
         ("denoise", ["--corruption", "poisson", "--sigma", "25"], "--sigma and --corruption are alternatives"),
+        ("denoise", ["--flips"], "--ckpt_path c: flips require a restoration network that denoises"),
         ("denoise", ["--label", "hat"], "classes are coat, shoe"),
         ("denoise", ["--label", "2"], "classes are coat, shoe"),
         ("inpaint", ["--mask", "box:1,2"], r"^--mask: expected .*, got box:1,2"),

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,9 +104,12 @@ SMALLEST_CHANGE = 0.5
 
 
 class Session:
-    """One call of a command: its options, and its model as a `Restorer`, on the GPU if available."""
+    """One call of a command: its options, and its model as a `Restorer`, on the GPU if available.
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    The restorer uses `use(model)` instead of the model, if given.
+    """
+
+    def __init__(self, options: argparse.Namespace, use: Callable[[Any], Any] | None = None) -> None:
         from genmods.restoration.restorer import Restorer
         from genmods.runs import folders
 
@@ -118,7 +122,8 @@ class Session:
             method = sampling_method(method, options.steps)
         self.model: Any = folders.load(options.ckpt_path)
         try:
-            self.restorer = Restorer(self.model, method, options.steps, options.seed, options.batch_size)
+            used = self.model if use is None else use(self.model)
+            self.restorer = Restorer(used, method, options.steps, options.seed, options.batch_size)
         except UserError as error:
             raise UserError(f"--ckpt_path {options.ckpt_path}: {error}") from None
         model_options.placed(self.model, options).requires_grad_(False)

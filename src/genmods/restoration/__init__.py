@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         noise_level as noise_level,
         removable_noise as removable_noise,
     )
+    from genmods.restoration.flips import Flipped as Flipped
     from genmods.restoration.gaussian import Gaussian as Gaussian
     from genmods.restoration.losses import (
         SURE as SURE,
