@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from genmods.core.system import FullDisk
 
@@ -41,7 +41,7 @@ def write_at(file: BinaryIO, buffer: Any, position: int) -> None:
         view, position = view[count:], position + count
 
 
-def reserve(file: BinaryIO, size: int) -> None:
+def reserve(file: IO[bytes], size: int) -> None:
     """Allocates `size` bytes for a file, so that no later write fails. Raises FullDisk if there is no space."""
     try:
         if hasattr(os, "posix_fallocate"):

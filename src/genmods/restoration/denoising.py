@@ -129,8 +129,8 @@ def denoise(
     Raises:
         UserError: If the images or noise levels are invalid.
     """
-    curve = sigma if isinstance(sigma, NoiseCurve) else None
-    levels, prior = _checked(y, sigma if curve is None else curve.level), Prior.of(model)
+    curve, level = (sigma, sigma.level) if isinstance(sigma, NoiseCurve) else (None, sigma)
+    levels, prior = _checked(y, level), Prior.of(model)
     if prior.network is not None:
         std = per_sample(levels, y).to(y) if curve is None else curve.std(y)
         return prior.network.restored(y, std, progress)
