@@ -1,7 +1,8 @@
 """The training loss by noise level.
 
 Between validations, the errors per sample are accumulated in equal bins of log-SNR (values outside the range fall into
-the outermost bins). Their means are logged as `noise/loss_K`, low noise first, and added to `loss_by_noise.json`.
+the outermost bins). Their means are logged as `noise/loss_K`, low noise first, and added to `loss_by_noise.json`. Their
+sums over all ranks are in checkpoints, so that a resumed run loses none.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class LossByNoise(Validated, Callback):
         error = to_float64(outputs["error"].detach())
         index = position.floor().clamp(0, self.bins - 1).long().to(error.device)
         if self._sums is None:
-            self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
+            self._sums = torch.zeros(2, self.bins, dtype=torch.float64)
+        self._sums = self._sums.to(index.device)
         finite = torch.isfinite(error)
         self._sums[0].index_add_(0, index, torch.where(finite, error, 0.0))
         self._sums[1].index_add_(0, index, finite.to(error))
@@ -46,8 +48,7 @@ class LossByNoise(Validated, Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not is_validating_a_fit(trainer) or self._sums is None:
             return
-        gathered: Any = pl_module.all_gather(self._sums)
-        total = gathered.view(-1, 2, self.bins).sum(dim=0).cpu()
+        total = self._total(pl_module, self._sums)
         self._sums = None
         if not trainer.is_global_zero:
             return
@@ -62,3 +63,16 @@ class LossByNoise(Validated, Callback):
         history.append({"step": step, "loss": means})
         edges = torch.linspace(self.high, self.low, self.bins + 1).tolist()
         write_json(path, {"log_snr_edges": edges, "history": history})
+
+    def _total(self, pl_module: LightningModule, sums: Tensor) -> Tensor:
+        gathered: Any = pl_module.all_gather(sums)
+        return gathered.view(-1, 2, self.bins).sum(dim=0).cpu()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._sums is not None:
+            checkpoint["callbacks"][self.state_key] = {"sums": self._total(pl_module, self._sums).tolist()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("callbacks", {}).get(self.state_key)
+        if saved and trainer.is_global_zero and len(saved["sums"][0]) == self.bins:
+            self._sums = torch.tensor(saved["sums"], dtype=torch.float64)
