@@ -28,6 +28,10 @@ class LossByNoise(Validated, Callback):
     def __init__(self, bins: Count = 10, low: float = -10.0, high: Annotated[float, Gt("low")] = 10.0) -> None:
         self.bins, self.low, self.high = bins, low, high
         self._sums: Tensor | None = None
+        self._module: LightningModule | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._module = pl_module
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         if not isinstance(outputs, dict) or not {"error", "log_snr"} <= outputs.keys():
@@ -39,16 +43,15 @@ class LossByNoise(Validated, Callback):
         error = to_float64(outputs["error"].detach())
         index = position.floor().clamp(0, self.bins - 1).long().to(error.device)
         if self._sums is None:
-            self._sums = torch.zeros(2, self.bins, dtype=torch.float64)
-        self._sums = self._sums.to(index.device)
+            self._sums = torch.zeros(2, self.bins, dtype=torch.float64, device=index.device)
+        self._sums = self._sums.to(index.device)  # from the CPU if it was loaded
         finite = torch.isfinite(error)
         self._sums[0].index_add_(0, index, torch.where(finite, error, 0.0))
         self._sums[1].index_add_(0, index, finite.to(error))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not is_validating_a_fit(trainer) or self._sums is None:
+        if not is_validating_a_fit(trainer) or (total := self._total()) is None:
             return
-        total = self._total(pl_module, self._sums)
         self._sums = None
         if not trainer.is_global_zero:
             return
@@ -64,15 +67,19 @@ class LossByNoise(Validated, Callback):
         edges = torch.linspace(self.high, self.low, self.bins + 1).tolist()
         write_json(path, {"log_snr_edges": edges, "history": history})
 
-    def _total(self, pl_module: LightningModule, sums: Tensor) -> Tensor:
-        gathered: Any = pl_module.all_gather(sums)
+    def _total(self) -> Tensor | None:
+        """The sums over all ranks, on the CPU."""
+        if self._sums is None or self._module is None:
+            return None
+        gathered: Any = self._module.all_gather(self._sums)
         return gathered.view(-1, 2, self.bins).sum(dim=0).cpu()
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._sums is not None:
-            checkpoint["callbacks"][self.state_key] = {"sums": self._total(pl_module, self._sums).tolist()}
+    def state_dict(self) -> dict[str, Any]:
+        total = self._total()
+        return {"sums": None if total is None else total.tolist()}
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        saved = checkpoint.get("callbacks", {}).get(self.state_key)
-        if saved and trainer.is_global_zero and len(saved["sums"][0]) == self.bins:
-            self._sums = torch.tensor(saved["sums"], dtype=torch.float64)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        sums = state_dict["sums"]
+        if sums is not None and len(sums[0]) == self.bins and self._module is not None:
+            here = float(self._module.trainer.is_global_zero)  # they are those of all ranks
+            self._sums = here * torch.tensor(sums, dtype=torch.float64)
