@@ -6,6 +6,8 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from genmods.core.errors import UserError
@@ -24,18 +26,24 @@ def read_metrics(path: Path) -> list[Row]:
 
 def parse_metrics(content: bytes, path: Path) -> list[Row]:
     """The rows of the metrics file `path` with this content; see `read_metrics`."""
-    complete = content[: content.rfind(b"\n") + 1].decode(errors="replace")
     merged: dict[int, Row] = {}
+    for step, row in _rows(content, path):
+        merged.setdefault(step, {}).update(row)
+    return [merged[step] for step in sorted(merged)]
+
+
+def _rows(content: bytes, path: Path) -> Iterator[tuple[int, Row]]:
+    """The step and the cells of each complete line with a step, in the order of the file."""
+    complete = io.BytesIO(content[: content.rfind(b"\n") + 1])
     try:
-        table = csv.reader(io.StringIO(complete, newline=""))
+        table = csv.reader(io.TextIOWrapper(complete, "utf-8", errors="replace", newline=""))
         columns = next(table, [])
         for line in table:
-            row = dict(zip(columns, line, strict=False))
+            row = {name: cell for name, cell in zip(columns, line, strict=False) if name and cell}
             if _STEP.fullmatch(row.get("step", "")):
-                merged.setdefault(int(row["step"]), {}).update({k: v for k, v in row.items() if k and v})
+                yield int(row["step"]), row
     except csv.Error as error:
         raise UserError(f"{path}: not a table of metrics ({error})") from None
-    return [merged[step] for step in sorted(merged)]
 
 
 def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
@@ -49,8 +57,7 @@ def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
 def parse_series(content: bytes, path: Path) -> dict[str, list[tuple[int, float]]]:
     """The series of the metrics file `path` with this content; see `read_series`."""
     series: dict[str, list[tuple[int, float]]] = {}
-    for row in parse_metrics(content, path):
-        step = int(row["step"])
+    for step, row in _rows(content, path):
         for name, text in row.items():
             try:
                 value = float(text)
@@ -58,4 +65,10 @@ def parse_series(content: bytes, path: Path) -> dict[str, list[tuple[int, float]
                 raise UserError(f"{path}: {name} at step {step} must be a number, got '{text}'") from None
             if name != "step" and math.isfinite(value):
                 series.setdefault(name, []).append((step, value))
-    return series
+    return {name: _in_order(points) for name, points in series.items()}
+
+
+def _in_order(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The last point of each step, by step."""
+    is_ordered = all(first[0] < second[0] for first, second in pairwise(points))
+    return points if is_ordered else sorted(dict(points).items())
