@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.core.atomic import replacing
 from genmods.tracking.base import RunLogger
-from genmods.tracking.series import Row, read_metrics
+from genmods.tracking.series import Row, iterate_rows, read_metrics
 
 
 class MetricsFile(Logger, RunLogger):
@@ -54,7 +54,7 @@ class MetricsFile(Logger, RunLogger):
         if resume_step is not None:
             rows = [row for row in rows if int(row["step"]) < resume_step]
         self._columns = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))
-        self._rewrite(rows)
+        self._rewrite(rows, None)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -71,9 +71,7 @@ class MetricsFile(Logger, RunLogger):
         new = [name for name in row if name not in self._columns]
         if new:
             self._columns += new
-            rows = {r["step"]: r for r in read_metrics(self.path)}
-            rows[row["step"]] = rows.pop(row["step"], {}) | row
-            self._rewrite(list(rows.values()))
+            self._rewrite((other for _, other in iterate_rows(self.path.read_bytes(), self.path)), row)
             return
         try:
             with open(self.path, "r+b") as file:
@@ -91,9 +89,17 @@ class MetricsFile(Logger, RunLogger):
         csv.writer(line, lineterminator="\n").writerow([row.get(name, "") for name in self._columns])
         return line.getvalue().encode()
 
-    def _rewrite(self, rows: list[Row]) -> None:
-        lines = [self._line(dict(zip(self._columns, self._columns, strict=True))), *map(self._line, rows)]
-        with replacing(self.path) as staged:
-            staged.write_bytes(b"".join(lines))
-        self._row = rows[-1] if rows else {}
-        self._offset = sum(map(len, lines)) - len(lines[-1])
+    def _rewrite(self, rows: Iterable[Row], last: Row | None) -> None:
+        """Writes the file, one row after the other; `last` is merged with the row of its step, and comes last."""
+        self._row, self._offset = {}, 0
+        with replacing(self.path) as staged, staged.open("wb") as file:
+            file.write(self._line(dict(zip(self._columns, self._columns, strict=True))))
+            for row in rows:
+                if last is not None and row["step"] == last["step"]:
+                    last = row | last
+                else:
+                    self._row, self._offset = row, file.tell()
+                    file.write(self._line(row))
+            if last is not None:
+                self._row, self._offset = last, file.tell()
+                file.write(self._line(last))

@@ -27,13 +27,16 @@ def read_metrics(path: Path) -> list[Row]:
 def parse_metrics(content: bytes, path: Path) -> list[Row]:
     """The rows of the metrics file `path` with this content; see `read_metrics`."""
     merged: dict[int, Row] = {}
-    for step, row in _rows(content, path):
+    for step, row in iterate_rows(content, path):
         merged.setdefault(step, {}).update(row)
     return [merged[step] for step in sorted(merged)]
 
 
-def _rows(content: bytes, path: Path) -> Iterator[tuple[int, Row]]:
-    """The step and the cells of each complete line with a step, in the order of the file."""
+def iterate_rows(content: bytes, path: Path) -> Iterator[tuple[int, Row]]:
+    """The step and the cells of each complete line with a step, in the order of the metrics file `path`.
+
+    Raises UserError if the content is not a table of metrics.
+    """
     complete = io.BytesIO(content[: content.rfind(b"\n") + 1])
     try:
         table = csv.reader(io.TextIOWrapper(complete, "utf-8", errors="replace", newline=""))
@@ -57,7 +60,7 @@ def read_series(path: Path) -> dict[str, list[tuple[int, float]]]:
 def parse_series(content: bytes, path: Path) -> dict[str, list[tuple[int, float]]]:
     """The series of the metrics file `path` with this content; see `read_series`."""
     series: dict[str, list[tuple[int, float]]] = {}
-    for step, row in _rows(content, path):
+    for step, row in iterate_rows(content, path):
         for name, text in row.items():
             try:
                 value = float(text)
