@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tracemalloc
 
 import pytest
 from PIL import Image
@@ -116,3 +117,13 @@ def test_many_pictures_are_thinned_with_first_and_last(tmp_path):
         Image.new("RGB", (1, 1)).save(tmp_path / "samples" / f"step_{step:06d}.png")
     steps = [picture["step"] for picture in pictures(tmp_path)[0]["steps"]]
     assert len(steps) == 24 and steps[0] == 0 and steps[-1] == 99
+
+
+def test_reading_a_run_takes_memory_for_its_files_only(tmp_path):
+    folder = make_run(tmp_path / "run")
+    read_run(folder)
+    tracemalloc.start()
+    read_run(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6

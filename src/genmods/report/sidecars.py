@@ -20,10 +20,11 @@ def read_inside(folder: Path, path: Path, most: int = MAX_BYTES) -> bytes | None
     try:
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             return None
-        if path.stat().st_size > most:
+        size = path.stat().st_size
+        if size > most:
             return None
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(size + 1)  # `read` allocates as much as it may return
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links
         return None
     return content if len(content) <= most else None
