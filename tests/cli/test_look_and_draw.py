@@ -84,7 +84,7 @@ def test_a_diffusion_model_has_maps_that_depend_on_the_noise(place, tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    ("run", "options", "says"),
+    ("run", "options", "line"),
     [
         ("classes", ["--layer", "conv9"], "no layer is called 'conv9'"),
         ("classes", ["--label", "ten"], "--label ten"),
@@ -92,10 +92,10 @@ def test_a_diffusion_model_has_maps_that_depend_on_the_noise(place, tmp_path, ca
         ("game", [], "feature maps are not available for GAN"),
     ],
 )
-def test_mistakes_are_one_line(place, tmp_path, capsys, run, options, says):
+def test_mistakes_are_one_line(place, tmp_path, capsys, run, options, line):
     assert look(run, tmp_path, *options) == 2
     error = capsys.readouterr().err
-    assert says in error and error.count("\n") == 1
+    assert line in error and error.count("\n") == 1
 
 
 def test_what_a_network_lacks_is_one_line_and_a_broken_file_does_not_stop_it(place, tmp_path, capsys):

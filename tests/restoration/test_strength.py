@@ -102,4 +102,4 @@ def test_a_model_that_would_spoil_the_image_changes_nothing():
     curve = estimate_noise(y, model)
     assert (curve.level > 0.018).all() and removable_noise(y, model, curve).level.max() == 0
     assert torch.equal(denoise(y, model, curve), y.clamp(-1, 1))
-    assert (denoise(y, model, curve.level) - y).abs().max() > 0.5, "unless it is told the level"
+    assert (denoise(y, model, curve.level) - y).abs().max() > 0.5, "unless the level is given the level"

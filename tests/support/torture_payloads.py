@@ -142,7 +142,7 @@ def archives(chance: Chance, folder: Path, path: Path) -> None:
         archive(plain, path, *((f"archive/data/{i}", b"") for i in range(20_000)))
     elif kind == 4:
         archive(plain, path, ("archive/data.pkl", pickle.dumps(calls(chance, folder), 2)))
-    else:  # the directory says another size
+    else:  # the directory has another size
         archive(plain, path, ("archive/data/1", bytes(999)))
         data = bytearray(path.read_bytes())
         at = data.rindex(b"PK\x01\x02")

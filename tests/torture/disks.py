@@ -1,6 +1,6 @@
-"""Disks that are small, have few inodes, or are filled by another program: one line, and the run goes on with space.
+"""Disks that are small, have few inodes, or are filled by another program: one line, and the run continues with space.
 
-nox -s torture -- disks                  (root mounts a small file system; without root the system is told to say so)
+nox -s torture -- disks                  (root mounts a small file system; without root the errors are simulated)
 """
 
 import errno
@@ -17,7 +17,7 @@ from support.torture_runs import RECIPES, STEPS, fit, left_over, outcome, traine
 
 
 def full_after(count: int):
-    """A preparation: from the `count`-th file on, writing says that the disk is full."""
+    """A preparation: from the `count`-th file on, writing fails as on a full disk."""
 
     def prepare() -> None:
         fsync, replace, calls = os.fsync, os.replace, 0
