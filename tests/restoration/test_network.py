@@ -7,7 +7,7 @@ from torch import nn
 from genmods.core.errors import UserError
 from genmods.diffusion import CosineProcess, EDMProcess
 from genmods.networks.base import Network
-from genmods.networks.plain_unet import PlainUNet
+from genmods.networks.plain_unet import GainResidualBlock, PlainUNet
 from genmods.restoration.corruption import GaussianNoise
 from genmods.restoration.denoising import denoise, noise_level
 from genmods.restoration.local import regions
@@ -55,6 +55,29 @@ def test_the_noise_has_to_be_given_unless_the_network_is_blind():
     with pytest.raises(ValueError, match="standard deviation of the noise"):
         RestorationNetwork(Wiener(), level="known")(images())
     assert RestorationNetwork(Wiener(), level="blind")(images()).shape == (4, 3, 24, 24)
+
+
+def test_noise_below_the_rounding_of_8_bits_is_given_as_rounding():
+    class LogSNR(Network):
+        def forward(self, x, log_snr, cond=None):
+            return log_snr.view(-1, 1, 1, 1).expand_as(x)
+
+    model, y = RestorationNetwork(LogSNR(), level="known"), torch.zeros(3, 3, 8, 8)
+    log_snr = model(y, torch.tensor([0.0, 1e-5, 0.1]).view(3, 1, 1, 1))[:, 0, 0, 0]
+    image = 2 * torch.rand(100_000) - 1
+    error = (((image + 1) * 127.5).round() / 127.5 - 1 - image).var()
+    torch.testing.assert_close(log_snr, -torch.stack([error, error, torch.tensor(0.01)]).log(), rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("size", [10.0, 1000.0])
+def test_no_noise_level_multiplies_the_response_of_the_plain_network_by_more_than_two_per_block(size):
+    block = GainResidualBlock(4, 8)
+    nn.init.normal_(block.modulation.weight[:4])
+    seen = []
+    block.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].abs().sum()))
+    x = torch.randn(2, 4, 6, 6)
+    block(x, size * torch.randn(2, 8))
+    assert 0 < seen[0] <= 2 * block.first(x).abs().sum()
 
 
 def test_an_operator_is_undone_first():

@@ -83,8 +83,8 @@ class PlainLevel(nn.Module):
     def __init__(self, channels: int, inner: PlainLevel | None, blocks: int, embedding: int):
         super().__init__()
         self.channels, self.inner = channels, inner
-        self.down = nn.ModuleList(FiLMResidualBlock(channels, embedding) for _ in range(blocks))
-        self.up = nn.ModuleList(FiLMResidualBlock(channels, embedding) for _ in range(blocks))
+        self.down = nn.ModuleList(GainResidualBlock(channels, embedding) for _ in range(blocks))
+        self.up = nn.ModuleList(GainResidualBlock(channels, embedding) for _ in range(blocks))
         if inner:
             self.shrink = nn.Conv2d(channels, inner.channels, 2, stride=2)
             self.stretch = nn.ConvTranspose2d(inner.channels, channels, 2, stride=2)
@@ -99,15 +99,20 @@ class PlainLevel(nn.Module):
         return h
 
 
-class FiLMResidualBlock(nn.Module):
-    """x + conv(SiLU(FiLM(conv(x)))), [B, channels, H, W] to the same; starts as the identity."""
+class GainResidualBlock(nn.Module):
+    """x + conv(SiLU(gain · conv(x) + shift)), [B, channels, H, W] to the same; starts as the identity.
+
+    Gain and shift depend on the embedding. The gain is 1 + tanh(s / 2), between 0 and 2: without norms, an unbounded one
+    is multiplied over the depth of the network, and training diverges at rare noise levels.
+    """
 
     def __init__(self, channels: int, embedding: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.film = zeroed(FusedLinear(embedding, channels, 2))
+        self.modulation = zeroed(FusedLinear(embedding, channels, 2))
         self.last = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-        return x + self.last(F.silu(torch.addcmul(shift, self.first(x), 1 + scale)))
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        gain = 1 + (scale / 2).tanh()
+        return x + self.last(F.silu(torch.addcmul(shift, self.first(x), gain)))

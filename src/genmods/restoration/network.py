@@ -26,6 +26,8 @@ LARGE = 1_000_000
 """Images with more pixels are restored tile by tile."""
 TILE = 1024
 """Side of a tile in pixels."""
+ROUNDING_VARIANCE = (2 / 255) ** 2 / 12
+"""The variance of the rounding of 8-bit images in [-1, 1]: the least that a network receives as the noise level."""
 
 
 class RestorationNetwork(Model):
@@ -36,7 +38,7 @@ class RestorationNetwork(Model):
         operator: The operator A; None for the identity.
         corruption: The corruption of A x; None if the training data are corrupted already.
         level: The noise information that the network receives: "blind" none, "known" the root mean square σ per image
-            as the log-SNR −2 ln σ, "map" the standard deviation per pixel as `cond["image"]`.
+            as the log-SNR −2 ln σ, at least that of rounding to 8 bits, "map" the standard deviation per pixel as `cond["image"]`.
         in_channels, image_size: Shape of the training images; other sizes work if the network supports them.
 
     Raises:
@@ -108,7 +110,7 @@ class RestorationNetwork(Model):
                 raise ValueError("this network requires the standard deviation of the noise")
             std = std.expand_as(y)
             if self.level == "known":
-                log_snr = -std.square().flatten(1).mean(1).clamp_min(1e-8).log()
+                log_snr = -std.square().flatten(1).mean(1).clamp_min(ROUNDING_VARIANCE).log()
             else:
                 cond = {"image": std.expand_as(x)}
         return x + self.network(x, log_snr, cond)
