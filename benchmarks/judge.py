@@ -1,15 +1,18 @@
-"""FID and KID of samples by the features of a classifier, and rows of JSON that an interrupted run continues."""
+"""FID and KID of samples by features, and rows of JSON and tensors that an interrupted run continues."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genmods.data.base import DataModule
+from genmods.data.images import to_float, to_uint8
 from genmods.metrics.features import classifier_features
 from genmods.metrics.frechet import frechet_distance, kernel_distance
 from genmods.metrics.statistics import gaussian_statistics
@@ -18,11 +21,16 @@ from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.fit import build_data
 
 
+def run_data(run: str) -> DataModule:
+    """The data of a run."""
+    return build_data(Checkpoint.read(folders.find_checkpoint(run)).parsed())
+
+
 class Judge:
     """The features of the training and test images of a run, and the distances of samples to the training images."""
 
     def __init__(self, run: str, features: str, device: torch.device | str = "cpu"):
-        data = build_data(Checkpoint.read(folders.find_checkpoint(run)).parsed())
+        data = run_data(run)
         self.features, self.levels = classifier_features(folders.load(features), device), data.info.levels
         self.train, self.test = (self.features(data.splits[name].pixels, self.levels) for name in ("train", "test"))
         self.reference = gaussian_statistics(self.train)
@@ -36,6 +44,37 @@ class Judge:
     def fid(self, features: Tensor) -> float:
         """The FID of features [N, D]."""
         return round(frechet_distance(gaussian_statistics(features), self.reference), 4)
+
+
+def block_kid(features: Tensor, reference: Tensor, blocks: int = 8) -> tuple[float, float]:
+    """KID of `features` [N, D] from those of the `reference` [M, D], and its standard error from `blocks` of them."""
+    parts = torch.tensor([kernel_distance(part, reference) for part in features.chunk(blocks)])
+    return kernel_distance(features, reference), (parts.std() / len(parts) ** 0.5).item()
+
+
+def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """The tensor in the file `path`, or else the one that `make` makes, which is written there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(make(), path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+    return torch.load(path)
+
+
+def in_chunks(make: Callable[[slice], Tensor], n: int, at: Path, size: int = 64) -> Tensor:
+    """`make` of `n` rows, `size` at a time, each of which is kept in the folder `at`."""
+    parts = [slice(first, min(first + size, n)) for first in range(0, n, size)]
+    return torch.cat([kept(at / f"{part.start}-{part.stop}.pt", partial(make, part)) for part in parts])
+
+
+def rounded(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] in [-1, 1] with 256 grey levels."""
+    return to_float(to_uint8(images.clamp(-1, 1)))
+
+
+def kept_features(extractor: Callable[[Tensor], Tensor], images: Tensor, at: Path) -> Tensor:
+    """The features [N, D] of images with 256 grey levels, kept in the folder `at`."""
+    return in_chunks(lambda rows: extractor(rounded(images[rows])), len(images), at)
 
 
 class Rows:

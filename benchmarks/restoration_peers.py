@@ -46,13 +46,16 @@ def median(y: Tensor, sigma: float) -> Tensor:
     return _each(lambda plane: median_filter(plane, 3), y).clamp(-1, 1)
 
 
-def anscombe(denoise: Callable[[Tensor, float], Tensor], y: Tensor, peak: float) -> Tensor:
-    """A Gaussian denoiser after the Anscombe transform, and its unbiased inverse (Mäkitalo and Foi 2011)."""
-    stabilised = 2 * torch.sqrt(((y + 1) / 2 * peak).clamp_min(0) + 0.375)
-    low, high = 2 * 0.375**0.5, 2 * (peak + 0.375) ** 0.5
+def anscombe(denoise: Callable[[Tensor, float], Tensor], y: Tensor, peak: float, read: float = 0.0) -> Tensor:
+    """A Gaussian denoiser behind the generalised Anscombe transform, and the closed form of its exact unbiased inverse
+    (Mäkitalo and Foi 2011, 2013). White is `peak` photons; the Gaussian read noise has a standard deviation of `read`
+    photons."""
+    floor = 0.375 + read**2
+    stabilised = 2 * torch.sqrt(((y + 1) / 2 * peak + floor).clamp_min(0))
+    low, high = 2 * floor**0.5, 2 * (peak + floor) ** 0.5
     scale = 2 / (high - low)
-    z = (denoise((stabilised - low) * scale - 1, scale) + 1) / scale + low
-    counts = z**2 / 4 + 1.5**0.5 / 4 / z - 11 / 8 / z**2 + 5 / 8 * 1.5**0.5 / z**3 - 1 / 8
+    z = ((denoise((stabilised - low) * scale - 1, scale) + 1) / scale + low).clamp_min(2 * 0.375**0.5)
+    counts = z**2 / 4 + 1.5**0.5 / 4 / z - 11 / 8 / z**2 + 5 / 8 * 1.5**0.5 / z**3 - 1 / 8 - read**2
     return (counts / peak * 2 - 1).clamp(-1, 1)
 
 
@@ -66,18 +69,20 @@ def logarithmic(denoise: Callable[[Tensor, float], Tensor], y: Tensor, level: fl
 
 
 def _fill(images: Tensor, known: Tensor, function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Tensor:
-    """`function(image on [0, 1], hole)` for each image; `known` bool [1 or B, 1, H, W]."""
+    """`function(image on [0, 1], hole)` for each image [H, W], or [H, W, 3]; `known` bool [1 or B, 1, H, W]."""
     holes = (~known).expand(len(images), 1, -1, -1)[:, 0].numpy()
-    planes = ((images[:, 0] + 1) / 2).double().numpy()
-    filled = np.stack([function(plane, hole) for plane, hole in zip(planes, holes, strict=True)])
-    return (torch.from_numpy(filled).float()[:, None] * 2 - 1).clamp(-1, 1)
+    arrays = ((images.movedim(1, -1) + 1) / 2).double().numpy()
+    arrays = arrays[..., 0] if images.shape[1] == 1 else arrays
+    filled = np.stack([function(array, hole) for array, hole in zip(arrays, holes, strict=True)])
+    result = torch.from_numpy(filled).float().view(len(images), *images.shape[2:], -1).movedim(-1, 1)
+    return (result * 2 - 1).clamp(-1, 1)
 
 
 def opencv(images: Tensor, known: Tensor, flag: str) -> Tensor:
     import cv2
 
-    def fill(plane: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        pixels = (plane * 255).round().astype(np.uint8)
+    def fill(array: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        pixels = (array * 255).round().astype(np.uint8)
         return cv2.inpaint(pixels, hole.astype(np.uint8), 3, getattr(cv2, flag)) / 255
 
     return _fill(images, known, fill)
@@ -86,7 +91,8 @@ def opencv(images: Tensor, known: Tensor, flag: str) -> Tensor:
 def biharmonic(images: Tensor, known: Tensor) -> Tensor:
     from skimage.restoration import inpaint_biharmonic
 
-    return _fill(images, known, inpaint_biharmonic)
+    axis = -1 if images.shape[1] > 1 else None
+    return _fill(images, known, lambda array, hole: inpaint_biharmonic(array, hole, channel_axis=axis))
 
 
 def deepinv_dps(prior: Prior, operator: Operator, y: Tensor, sigma_y: float, calls: int, seed: int = 0) -> Tensor:

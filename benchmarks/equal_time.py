@@ -1,0 +1,81 @@
+"""Recipes that are trained for equal processor time: as many steps as fit into the seconds at a measured pace.
+
+The seconds are those of the training steps; reading the images and validation come on top. A run that was interrupted
+is continued, and one that is finished is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from recipe_times import measure
+
+from genmods.config.recipe import load
+from genmods.runs import folders
+from genmods.runs.fit import fit
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Runs below the folder `at` on the images in `root`, each of `seconds`, with `changes` of the recipes."""
+
+    at: Path
+    root: Path
+    seconds: float
+    changes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Budget:
+        """That of the options of `add_options`."""
+        changes = tuple(f"--{change}" for change in options.set)
+        return cls(options.runs.resolve(), options.clothing.resolve(), options.seconds, changes)
+
+    def trained(self, name: str, recipe: str, *changes: str) -> tuple[Any, dict[str, Any]]:
+        """The model of the run `name`, and its steps, seconds of a step and seconds of processor time in all.
+
+        The pace is measured on the images of the folder `test`, which are fewer to read.
+        """
+        place, given = self.at / name, ["--logger=csv", f"--name={name}", *changes, *self.changes]
+        plan, done = place / "plan.json", place / "trained.json"
+        place.mkdir(parents=True, exist_ok=True)
+        if not plan.exists():
+            pace = measure(RECIPES / recipe, [*given, f"--data.root={self.root / 'test'}"], 10)
+            assert pace is not None
+            steps = max(2, int(self.seconds / pace["seconds"]))
+            plan.write_text(json.dumps({"steps": steps, "step_seconds": pace["seconds"]}))
+        found = json.loads(plan.read_text())
+        with chdir(place):
+            if not done.exists():
+                steps, begin = found["steps"], time.process_time()
+                given += [f"--data.root={self.root}", f"--trainer.max_steps={steps}"]
+                given += [f"--trainer.val_check_interval={-(-steps // 2)}"]
+                fit(load(RECIPES / recipe, given), "auto", quiet=True)
+                done.write_text(json.dumps(found | {"cpu_seconds": round(time.process_time() - begin, 1)}))
+            model = folders.load(folders.newest_folder(name)).eval()
+        return model, json.loads(done.read_text())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a benchmark that trains on photographs."""
+    parser.add_argument("--clothing", type=Path, required=True, help="folder with the folders train, validation, test")
+    parser.add_argument("--seconds", type=float, default=600, help="processor time of the steps of each training")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs, which are kept")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are kept")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the recipes")
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, with the threads set."""
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    return options

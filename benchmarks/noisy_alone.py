@@ -1,0 +1,148 @@
+"""Denoisers of photographs that were trained on noisy images alone, and CBM3D, after equal processor time.
+
+    python benchmarks/noisy_alone.py --clothing DIR --runs DIR --out noisy_alone.jsonl [--seconds 600]
+
+White noise of sigma 25: supervised training, Noise2Noise, SURE, Noise2Void and R2R. Poisson-Gaussian noise (30 photons
+on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D behind the generalised Anscombe
+transform with its unbiased inverse. The noise of a training patch is drawn anew in each epoch; the losses without clean
+images do not see those. All are measured on the photographs of `benchmarks/photos.py`, and, as CBM3D, on the central
+128 x 128 pixels of `--n_peer` of them. Each row is written when it is known; a row that is in the file is not measured
+again, and a training that was interrupted is continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import restoration_peers as peers
+import torch
+from common import machine
+from equal_time import Budget, add_options, parsed
+from judge import Rows
+from photos import Denoiser, Photo, cbm3d, clothing, library_photographs, mean_and_error, spread
+
+from genmods.core import random
+from genmods.metrics.fidelity import psnr
+from genmods.restoration.corruption import Corruption, GaussianNoise, PoissonNoise
+from genmods.restoration.mixtures import Chain
+
+PEAK, READ, SEED = 30.0, 3.0, 25
+NOISES: dict[str, Corruption] = {"white": GaussianNoise(25), "sensor": Chain([PoissonNoise(PEAK), GaussianNoise(READ)])}
+RECIPES = {
+    "white": "--task.corruption={name: gaussian, sigma: 25}",
+    "sensor": f"--task.corruption={{name: chain, corruptions: [{{name: poisson, peak: {PEAK}}}, "
+    f"{{name: gaussian, sigma: {READ}}}]}}",
+}
+LOSSES = {
+    "supervised": "{name: supervised, penalty: l1}",
+    "supervised_l2": "{name: supervised, penalty: l2}",
+    "noise2noise": "noise2noise",
+    "sure": "sure",
+    "noise2void": "noise2void",
+    "recorrupted": "recorrupted",
+}
+CASES = [
+    *(("white", loss) for loss in ("supervised", "noise2noise", "sure", "noise2void")),
+    *(("sensor", loss) for loss in ("supervised", "noise2noise")),
+    *(("white", loss) for loss in ("recorrupted", "supervised_l2")),
+]
+PEER, CROP = "cbm3d", 128
+
+
+def peer(noise: str) -> Denoiser:
+    """CBM3D with the noise known."""
+
+    def of_scale(z: torch.Tensor, sigma: float) -> torch.Tensor:
+        return cbm3d(z, 127.5 * sigma)
+
+    if noise == "white":
+        return lambda y, _: cbm3d(y, 25)
+    return lambda y, _: peers.anscombe(of_scale, y, PEAK, READ / 255 * PEAK)
+
+
+def blind(model: Any) -> Denoiser:
+    """One call of a network that does not receive the noise level."""
+    return lambda y, _: model.restored(y)
+
+
+def measured(denoise: Denoiser, photo: Photo, noise: str) -> dict[str, Any]:
+    """PSNR and processor time of one photograph."""
+    noisy = NOISES[noise](photo.image, random.fold(SEED, torch.tensor([photo.number])))
+    begin = time.process_time()
+    result = denoise(noisy, SEED).clamp(-1, 1)
+    seconds = time.process_time() - begin
+    figures = {"psnr": psnr(result, photo.image).item(), "noisy": psnr(noisy.clamp(-1, 1), photo.image).item()}
+    return figures | {"cpu_seconds": seconds, "megapixels": photo.megapixels}
+
+
+def measure(options: argparse.Namespace, rows: Rows) -> None:
+    """The missing rows, training by training."""
+    budget = Budget.of(options)
+    photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
+    whole = [("whole", photo) for photo in photos]
+    crops = [("crop", photo.central(CROP)) for photo in photos[: options.n_peer]]
+    for noise, loss in [case for case in CASES if f"{case[0]}_{case[1]}" in options.only]:
+        points = [_point(noise, loss, part, photo) for part, photo in (*whole, *crops)]
+        if not list(rows.left(points)):
+            continue
+        model, training = budget.trained(f"{noise}_{loss}", "photos/denoise.yaml", *_changes(noise, loss))
+        for part, photo in (*whole, *crops):
+            if point := next(rows.left([_point(noise, loss, part, photo)]), None):
+                rows.add(point | measured(blind(model), photo, noise) | {"training": training})
+    for noise in NOISES:
+        for part, photo in crops:
+            if point := next(rows.left([_point(noise, PEER, part, photo)]), None):
+                rows.add(point | measured(peer(noise), photo, noise))
+
+
+def _point(noise: str, method: str, part: str, photo: Photo) -> dict[str, Any]:
+    return {"noise": noise, "method": method, "part": part, "group": photo.group, "image": photo.name}
+
+
+def _changes(noise: str, loss: str) -> list[str]:
+    return [RECIPES[noise], f"--task.loss={LOSSES[loss]}", "--task.level=blind"]
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a Markdown table: differences are paired by image."""
+    yield "| noise | part | images | method | n | PSNR | minus supervised | minus CBM3D | CPU s per megapixel | steps |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    known = {tuple(row[name] for name in KEY): row["psnr"] for row in rows}
+
+    def difference(found: list[dict[str, Any]], other: str) -> str:
+        pairs = [(row["psnr"], known.get(tuple((row | {"method": other})[name] for name in KEY))) for row in found]
+        gains = [ours - theirs for ours, theirs in pairs if theirs is not None]
+        return mean_and_error(gains) if gains and found[0]["method"] != other else "-"
+
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["noise"], row["part"], row["group"], row["method"]), []).append(row)
+    for group, found in sorted(groups.items()):
+        cost = sum(row["cpu_seconds"] for row in found) / sum(row["megapixels"] for row in found)
+        shown = [*group, str(len(found)), mean_and_error([row["psnr"] for row in found])]
+        shown += [difference(found, other) for other in ("supervised", PEER)]
+        yield f"| {' | '.join(shown)} | {cost:.2f} | {found[0].get('training', {}).get('steps', '-')} |"
+
+
+KEY = ("noise", "method", "part", "group", "image")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    names = [f"{noise}_{loss}" for noise, loss in CASES]
+    parser.add_argument("--only", nargs="*", default=names[:6], choices=names, help="trainings")
+    parser.add_argument("--every", type=int, default=6, help="1 takes all images of the test folder")
+    parser.add_argument("--n_peer", type=int, default=20, help="photographs of CBM3D; 0 leaves it out")
+    options = parsed(parser)
+    rows = Rows(options.out, KEY, {"seconds": options.seconds, "changes": options.set})
+    measure(options, rows)
+    print(*table(rows.rows), json.dumps(machine()), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
