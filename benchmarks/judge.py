@@ -48,7 +48,7 @@ class Judge:
 
 def block_kid(features: Tensor, reference: Tensor, blocks: int = 8) -> tuple[float, float]:
     """KID of `features` [N, D] from those of the `reference` [M, D], and its standard error from `blocks` of them."""
-    parts = torch.tensor([kernel_distance(part, reference) for part in features.chunk(blocks)])
+    parts = torch.tensor([kernel_distance(part, reference) for part in features.chunk(min(blocks, len(features) // 2))])
     return kernel_distance(features, reference), (parts.std() / len(parts) ** 0.5).item()
 
 

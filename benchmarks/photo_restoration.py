@@ -9,7 +9,7 @@
 
 JPEG and x2 are measured on the photographs of `benchmarks/photos.py`; small images are bicubic with antialiasing, in 8
 bits, and bicubic enlargement has the same kernel. The patches of x4 are two of each photograph of test and validation
-at a quarter of its size, the others one of each training photograph. Each row is written when it is known; a row that
+at a quarter of its size, the others two of training photographs. Each row is written when it is known; a row that
 is in the file is not measured again, and a training that was interrupted is continued.
 """
 
@@ -70,14 +70,13 @@ def degraded(case: str, photo: Photo) -> tuple[Tensor, Tensor, Tensor]:
 def fidelity(case: str, options: argparse.Namespace, rows: Rows) -> None:
     """PSNR of each photograph without a network, and with one."""
     photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
-    points = {
-        photo.name: {"case": case, "method": "network", "group": photo.group, "image": photo.name} for photo in photos
-    }
-    if not list(rows.left(points.values())):
+    points = [{"case": case, "method": "one call", "group": photo.group, "image": photo.name} for photo in photos]
+    left = list(rows.left(points))
+    if not left:
         return
     model, training = Budget.of(options).trained(case, NETWORKS[case])
-    for photo in photos:
-        if point := next(rows.left([points[photo.name]]), None):
+    for point, photo in zip(points, photos, strict=True):
+        if point in left:
             image, measured, before = degraded(case, photo)
             begin = time.process_time()
             result = model.restored(measured)
@@ -86,29 +85,29 @@ def fidelity(case: str, options: argparse.Namespace, rows: Rows) -> None:
             rows.add(point | found | {"training": training})
 
 
-def corners(paths: list[Path], places: int) -> Tensor:
-    """The first and the last patch [N, 3, 64, 64] of photographs at a quarter of their size, or the first."""
-    found = []
-    for path in paths:
+def corners(paths: list[Path], n: int) -> Tensor:
+    """`n` patches [n, 3, 64, 64], the first and the last of photographs at a quarter of their size, if they are large
+    enough."""
+    found: list[Tensor] = []
+    for path in spread(paths):
         photo = read_photo(path, 0.25).expand(3, -1, -1)
         if min(photo.shape[1:]) >= SIDE:
-            found += [photo[:, :SIDE, :SIDE], photo[:, -SIDE:, -SIDE:]][:places]
-    return rounded(torch.stack(found))
+            found += [photo[:, :SIDE, :SIDE], photo[:, -SIDE:, -SIDE:]]
+        if len(found) >= n:
+            break
+    return rounded(torch.stack(found[:n]))
 
 
 def perceptual(options: argparse.Namespace, rows: Rows) -> None:
     """KID and PSNR of patches of 64 pixels, restored from 16."""
-    methods = [*X4, "bicubic", "truth"]
-    left = [
-        point["method"] for point in rows.left({"case": "x4", "method": m, "group": "-", "image": "-"} for m in methods)
-    ]
+    wanted = ({"case": "x4", "method": name, "group": "patches", "image": "all"} for name in (*X4, "bicubic", "truth"))
+    left = list(rows.left(wanted))
     if not left:
         return
     extractor = create("features", "efficientnet_lite0", weights=options.weights).features()
     folder = options.runs.resolve() / "x4"
-    tested = sorted(walk(options.clothing / "test")) + sorted(walk(options.clothing / "validation"))
-    truth = corners(tested, 2)[: options.n]
-    others = corners(sorted(walk(options.clothing / "train"))[:: options.stride], 1)[: options.n]
+    truth = corners([*walk(options.clothing / "test"), *walk(options.clothing / "validation")], options.n)
+    others = corners(walk(options.clothing / "train"), options.n)
     reference = kept_features(extractor, others, folder / "reference")
     small = rounded(Bicubic(4)(truth))
     for point in left:
@@ -161,7 +160,6 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=6, help="1 takes all images of the test folder")
     parser.add_argument("--weights", help="efficientnet-lite0-57934424.pth; by default that of the package")
     parser.add_argument("--n", type=int, default=1024, help="patches of x4")
-    parser.add_argument("--stride", type=int, default=3, help="patches of every so manieth training photograph")
     options = parsed(parser)
     rows = Rows(options.out, KEY, {"seconds": options.seconds, "changes": options.set})
     for case in options.only:

@@ -14,10 +14,10 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from common import machine
@@ -37,6 +37,7 @@ PEER = "cbm3d"
 PHOTOGRAPHS = ("astronaut", "cat", "coffee", "rocket")
 """Colour photographs in scikit-image."""
 
+T = TypeVar("T")
 Denoiser = Callable[[Tensor, int], Tensor]
 """(noisy image [1, 3, H, W] in [-1, 1], sigma on the scale of 0 to 255) -> estimate."""
 
@@ -139,8 +140,8 @@ def measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def spread(photos: list[Photo]) -> list[Photo]:
-    """The photographs in an order of which every part is evenly distributed (golden ratio), for incomplete tables."""
+def spread(photos: Sequence[T]) -> list[T]:
+    """`photos` in an order of which every part is evenly distributed (golden ratio), for incomplete tables."""
     return [photo for _, photo in sorted(enumerate(photos), key=lambda item: item[0] * 0.6180339887 % 1)]
 
 
