@@ -102,8 +102,8 @@ class PlainLevel(nn.Module):
 class GainResidualBlock(nn.Module):
     """x + conv(SiLU(gain · conv(x) + shift)), [B, channels, H, W] to the same; starts as the identity.
 
-    Gain and shift depend on the embedding. The gain is 1 + tanh(s / 2), between 0 and 2: without norms, an unbounded one
-    is multiplied over the depth of the network, and training diverges at rare noise levels.
+    Gain and shift depend on the embedding. The gain is 1 + tanh(s / 2), between 0 and 2: without norms, an unbounded
+    one is multiplied over the depth of the network, and training diverges at rare noise levels.
     """
 
     def __init__(self, channels: int, embedding: int):

@@ -38,7 +38,8 @@ class RestorationNetwork(Model):
         operator: The operator A; None for the identity.
         corruption: The corruption of A x; None if the training data are corrupted already.
         level: The noise information that the network receives: "blind" none, "known" the root mean square σ per image
-            as the log-SNR −2 ln σ, at least that of rounding to 8 bits, "map" the standard deviation per pixel as `cond["image"]`.
+            as the log-SNR −2 ln σ, at least that of rounding to 8 bits, "map" the standard deviation per pixel as
+            `cond["image"]`.
         in_channels, image_size: Shape of the training images; other sizes work if the network supports them.
 
     Raises:
