@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.data import png16
 from genmods.data.formats.arrays import ArrayFile
 from genmods.data.formats.exif import read_exif
@@ -140,8 +141,8 @@ def read_image(path: str | Path, value_range: Range | None = None) -> Picture:
         if raster.alpha is not None and raster.white is not None:
             alpha = torch.from_numpy(np.ascontiguousarray(raster.alpha[None], dtype=np.float32)) / raster.white
     bits = 8 if raster.values.dtype == np.uint8 else 16
-    whole = ends if raster.white is not None and raster.white <= 65535 else None
-    return Picture(image.mul_(2).sub_(1), alpha, bits, raster.icc, whole, read_exif(path))
+    own = ends if raster.white is not None and ends != (0, raster.white) else None  # 12 bits are written as 16
+    return Picture(image.mul_(2).sub_(1), alpha, bits, raster.icc, own, read_exif(path))
 
 
 def write_image(path: str | Path, picture: Picture) -> None:
@@ -155,7 +156,7 @@ def write_image(path: str | Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if len(picture.image) not in (1, 3):
         if suffix not in (".tif", ".tiff"):
-            raise UserError(f"{path}: {suffix} does not support {len(picture.image)} channels; use .tif")
+            raise UserError(f"{path}: {suffix} does not support {counted(len(picture.image), 'channel')}; use .tif")
         write = png16.write_tiff
     elif picture.bits == 16 and suffix == ".png":
         write = png16.write_png
@@ -195,8 +196,8 @@ def _reason(error: Exception, path: str | Path) -> str:
         return "is empty" if os.path.getsize(path) == 0 else "is not an image"
     if isinstance(error, Image.DecompressionBombError):
         return "has too many pixels"
-    if "imagecodecs" in str(error):
-        return "requires imagecodecs for its compression or bit depth: pip install 'genmods[tiff]'"
+    if "imagecodecs" in str(error) and "genmods" not in str(error):  # of tifffile
+        return "requires imagecodecs for its compression or bit depth: pip install 'genmods[deep]'"
     if str(error).startswith(("decoder error", "Unable to seek")):
         return f"is broken ({str(error)[0].lower()}{str(error)[1:]})"
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""Files that Pillow opens, read without loss: 16 bits are kept, and transparent colours of every bit depth."""
+"""Files that Pillow reads without loss, grey ones of 16 bits included, with transparent colours of each bit depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from genmods.data import png16
-from genmods.data.formats import netpbm
+from genmods.data.formats.deep import DeepFile, open_deep
 from genmods.data.formats.raster import Raster
 from genmods.data.formats.tiff import TiffFile, painted
 
@@ -28,13 +28,12 @@ class PillowFile:
     def __init__(self, path: Path, image: Image.Image) -> None:
         self.path, self._image, self.pages = path, image, 1
         self._tags: Any = getattr(image, "tag_v2", {})
-        self._png_depth, gray_png = png16.png_header(path) if image.format == "PNG" else (8, False)
+        self._png_depth = png16.png_header(path)[0] if image.format == "PNG" else 8
         orientation = 1 if self._tags else image.getexif().get(_ORIENTATION, 1)  # Pillow rotates TIFF automatically
         self.orientation = orientation if isinstance(orientation, int) else 1
         self.size = (image.width, image.height) if self.orientation > 4 else (image.height, image.width)
-        self._deep_ppm = image.format == "PPM" and image.mode == "RGB" and netpbm.white_of_ppm(path) > 255
-        deep = image.mode in _DEEP or self._png_depth == 16 or self._deep_ppm
-        gray = image.mode in ("1", "L", "LA", "La", *_DEEP) or (deep and gray_png)
+        deep = image.mode in _DEEP
+        gray = deep or image.mode in ("1", "L", "LA", "La")
         self.alpha = image.mode in _TRANSPARENT or "transparency" in image.info
         self.channels = self.color = 1 if gray else 3
         self.white: float | None = 65535.0 if deep else 255.0
@@ -48,10 +47,6 @@ class PillowFile:
             self.pages = _pages(image)
 
     def read(self, least: tuple[int, int] | None = None) -> Raster:
-        if self._png_depth == 16 and self._image.mode not in _DEEP:
-            return self._deep_png()
-        if self._deep_ppm:
-            return Raster(netpbm.read_ppm(self.path), 65535.0, color=3)
         image = self._image
         if least is not None:
             height, width = reversed(least) if self.orientation > 4 else least
@@ -76,15 +71,6 @@ class PillowFile:
         alpha = values[:, :, -1] if self.alpha else None
         return Raster(values[:, :, : self.channels], 255.0, alpha, self.color, icc).turned(self.orientation)
 
-    def _deep_png(self) -> Raster:
-        values = png16.read_png(self.path)
-        alpha = values[:, :, -1] if values.shape[2] in (2, 4) else None
-        color = values[:, :, : self.channels]
-        key = self._image.info.get("transparency")
-        if alpha is None and key is not None:
-            alpha = np.where((color == np.array(key)).all(-1), 0, 65535).astype(np.uint16)
-        return Raster(color, 65535.0, alpha, self.color, self._image.info.get("icc_profile")).turned(self.orientation)
-
     def _hidden(self, values: np.ndarray) -> np.ndarray | None:
         """The opacity of grey `values` if one of them is transparent, otherwise None."""
         key = self._image.info.get("transparency")
@@ -97,8 +83,8 @@ class PillowFile:
         return np.where(values == key, 0, self.white).astype(values.dtype)
 
 
-def open_pillow(path: Path, channels: int | None) -> PillowFile | TiffFile:
-    """Opens a file with Pillow, or with tifffile if Pillow would misread it; raises their exceptions."""
+def open_pillow(path: Path, channels: int | None) -> PillowFile | DeepFile | TiffFile:
+    """Opens a file with Pillow, or with another library if Pillow would misread it; raises their exceptions."""
     try:
         image = Image.open(path)
     except Image.UnidentifiedImageError:
@@ -108,7 +94,7 @@ def open_pillow(path: Path, channels: int | None) -> PillowFile | TiffFile:
             return TiffFile(path, channels)
         raise
     if image.format != "TIFF":
-        return PillowFile(path, image)
+        return open_deep(path, image) or PillowFile(path, image)
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     if not _faithful(image.mode, tags):
         image.close()

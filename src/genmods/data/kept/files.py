@@ -24,6 +24,8 @@ from genmods.data.preparation import Preparation
 _YOUNG = 2_000_000_000  # ns
 _DIGEST = 16
 _UNKNOWN = float("nan")
+_FORMAT = 2
+"""Changes when the same file has another header."""
 Stamp = tuple[int, int, int, int]
 """Size, modification time, inode and time of the last change of its status."""
 
@@ -102,7 +104,9 @@ class FileTable:
         self._cache, self._most = cache, wish.max_pixels
         self._names = {path: os.path.abspath(path) for path in paths}
         common = os.path.commonpath(map(os.path.dirname, self._names.values())) if paths else ""
-        digest = hashlib.blake2b(repr((common, wish.channels, wish.range is None)).encode(), digest_size=_DIGEST)
+        digest = hashlib.blake2b(
+            repr((_FORMAT, common, wish.channels, wish.range is None)).encode(), digest_size=_DIGEST
+        )
         self._path = cache.folder / "files" / f"{digest.hexdigest()}.npz"
         self._entries = self._read()
 
