@@ -23,8 +23,9 @@ from genmods.config.recipe import load
 from genmods.data.augmentation.boxes import RandomErasing
 from genmods.data.augmentation.flips import Flip
 from genmods.data.augmentation.geometry import Translate
+from genmods.data.augmentation.sequence import augmented
 from genmods.data.images import Images, Source
-from genmods.data.module import ImageData, augmented
+from genmods.data.module import ImageData
 from genmods.runs.fit import build_data, build_task
 
 SHAPES = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}

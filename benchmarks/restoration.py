@@ -31,8 +31,9 @@ from genmods.metrics.features import Features, classifier_features, pixel_featur
 from genmods.metrics.fidelity import psnr
 from genmods.metrics.frechet import frechet_distance
 from genmods.metrics.statistics import gaussian_statistics
+from genmods.restoration.corrupted import denoise_corruption
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
-from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
+from genmods.restoration.denoising import denoise, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.operators import (
     Average,

@@ -16,7 +16,8 @@ from common import bare_trainer, synchronise
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from genmods.data.module import ImageData, augmented
+from genmods.data.augmentation.sequence import augmented
+from genmods.data.module import ImageData
 from genmods.runs.fit import build_data, build_task
 from gpu_sections import data
 from gpu_sections.job import Figures, Job

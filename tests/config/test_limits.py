@@ -12,7 +12,8 @@ import torch
 from genmods.config import hints, registry
 from genmods.config.build import create
 from genmods.config.builtins import BUILTINS, COMMON, imported
-from genmods.config.check import UNKNOWN, allowed, default, model_entry
+from genmods.config.check import UNKNOWN, default
+from genmods.config.parts import allowed, model_entry
 from genmods.config.recipe import TRAINER
 from genmods.config.reflect import settings
 from genmods.config.text import Node

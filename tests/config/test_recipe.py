@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from genmods.config.build import build, create
-from genmods.config.check import From
+from genmods.config.parts import From
 from genmods.config.recipe import from_plain, load
 from genmods.config.shipped import shipped
 from genmods.config.text import RecipeError, parse, plain

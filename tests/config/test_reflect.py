@@ -10,7 +10,8 @@ import pytest
 
 from genmods.config import hints, registry
 from genmods.config.builtins import BUILTINS, COMMON, imported
-from genmods.config.check import PROVIDED, UNKNOWN, allowed, default, model_entry
+from genmods.config.check import UNKNOWN, default
+from genmods.config.parts import PROVIDED, allowed, model_entry
 from genmods.config.reflect import docstring, find_class, settings
 from genmods.config.text import Node
 from genmods.core.settings import parameter_name, setting_name

@@ -19,7 +19,8 @@ from genmods.metrics.scores import inception_score, share_inside
 from genmods.metrics.statistics import gaussian_statistics
 from genmods.models.temperature import fit_temperature
 from genmods.networks.airbench import whitening
-from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
+from genmods.restoration.corrupted import denoise_corruption
+from genmods.restoration.denoising import denoise, denoise_samples, noise_level
 from genmods.restoration.restore import restore
 from support import no_float64
 from support.no_float64 import OnDevice

@@ -13,8 +13,9 @@ from genmods.data.augmentation.boxes import CutMix, RandomErasing
 from genmods.data.augmentation.flips import AlternatingFlip, Flip
 from genmods.data.augmentation.geometry import RandomResizedCrop, Rotate, Translate
 from genmods.data.augmentation.mix import MixUp, partners, symmetric_beta
+from genmods.data.augmentation.sequence import augmented
 from genmods.data.images import Images, to_float
-from genmods.data.module import ImageData, augmented
+from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 
 NAMES = sorted(BUILTINS["augmentation"])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from genmods.report.folder import read_run
 from genmods.report.page import render, write_report
 from genmods.runs.fit import alone
 from genmods.runs.folders import status
+from genmods.runs.loggers import running
 
 NAMES = [
     "{{data}}<img src=x onerror=document.title=1>",
@@ -209,7 +211,7 @@ def test_a_status_that_is_a_pipe_or_a_link_out_of_the_folder_is_not_read(tmp_pat
     assert status(run) == ("None", 0)
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "samples", "metrics.csv", "status.json", "wandb"])
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "metrics.csv", "recipe.yaml", "status.json", "wandb"])
 def test_a_fit_writes_through_no_link_out_of_the_folder(tmp_path, name):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -217,6 +219,20 @@ def test_a_fit_writes_through_no_link_out_of_the_folder(tmp_path, name):
     with pytest.raises(UserError, match=f"{name}: a symbolic link out of the run folder"), alone(folder):
         pass
     assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", f".recipe.yaml.{os.getpid()}.part"])
+def test_the_recipe_is_written_in_place_of_a_link(tmp_path, name):
+    """Also in place of the temporary file, whose name can be guessed."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (folder / name).symlink_to(tmp_path / "secret")
+    recipe = SimpleNamespace(to_yaml=lambda: "name: own\n", plain=lambda: {"data": {}})
+    with running(folder, recipe, [], SimpleNamespace(hash="abc", batch_size=4), None, "32-true"):
+        pass
+    assert (folder / "recipe.yaml").read_text() == "name: own\n" and not (folder / "recipe.yaml").is_symlink()
+    assert (tmp_path / "secret").read_text() == "secret" and not list(folder.glob(".recipe*"))
 
 
 def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):

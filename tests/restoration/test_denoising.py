@@ -17,13 +17,12 @@ from genmods.diffusion.processes import (
     VarianceExplodingProcess,
 )
 from genmods.diffusion.samplers import DPMpp2MSDESampler
+from genmods.restoration.corrupted import denoise_corruption, impulses
 from genmods.restoration.corruption import GaussianNoise, PoissonNoise, SaltAndPepper, SpeckleNoise
 from genmods.restoration.denoising import (
     denoise,
-    denoise_corruption,
     denoise_samples,
     grid_below,
-    impulses,
     matching_time,
     refine_sigma,
 )

@@ -161,6 +161,15 @@ def test_a_restorer_calls_it_once():
     torch.testing.assert_close(Restorer(model).denoise(y, corruption=GaussianNoise(25.5)), y * S**2 / (S**2 + 0.04))
 
 
+@pytest.mark.parametrize("level", ["known", "map", "blind"])
+def test_restore_estimates_an_unknown_level_as_denoise_does(level):
+    """Per pixel, where the noise depends on the brightness."""
+    x = torch.linspace(-0.8, 0.8, 96).expand(2, 3, 96, 96)
+    y = x + (0.02 + 0.05 * (x + 1)) * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    restorer = Restorer(RestorationNetwork(Wiener(), level=level))
+    assert torch.equal(restorer.restore(y, sigma="auto"), restorer.denoise(y))
+
+
 def test_a_restorer_inverts_the_operator_that_it_was_trained_for_and_no_other():
     model = RestorationNetwork(Wiener(), Average(2))
     y = Average(2)(images() * 0.3)

@@ -11,8 +11,9 @@ from genmods.diffusion.latents import LatentSpace
 from genmods.diffusion.prediction import consistent
 from genmods.diffusion.processes import CosineProcess, EDMProcess
 from genmods.networks.autoencoder import Autoencoder
+from genmods.restoration.corrupted import denoise_corruption
 from genmods.restoration.corruption import PoissonNoise
-from genmods.restoration.denoising import denoise, denoise_corruption, denoise_samples, noise_level
+from genmods.restoration.denoising import denoise, denoise_samples, noise_level
 from genmods.restoration.gaussian import Gaussian
 from genmods.restoration.operators import (
     BoxMask,

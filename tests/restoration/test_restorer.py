@@ -11,7 +11,17 @@ from genmods import UserError, register
 from genmods.config import registry
 from genmods.diffusion import ClassLabels, CosineProcess, LatentSpace
 from genmods.metrics import psnr
-from genmods.restoration import DDNM, BoxMask, Gaussian, GaussianBlur, GaussianNoise, Grayscale, Restorer, SaltAndPepper
+from genmods.restoration import (
+    DDNM,
+    BoxMask,
+    Gaussian,
+    GaussianBlur,
+    GaussianNoise,
+    Grayscale,
+    Restorer,
+    SaltAndPepper,
+    estimate_sigma,
+)
 
 
 @dataclass
@@ -82,6 +92,15 @@ def test_the_values_in_a_hole_do_not_matter(sigma):
     restorer = Restorer(Model(), steps=3)
     torch.testing.assert_close(restorer.inpaint(other, hole, sigma), restorer.inpaint(y, hole, sigma))
     torch.testing.assert_close(restorer.restore(other, hole, sigma), restorer.restore(y, hole, sigma))
+
+
+def test_an_unknown_level_of_a_measurement_is_that_of_the_wavelets_in_the_known_pixels():
+    y, hole, restorer = noisy(images(), 0.1), BoxMask(2, 2, 4, 3), Restorer(Model(), steps=3)
+    level = estimate_sigma(y, ~hole.hole(8, 8))
+    assert (level > 0.05).all() and not torch.allclose(level, estimate_sigma(y), rtol=1e-3)
+    torch.testing.assert_close(restorer.inpaint(y, hole, "auto"), restorer.inpaint(y, hole, level))
+    blur = GaussianBlur(1.0)
+    torch.testing.assert_close(restorer.restore(y, blur, "auto"), restorer.restore(y, blur, estimate_sigma(y)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])

@@ -15,9 +15,10 @@ from genmods.data.info import DataInfo
 from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.loggers import reopened
+from genmods.tracking.artifacts import remove_superseded
 from genmods.tracking.base import logbook
 from genmods.tracking.names import METRICS, direction
-from genmods.tracking.wandb import WandbRun, remove_superseded
+from genmods.tracking.wandb import WandbRun
 from support.toys import Toy, config, fit, history, loader, read_records, run_files, trainer
 
 RECIPE = {"seed": 7, "task": {"name": "diffusion", "network": {"name": "unet", "width": 32}}, "data": {"hash": "abc"}}
@@ -142,10 +143,20 @@ class Version:
         assert not self.aliases, "W&B refuses"
         self.deleted = True
 
+    def get_entry(self, name):
+        return {"model.ckpt": Entry(name)}[name]
+
+
+class Entry:
+    ref = None
+
+    def __init__(self, name):
+        self.name = name
+
     def download(self, root):
         Path(root).mkdir(parents=True, exist_ok=True)
-        (Path(root) / "model.ckpt").write_bytes(b"weights")
-        return root
+        (Path(root) / self.name).write_bytes(b"weights")
+        return str(Path(root) / self.name)
 
 
 def test_versions_without_a_name_are_removed():
@@ -167,7 +178,7 @@ def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
             return Version()
 
     monkeypatch.setattr(wandb, "Api", Api)
-    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: None)
+    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     path = folders.find_checkpoint("wandb:me/genmods/model-abc:best")
     assert path == Path("runs/wandb/model-abc-best/model.ckpt") and path.read_bytes() == b"weights"
@@ -176,11 +187,31 @@ def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
         folders.find_checkpoint("wandb:me/genmods/model-none:best")
 
 
+def test_only_the_checkpoint_of_an_artifact_is_downloaded_and_no_reference(tmp_path, monkeypatch):
+    """A reference `file://` copies a file of this machine; names may lead out of the folder."""
+    import wandb
+
+    (tmp_path / "secret").write_text("secret")
+    artifact = wandb.Artifact("model-abc", type="model")
+    artifact.add_reference((tmp_path / "secret").as_uri(), name="model.ckpt")
+    entries = dict(artifact.manifest.entries)
+    found = types.SimpleNamespace(get_entry=lambda name: entries[name], download=lambda **_: pytest.fail("all files"))
+    monkeypatch.setattr(wandb, "Api", lambda **_: types.SimpleNamespace(artifact=lambda reference, type: found))
+    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^wandb:a/b/c:best: model.ckpt must be a file of the artifact, got a ref"):
+        folders.find_checkpoint("wandb:a/b/c:best")
+    entries["../../evil.py"] = entries.pop("model.ckpt")
+    with pytest.raises(UserError, match=r"^wandb:a/b/c:best: the artifact has no file model.ckpt$"):
+        folders.find_checkpoint("wandb:a/b/c:best")
+    assert [path.name for path in tmp_path.rglob("*")] == ["secret"]
+
+
 @pytest.mark.parametrize(
     "reference", ["../../x", "me/genmods/..", "a/b/c/d", "", ":best", "./b/c", "a\x1b[2J", "/etc/x:y"]
 )
 def test_a_name_that_no_artifact_has_is_refused_before_anything_is_asked(monkeypatch, reference):
-    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: pytest.fail("the server was asked"))
+    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: pytest.fail("the server was asked"))
     with pytest.raises(UserError, match=r"^wandb:.*: must be ENTITY/PROJECT/NAME:ALIAS$"):
         folders.find_checkpoint(f"wandb:{reference}")
 
@@ -189,7 +220,7 @@ def test_an_artifact_of_an_unreachable_server_is_one_line_at_once(monkeypatch):
     import wandb
 
     monkeypatch.setattr(wandb, "Api", lambda **_: pytest.fail("it would be asked for half a minute"))
-    monkeypatch.setattr("genmods.tracking.wandb.why_unreachable", lambda *_: "no response")
+    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: "no response")
     with pytest.raises(UserError, match=r"^wandb:me/genmods/model-abc:best: no response$"):
         folders.find_checkpoint("wandb:me/genmods/model-abc:best")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from genmods.config import reflect, registry
 from genmods.config.builtins import COMMON, imported
-from genmods.config.check import PARTIAL_KINDS, From, Part, fill
+from genmods.config.check import fill
+from genmods.config.parts import PARTIAL_KINDS, From, Part
 from genmods.config.text import RecipeError, Text, with_marks
 from genmods.core.errors import StopRequest, UserError
 from genmods.core.initial_weights import loads_weights, without_weights

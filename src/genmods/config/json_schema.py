@@ -14,7 +14,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from genmods.config import hints, registry
 from genmods.config.base import KEY
 from genmods.config.builtins import KINDS
-from genmods.config.check import FROM_DATA, UNKNOWN, allowed, default
+from genmods.config.check import UNKNOWN, default
+from genmods.config.parts import FROM_DATA, allowed
 from genmods.config.recipe import MODULE, NOT_SET_HERE, PRECISIONS, TRAINER
 from genmods.config.reflect import Setting, summary
 from genmods.config.registry import Entry

@@ -11,7 +11,8 @@ import ast
 from importlib import import_module
 from typing import Any
 
-from genmods.config.check import Part, default
+from genmods.config.check import default
+from genmods.config.parts import Part
 from genmods.config.recipe import Recipe
 from genmods.config.reflect import Found, bases, find_class
 from genmods.config.text import RecipeError

@@ -9,8 +9,9 @@ from typing import Any
 from genmods.config import override, registry
 from genmods.config.base import read_recipe
 from genmods.config.builtins import KINDS, SECTIONS
-from genmods.config.check import FROM_DATA, UNKNOWN, From, Part, allowed, default, fill, named, part, refuse_unknown
+from genmods.config.check import UNKNOWN, default, fill, named, part, refuse_unknown
 from genmods.config.hints import convert, refusal
+from genmods.config.parts import FROM_DATA, From, Part, allowed
 from genmods.config.registry import Entry
 from genmods.config.text import Node, RecipeError, Text, with_marks, write
 from genmods.config.variables import expand, keep_values, read_saved

@@ -13,10 +13,13 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Context that yields a temporary path for the new content of `path`, which replaces `path` at the end.
 
-    Readers see either the old or the new file. If the block fails, the temporary file is removed.
+    Readers see either the old or the new file. If the block fails, the temporary file is removed. A symbolic link in
+    the place of either is replaced, so that nothing is written to its target.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        staged.unlink(missing_ok=True)
     try:
         yield staged
         staged.replace(path)

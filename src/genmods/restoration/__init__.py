@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from genmods.core.exports import lazy
 
 if TYPE_CHECKING:
+    from genmods.restoration.corrupted import denoise_corruption as denoise_corruption
     from genmods.restoration.corruption import (
         Corruption as Corruption,
         GaussianNoise as GaussianNoise,
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from genmods.restoration.degraded import Degraded as Degraded
     from genmods.restoration.denoising import (
         denoise as denoise,
-        denoise_corruption as denoise_corruption,
         denoise_samples as denoise_samples,
         estimate_noise as estimate_noise,
         noise_level as noise_level,

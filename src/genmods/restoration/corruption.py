@@ -135,7 +135,7 @@ class SensorNoise(Corruption):
     def std(self, x: Tensor) -> Tensor:
         read = torch.tensor(self.read, dtype=x.dtype, device=x.device)
         if len(read) not in (1, x.shape[1]):
-            raise ValueError(f"read must have 1 value or one for each of {x.shape[1]} channels, got {len(read)}")
+            raise ValueError(f"read must have 1 value or one per channel, {x.shape[1]}, got {len(read)}")
         light = (x.clamp(-1, 1) + 1) * 127.5
         return (read.view(1, -1, 1, 1).square() + self.gain * light).sqrt() * (2 / 255)
 

@@ -2,8 +2,6 @@
 
 One network call at (α_t y, t) is the MMSE estimate E[x | y]. A sampler that starts there draws from p(x | y); the mean
 squared error of a draw is twice that of the mean, and the spread of draws is the uncertainty per pixel.
-Signal-dependent noise is whitened by its standard deviation at a first estimate and treated as a measurement of a
-diagonal operator, if that is well conditioned. Salt-and-pepper noise is detected and inpainted.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core import random
@@ -24,11 +21,10 @@ from genmods.diffusion.noise import noise_stream
 from genmods.diffusion.process import NoiseProcess, per_sample
 from genmods.diffusion.samplers.base import Sampler
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
-from genmods.restoration.corruption import Corruption, SaltAndPepper
 from genmods.restoration.noise_curve import MIN_PIXELS, NoiseCurve, noise_curve
-from genmods.restoration.operators import Diagonal, Identity, Mask
+from genmods.restoration.operators import Identity
 from genmods.restoration.prior import Prior
-from genmods.restoration.restore import check_images, check_range, draw_batches, restore
+from genmods.restoration.restore import check_images, check_range, draw_batches
 from genmods.restoration.strength import removable
 
 SMALLEST = 1e-3
@@ -43,9 +39,6 @@ number."""
 
 LARGEST_TRIAL = 1024
 """The largest side of the part of an image for which noise levels are compared."""
-
-MAX_NOISE_RATIO = 10.0
-"""The largest ratio of the noise of white pixels to that of black ones for which the noise is whitened."""
 
 
 def refine_sigma(denoiser: Denoise, y: Tensor, sigma: Tensor, rounds: int = 3) -> Tensor:
@@ -136,7 +129,7 @@ def denoise(
         return prior.network.restored(y, std, progress)
     y = prior.typed(y)
     if curve is None:
-        return _mean(y, prior, levels, label, progress)
+        return posterior_mean(y, prior, levels, label, progress)
     return _interpolated(y, prior, removable_noise(y, prior, curve, label), label, progress)
 
 
@@ -163,13 +156,13 @@ def _interpolated(
     low, high = ends.amin(1), ends.amax(1)
     steps = math.ceil(float((high - low).max()) / math.log(LEVEL_STEP) - 0.5)
     if steps < 1:
-        return _mean(y, prior, curve.level, label, progress)
+        return posterior_mean(y, prior, curve.level, label, progress)
     place = (curve.std(y).clamp_min(SMALLEST).log() - per_sample(low, y)) / per_sample((high - low) / steps, y)
     result = torch.zeros_like(y)
     for k in range(steps + 1):
         share = (1 - (place - k).abs()).clamp_min(0)
         levels = (low + (high - low) * k / steps).exp()
-        result += share * _mean(y, prior, levels, label, part_of(progress, k, steps + 1))
+        result += share * posterior_mean(y, prior, levels, label, part_of(progress, k, steps + 1))
     return torch.where(per_sample(curve.level, y) < SMALLEST, y.clamp(-1, 1), result)
 
 
@@ -181,7 +174,13 @@ def _checked(y: Tensor, sigma: float | Tensor) -> Tensor:
     return levels
 
 
-def _mean(y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None, progress: Progress | None = None) -> Tensor:
+def posterior_mean(
+    y: Tensor, prior: Prior, levels: Tensor, label: Tensor | None = None, progress: Progress | None = None
+) -> Tensor:
+    """E[x | y] in [-1, 1] of images `y` [B, C, H, W] with white noise of `levels` [B], 0 for none.
+
+    `label` are classes int64 [B]; `progress(done, total)` counts the tiles of a large image.
+    """
     estimate = mmse(prior.denoise(y, label, progress=progress), y, levels.clamp_min(SMALLEST))
     return torch.where(per_sample(levels, y) < SMALLEST, y, estimate).clamp(-1, 1)
 
@@ -250,67 +249,3 @@ def denoise_samples(
             bound = prior.denoise(start, None if label is None else label[rows.to(label.device)])
             result[copies, rows] = sampler(bound, start, grid, noise)
     return result.clamp(-1, 1)
-
-
-def impulses(y: Tensor) -> Tensor:
-    """The pixels [B, 1, H, W] of images `y` [B, C, H, W] that are salt or pepper: at an end of the range and far from
-    the median of their neighbourhood."""
-    around = F.unfold(F.pad(y, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
-    median = around.median(1).values.view_as(y)
-    return ((y.abs() >= 1) & ((y - median).abs() > 0.4)).all(1, keepdim=True)
-
-
-def corruption_level(y: Tensor, model: Any, corruption: Corruption, label: Tensor | None = None) -> Tensor:
-    """The root mean square [B] of the noise of a corruption in `y` [B, C, H, W], at a first estimate of the images."""
-
-    def level(x: Tensor) -> Tensor:
-        return corruption.std(x).square().flatten(1).mean(1).sqrt()
-
-    prior = Prior.of(model)
-    return level(_mean(prior.typed(y), prior, level(y.clamp(-1, 1)), label))
-
-
-@torch.no_grad()
-def denoise_corruption(
-    y: Tensor,
-    model: Any,
-    corruption: Corruption,
-    samples: int = 8,
-    steps: int = 20,
-    seed: int = 0,
-    label: Tensor | None = None,
-    numbers: Tensor | None = None,
-    batch_size: int = 64,
-) -> Tensor:
-    """Removes noise of a known corruption.
-
-    Impulse noise is inpainted, and noise whose level varies between pixels is whitened, by K = `samples` draws. Noise
-    with one level per image is removed by one call, K = 1. So is noise that is more than `MAX_NOISE_RATIO` times as
-    strong in white pixels as in black ones, such as speckle, with its root mean square as the level: the few steps of
-    the solver would not resolve it if it were whitened.
-
-    Args:
-        y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
-        model: A trained diffusion model, or any `Denoise`.
-        corruption: The corruption, with its strength.
-        samples: Draws per image, if the estimate is their mean.
-        steps: Network calls per draw.
-        seed, label, numbers, batch_size: See `restore`.
-
-    Returns:
-        Images [K, B, C, H, W] in [-1, 1], whose mean over K is the estimate.
-    """
-    check_images(y)
-    prior = Prior.of(model)
-    y = prior.typed(y)
-    settings: dict[str, Any] = {"samples": samples, "steps": steps, "seed": seed}
-    settings |= {"label": label, "numbers": numbers, "batch_size": batch_size}
-    if isinstance(corruption, SaltAndPepper):
-        known = ~impulses(y)
-        return restore(y * known, Mask(known), model, **settings)
-    estimate = _mean(y, prior, corruption_level(y, prior, corruption, label), label)
-    std = corruption.std(estimate)
-    black, white = (corruption.std(torch.full_like(y[:1], value)).mean() for value in (-1.0, 1.0))
-    if not 1.01 < white / black < MAX_NOISE_RATIO:
-        return estimate[None]
-    return restore(y / std, Diagonal(1 / std), model, sigma_y=1.0, **settings)

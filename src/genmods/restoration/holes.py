@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genmods.core.errors import UserError
+from genmods.restoration.operators import ShapedMask
+
 
 @dataclass(frozen=True)
 class Box:
@@ -78,3 +81,14 @@ def _widened(span: slice, side: int, full: int) -> slice:
     missing = max(0, side - (span.stop - span.start))
     start = max(0, min(span.start - missing // 2, full - max(side, span.stop - span.start)))
     return slice(start, min(full, max(span.stop, start + side)))
+
+
+def known_pixels(images: Tensor, hole: Tensor | ShapedMask) -> Tensor:
+    """The pixels of images [B, C, H, W] outside of a hole, bool [B, 1, H, W]; raises UserError for another shape."""
+    if isinstance(hole, ShapedMask):
+        hole = hole.hole(*images.shape[-2:])
+    size = images.shape[-2:]
+    if hole.dtype != torch.bool or hole.shape not in (size, (len(images), *size)):
+        sizes = f"bool {list(size)} or {[len(images), *size]}"
+        raise UserError(f"hole must be {sizes}, got {str(hole.dtype).removeprefix('torch.')} {list(hole.shape)}")
+    return ~hole.to(images.device).expand(len(images), *size)[:, None]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.core.progress import Progress
 from genmods.diffusion.conditioning import Conditioning, MaskedImage, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
@@ -17,7 +18,7 @@ from genmods.diffusion.processes.variance_exploding import EDMProcess
 from genmods.models import Denoises, Model, Restores
 from genmods.restoration.corruption import Corruption
 from genmods.restoration.degraded import Degraded
-from genmods.restoration.operators import Operator
+from genmods.restoration.operators import Identity, Operator
 from genmods.restoration.tiles import Tiled
 
 
@@ -102,7 +103,7 @@ class Prior:
             UserError: If the model does not have the label, or another number of channels.
         """
         if self.shape is not None and images.shape[1] != self.shape[0]:
-            raise UserError(f"images have {images.shape[1]} channels, but the model has {self.shape[0]}")
+            raise UserError(f"images have {counted(images.shape[1], 'channel')}, but the model has {self.shape[0]}")
         if self.sees_masks and self.shape != images.shape[1:]:
             raise UserError(f"a mask-conditional model restores images of its training size {self.shape} only")
         cond = self.condition(len(images), label, images.device) if image is None else {"image": image}
@@ -115,3 +116,20 @@ class Prior:
         if label is None:
             return self.conditioning.null(n, device)
         return self.conditioning.requested(n, {"label": label}, torch.arange(n), device)
+
+    def operator_of(self, degradation: Operator | Corruption | None) -> Operator:
+        """The operator that describes a degradation. Raises UserError for others than linear ones and those of the
+        training."""
+        trained, removed = self.operator, self.corruption
+        if isinstance(degradation, Operator):
+            return degradation
+        if degradation is None:
+            if trained is None:
+                raise UserError("an operator is required: the model was not trained to restore images")
+            return trained
+        if removed is None or not removed.covers(degradation):
+            raise UserError(
+                f"the model was not trained for {degradation}, and guidance requires a linear operator; train a "
+                "network for it, such as recipes/photos/jpeg.yaml with task.corruption, or use denoise for noise"
+            )
+        return trained or Identity()

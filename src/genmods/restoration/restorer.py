@@ -1,13 +1,8 @@
-"""Denoising, inpainting and inversion of linear operators with a diffusion model.
-
-Images with another number of channels than the model are adapted: a grey model restores each channel of a colour image
-with the same noise, so that grey stays grey; for a colour model, a grey image is repeated in three channels.
-"""
+"""Denoising, inpainting and inversion of linear operators with a diffusion model or a restoration network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -18,39 +13,32 @@ from genmods.core.errors import UserError
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.models import Restores
+from genmods.restoration.channels import Rows, in_channels
+from genmods.restoration.corrupted import corruption_level, denoise_corruption
 from genmods.restoration.corruption import Corruption
 from genmods.restoration.denoising import (
-    corruption_level,
     denoise,
-    denoise_corruption,
     denoise_samples,
     estimate_noise,
     removable_noise,
 )
-from genmods.restoration.holes import Box, grouped_boxes
+from genmods.restoration.holes import Box, grouped_boxes, known_pixels
 from genmods.restoration.methods import Method
 from genmods.restoration.noise_curve import NoiseCurve, noise_curve
-from genmods.restoration.operators import Identity, Mask, Operator, ShapedMask
+from genmods.restoration.operators import Mask, Operator, ShapedMask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import restore
 
 Sigma = float | Tensor | Literal["auto"]
-"""Standard deviation of the noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it."""
+"""Standard deviation of the noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it.
+
+The estimate of `noise_curve` is at least that of the wavelets. Only `Restorer.denoise` with a diffusion model removes
+less than it finds (`removable_noise`): in `inpaint` and `restore` the level is that of a measurement, which weighs the
+measurement against the model.
+"""
 
 CORRUPTION_SAMPLES = 8
 """The least number of samples whose mean is the estimate of a denoised image."""
-
-
-@dataclass
-class _Rows:
-    """A batch in the channels of the model: images [R, C, H, W] on the model's device, image numbers and labels [R],
-    the number of rows per image, and the inverse map for results [..., R, C, H, W]."""
-
-    y: Tensor
-    numbers: Tensor
-    label: Tensor | None
-    each: int
-    back: Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -111,7 +99,7 @@ class Restorer:
         Raises:
             UserError: If `sigma` and `corruption` are both given.
         """
-        if corruption is not None and not (isinstance(sigma, str) and sigma == "auto"):
+        if corruption is not None and not _is_auto(sigma):
             raise UserError("sigma and corruption are alternatives; set one of them")
         rows = self._rows(images, label, numbers)
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
@@ -126,7 +114,7 @@ class Restorer:
             if samples is None or len(drawn) >= samples:
                 return rows.back(drawn.mean(0) if samples is None else drawn[:samples])
             level = corruption_level(rows.y, self.prior, corruption, rows.label)
-        elif isinstance(sigma, str) and sigma == "auto":
+        elif _is_auto(sigma):
             level = estimate_noise(rows.y, self.prior, rows.label)
         elif isinstance(sigma, NoiseCurve):
             level = sigma
@@ -171,11 +159,11 @@ class Restorer:
         Args:
             images: Images in [-1, 1], with any values in the hole.
             hole: The pixels to fill: bool [H, W] or [B, H, W], or a mask such as `BoxMask(8, 8, 16, 16)`.
-            sigma: Noise level of the known pixels, which are denoised if it is not 0.
+            sigma: Noise level of the known pixels, from which "auto" estimates it; they are denoised if it is not 0.
             samples: Number of posterior samples per image; None returns one without the dimension K.
             label, numbers, progress: See `Restorer`.
         """
-        known = self._known(images, hole)
+        known = known_pixels(images, hole)
         levels = self._levels(images, sigma, known)
         if self.prior.shape is not None:
             groups = grouped_boxes(~known[:, 0], levels == 0, self.prior.shape[1:])
@@ -246,35 +234,21 @@ class Restorer:
             UserError: If the model cannot restore the degradation.
         """
         corruption = operator if isinstance(operator, Corruption) else None
-        operator = self._linear(operator)
+        operator = self.prior.operator_of(operator)
         rows = self._rows(y, label, numbers, adapt=not operator.joins_channels)
         network = self.prior.network
         if network is not None and operator == network.operator:
-            std = self._levels(y, sigma) if corruption is None else corruption.std(rows.y.clamp(-1, 1))
+            if corruption is not None:
+                std = corruption.std(rows.y.clamp(-1, 1))
+            else:
+                std = noise_curve(rows.y).std(rows.y) if _is_auto(sigma) else self._levels(y, sigma)
             return self._once(network, rows, std, samples, progress)
         levels = self._levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
         drawn = rows.back(self._draw(rows, operator, levels, samples or 1, progress))
         return drawn[0] if samples is None else drawn
 
-    def _linear(self, degradation: Operator | Corruption | None) -> Operator:
-        """The operator that describes a degradation. Raises UserError for others than linear ones and those of the
-        training."""
-        trained, removed = self.prior.operator, self.prior.corruption
-        if isinstance(degradation, Operator):
-            return degradation
-        if degradation is None:
-            if trained is None:
-                raise UserError("an operator is required: the model was not trained to restore images")
-            return trained
-        if removed is None or not removed.covers(degradation):
-            raise UserError(
-                f"the model was not trained for {degradation}, and guidance requires a linear operator; train a "
-                "network for it, such as recipes/photos/jpeg.yaml with task.corruption, or use denoise for noise"
-            )
-        return trained or Identity()
-
     @staticmethod
-    def _once(network: Restores, rows: _Rows, std: Tensor, samples: int | None, progress: Progress | None) -> Tensor:
+    def _once(network: Restores, rows: Rows, std: Tensor, samples: int | None, progress: Progress | None) -> Tensor:
         """The estimate of a restoration network. Raises UserError if samples are requested."""
         if samples is not None and samples > 1:
             raise UserError("samples must be 1: this network was trained to restore in one call, got " + str(samples))
@@ -282,7 +256,7 @@ class Restorer:
         restored = rows.back(network.restored(rows.y, levels.to(rows.y), progress))
         return restored if samples is None else restored[None]
 
-    def _draw(self, rows: _Rows, operator: Operator, levels: Tensor, samples: int, progress: Progress | None) -> Tensor:
+    def _draw(self, rows: Rows, operator: Operator, levels: Tensor, samples: int, progress: Progress | None) -> Tensor:
         """Posterior samples [K, R, C, H, W]; images of one noise level are restored together."""
         each = levels.repeat_interleave(rows.each)
         groups = [(each == level).nonzero().flatten() for level in each.unique()]
@@ -301,26 +275,14 @@ class Restorer:
             drawn.append(part)
         return torch.cat(drawn, dim=1)[:, torch.cat(groups).argsort().to(rows.y.device)]
 
-    def _rows(self, images: Tensor, label: Any, numbers: Tensor | None, adapt: bool = True) -> _Rows:
+    def _rows(self, images: Tensor, label: Any, numbers: Tensor | None, adapt: bool = True) -> Rows:
         """The images in the channels of the model, unless `adapt` is false."""
         if images.ndim != 4:
             raise UserError(f"images must have shape [B, C, H, W], got {list(images.shape)}")
-        device, count = getattr(self.model, "device", images.device), len(images)
-        y, labels = images.to(device), self.labels(label, count)
-        numbers = torch.arange(count) if numbers is None else numbers.cpu()
-        have, want = images.shape[1], self.prior.shape[0] if self.prior.shape else images.shape[1]
-        if not adapt or have == want:
-            return _Rows(y, numbers, labels, 1, lambda x: x.to(images.device))
-        if want != 1:
-            wide = y.expand(-1, want, -1, -1) if have == 1 else y
-            return _Rows(wide, numbers, labels, 1, lambda x: x.mean(-3, keepdim=True).to(images.device))
-        labels = None if labels is None else labels.repeat_interleave(have)
-        flat, numbers = y.flatten(0, 1)[:, None], numbers.repeat_interleave(have)
-
-        def back(x: Tensor) -> Tensor:
-            return x.unflatten(-4, (-1, have)).squeeze(-3).to(images.device)
-
-        return _Rows(flat, numbers, labels, have, back)
+        y, labels = images.to(getattr(self.model, "device", images.device)), self.labels(label, len(images))
+        numbers = torch.arange(len(images)) if numbers is None else numbers.cpu()
+        rows = in_channels(y, self.prior.shape[0] if adapt and self.prior.shape else y.shape[1], numbers, labels)
+        return replace(rows, back=lambda x: rows.back(x).to(images.device))
 
     def labels(self, label: Any, count: int) -> Tensor | None:
         """Classes int64 [count] for one class, or for a list of one per image, by number or name; None for None."""
@@ -331,22 +293,16 @@ class Restorer:
 
     def _levels(self, images: Tensor, sigma: Sigma, known: Tensor | None = None) -> Tensor:
         """The noise level of each image, float64 [B], estimated from the `known` pixels, by default all."""
-        if isinstance(sigma, str):
-            if sigma != "auto":
-                raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
+        if _is_auto(sigma):
             return noise_curve(images, known).level.double().cpu()
         levels = torch.as_tensor(sigma, dtype=torch.float64).cpu()
         if levels.shape not in ((), (len(images),)):
             raise UserError(f"sigma must be one number or have shape [{len(images)}], got {list(levels.shape)}")
         return levels.expand(len(images))
 
-    @staticmethod
-    def _known(images: Tensor, hole: Tensor | ShapedMask) -> Tensor:
-        """The known pixels, bool [B, 1, H, W]."""
-        if isinstance(hole, ShapedMask):
-            hole = hole.hole(*images.shape[-2:])
-        size = images.shape[-2:]
-        if hole.dtype != torch.bool or hole.shape not in (size, (len(images), *size)):
-            sizes = f"bool {list(size)} or {[len(images), *size]}"
-            raise UserError(f"hole must be {sizes}, got {str(hole.dtype).removeprefix('torch.')} {list(hole.shape)}")
-        return ~hole.to(images.device).expand(len(images), *size)[:, None]
+
+def _is_auto(sigma: Sigma | NoiseCurve) -> bool:
+    """Whether a level is to be estimated. Raises UserError for other text."""
+    if isinstance(sigma, str) and sigma != "auto":
+        raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
+    return isinstance(sigma, str)

@@ -17,7 +17,7 @@ from typing import Any
 
 from genmods.core.errors import UserError
 from genmods.core.places import kept_checkpoints, runs_folder
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 from genmods.report.sidecars import read_inside
 from genmods.runs import hub
 from genmods.runs.config_file import WEIGHTS
@@ -141,7 +141,7 @@ def find_checkpoint(path: str | Path, prefer: str = "best") -> Path:
     if str(path) == "last":
         path = runs_folder()
     if str(path).startswith("wandb:"):
-        from genmods.tracking.wandb import download_checkpoint
+        from genmods.tracking.artifacts import download_checkpoint
 
         reference = str(path).removeprefix("wandb:")
         return download_checkpoint(reference, runs_folder() / "wandb" / reference.rsplit("/", 1)[-1].replace(":", "-"))
@@ -188,7 +188,7 @@ def _first_readable(run: Path, candidates: list[Path], prefer: str) -> Path:
             continue
         if faults and os.environ.get("LOCAL_RANK", "0") == "0":
             behind = last_logged(run) - step if prefer == "last" else 0
-            lost = f"; {behind} steps are lost" if behind > 0 else ""
+            lost = f"; {counted(behind, 'step')} {'is' if behind == 1 else 'are'} lost" if behind > 0 else ""
             say(*faults, f"{path} of step {step} is used instead{lost}", file=sys.stderr)
         return path
     others = [run / "checkpoints" / "best.ckpt", *(other / LAST for other in _newest_first(run.parent) if other != run)]

@@ -16,7 +16,7 @@ import secrets
 import shlex
 import string
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +27,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from genmods.core.errors import UserError
 from genmods.core.limits import Form, shown
 from genmods.core.settings import Validated
+from genmods.tracking.artifacts import checkpoint_artifact, remove_superseded
 from genmods.tracking.base import RunLogger
 from genmods.tracking.names import direction
 from genmods.tracking.probe import why_unreachable
@@ -46,9 +47,6 @@ Tag = Annotated[str, Form(r"(?!\s)[^\x00-\x1f\x7f]{1,64}(?<!\s)", "1 to 64 print
 ProjectName = Annotated[Name, Form(r"[^/\\#?%:]*", "without / \\ # ? % :")]
 EntityName = Annotated[Name, Form(r"[^ /\\#?%:]*", "without space and / \\ # ? % :")]
 """Texts that the server accepts."""
-
-_REFERENCE = re.compile(r"((?!\.+/)[^/\\#?%:\x00-\x1f]+/){0,2}(?!\.+(:|$))[^/\\#?%:\x00-\x1f]+(:[^/:\x00-\x1f]+)?")
-"""The name of an artifact, ENTITY/PROJECT/NAME:ALIAS."""
 
 
 def new_run_id() -> str:
@@ -222,7 +220,7 @@ class WandbRun(Validated, WandbLogger, RunLogger):
         """Record that the files `results` were made with a checkpoint."""
         import wandb
 
-        self._publish(self._model(checkpoint), ["latest"], used=True)
+        self._publish(checkpoint_artifact(checkpoint, self.run_id, self._last_step), ["latest"], used=True)
         artifact = wandb.Artifact(f"samples-{self.run_id}", type="samples", metadata={"checkpoint": str(checkpoint)})
         for path in results:
             artifact.add_file(str(path))
@@ -239,14 +237,6 @@ class WandbRun(Validated, WandbLogger, RunLogger):
         with self._surviving():
             artifact.finalize()
             run._interface.publish_artifact(run, artifact, aliases, is_user_created=used, use_after_commit=used)
-
-    def _model(self, checkpoint: Path) -> Any:
-        import wandb
-
-        metadata = {"step": self._last_step, "file": checkpoint.name}
-        artifact = wandb.Artifact(f"model-{self.run_id}", type="model", metadata=metadata)
-        artifact.add_file(str(checkpoint.resolve()), name="model.ckpt", policy="immutable")
-        return artifact
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -289,43 +279,20 @@ class WandbRun(Validated, WandbLogger, RunLogger):
     def _log_checkpoints(self, folder: Path) -> None:
         import wandb
 
-        run = self.experiment
+        run, run_id, step = self.experiment, self.run_id, self._last_step
         paths = {alias: folder / f"{alias}.ckpt" for alias in ("best", "last") if (folder / f"{alias}.ckpt").is_file()}
         if self.offline or run.disabled:
             for alias, path in paths.items():
-                self._publish(self._model(path), ["latest", alias])
-        elif (
-            why_unreachable(run.settings.base_url, 1.0) is None
-        ):  # an unreachable server would delay the end of the run
-            logged = [run.log_artifact(self._model(path), aliases=[alias]) for alias, path in paths.items()]
+                self._publish(checkpoint_artifact(path, run_id, step), ["latest", alias])
+        elif why_unreachable(run.settings.base_url, 1.0) is None:  # otherwise it would delay the end of the run
+            made = {alias: checkpoint_artifact(path, run_id, step) for alias, path in paths.items()}
+            logged = [run.log_artifact(artifact, aliases=[alias]) for alias, artifact in made.items()]
             for artifact in logged:
                 artifact.wait(UPLOAD_SECONDS)
-            name = f"{run.entity}/{run.project}/model-{self.run_id}"
+            name = f"{run.entity}/{run.project}/model-{run_id}"
             remove_superseded(wandb.Api(timeout=10).artifacts("model", name) if logged else [])
 
 
 def _began(part: Path) -> str:
     """When a part of a run began, from the name of its folder."""
     return part.name.removeprefix("offline-")
-
-
-def remove_superseded(versions: Iterable[Any]) -> None:
-    """Delete the versions of a model artifact that no longer have an alias, neither ours nor the user's."""
-    for version in versions:
-        if not version.aliases:
-            version.delete()
-
-
-def download_checkpoint(reference: str, folder: Path) -> Path:
-    """Download a checkpoint artifact `entity/project/model-ID:alias` to `folder`; raises UserError if this fails."""
-    import wandb
-
-    if not _REFERENCE.fullmatch(reference):
-        raise UserError(f"wandb:{shown(reference)}: must be ENTITY/PROJECT/NAME:ALIAS")
-    if reason := why_unreachable(wandb.setup().settings.base_url):
-        raise UserError(f"wandb:{reference}: {reason}")
-    try:
-        found = wandb.Api(timeout=30).artifact(reference, type="model").download(root=str(folder))
-    except (wandb.Error, ValueError) as error:
-        raise UserError(f"wandb:{reference}: {str(error).splitlines()[0]}") from None
-    return Path(found) / "model.ckpt"
