@@ -67,6 +67,11 @@ def test_options_in_messages_are_found(found):
     assert sorted(found(house.options_in_messages, source)) == ["--height is ignored", ": set --width"]
 
 
+def test_plurals_are_found(found):
+    source = "def said(x):\n    print(f'{len(x)} images, {len(x)} of {x} runs, {sum(x):,} steps; {len(x)} is')\n"
+    assert sorted(found(house.plurals, source)) == ["images", "steps"]
+
+
 def test_missing_docstrings_are_found(found):
     source = (
         "from torch import nn\nfrom genmods.networks.base import Network\n"

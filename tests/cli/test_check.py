@@ -52,9 +52,15 @@ def test_a_folder_that_does_not_exist_yet_is_reported(tmp_path, capsys):
             "ddpm.yaml:6: task: flow_ode requires a process that is linear in time",
         ),
         ("ddpm", "--task.network.heads=3", "ddpm.yaml:8: task.network: heads is 3: it must divide the 64 channels"),
-        ("ddpm", "--task.network.cond_channels=2", "ddpm.yaml:6: task: cond['image'] must have cond_channels = 2"),
+        (
+            "ddpm",
+            "--task.network.cond_channels=2",
+            "ddpm.yaml:6: task: cond['image'] must have 2 channels (cond_channels)",
+        ),
         ("ddpm", "--task.network=cnn", "ddpm.yaml:6: task: CNN does not fit this task: "),
         ("cnn", "--task.network.layers=[linear 8, conv 3]", "cnn.yaml:6: task.network: layers: 'conv 3' must precede"),
+        ("cnn", "--task.network.freeze=['*']", "cnn.yaml:6: task.network.freeze: must leave something to train"),
+        ("ddpm", "--task.network.freeze=[backbone, head]", "ddpm.yaml:8: task.network.freeze: must leave something to"),
         ("folder/classify", "--data.range=[5, 2]", "classify.yaml:8: data: range must increase, got 5.0 to 2.0"),
     ],
 )
@@ -88,3 +94,10 @@ def test_own_parts_are_checked_too(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert dispatch([*arguments, "--task.network.widht", "5"]) == 2
     assert "did you mean 'width'?" in capsys.readouterr().err
+
+
+def test_a_fit_without_anything_to_train_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dispatch(["fit", "--config", "cnn", "--quiet", "--task.network.freeze=['*']"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("cnn.yaml:6: task: has nothing to train: all weights are frozen")

@@ -312,7 +312,7 @@ def test_an_interrupted_call_is_continued_by_the_same_call(tmp_path, served, cap
     served(model)
     out = tmp_path / "parts"
     assert generate(out, *options) == 130
-    assert f"{3 * batches} of 11 images are in {out}; the same command continues" in capsys.readouterr().err
+    assert f"{out} has {3 * batches} of 11 images; the same command continues" in capsys.readouterr().err
     assert len(list(out.glob("0*.png"))) == 3 * batches
     (out / ".unfinished/images").open("ab").write(b"half a row")
     assert generate(out, *options) == 0

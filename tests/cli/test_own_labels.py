@@ -294,6 +294,19 @@ def test_unbalanced_classes_are_reported_unless_they_are_balanced(change, told, 
     assert ("the classes are unbalanced: disc " in error) == bool(told) and told in error
 
 
+def test_quiet_still_reports_splits_and_classes_without_images(capsys):
+    source = create("data", "synthetic", targets="class", **SHAPES)
+    images = source.read()["train"]
+    for i, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        write_image(Path(f"images/train/{source.class_names[label]}/{i}.png"), Picture(to_float(pixels)))
+    Path("images/train/hexagon").mkdir()
+    Path("images/val").mkdir()
+    path = recipe("own", "classification", FILES % "images")
+    run("fit", "--config", path, "--quiet", "--trainer.max_steps=1", "--trainer.val_check_interval=null")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["val: no images (empty folder)", "classes without images: hexagon"]
+
+
 @pytest.mark.parametrize("command", [["check"], ["fit", "--quiet", "--config"]])
 def test_rows_that_cannot_be_used_are_a_line_each(command, capsys):
     export("class", Path("images"))

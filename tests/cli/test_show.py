@@ -8,7 +8,7 @@ import yaml
 from genmods.cli import dispatch
 from genmods.config import registry
 from genmods.config.builtins import BUILTINS
-from genmods.config.check import allowed
+from genmods.config.parts import allowed
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, parts in BUILTINS.items() for name in parts])

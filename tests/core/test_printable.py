@@ -3,7 +3,7 @@
 import pytest
 
 from genmods.core.errors import UserError, nearest
-from genmods.core.printable import cell, printable, say
+from genmods.core.printable import cell, counted, printable, say
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,17 @@ def test_a_long_name_has_no_nearest():
 )
 def test_a_cell_is_text_and_a_number_a_number(text, written):
     assert cell(text) == written
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "image", "0 images"),
+        (1, "image", "1 image"),
+        (2000, "class", "2,000 classes"),
+        (1, "class", "1 class"),
+        (3, "broken box", "3 broken boxes"),
+    ],
+)
+def test_a_noun_is_singular_for_one_only(count, noun, text):
+    assert counted(count, noun) == text

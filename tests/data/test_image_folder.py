@@ -126,13 +126,13 @@ def two_thousand(monkeypatch) -> Iterator[list[Path]]:
 def test_thirty_broken_images_of_two_thousand_stop_it_or_are_left_out(two_thousand, capsys, caplog):
     Path("r.yaml").write_text(RECIPE)
     assert dispatch(["fit", "--config", "r.yaml", "--quiet"]) == 2 and not Path("runs").exists()
-    assert "of 2,000 images are broken" in capsys.readouterr().err
+    assert "of 2,000 images cannot be read" in capsys.readouterr().err
     assert dispatch(["fit", "--config", "r.yaml", "--quiet", "--data.on_error=skip"]) == 0
     assert len(list(Path("runs").rglob("last.ckpt"))) == 1
     with ordinary_user(), pytest.raises(UserError) as stopped:
         _ = ImageData(ImageFolder("images"), image_size=16).info
     header, *lines = str(stopped.value).splitlines()
-    assert header.startswith("30 of 2,000 images are broken")
+    assert header.startswith("30 of 2,000 images cannot be read")
     assert sorted(Path(line.strip().split(": ")[0]) for line in lines) == sorted(two_thousand)
     source = ImageFolder("images", on_error="skip")
     with ordinary_user():
@@ -247,7 +247,7 @@ def test_broken_files_are_moved_out_and_counted(tmp_path):
         Image.new("L", (4, 4), 7).save(tmp_path / "set" / name)
     (tmp_path / "set/a/bad.png").write_bytes(b"no image")
     data = ImageData(ImageFolder(str(tmp_path / "set"), on_error="quarantine"), val_fraction=0, test_fraction=0)
-    assert "left out: 1 broken images" in data.summary()[0]
+    assert "left out: 1 broken image" in data.summary()[0]
     assert (tmp_path / "set.quarantine/a/bad.png").read_bytes() == b"no image"
     assert not (tmp_path / "set/a/bad.png").exists()
     again = ImageFolder(str(tmp_path / "set"), on_error="stop")

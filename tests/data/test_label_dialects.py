@@ -67,7 +67,7 @@ def test_folders_beside_those_of_splits_are_reported(tmp_path, caplog):
     found, _ = read(tmp_path)
     assert set(found) == {"train", "val"} and set(found["val"]) == {"validation/y/e.png"}
     for name in ("vaild", "val"):
-        assert f"{tmp_path / name}: 1 images outside the folders of splits are not used" in caplog.text
+        assert f"{tmp_path / name}: not used: 1 image outside the folders of splits" in caplog.text
 
 
 def test_ids_of_json_may_be_numbers(tmp_path):

@@ -200,7 +200,7 @@ def test_rows_that_cannot_be_used_are_named_or_left_out(tmp_path, caplog, rows, 
 @pytest.mark.parametrize(
     ("rows", "settings", "line"),
     [
-        ([HEADER, ["a.png"]], {}, "metadata.csv:2: has 1 cells, expected 2: file_name, breed"),
+        ([HEADER, ["a.png"]], {}, "metadata.csv:2: has 1 cell, expected 2: file_name, breed"),
         ([HEADER], {}, "metadata.csv: has no rows"),
         ([[*HEADER, "breed"], [*ROWS[0], "x"]], {}, "metadata.csv:1: two columns have the name 'breed'"),
         ([["x", "y"], ["1", "2"]], {}, "metadata.csv: no column has the names of images; set data.file_column"),
@@ -210,7 +210,7 @@ def test_rows_that_cannot_be_used_are_named_or_left_out(tmp_path, caplog, rows, 
             {"label_kind": "numbers"},
             ":3: age must be a number, got 'NA'",
         ),
-        ([["file_name"], ["a.png"]], {}, "metadata.csv: has no column of labels; labels: false"),
+        ([["file_name"], ["a.png"]], {}, "metadata.csv: has no column of labels; data.labels: false"),
         (
             [[*HEADER, "split"], ["a", "cat", "fold 1"]],
             {"on_error": "stop"},
@@ -318,7 +318,7 @@ def test_a_validation_folder_without_rows_is_reported(tmp_path, caplog):
     table(tmp_path / "metadata.csv", [HEADER, ["train/a.png", "cat"], ["train/b.png", "dog"]])
     data = ImageData(ImageFolder(str(tmp_path)), test_fraction=0)
     assert data.summary()[0] == "train 2, val 0 (no row), 2 classes"
-    assert "left out 1 images without a row" in caplog.text
+    assert "left out 1 image without a row" in caplog.text
 
 
 def test_many_missing_images_are_listed_in_a_moment(tmp_path):

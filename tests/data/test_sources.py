@@ -189,7 +189,7 @@ def test_image_size_keeps_levels_and_constants(levels):
 def test_images_of_the_wrong_kind_are_refused():
     with pytest.raises(ValueError, match="uint8"):
         Images(torch.zeros(2, 1, 4, 4))
-    with pytest.raises(ValueError, match="one label for each of 2 images, got 3"):
+    with pytest.raises(ValueError, match="one label per image, 2, got 3"):
         Images(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3))
     for settings in (
         {"batch_size": 0},

@@ -54,7 +54,7 @@ def test_a_fit_resumes_from_an_older_one_and_names_what_is_lost(run, capsys):
     damage(run, "last", "step_000003")
     assert fit(recipe(5), str(run), quiet=True) == run
     told = capsys.readouterr().err
-    assert "step_000002.ckpt of step 2 is used instead; 1 steps are lost" in told
+    assert "step_000002.ckpt of step 2 is used instead; 1 step is lost" in told
     assert files.load(run / "checkpoints" / "last.ckpt")["global_step"] == 5
 
 

@@ -8,7 +8,7 @@ import torch
 
 from genmods.cli import dispatch
 from genmods.config.build import build
-from genmods.config.check import From
+from genmods.config.parts import From
 from genmods.config.text import RecipeError, write
 from genmods.core import checkpoint as files
 from genmods.core.errors import UserError

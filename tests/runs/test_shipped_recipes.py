@@ -8,7 +8,7 @@ import torch
 
 from genmods import create
 from genmods.cli import dispatch
-from genmods.config.check import From
+from genmods.config.parts import From
 from genmods.config.recipe import load
 from genmods.config.shipped import shipped
 from genmods.core import checkpoint as files

@@ -124,6 +124,22 @@ def texts(node: ast.AST) -> Iterator[ast.Constant]:
             yield inner
 
 
+def plurals() -> list[str]:
+    """Numbers of items beside a plural noun, which are wrong for 1, instead of `core.printable.counted`."""
+    found = []
+    for module in FILES:
+        for node in (node for node in ast.walk(tree(module)) if isinstance(node, ast.JoinedStr)):
+            for number, text in zip(node.values, node.values[1:], strict=False):
+                if isinstance(number, ast.FormattedValue) and is_length(number.value):
+                    noun = re.match(r" (?!(?:is|was|has|as)\b)([a-z]+s)\b", str(getattr(text, "value", "")))
+                    found += [f"{place(module, node.lineno)}: {noun[1]}"] if noun else []
+    return found
+
+
+def is_length(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("len", "sum")
+
+
 def bare_prints() -> list[str]:
     """Calls of `print` other than that of `core.printable.say`, which shows control characters as escapes."""
     found = []
@@ -182,6 +198,7 @@ COUNTS: dict[str, Callable[[], list[str]]] = {
     "modules in the root beside __init__ and __main__": modules_in_the_root,
     "import circles": import_circles,
     "library messages that name an option": options_in_messages,
+    "numbers beside a plural": plurals,
     "prints of text as it is": bare_prints,
     "public names without a docstring": without_a_docstring,
     "public callables of tensors without a shape": without_a_shape,

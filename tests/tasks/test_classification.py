@@ -163,7 +163,7 @@ def test_a_uniform_answer_costs_ln_k():
     [
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"num_classes": 4}, "must return 4 logits per image"),
-        ({"class_weights": [1.0]}, "class_weights must be of 3 items"),
+        ({"class_weights": [1.0]}, "class_weights must have one item per class, 3"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
     ],
 )

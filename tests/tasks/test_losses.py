@@ -75,5 +75,5 @@ def test_the_task_of_several_labels_takes_balanced_weights():
     settings = {"network": network, "num_classes": 2, "in_channels": 1, "image_size": 8, "class_weights": "balanced"}
     task = create("task", "multilabel", **settings, class_counts=[30, 10])
     assert task.class_weights.tolist() == pytest.approx([2 / 3, 2])
-    with pytest.raises(ValueError, match="class_weights must be of 2 items, one per label"):
+    with pytest.raises(ValueError, match="class_weights must have one item per label, 2"):
         create("task", "multilabel", **settings | {"class_weights": [1.0]})

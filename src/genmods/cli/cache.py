@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from genmods.core.atomic import cache
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 PARTS = {
     "images": "decoded images",
@@ -50,4 +50,4 @@ def contents(folder: Path) -> tuple[int, int]:
 
 
 def _amount(count: int, size: int) -> str:
-    return f"{count:,} file{'s' * (count != 1)}, {size / 1e6:,.1f} MB"
+    return f"{counted(count, 'file')}, {size / 1e6:,.1f} MB"

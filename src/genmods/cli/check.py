@@ -17,8 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from genmods.config.check import Part
     from genmods.config.labels import check_labels
+    from genmods.config.parts import Part
     from genmods.config.recipe import load
     from genmods.runs.rehearsal import rehearse
 

@@ -13,7 +13,7 @@ from genmods.cli.progress import ProgressBar
 from genmods.cli.unfinished import fingerprint, unfinished
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +62,6 @@ def run(options: argparse.Namespace) -> None:
         else:
             with replacing(options.out) as staged, staged.open("w", encoding="utf-8", newline="") as file:
                 predictions(work.rows(), file, model)
-            say(f"{len(work.done)} images classified in {options.out}")
+            say(f"{counted(len(work.done), 'image')} classified in {options.out}")
     if broken:
         raise UserError(*broken)

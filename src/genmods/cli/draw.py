@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from genmods.config.check import Part
+    from genmods.config.parts import Part
     from genmods.config.recipe import from_plain, load
     from genmods.runs.fit import build_data
     from genmods.runs.reuse import resolve

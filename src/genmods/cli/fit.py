@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=int, metavar="K", help="train K runs NAME-seedS, with this seed and those after it"
     )
     parser.add_argument("--print_config", action="store_true", help="print the resolved recipe and exit")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary; warnings only")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from genmods.cli.model_options import named_features
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 
 if TYPE_CHECKING:
     from genmods.core.progress import Progress
@@ -42,7 +43,8 @@ def _images(folder: str, wish: Preparation, option: str) -> Decoded:
     except UserError as error:
         raise UserError(str(error).replace("data.image_size", "--image_size")) from None
     if found.broken:
-        raise UserError(f"{option}: {len(found.broken):,} of {len(found.good):,} images are broken:", *found.broken)
+        total = counted(len(found.good), "image")
+        raise UserError(f"{option}: {len(found.broken):,} of {total} cannot be read:", *found.broken)
     return found
 
 
@@ -57,7 +59,10 @@ def gather(
     levels = samples.preparation.levels or 256
     count, shape = len(samples.pixels), samples.pixels.shape[1:]
     sides = " x ".join(map(str, reversed(shape[1:])))
-    say(f"{count:,} samples, {len(reference.pixels):,} images of reference, {sides} pixels, {shape[0]} channels")
+    say(
+        f"{counted(count, 'sample')}, {counted(len(reference.pixels), 'image')} of reference, {sides} pixels, "
+        f"{counted(shape[0], 'channel')}"
+    )
     return EvaluationData(
         train=reference.pixels,
         generate=lambda n: as_float(samples.pixels[:], levels)[:n],

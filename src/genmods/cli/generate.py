@@ -14,7 +14,7 @@ from genmods.cli.sample_files import SampleFiles
 from genmods.cli.unfinished import continued_by_the_same_call
 from genmods.core.errors import UserError
 from genmods.core.locking import owned
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 if TYPE_CHECKING:
     from genmods.data.base import DataModule
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         depends = model_options.dependencies(options, "out", "quiet", "n")
         files = SampleFiles(options.out, options.n, depends, model.preparation)
         bar = stack.enter_context(ProgressBar(options.quiet))
-        context = continued_by_the_same_call(lambda: f"{files.done} of {files.n} images are in {files.folder}")
+        context = continued_by_the_same_call(lambda: f"{files.folder} has {files.done} of {counted(files.n, 'image')}")
         stack.enter_context(context)
         bar(files.done, options.n)
         while files.done < options.n:
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
             bar(files.done, options.n)
         shown = files.finish(cond, lambda samples: shows()(samples))
     which = "all" if shown == options.n else f"the first {shown}"
-    say(f"{options.n} images in {options.out}, {which} on {options.out / 'grid.png'}")
+    say(f"{counted(options.n, 'image')} in {options.out}, {which} on {options.out / 'grid.png'}")
 
 
 def requested(model: Any, options: argparse.Namespace) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import argparse
 from genmods.cli.editing import common_arguments, editor, images_of, solver_arguments
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,4 +32,4 @@ def run(options: argparse.Namespace) -> None:
     for number, frame in enumerate(frames):
         write_image(options.out / f"{number:03d}.png", Picture(frame))
     to_picture(frames, columns=len(frames)).save(options.out / "strip.png")
-    say(f"{len(frames)} images in {options.out}, all on {options.out / 'strip.png'}")
+    say(f"{counted(len(frames), 'image')} in {options.out}, all on {options.out / 'strip.png'}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from genmods.cli.editing import common_arguments, editor, images_of, solver_arguments
 from genmods.cli.progress import ProgressBar
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,5 +39,5 @@ def run(options: argparse.Namespace) -> None:
         import torch
 
         to_picture(torch.stack(pairs), columns=3).save(options.out / "strip.png")
-    say(f"latents of {len(names)} image{'s' * (len(names) != 1)} in {options.out / 'latents.npz'}")
+    say(f"latents of {counted(len(names), 'image')} in {options.out / 'latents.npz'}")
     say(f"root mean square error of the way back, 0 to 255: mean {error.mean():.3g}, largest {error.max():.3g}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genmods.cli import look_data, model_options
 from genmods.cli.files import readable
 from genmods.core.errors import UserError
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def look_at_network(options: argparse.Namespace) -> None:
         if alone:
             cam(f"{name}_gradcam.png", range(i, i + 1))
     if not alone:
-        say(f"{len(paths)} images: feature maps of the first, Grad-CAM of the first {len(images)}")
+        say(f"{counted(len(paths), 'image')}: feature maps of the first, Grad-CAM of the first {len(images)}")
         cam("gradcam.png", range(len(images)))
     if broken:
         raise UserError(*broken)

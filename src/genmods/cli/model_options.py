@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from genmods.core.errors import UserError
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 if TYPE_CHECKING:
     from genmods.metrics.features import Features
@@ -99,7 +99,7 @@ def named_features(choice: str, shape: tuple[int, ...] | None) -> Features:
     classifier = folders.load(choice)
     expected = classifier.image_shape
     if expected and shape and expected[0] != shape[0]:
-        raise UserError(f"--features {choice}: images must have {expected[0]} channels, got {shape[0]}")
+        raise UserError(f"--features {choice}: images must have {counted(expected[0], 'channel')}, got {shape[0]}")
     features = classifier_features(classifier, device=place)
     say(f"features {features.name} of {choice}", file=sys.stderr)
     return features

@@ -17,7 +17,7 @@ from genmods.cli.progress import ProgressBar
 from genmods.cli.unfinished import Unfinished, continued_by_the_same_call, fingerprint
 from genmods.core.errors import UserError
 from genmods.core.locking import owned
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +156,7 @@ class Session:
             progress = Megapixels(bar, paths)
             progress.finish(numbers[name] for name in work.done)
             context = continued_by_the_same_call(
-                lambda: f"{len(work.done)} of {len(paths)} images are in {options.out}"
+                lambda: f"{options.out} has {len(work.done)} of {counted(len(paths), 'image')}"
             )
             stack.enter_context(context)
             scorer = Scorer(model_options.find_features(options.features, self.model))
@@ -175,7 +175,7 @@ class Session:
         for line in bad:
             say(line, file=sys.stderr)
         if bad:
-            raise UserError(f"{len(bad)} {'file was' if len(bad) == 1 else 'files were'} not restored")
+            raise UserError(f"{counted(len(bad), 'file')} {'was' if len(bad) == 1 else 'were'} not restored")
 
     def _request(self, paths: list[Path]) -> dict[str, Any]:
         """Plain data on which the results depend: options and the state of the files."""
@@ -194,8 +194,8 @@ class Session:
 
         unchanged = [(name, row["sigma"]) for name, row in work.rows() if row.get("change", 1.0) < SMALLEST_CHANGE]
         if unchanged:
-            images = f"{len(unchanged)} {'image' if len(unchanged) == 1 else 'images'}"
             name, level = unchanged[0]
+            images = counted(len(unchanged), "image")
             found = f"{images} hardly changed, {name} first, in which a noise level of {level:.2g} was found"
             say(f"{found}; --sigma sets a level", file=sys.stderr)
         if rows := {name: row for name, row in work.rows() if not row.keys().isdisjoint(COLUMNS)}:

@@ -8,7 +8,8 @@ from copy import deepcopy
 
 from genmods.config import hints, registry
 from genmods.config.builtins import KINDS
-from genmods.config.check import PARTIAL_KINDS, PROVIDED, UNKNOWN, allowed, default
+from genmods.config.check import UNKNOWN, default
+from genmods.config.parts import PARTIAL_KINDS, PROVIDED, allowed
 from genmods.config.reflect import Module, Setting, docstring, dotted, lookup
 from genmods.config.text import Node, plain, write
 from genmods.core.limits import is_from_data

@@ -33,7 +33,7 @@ _NEXT = (
 @rank_zero_only
 def after_fit(folder: Path) -> None:
     """Print the summary of a finished training run on stderr."""
-    from genmods.config.check import Part
+    from genmods.config.parts import Part
     from genmods.config.recipe import from_plain
     from genmods.config.text import plain, read
 

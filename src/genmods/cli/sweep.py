@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genmods.core.errors import UserError
 from genmods.core.places import runs_folder
-from genmods.core.printable import printable, say
+from genmods.core.printable import counted, printable, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,4 +40,4 @@ def run(options: argparse.Namespace) -> None:
         say("  ".join(f"{printable(text):<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
     say(f"written to {path}", file=sys.stderr)
     if failed := sum(found.folder is None for found in results):
-        raise UserError(f"{failed} of {len(results)} runs failed")
+        raise UserError(f"{failed} of {counted(len(results), 'run')} failed")

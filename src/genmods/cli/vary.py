@@ -8,7 +8,7 @@ from genmods.cli.editing import common_arguments, editor, images_of
 from genmods.cli.look import unique
 from genmods.cli.progress import ProgressBar
 from genmods.core.errors import UserError
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,4 +49,4 @@ def run(options: argparse.Namespace) -> None:
                     write_image(options.out / f"{names[i]}_{number}.png", Picture(variation))
                 strip = torch.cat([image[None], variations])
                 to_picture(strip, columns=len(strip)).save(options.out / "strips" / f"{names[i]}.png")
-    say(f"{options.samples} variations of {len(names)} image{'s' * (len(names) != 1)} in {options.out}")
+    say(f"{counted(options.samples, 'variation')} of {counted(len(names), 'image')} in {options.out}")

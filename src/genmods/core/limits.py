@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 
 from genmods.core.expressions import NotComputable, compute, names
+from genmods.core.printable import counted
 
 
 class FromData:
@@ -175,7 +176,7 @@ def _fault_of_items(name: str, value: Any, hint: Hint, settings: Mapping[str, An
         answers = (fault(f"{name}.{key}", item, hint.items[0], settings) for key, item in pairs)
     elif isinstance(value, list | tuple):
         if hint.form == "tuple" and len(value) != len(hint.items):
-            return f"{name} must be of {len(hint.items)} items, got {shown(value)}"
+            return f"{name} must be of {counted(len(hint.items), 'item')}, got {shown(value)}"
         inner = hint.items if hint.form == "tuple" else hint.items * len(value)
         answers = (fault(f"{name}[{i}]", *pair, settings) for i, pair in enumerate(zip(value, inner, strict=True)))
     else:

@@ -1,4 +1,4 @@
-"""Escapes untrusted text (names of files, classes and settings) for terminals and tables."""
+"""Text for terminals and tables: untrusted parts (names of files, classes and settings) escaped, nouns counted."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def printable(text: object) -> str:
 def say(*lines: object, file: IO[str] | None = None) -> None:
     """Print `lines`, each escaped by `printable`, to `file`, by default standard output."""
     print("\n".join(map(printable, lines)), file=file, flush=True)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and a noun in the singular, which becomes plural unless the number is 1: `1 image`, `2,000 classes`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def cell(text: str) -> str:

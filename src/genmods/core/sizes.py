@@ -27,5 +27,5 @@ def per_channel(value: PerChannel | Sequence[float], channels: int) -> tuple[flo
     """One number per channel; raises ValueError unless there are 1 or `channels` numbers."""
     values = (float(value),) if isinstance(value, int | float) else tuple(float(one) for one in value)
     if len(values) not in (1, channels):
-        raise ValueError(f"there must be 1 or {channels} numbers for {channels} channels, got {len(values)}")
+        raise ValueError(f"there must be 1 number or one per channel, {channels}, got {len(values)}")
     return values * channels if len(values) == 1 else values

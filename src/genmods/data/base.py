@@ -105,6 +105,10 @@ class DataModule(Validated, LightningDataModule):
         """The contents of the data set, in a few lines."""
         return [", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())]
 
+    def missing(self) -> list[str]:
+        """Warnings about splits and classes without samples, which `summary` mentions."""
+        return []
+
     def left_over(self, ranks: int) -> list[str]:
         """A line about the training samples that an epoch of `ranks` processes does not use, if any."""
         total, width = len(self.splits["train"]), self.batch_size * ranks

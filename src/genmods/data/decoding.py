@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.data.files import naming, open_image
 from genmods.data.formats.pillow import PillowFile
 from genmods.data.formats.raster import Raster, quiet_decoders, white_of
@@ -31,7 +32,7 @@ from genmods.data.preparation import Preparation, Range
 from genmods.data.reading import listed, readers
 
 _DEEP = 65536
-_FORMAT = f"2 {PIL.__version__}"
+_FORMAT = f"3 {PIL.__version__}"
 """Changes when the same file and preparation result in other pixels."""
 
 
@@ -114,7 +115,7 @@ def _decoded(
     top = used.levels - 1 if lower and used.levels else None  # cubic interpolation overshoots
     pixels = pack.pixels.select(torch.tensor([row.number if row else 0 for row in rows], dtype=torch.int64), top)
     pages = sum(header.pages > 1 for header in known.values())
-    notes += [f"{pages:,} file{'s' * (pages != 1)} with several pages: the first is read"] * (pages > 0)
+    notes += [f"{counted(pages, 'file')} with several pages: the first is read"] * (pages > 0)
     return Decoded(pixels, good, broken, used, notes)
 
 
@@ -168,7 +169,9 @@ def _common_channels(known: dict[Path, Header]) -> int:
     path, odd = next(((path, header) for path, header in known.items() if header.color == 0), (None, None))
     if odd is not None:
         other = next(header.channels for header in known.values() if header.channels != odd.channels)
-        raise UserError(f"{path}: has {odd.channels} channels, and other images have {other}; set data.channels")
+        raise UserError(
+            f"{path}: has {counted(odd.channels, 'channel')}, and other images have {other}; set data.channels"
+        )
     return 3 if known else 1
 
 
@@ -232,7 +235,7 @@ def _of_array(image: Any, channels: int | None) -> Raster:
     count = array.shape[2]
     has_alpha = count in (2, 4) and channels in (1, 3)
     if not has_alpha and count not in (1, 3, channels):
-        raise UserError(f"an image must have {channels} channels, got shape {shape}")
+        raise UserError(f"an image must have {counted(channels or 0, 'channel')}, got shape {shape}")
     values, color = array[:, :, : count - has_alpha], count - has_alpha
     alpha = array[:, :, -1] if has_alpha else None
     return Raster(values, white_of(array.dtype), alpha, color if color in (1, 3) else 0)

@@ -43,7 +43,7 @@ class Images:
             raise ValueError(f"pixels must be uint8 or uint16 [N, C, H, W], got {notes}")
         for word, values in (("label", self.labels), ("name", self.names), ("paired image", self.paired)):
             if values is not None and len(values) != len(self.pixels):
-                raise ValueError(f"there must be one {word} for each of {len(self.pixels)} images, got {len(values)}")
+                raise ValueError(f"there must be one {word} per image, {len(self.pixels)}, got {len(values)}")
 
     def __len__(self) -> int:
         return len(self.pixels)

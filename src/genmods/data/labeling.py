@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from genmods.core.label_kinds import LabelKind
+from genmods.core.printable import counted
 from genmods.data.images import Images, Source
 
 _NAMED = 20  # more classes are counted but not listed
@@ -76,13 +77,19 @@ def summary(
         if kind != "none" and images.labels is None:
             parts[split] += " without labels, for predict"
     parts |= {split: f"0 ({reason})" for split, reason in absent.items()}
-    counted = [f"{split} {parts[split]}" for split in ("train", "val", "test") if split in parts]
-    word = {"none": "", "class": "classes", "multilabel": "labels", "numbers": "numbers"}[kind]
-    counted += [f"{len(names)} {word}"] if word else []
+    numbers = [f"{split} {parts[split]}" for split in ("train", "val", "test") if split in parts]
+    noun = {"none": "", "class": "class", "multilabel": "label", "numbers": "number"}[kind]
+    numbers += [counted(len(names), noun)] if noun else []
     empty = f"; empty: {', '.join(source.empty_classes)}" if source.empty_classes else ""
     left_out = f"; left out: {source.left_out}" if source.left_out else ""
-    lines = [", ".join(counted) + empty + left_out, *_by_class(splits, names, kind)]
+    lines = [", ".join(numbers) + empty + left_out, *_by_class(splits, names, kind)]
     return [*lines, f"labels: {source.origin}"] if source.origin else lines
+
+
+def missing(absent: Mapping[str, str], source: Source) -> list[str]:
+    """A line for each empty split, with its reason, and one for the classes without images."""
+    lines = [f"{split}: no images ({reason})" for split, reason in absent.items()]
+    return lines + ([f"classes without images: {', '.join(source.empty_classes)}"] if source.empty_classes else [])
 
 
 def _by_class(splits: Mapping[str, Images], names: list[str], kind: LabelKind) -> list[str]:

@@ -13,23 +13,24 @@ from itertools import chain
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from genmods.core.batch import EPOCH, INDEX, INPUT, LABEL, PAIRED, UNIFORMS, Batch
+from genmods.core.batch import EPOCH, INDEX, INPUT, UNIFORMS, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.core.memory import bytes_of, free_memory
+from genmods.core.printable import counted
 from genmods.core.settings import AutoBatchSize, Bytes, Pixels, Rate, Seed
 from genmods.core.sizes import sides
 from genmods.data.augmentation.base import Augmentation
+from genmods.data.augmentation.sequence import as_float, augmented
 from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
-from genmods.data.images import Images, Source, to_float
+from genmods.data.images import Images, Source
 from genmods.data.info import DataInfo
 from genmods.data.kept.pixels import LazyPixels, PixelRows, chunks
-from genmods.data.labeling import kind_of, label_statistics, numbers_as_names, summary
+from genmods.data.labeling import kind_of, label_statistics, missing, numbers_as_names, summary
 from genmods.data.loader import Loader, Plan, Uniforms
 from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize
@@ -159,6 +160,9 @@ class ImageData(DataModule):
         """The numbers of images by split and class."""
         return summary(self.splits, self._absent, self.class_names, self.label_kind, self.source)
 
+    def missing(self) -> list[str]:
+        return missing(self._absent, self.source) if self.splits else []
+
     def setup(self, stage: str) -> None:
         labels = self.splits["train"].labels  # read before training starts
         if stage == "fit" and labels is None and any(step.mixes for step in self.augment):
@@ -242,7 +246,7 @@ class ImageData(DataModule):
                 kept, held = hold_out(train.labels, len(train), fraction * total / len(train), self.split_seed)
                 splits |= {"train": train.select(kept), name: train.select(held)}
                 if not len(held):
-                    self._absent[name] = f"{fraction:g} of {total} images"
+                    self._absent[name] = f"{fraction:g} of {counted(total, 'image')}"
         splits = {name: images for name, images in splits.items() if name not in self._absent}
         if self.limit is not None:
             for name, images in splits.items():
@@ -259,41 +263,6 @@ class ImageData(DataModule):
             name = type(self.source).__name__
             _log.warning("data.memory applies to image files; %s holds %s MiB in memory", name, f"{held >> 20:,}")
         return splits
-
-
-def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
-    """A batch of stored images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in sequence.
-
-    The random numbers `UNIFORMS` [B, size] are divided among the augmentations. Labels become weights [B, K] if an
-    augmentation mixes them.
-    """
-    if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
-        batch = batch | {LABEL: F.one_hot(batch[LABEL], num_classes).float()}
-    if augment:
-        channels = batch[INPUT].shape[1]
-        batch = _joined(batch, augment)
-        numbers = batch[UNIFORMS].split([step.num_uniforms for step in augment], dim=1)
-        for step, u in zip(augment, numbers, strict=True):
-            moved = step.moves and batch[INPUT].dtype == torch.uint8
-            batch = step.apply(batch if moved else as_float(batch, levels), u)
-        if PAIRED in batch:
-            batch = batch | {INPUT: batch[INPUT][:, :channels], PAIRED: batch[INPUT][:, channels:]}
-    return as_float(batch, levels)
-
-
-def _joined(batch: Batch, augment: Sequence[Augmentation]) -> Batch:
-    """The batch with both images of a pair as the channels of one, so that they are moved alike."""
-    if PAIRED not in batch:
-        return batch
-    if other := next((type(step).__name__ for step in augment if not step.moves), None):
-        raise UserError(f"data.augment: paired images can only be moved, got {other}")
-    return batch | {INPUT: torch.cat([batch[INPUT], batch[PAIRED]], dim=1)}
-
-
-def as_float(batch: Batch, levels: int) -> Batch:
-    """The batch with stored images [B, C, H, W] converted to float32 in [-1, 1]."""
-    stored = [name for name in (INPUT, PAIRED) if name in batch and not batch[name].is_floating_point()]
-    return batch | {name: to_float(batch[name], levels) for name in stored}
 
 
 def statistics(pixels: PixelRows, levels: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:

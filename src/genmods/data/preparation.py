@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genmods.core.luma import LUMA
+from genmods.core.printable import counted
 from genmods.data.formats.raster import Raster
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -112,7 +113,7 @@ def with_channels(values: np.ndarray, channels: int, color: int) -> np.ndarray:
         return (gray.round().astype(values.dtype) if values.dtype == np.uint8 else gray)[:, :, None]
     if color == 1 and channels == 1:
         return values[:, :, :1]
-    raise ValueError(f"has {have} channel{'s' * (have != 1)}, not {channels}")
+    raise ValueError(f"has {counted(have, 'channel')}, not {channels}")
 
 
 Box = tuple[float, float, float, float]

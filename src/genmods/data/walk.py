@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 
 _log = logging.getLogger(__name__)
 HEIC = frozenset([".heic", ".heif"])
@@ -113,6 +114,6 @@ def about_skipped(skipped: Counter[str]) -> str:
     listed = []
     for suffix, count in skipped.most_common():
         hint = ": install pillow-heif (pip install 'genmods[heic]')" if suffix.lower() in HEIC else ""
-        files = f"file{'s' * (count != 1)}"
-        listed.append(f"{count:,} {suffix} {files}{hint}" if suffix else f"{count:,} {files} without a suffix")
+        files = counted(count, f"{suffix} file") if suffix else f"{counted(count, 'file')} without a suffix"
+        listed.append(f"{files}{hint}")
     return f"skipped {', '.join(listed)}" if listed else ""

@@ -18,6 +18,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from genmods.core.devices import to_float64
+from genmods.core.printable import counted
 from genmods.core.settings import Count
 from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricValue, count_name
 from genmods.metrics.statistics import Statistics, gaussian_statistics, half_width
@@ -112,7 +113,7 @@ def frechet_limit(features: Tensor, reference: Statistics, subsets: int, generat
     """
     count, least = len(features), features.shape[1] + 1
     if count < 2 * least:
-        raise ValueError(f"{features.shape[1]} features require at least {2 * least} samples, got {count}")
+        raise ValueError(f"{counted(features.shape[1], 'feature')} require at least {2 * least} samples, got {count}")
     ends = min(5.0, count / least), 1.0
     sizes = (count / torch.linspace(*ends, subsets, dtype=torch.float64)).round().long()
     drawn = (features[torch.randperm(count, generator=generator)[:size]] for size in sizes.tolist())
@@ -141,7 +142,7 @@ class FrechetLimit(Metric):
 
         value, test = limit(data.sample_features), data.held_out_features
         held_out = None if test is None or len(test) < 2 * (test.shape[1] + 1) else limit(test)
-        note = f"from {len(data.sample_features)} samples, features {data.extractor.name}"
+        note = f"from {counted(len(data.sample_features), 'sample')}, features {data.extractor.name}"
         return MetricResult([MetricValue("fid_infinity", value, held_out=held_out, note=note)])
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from genmods.core.batch import Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
+from genmods.core.printable import counted
 from genmods.core.progress import Progress
 from genmods.core.settings import Validated
 from genmods.data.preparation import Preparation
@@ -74,12 +75,12 @@ class Model(Validated, nn.Module):
 
     def __repr__(self) -> str:
         networks = ", ".join(type(network).__name__ for network in outermost_networks(self)) or "no network"
-        about = [networks, f"{sum(parameter.numel() for parameter in self.parameters()):,} parameters"]
+        about = [networks, counted(sum(parameter.numel() for parameter in self.parameters()), "parameter")]
         if self.image_shape:
             about.append(f"images {list(self.image_shape)}")
         if self.class_names:
-            shown = ", ".join(self.class_names[:4])
-            about.append(f"{len(self.class_names)} classes: {shown}{', ...' if len(self.class_names) > 4 else ''}")
+            shown = ", ".join(self.class_names[:4]) + ", ..." * (len(self.class_names) > 4)
+            about.append(f"{counted(len(self.class_names), 'class')}: {shown}")
         return f"{type(self).__name__}({'; '.join(about)})"
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genmods.core.devices import full_precision
+from genmods.core.printable import counted
 from genmods.networks.base import Condition
 from genmods.networks.layout import GroupNorm
 
@@ -196,7 +197,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int = 1):
         super().__init__()
         if heads < 1 or channels % heads:
-            raise ValueError(f"heads is {heads}: it must divide the {channels} channels of its level")
+            raise ValueError(f"heads is {heads}: it must divide the {counted(channels, 'channel')} of its level")
         self.heads = heads
         self.norm = GroupNorm(1, channels)
         self.qkv = FusedLinear(channels, channels, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genmods.core.printable import counted
 from genmods.core.settings import Channels, CondSize, DataClasses, Guided, TwoTimes
 from genmods.networks.base import Condition, Network
 from genmods.networks.blocks import Embedding
@@ -54,6 +55,8 @@ class ConditionalNetwork(Network):
         expected = (x.shape[0], self.cond_channels, *x.shape[2:])
         if image is None or image.shape != expected:
             if image is None:
-                raise ValueError(f"cond['image'] must have cond_channels = {self.cond_channels} channels, got none")
+                raise ValueError(
+                    f"cond['image'] must have {counted(self.cond_channels, 'channel')} (cond_channels), got none"
+                )
             raise ValueError(f"cond['image'] must have shape {expected} (cond_channels), got {tuple(image.shape)}")
         return torch.cat([x, image.to(x.dtype)], dim=1)

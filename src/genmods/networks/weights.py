@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genmods.core.checkpoint import FORMAT_KEY
 from genmods.core.errors import UserError
 from genmods.core.plain import not_finite
+from genmods.core.printable import counted
 
 Tensors = dict[str, Tensor]
 Convert = Callable[[Tensors], Tensors]
@@ -51,7 +52,7 @@ class Loaded:
     note: str = ""
 
     def __str__(self) -> str:
-        parts = [f"loaded {self.total - len(self.new)} of {self.total} tensors{self.note}"]
+        parts = [f"loaded {self.total - len(self.new)} of {counted(self.total, 'tensor')}{self.note}"]
         if self.new:
             parts.append(f"{len(self.new)} newly initialised: {_some(self.new)}")
         parts.append(f"{len(self.unused)} unused: {_some(self.unused)}" if self.unused else "0 unused")
@@ -138,7 +139,8 @@ def _fit(own: Tensors, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
 def _none_fits(own: Tensors, parts: dict[str, Tensors]) -> str:
     theirs = max(parts.values(), key=len, default={})
     first, wanted = next(iter(theirs), "none"), next(iter(own), "none")
-    return f"none of its {len(theirs)} tensors ({first}, ...) fits the {len(own)} of the network ({wanted}, ...)"
+    tensors = counted(len(theirs), "tensor")
+    return f"none of its {tensors} ({first}, ...) fits the {len(own)} of the network ({wanted}, ...)"
 
 
 def read_weights(path: str | Path) -> tuple[Path, dict[str, Tensors]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmods.core.atomic import replacing
-from genmods.core.printable import printable
+from genmods.core.printable import counted, printable
 from genmods.report.folder import RunFolder, differences, pictures, read_run, thin
 from genmods.report.seeds import Seeds, by_seed
 from genmods.tracking.names import METRICS, documented
@@ -68,7 +68,7 @@ def render(runs: list[RunFolder]) -> str:
     data["differences"] = differences(runs) if len(runs) > 1 else []
     data["seeds"] = [seed_table(group) for group in by_seed(runs)]
     data["about"] = meanings({name for run in runs for name in run.series})
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    title = runs[0].name if len(runs) == 1 else counted(len(runs), "run")
     return _template().render(title=printable(title), data=data)
 
 

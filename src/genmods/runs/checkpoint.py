@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from genmods.config.build import build
-from genmods.config.check import Part, part
+from genmods.config.check import part
+from genmods.config.parts import Part
 from genmods.config.text import with_marks
 from genmods.config.variables import read_saved
 from genmods.core import checkpoint as files

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.callbacks.precision import settle
-from genmods.config.check import From
+from genmods.config.parts import From
 from genmods.config.recipe import Recipe
 from genmods.core.errors import UserError
 from genmods.core.lightning_internals import set_logged_step

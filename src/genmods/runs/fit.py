@@ -20,8 +20,8 @@ from genmods.callbacks.precision import settle
 from genmods.callbacks.stopping import Stopped, StopSignals, out_of_time
 from genmods.config import registry
 from genmods.config.build import build
-from genmods.config.check import From, Part
 from genmods.config.labels import refuse
+from genmods.config.parts import From, Part
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
@@ -29,7 +29,7 @@ from genmods.core.initial_weights import without_weights
 from genmods.core.lightning_internals import signals_untouched
 from genmods.core.locking import owned
 from genmods.core.plain import check_finite
-from genmods.core.printable import say
+from genmods.core.printable import counted, say
 from genmods.data.base import DataModule
 from genmods.data.info import DataInfo
 from genmods.networks.base import outermost_networks
@@ -93,10 +93,10 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     settle(trainer, task, settings["precision"], before.precision if before else None, quiet)
     if before is not None:
         rank_zero_only(report_differences)(resolved, before, at.folder, str(trainer.precision))
-    if not quiet:
-        if before is not None:
-            rank_zero_only(say)(f"{at.checkpoint}: resumed at step {before.step}", file=sys.stderr)
-        rank_zero_only(say)(*data.summary(), *data.left_over(trainer.world_size), file=sys.stderr)
+    if before is not None and not quiet:
+        rank_zero_only(say)(f"{at.checkpoint}: resumed at step {before.step}", file=sys.stderr)
+    for line in data.missing() if quiet else [*data.summary(), *data.left_over(trainer.world_size)]:
+        rank_zero_only(say)(line, file=sys.stderr)
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         untouched = nullcontext() if signals.active else signals_untouched(trainer)
@@ -148,7 +148,7 @@ def warn_of_batch_norm(task: Task, batches: int, size: int) -> None:
     """Warn on stderr if gradient accumulation differs from a larger batch because of batch normalisation."""
     if batches > 1 and any(isinstance(module, _BatchNorm) for module in task.modules()):
         say(
-            f"trainer.accumulate_grad_batches {batches}: batch normalisation uses batches of {size} images, "
+            f"trainer.accumulate_grad_batches {batches}: batch normalisation uses batches of {counted(size, 'image')}, "
             f"not of {batches * size}",
             file=sys.stderr,
         )
@@ -217,8 +217,10 @@ def build_task(recipe: Recipe, info: DataInfo, before: Checkpoint | None = None)
         task: Task = build(recipe.task, info.settings(), plan=plan)
     _tell_weights(task)
     if task.trainable:
+        if not (groups := task.groups()):
+            raise RecipeError(recipe.task.where, recipe.task.path, "has nothing to train: all weights are frozen")
         try:
-            plan.optimizer(task.groups())  # refuse invalid settings before the run starts
+            plan.optimizer(groups)  # refuse invalid settings before the run starts
         except (ValueError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise RecipeError(recipe.optimizer.where, recipe.optimizer.path, reason) from error

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.config.build import build, unresolved
-from genmods.config.check import Part
+from genmods.config.parts import Part
 from genmods.config.recipe import Recipe, from_plain
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError

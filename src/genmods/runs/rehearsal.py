@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from genmods.config.build import build
-from genmods.config.check import From, Part
+from genmods.config.parts import From, Part
 from genmods.config.recipe import MODULE, Recipe
 from genmods.config.text import RecipeError
 from genmods.core.initial_weights import without_weights
@@ -39,6 +39,7 @@ def rehearse(recipe: Recipe, kinds: Sequence[LabelKind]) -> None:
             refusals = [_refusal(part, kind) for kind in kinds]
             if refusals[0] and all(refusals):
                 raise refusals[0]
+        _refuse_frozen(recipe.task, kinds[0])
     _rehearse_optimizer(recipe)
 
 
@@ -60,6 +61,31 @@ def _refusal(part: Part, kind: LabelKind) -> RecipeError | None:
             found.append(error)
     same = len({str(error) for error in found}) == 1
     return found[0] if len(found) == 2 and same and isinstance(found[0].__cause__, ValueError) else None
+
+
+def _refuse_frozen(task: Part | From, kind: LabelKind) -> None:
+    """Raises RecipeError if `freeze` leaves nothing to train in a task of this package: its parts have all weights."""
+    freezing = [part for part in _inside(task) if part.given.get("freeze")]
+    if not freezing or _has_from(task) or not isinstance(task, Part) or task.entry.origin != "genmods":
+        return
+    from torch import nn
+
+    try:
+        with on_meta(), without_weights():
+            built = [build(part, next(_stand_ins(kind)).settings()) for part in _constructible(task)]
+    except RecipeError:  # that depends on the data
+        return
+    modules = [module for module in built if isinstance(module, nn.Module)]
+    if not any(parameter.requires_grad for module in modules for parameter in module.parameters()):
+        raise RecipeError(freezing[0].where, f"{freezing[0].path}.freeze", "must leave something to train")
+
+
+def _inside(value: Any) -> Iterator[Part]:
+    """All parts in a checked value."""
+    if isinstance(value, Part):
+        yield value
+    for item in _inner(value):
+        yield from _inside(item)
 
 
 def _constructible(value: Any) -> Iterator[Part]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from genmods.config.check import Part
+from genmods.config.parts import Part
 from genmods.config.recipe import Recipe
 from genmods.config.text import RecipeError
 from genmods.core.printable import say

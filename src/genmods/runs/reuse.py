@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genmods.config import registry
 from genmods.config.builtins import KINDS, imported
-from genmods.config.check import From, Part, of_training
+from genmods.config.parts import From, Part, of_training
 from genmods.config.recipe import Recipe
 from genmods.config.registry import Entry
 from genmods.config.text import RecipeError

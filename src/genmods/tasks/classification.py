@@ -49,7 +49,7 @@ class ClassificationTask(Task):
                 raise ValueError("class_weights: balanced requires class_counts, the training images per class")
             class_weights = balanced_weights(class_counts)
         if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(f"class_weights must be of {num_classes} items, one per class, got {class_weights}")
+            raise ValueError(f"class_weights must have one item per class, {num_classes}, got {class_weights}")
         super().__init__(**settings)
         self.model = model
         self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma

@@ -45,7 +45,7 @@ class MultilabelTask(Task):
             class_weights = balanced_weights(class_counts)
         if class_weights is not None and len(class_weights) != len(model.class_names):
             raise ValueError(
-                f"class_weights must be of {len(model.class_names)} items, one per label, got {class_weights}"
+                f"class_weights must have one item per label, {len(model.class_names)}, got {class_weights}"
             )
         super().__init__(**settings)
         self.model, self.focal_gamma = model, focal_gamma

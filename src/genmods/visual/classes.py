@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from genmods.core.printable import counted
 from genmods.metrics.calibration import Reliability
 from genmods.visual.style import (
     BLUE,
@@ -65,7 +66,9 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str] | None = None) -
     axes.set_ylabel("true", color=MUTED)
     correct, total = int(counts.diag().sum()), int(counts.sum())
     accuracy = f"{100 * correct / max(total, 1):.2f} %"
-    axes.set_title(f"accuracy {accuracy} of {total:,} images   (cells: % of the true class)", fontsize=10, color=INK)
+    axes.set_title(
+        f"accuracy {accuracy} of {counted(total, 'image')}   (cells: % of the true class)", fontsize=10, color=INK
+    )
     return figure
 
 

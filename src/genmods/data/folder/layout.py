@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.label_kinds import LabelKind
+from genmods.core.printable import counted
 from genmods.data.folder.labels import Label
 
 SPLITS = {
@@ -75,5 +76,5 @@ class Layout:
         if count == 1:
             return [f"{self.problems[0]}; data.on_error: skip ignores the row"]
         more = [f"and {count - _TOLD:,} more"] if count > _TOLD else []
-        first = f"{count:,} rows cannot be used; data.on_error: skip ignores them:"
+        first = f"{counted(count, 'row')} cannot be used; data.on_error: skip ignores them:"
         return [first, *self.problems[:_TOLD], *more]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.printable import counted
 from genmods.data.walk import suffixes
 
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
@@ -139,7 +140,8 @@ def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], 
         header = first
     for line, cells in body:
         if any(cells[len(header) :]) or len(cells) < len(header):  # spreadsheets end rows with empty cells
-            raise UserError(f"{path}:{line}: has {len(cells)} cells, expected {len(header)}: {', '.join(header)}")
+            own = counted(len(cells), "cell")
+            raise UserError(f"{path}:{line}: has {own}, expected {len(header)}: {', '.join(header)}")
     for place, column in enumerate(header):
         if column and header.count(column) > 1:
             raise UserError(f"{path}:{lines[0][0]}: two columns have the name '{column}'")

@@ -9,6 +9,7 @@ from typing import Any
 
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
+from genmods.core.printable import counted
 from genmods.data.folder.labels import Label
 from genmods.data.folder.layout import SPLITS, Layout, Reading
 from genmods.data.folder.metadata import SUFFIXES
@@ -32,7 +33,9 @@ def read_layout(root: Path, how: Reading) -> Layout:
     if (folders := _folders(root))["train"] != root:
         others = [p for p in sorted(root.iterdir()) if p.is_dir() and p not in folders.values() and p.name[0] != "."]
         counts = {p: len(walk(p)) for p in others}
-        found.notes += [f"{p}: {n:,} images outside the folders of splits are not used" for p, n in counts.items() if n]
+        found.notes += [
+            f"{p}: not used: {counted(n, 'image')} outside the folders of splits" for p, n in counts.items() if n
+        ]
     return found
 
 
@@ -92,7 +95,7 @@ def _by_folders(folders: dict[str, Path], paths: dict[str, list[Path]]) -> Layou
     for split in labeled:
         for path, parts in zip(paths[split], below[split], strict=True):
             if len(parts) == 1:
-                raise UserError(f"{path}: is outside the class folders; labels: false uses all images without labels")
+                raise UserError(f"{path}: is outside the class folders; data.labels: false uses no labels")
     place = {name: k for k, name in enumerate(names)}
     for split in labeled:
         for path, parts in zip(paths[split], below[split], strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genmods.core.errors import UserError, nearest
+from genmods.core.printable import counted
 from genmods.data.folder.cells import is_missing, written
 from genmods.data.folder.labels import Reader, about_separator, columns_of
 from genmods.data.folder.layout import SPLITS, Layout, Reading
@@ -31,7 +32,7 @@ def by_tables(
     table = next(table for table in read if table.path == training[0].path)
     targets = how.targets or tuple(c for c in table.columns if c not in (table.file_column, rows.split_column(table)))
     if not targets:
-        raise UserError(f"{table.path}: has no column of labels; labels: false uses the images without labels")
+        raise UserError(f"{table.path}: has no column of labels; data.labels: false uses the images without labels")
     for name in targets:
         for each in {row.path for row in training}:
             known = next(other.columns for other in read if other.path == each)
@@ -58,8 +59,8 @@ def _about_classes(column: str, names: list[str], images: int) -> list[str]:
     lines = []
     if len(names) > max(_FEW, images // 2):
         lines.append(
-            f"{column} has {len(names):,} different values for {images:,} images; data.targets selects another column, "
-            "labels: false ignores the labels"
+            f"{column} has {counted(len(names), 'different value')} for {counted(images, 'image')}; "
+            "data.targets selects another column, data.labels: false ignores the labels"
         )
     elif mark := about_separator(names):
         lines.append(f"{column} seems to have several labels; data.separator: '{mark}' separates them")
@@ -83,7 +84,9 @@ def _label(split: str, files: list[Path], rows: dict[Path, Row], reader: Reader,
     unknown = [str(path) for path in files if path not in rows]
     if unknown:
         more = ", ..." if len(unknown) > _SHOWN else ""
-        result.notes.append(f"left out {len(unknown):,} images without a row: {', '.join(unknown[:_SHOWN])}{more}")
+        result.notes.append(
+            f"left out {counted(len(unknown), 'image')} without a row: {', '.join(unknown[:_SHOWN])}{more}"
+        )
 
 
 class _Rows:

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
-from genmods.core.printable import printable
+from genmods.core.printable import counted, printable
 from genmods.core.settings import Channels
 from genmods.core.sizes import Size, sides
 from genmods.data.decoding import stored_files
@@ -96,7 +96,7 @@ class ImageFolder(Source):
         if found.problems:
             if self.on_error == "stop":
                 raise UserError(*found.refusal())
-            _log.warning("ignored %d rows:\n  %s", len(found.problems), "\n  ".join(found.problems))
+            _log.warning("ignored %s:\n  %s", counted(len(found.problems), "row"), "\n  ".join(found.problems))
         for line in found.notes[:_TOLD]:
             _log.warning("%s", line)
         if len(found.notes) > _TOLD:
@@ -174,14 +174,15 @@ class ImageFolder(Source):
 
     @property
     def left_out(self) -> str:
-        return f"{len(self.broken):,} broken images" if self.broken else ""
+        return counted(len(self.broken), "broken image") if self.broken else ""
 
     def _report_broken(self, files: list[Path], total: int) -> None:
         if not files:
             return
         if self.on_error == "stop":
             raise UserError(
-                f"{len(files):,} of {total:,} images are broken; data.on_error: skip or quarantine leaves them out:",
+                f"{len(files):,} of {counted(total, 'image')} cannot be read; "
+                "data.on_error: skip or quarantine leaves them out:",
                 *self.broken,
             )
         place, faults = "", list[str]()
@@ -189,4 +190,6 @@ class ImageFolder(Source):
             folder, faults = quarantine(files, Path(self.root).expanduser())
             place = f" and moved to {folder}"
         listed = "\n  ".join(map(printable, [*self.broken, *faults]))
-        _log.warning("skipped %d of %d images, which are broken%s:\n  %s", len(files), total, place, listed)
+        _log.warning(
+            "skipped %d of %s, which cannot be read%s:\n  %s", len(files), counted(total, "image"), place, listed
+        )

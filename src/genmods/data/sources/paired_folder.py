@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.core.settings import Channels
 from genmods.core.sizes import Size, sides
 from genmods.data.decoding import stored_files
@@ -56,7 +57,7 @@ class PairedFolder(Source):
         stored, _, broken, self._used, _ = stored_files(paths, wish)
         pixels = in_memory(stored)
         if broken:
-            raise UserError(f"{len(broken):,} of {len(paths):,} images are broken:", *broken)
+            raise UserError(f"{len(broken):,} of {counted(len(paths), 'image')} cannot be read:", *broken)
         splits, start = {}, 0
         for split, found in pairs.items():
             places = start + 2 * torch.arange(len(found))
@@ -93,7 +94,7 @@ def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
     if alone := sorted(set(inputs) ^ set(targets)):
         path = inputs.get(alone[0]) or targets[alone[0]]
         other = "target" if alone[0] in inputs else "input"
-        count = f"{len(alone):,} image{'s' * (len(alone) != 1)} without a partner"
+        count = f"{counted(len(alone), 'image')} without a partner"
         raise UserError(f"{path}: there is no image of this name in {folder / other} ({count})")
     if not targets:
         raise UserError(f"data.root: there are no images in {folder / 'target'}")

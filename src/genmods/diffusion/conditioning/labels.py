@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.core.settings import ClassNames, DataClasses, Fraction
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
@@ -71,8 +72,8 @@ class ClassLabels(Conditioning):
         known = getattr(network, "num_classes", self.num_classes)
         if known < self.num_classes:
             raise ValueError(
-                f"{type(network).__name__} knows {known} classes and the data have {self.num_classes}: set its"
-                " num_classes, or conditioning: unconditional"
+                f"{type(network).__name__} knows {counted(known, 'class')} and the data have {self.num_classes}: "
+                "set its num_classes, or conditioning: unconditional"
             )
 
     def require_trained(self, cond: Condition) -> None:

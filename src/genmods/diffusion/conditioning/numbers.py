@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genmods.core.batch import LABEL
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.core.settings import ClassNames, Fraction
 from genmods.diffusion.conditioning.base import Condition, Conditioning
 
@@ -47,7 +48,9 @@ class Numbers(Conditioning):
     def _label(self, batch: Mapping[str, Tensor]) -> Tensor:
         label = batch[LABEL]
         if not label.is_floating_point() or label.shape[1:] != (len(self.names),):
-            raise UserError(f"conditioning: numbers needs {len(self.names)} numbers per image, got {list(label.shape)}")
+            raise UserError(
+                f"conditioning: numbers needs {counted(len(self.names), 'number')} per image, got {list(label.shape)}"
+            )
         return label
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
@@ -100,8 +103,8 @@ class Numbers(Conditioning):
         size = getattr(network, "cond_size", len(self.names))
         if size != len(self.names):
             raise ValueError(
-                f"{type(network).__name__} takes {size} numbers as its condition, and the data has {len(self.names)}: "
-                f"set its cond_size to {len(self.names)}"
+                f"{type(network).__name__} takes {counted(size, 'number')} as its condition, and the data has "
+                f"{len(self.names)}: set its cond_size to {len(self.names)}"
             )
 
     def require_trained(self, cond: Condition) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.diffusion.prediction import EpsPrediction, VPrediction, X0Prediction
 from genmods.models import DiffusionModel
 from genmods.networks.adapters.diffusers import DiffusersUNet, library
@@ -71,7 +72,7 @@ def _problem(model: Any) -> str:
         return f"its network has sigma_data {network.sigma_data:g}, its denoiser {model.denoiser.sigma_data:g}"
     levels = process.log_snr(process.levels)
     if levels.shape != network.log_snrs.shape:
-        return f"its process has {len(levels)} steps, the table of its network {len(network.log_snrs)}"
+        return f"its process has {counted(len(levels), 'step')}, the table of its network {len(network.log_snrs)}"
     difference = (levels - network.log_snrs.double()).abs().max().item()
     if difference > _CLOSE:
         return f"the levels of its process are not those of its network's betas, log-SNRs differ by {difference:.2g}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genmods.core.printable import counted
 from genmods.report.folder import MAX_PICTURE_BYTES
 from genmods.report.sidecars import read_inside, read_sidecars
 from genmods.runs.checkpoint import Checkpoint
@@ -110,7 +111,7 @@ def _of_stages(found: dict[str, Any], checkpoint: Checkpoint) -> list[Figure]:
         data = "" if result.get("data_hash") == checkpoint.data_hash else f" of the data {result.get('data_hash')}"
         for name, value in result.get("figures", {}).items():
             if _is_number(value):
-                figures.append(Figure(name, value, f"{result['images']:,} {split} images{data}"))
+                figures.append(Figure(name, value, f"{counted(result['images'], f'{split} image')}{data}"))
     return figures
 
 

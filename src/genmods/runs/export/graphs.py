@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 from genmods.data.images import to_float
 from genmods.diffusion.denoiser import ConditionedDenoiser
 from genmods.diffusion.process import NoiseProcess
@@ -86,7 +87,11 @@ def sampling_graph(model: Any, sampler: Sampler | None = None) -> Graph:
     noise = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
     module = Unrolled(model, chosen, noise, condition)
     kind = type(chosen).__name__
-    meanings = {"noise": "standard normal", "images": f"[-1, 1], {kind} with {chosen.steps} steps", **_labels(model)}
+    meanings = {
+        "noise": "standard normal",
+        "images": f"[-1, 1], {kind} with {counted(chosen.steps, 'step')}",
+        **_labels(model),
+    }
     return Graph(module, {"noise": noise, **condition}, "images", meanings)
 
 
