@@ -223,8 +223,11 @@ class Command:
         finally:
             os._exit(status & 255)
 
-    def wait(self, seconds: float = 1800) -> Done:
-        """Wait for its end; after so many seconds of work, or of waiting for something, it is killed: status -9."""
+    def wait(self, seconds: float = 1800, watch: Callable[[], object] = lambda: None) -> Done:
+        """Wait for its end; after so many seconds of work, or of waiting for something, it is killed: status -9.
+
+        `watch` is called again and again until then.
+        """
         last, idle = time.monotonic(), 0.0
         while True:
             found, code, usage = os.wait4(self.id, os.WNOHANG)
@@ -234,6 +237,7 @@ class Command:
             idle, last = idle + (now - last) * (state == "S"), now  # a busy machine lets it wait in the state R
             if max(idle, work) > seconds:
                 self.kill()
+            watch()
             time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.id, signal.SIGKILL)  # its workers
@@ -244,6 +248,11 @@ class Command:
             file.close()
         status = os.waitstatus_to_exitcode(code)
         return Done(status, *texts, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+
+    def peak(self) -> int:
+        """The largest memory so far, in bytes."""
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.id}/status").read_text())
+        return 1024 * int(found[1]) if found else 0  # none once it has ended
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal."""
