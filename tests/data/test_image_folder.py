@@ -138,7 +138,7 @@ def test_thirty_broken_images_of_two_thousand_stop_it_or_are_left_out(two_thousa
     with ordinary_user():
         data = ImageData(source, image_size=16)
         assert sum(len(images) for images in data.splits.values()) == 1970 and len(source.broken) == 30
-    assert "skipped 30 of 2000" in caplog.text
+    assert "skipped 30 of 2,000 images, which cannot be read" in caplog.text
 
 
 def test_transparency_sixteen_bits_and_orientation(tmp_path):

@@ -175,7 +175,7 @@ def test_unknown_numbers_are_refused_where_training_saw_none():
 def test_labels_that_are_not_these_numbers():
     with pytest.raises(UserError, match=r"needs 2 numbers per image, got \[3\]"):
         numbers()[0]({"label": torch.arange(3)})
-    with pytest.raises(ValueError, match="takes 1 numbers as its condition, and the data has 2"):
+    with pytest.raises(ValueError, match="takes 1 number as its condition, and the data has 2"):
         numbers()[0].check(MLP(cond_size=1))
 
 

@@ -30,7 +30,7 @@ def test_shapes_and_gradients(size):
     ("settings", "match"),
     [
         ({"image_size": 4}, "image_size must be at least .* = 8, got 4"),
-        ({"widths": (8,)}, r"blocks must be of len\(widths\) = 1 items"),
+        ({"widths": (8,)}, r"blocks must be of len\(widths\) = 1 item"),
         ({"kernel": 4}, "odd"),
         ({"drop_path": 1.5}, "drop_path"),
     ],

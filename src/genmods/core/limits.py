@@ -103,7 +103,7 @@ def words(limit: Any, bound: Any = None) -> str:
             return f"{rest} more than a multiple of {divisor}"
         case MinLen() | MaxLen() | Length():
             end = "at least " if isinstance(limit, MinLen) else "at most " if isinstance(limit, MaxLen) else ""
-            return f"of {end}{bound} item{'s' * (bound != 1)}"
+            return f"of {end}{bound} item{'s' * (str(bound).split()[-1] != '1')}"  # `len(widths) = 1`, too
         case Form(_, text):
             return text
     return ""
