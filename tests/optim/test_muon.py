@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from genmods.networks.blocks import FusedLinear
+from genmods.optim import muon
 from genmods.optim.groups import parameter_groups
 from genmods.optim.muon import Muon, orthogonalize
 
@@ -36,6 +37,20 @@ def test_orthogonalize_keeps_the_singular_vectors_and_evens_the_values(shape):
     middle = u.mT @ orthogonalize(matrix) @ vt.mT
     values = middle.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(middle, torch.diag_embed(values), atol=1e-9, rtol=0)
+    assert values.min() > 0.6 and values.max() < 1.25
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("shape", [(128, 600), (300, 130)])
+def test_large_matrices_are_orthogonalized_alike_with_and_without_bfloat16_units(shape, native, monkeypatch):
+    monkeypatch.setattr(muon, "native_bfloat16", lambda device: native)
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonalize(matrix)
+    assert found.dtype == torch.float32
+    middle = u.mT @ found @ vt.mT
+    values = middle.diagonal()
+    assert (middle - torch.diag(values)).norm() < (0.03 if native else 1e-3) * values.norm()
     assert values.min() > 0.6 and values.max() < 1.25
 
 
