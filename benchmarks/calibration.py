@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine
+from common import in_bfloat16, machine
 from judge import Rows, run_data
 from torch import Tensor
 
@@ -97,6 +97,8 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
         return
     if options.ckpt_path:
         model: Any = folders.load(options.ckpt_path).eval().requires_grad_(False)
+        if options.precision == "bf16":
+            in_bfloat16(model.diffusion_model().denoiser.network)
         images = to_float(run_data(options.ckpt_path).splits["test"].pixels[: options.n])
     else:
         model = GaussianField(options.side, CosineProcess())
@@ -127,11 +129,14 @@ def main() -> None:
     parser.add_argument("--calls", type=int, nargs="+", default=[20, 40])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--method", default="auto")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the network")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = Rows(options.out, ("model", "case", "calls", "n"), {"method": options.method})
+    rows = Rows(
+        options.out, ("model", "case", "calls", "n"), {"method": options.method, "precision": options.precision}
+    )
     measure(options, rows)
     print(*table(rows.rows), json.dumps(machine()), sep="\n")
 

@@ -65,6 +65,11 @@ def bare_trainer(task: Any, settings: dict[str, Any], callback: Any) -> Any:
     return trainer
 
 
+def in_bfloat16(network: torch.nn.Module) -> None:
+    """Lets `network` compute in bfloat16 under autocast from now on."""
+    network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)
+
+
 def layout(device: str) -> torch.memory_format:
     """The memory format of convolutions on `device`: channels-last on a GPU, whose matrix units want it."""
     return torch.channels_last if device == "cuda" else torch.contiguous_format

@@ -20,7 +20,7 @@ from typing import Any
 
 import restoration_peers as peers
 import torch
-from common import machine
+from common import in_bfloat16, machine
 from judge import Rows, block_kid, kept, kept_features, run_data
 from torch import Tensor
 
@@ -54,6 +54,8 @@ class Holes:
         pixels = data.splits["train"].pixels
         self.others = to_float(pixels[:: max(1, len(pixels) // options.n)][: options.n])
         self.model = folders.load(options.run).eval()
+        if options.precision == "bf16":
+            in_bfloat16(self.model.diffusion_model().denoiser.network)
 
     def filled(self, method: str, rows: slice, place: int) -> tuple[Tensor, Tensor]:
         """The estimate of the mean and one result [B, C, H, W]."""
@@ -62,7 +64,7 @@ class Holes:
             options = self.options
             numbers = torch.arange(len(self.images))[rows] + place * len(self.images)
             settings: dict[str, Any] = {"samples": options.draws, "steps": options.calls, "numbers": numbers}
-            draws = restore(images, mask, self.model, options.method, **settings)
+            draws = restore(images, mask, self.model, options.guidance, **settings)
             return draws.mean(0), draws[0]
         known = mask.known(images[:1]).expand(1, 1, *images.shape[2:])
         hidden = torch.where(known, images, 0)
@@ -126,14 +128,15 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1488, help="holes, four in each test image")
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--calls", type=int, default=20, help="network calls of a draw")
-    parser.add_argument("--method", default="auto")
+    parser.add_argument("--guidance", default="auto", help="the method of the diffusion model")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the network")
     parser.add_argument("--weights", help="efficientnet-lite0-57934424.pth; by default that of the package")
     parser.add_argument("--work", type=Path, required=True, help="folder of draws and features")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = {name: getattr(options, name) for name in ("run", "n", "draws", "calls", "method")}
+    settings = {name: getattr(options, name) for name in ("run", "n", "draws", "calls", "guidance", "precision")}
     rows = Rows(options.out, ("method", "part"), settings)
     Holes(options, rows).measure()
     print(*table(rows.rows), json.dumps(machine()), sep="\n")

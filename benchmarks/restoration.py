@@ -21,7 +21,7 @@ from typing import Any
 
 import restoration_peers as peers
 import torch
-from common import machine
+from common import in_bfloat16, machine
 from torch import Tensor
 
 from genmods.config.builtins import BUILTINS
@@ -85,8 +85,7 @@ class Bench:
         if options.ckpt_path != "gaussian":
             model = folders.load(options.ckpt_path).requires_grad_(False)
             if options.precision == "bf16":
-                network = model.diffusion_model().denoiser.network
-                network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)
+                in_bfloat16(model.diffusion_model().denoiser.network)
         self.prior = Prior.of(model)
         if options.classifier is None:
             self.features: Features = pixel_features()
