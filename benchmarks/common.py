@@ -52,15 +52,15 @@ def faster_format(build: Callable[[torch.memory_format], Any], call: Callable[[A
     return made[best]
 
 
-def bare_trainer(task: Any, settings: dict[str, Any], callback: Any) -> Any:
-    """A Trainer with a recipe's `settings` that trains `task` and does nothing beside it but what `callback` does."""
+def bare_trainer(task: Any, settings: dict[str, Any], *callbacks: Any) -> Any:
+    """A Trainer with a recipe's `settings` that trains `task` and does nothing beside it but what `callbacks` do."""
     from lightning.pytorch import Trainer
 
     from genmods.callbacks.precision import settle, unsettled
 
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
     silent = {**settings, **dict.fromkeys(off, False), "num_sanity_val_steps": 0, "limit_val_batches": 0}
-    trainer = Trainer(**silent | {"precision": unsettled(settings["precision"])}, callbacks=[callback])
+    trainer = Trainer(**silent | {"precision": unsettled(settings["precision"])}, callbacks=list(callbacks))
     settle(trainer, task, settings["precision"], None, quiet=True)
     return trainer
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 from common import machine
-from judge import Judge, Rows
+from judge import Judge, Rows, run_data
 
 from genmods.runs import folders
 from genmods.runs.averages import averaged
 
 
 def measure(options: argparse.Namespace) -> None:
-    judge = Judge(options.run, options.features)
+    judge = Judge(run_data(options.run), options.features)
     rows = Rows(options.out, ("length", "seed", "n"), {"features": judge.features.name, "run": options.run})
     wanted = (
         {"length": length, "seed": s, "n": options.n} for length in ["ema", *options.lengths] for s in options.seeds

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from common import machine
-from judge import Judge, Rows
+from judge import Judge, Rows, run_data
 
 from genmods.runs import folders
 
@@ -44,7 +44,7 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    judge = Judge(options.base, options.features)
+    judge = Judge(run_data(options.base), options.features)
     rows = Rows(options.out, KEY, {"title": options.title, "features": judge.features.name})
     load = cache(folders.load)
     runs = {sampler: getattr(options, name) for name, (sampler, _) in METHODS.items()}

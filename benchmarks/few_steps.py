@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from common import machine
-from judge import Judge
+from judge import Judge, run_data
 
 from genmods.cli import model_options
 from genmods.config.build import create
@@ -31,7 +31,7 @@ STEPS = [2, 4, 8, 16, 32, 64]
 
 def measure(options: argparse.Namespace) -> None:
     model: Any = model_options.placed(folders.load(options.ckpt_path), options)
-    judge = Judge(options.ckpt_path, options.features, model.device)
+    judge = Judge(run_data(options.ckpt_path), options.features, model.device)
     settings = {"n": options.n, "features": judge.features.name, "precision": options.precision}
     floor = {"floor": judge.fid(judge.test[: options.n]), "floor_n": min(options.n, len(judge.test))}
     result: dict[str, Any] = {"what": options.title, **settings, **floor, "fid": {}}

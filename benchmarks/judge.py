@@ -27,10 +27,12 @@ def run_data(run: str) -> DataModule:
 
 
 class Judge:
-    """The features of the training and test images of a run, and the distances of samples to the training images."""
+    """The features of training and test images, and the distances of samples to the training images.
 
-    def __init__(self, run: str, features: str, device: torch.device | str = "cpu"):
-        data = run_data(run)
+    `features` is a classifier's run.
+    """
+
+    def __init__(self, data: DataModule, features: str, device: torch.device | str = "cpu"):
         self.features, self.levels = classifier_features(folders.load(features), device), data.info.levels
         self.train, self.test = (self.features(data.splits[name].pixels, self.levels) for name in ("train", "test"))
         self.reference = gaussian_statistics(self.train)

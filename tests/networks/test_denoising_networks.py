@@ -7,7 +7,7 @@ from torch import nn
 from support.networks import DENOISERS, small
 
 DENOISING = sorted(DENOISERS)
-CONVOLUTIONAL = ["unet", "plain_unet", "dit", "vdm"]  # any height and width
+CONVOLUTIONAL = ["unet", "unet_mp", "plain_unet", "dit", "vdm"]  # any height and width
 CONDITIONAL = [*CONVOLUTIONAL, "mlp"]  # conditioned by an image, a choice of output channels
 
 

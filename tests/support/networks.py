@@ -7,6 +7,7 @@ _IMAGE = {"in_channels": 2, "image_size": 8}
 DENOISERS = {
     "unet": {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1},
     "dit": {"in_channels": 2, "width": 8, "depth": 1},
+    "unet_mp": {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1},
     "vdm": {"in_channels": 2, "width": 4, "depth": 1},
     "mlp": {**_IMAGE, "width": 8, "depth": 1},
     "plain_unet": {"in_channels": 2, "width": 4, "multipliers": (1, 2), "blocks": 1},

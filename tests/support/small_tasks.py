@@ -62,6 +62,7 @@ TASKS = {
     "mean_flow": lambda: diffusion(task="mean_flow", conditions={"two_times": True}),
     "mean_flow with guidance": lambda: diffusion(task="mean_flow", conditions=GUIDED, max_guidance=3.0),
     "multilabel": lambda: of_images("multilabel", num_classes=3),
+    "ot_flow": lambda: diffusion(task="ot_flow"),
     "regression": lambda: of_images("regression"),
     "restoration": restoration,
     "restoration_network": lambda: restoration_network("supervised"),

@@ -112,8 +112,7 @@ def _onnx(target: str, checkpoint: Checkpoint, options: argparse.Namespace) -> N
     if target == "onnx":
         graph = graph_of(model)
     elif isinstance(model, UsesSampler):
-        process = getattr(model, "process", None)
-        graph = sampling_graph(model, choose_sampler(model.default_sampler(), options.sampler, options.steps, process))
+        graph = sampling_graph(model, choose_sampler(model.default_sampler(), options.sampler, options.steps, model))
     else:
         graph = sampling_graph(model)
     difference = export_onnx(graph, checkpoint, options.out)

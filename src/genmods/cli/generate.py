@@ -105,9 +105,8 @@ def sampling_settings(model: Any, options: argparse.Namespace) -> dict[str, Any]
     if options.sampler is not None or options.steps is not None:
         if not isinstance(model, UsesSampler):
             raise UserError(f"--{'sampler' if options.sampler else 'steps'}: a {type(model).__name__} has no sampler")
-        process = getattr(model, "process", None)
         try:
-            settings["sampler"] = choose_sampler(model.default_sampler(), options.sampler, options.steps, process)
+            settings["sampler"] = choose_sampler(model.default_sampler(), options.sampler, options.steps, model)
         except UserError as error:
             raise UserError(f"--{error}" if str(error).startswith("steps:") else str(error)) from None
     if given := [name for name in guidance.SETTINGS if getattr(options, name) is not None]:

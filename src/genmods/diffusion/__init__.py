@@ -7,6 +7,7 @@ from genmods.core.exports import lazy
 if TYPE_CHECKING:
     from genmods.diffusion.conditioning import *
     from genmods.diffusion.consistency import ConsistencyLoss as ConsistencyLoss
+    from genmods.diffusion.coupling import optimal_transport as optimal_transport
     from genmods.diffusion.denoiser import (
         Condition as Condition,
         ConditionedDenoiser as ConditionedDenoiser,

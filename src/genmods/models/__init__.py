@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from genmods.models.guides import guide as guide
     from genmods.models.likelihood import DiffusionLikelihood as DiffusionLikelihood, Likelihood as Likelihood
     from genmods.models.mean_flow import MeanFlowModel as MeanFlowModel
+    from genmods.models.ot_flow import OTFlowModel as OTFlowModel
     from genmods.models.regressor import MultilabelClassifier as MultilabelClassifier, Regressor as Regressor
     from genmods.models.temperature import fit_temperature as fit_temperature
 

@@ -99,7 +99,11 @@ class DiffusionModel(Model):
         if shape != x.shape and self.process.levels is None:
             raise ValueError("a learned variance requires a discrete process; set the steps of the process")
         self.conditioning.check(network)
-        self.sampler.time_grid(self.process)
+        self.check_sampler(self.sampler)
+
+    def check_sampler(self, sampler: Sampler) -> None:
+        """Raises ValueError, or UserError, if `sampler` cannot be used with this model."""
+        sampler.time_grid(self.process)
 
     def _inputs(self, n: int) -> tuple[Any, ...]:
         """Example arguments of the network for `n` samples, on the meta device."""
@@ -215,7 +219,7 @@ class DiffusionModel(Model):
         Raises:
             UserError: If a name or a value of `condition` is unknown.
         """
-        sampler = choose_sampler(self.sampler, sampler, steps, self.process)
+        sampler = choose_sampler(self.sampler, sampler, steps, self)
         indices = torch.arange(first, first + n, device=self.device)
         cond = self.conditioning.requested(n, condition, indices, self.device)
         chunks = indices.split(batch_size)
@@ -234,12 +238,10 @@ def _default_conditioning(num_classes: int, class_names: list[str] | None) -> Co
     return ClassLabels(num_classes=num_classes, class_names=class_names) if num_classes else Unconditional()
 
 
-def choose_sampler(
-    own: Sampler, sampler: Sampler | str | None, steps: int | None, process: NoiseProcess | None = None
-) -> Sampler:
+def choose_sampler(own: Sampler, sampler: Sampler | str | None, steps: int | None, model: object = None) -> Sampler:
     """The default sampler `own` of a model, or another one, possibly by name; with `steps` steps or as many as `own`.
 
-    Raises UserError for an unknown name, and if `process` does not support the number of steps.
+    Raises UserError for an unknown name, and if `model` refuses the sampler (`check_sampler`, if it has this method).
     """
     chosen = own if sampler is None else sampler
     if sampler is None and steps is None:
@@ -250,8 +252,9 @@ def choose_sampler(
             chosen = cls(steps=own.steps if steps is None else steps)
         elif steps is not None:
             chosen = replace(chosen, steps=steps)
-        if process is not None:
-            chosen.time_grid(process)
+        check = getattr(model, "check_sampler", None)
+        if check is not None:
+            check(chosen)
     except UserError:
         raise
     except ValueError as error:

@@ -147,7 +147,7 @@ class Editor(Validated):
         if samples < 1:
             raise UserError(f"samples must be at least 1, got {samples}")
         model, count = self._diffusion, len(images)
-        chosen = choose_sampler(model.sampler, sampler, None, model.process)
+        chosen = choose_sampler(model.sampler, sampler, None, model)
         t = matching_time(model.process.on_cpu, torch.tensor([sigma]))
         ended = model.process.truncated(t.item())
         grid = (chosen.grid or chosen.own_grid or KarrasGrid())(ended.on_cpu, chosen.steps)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from genmods.networks.resnet import ResNet as ResNet, WideResNet as WideResNet
     from genmods.networks.training import freeze as freeze, scale_rates as scale_rates
     from genmods.networks.unet import UNet as UNet
+    from genmods.networks.unet_mp import UNetMP as UNetMP
     from genmods.networks.vdm import VDM as VDM
     from genmods.networks.weights import load_weights as load_weights
 

@@ -66,6 +66,9 @@ class Network(Validated, nn.Module):
             part.training = False
         return self
 
+    def before_step(self) -> None:
+        """Called before each training batch, such as to normalise weights."""
+
     prepared: bool = False
     """Whether the statistics that `fit_statistics` fits were loaded with the weights of an earlier run."""
 

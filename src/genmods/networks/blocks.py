@@ -59,6 +59,45 @@ def added(size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, size), nn.SiLU(), zeroed(nn.Linear(size, size)))
 
 
+def end_features(log_snr: Tensor, cond: Condition, size: int) -> Tensor:
+    """Features [B, size] of the end of a step, `cond["end"]`, by default `log_snr` [B]; bounded where it is not."""
+    time = torch.sigmoid(-cond.get("end", log_snr).to(log_snr) / 2)
+    return noise_features(TIME_RANGE * time, size)
+
+
+def guidance_features(log_snr: Tensor, cond: Condition, size: int) -> Tensor:
+    """Features [B, size] of the guidance scale `cond["guidance"]`, by default 1; like `log_snr` [B]."""
+    scale = cond.get("guidance")
+    return noise_features(torch.zeros_like(log_snr) if scale is None else scale.to(log_snr).log(), size)
+
+
+def numbers(like: Tensor, cond: Condition | None, size: int) -> Tensor:
+    """The condition's vector [B, size], with 0 for unknown entries, concatenated with a mask of the known ones,
+    [B, 2 size] like `like` [B, ...]. Raises ValueError if it has another size."""
+    vector = cond.get("vector") if cond else None
+    if vector is None:
+        return like.new_zeros(len(like), 2 * size)
+    if vector.shape != (len(like), size):
+        expected = (len(like), size)
+        raise ValueError(f"cond['vector'] must have the shape {expected} of cond_size, got {tuple(vector.shape)}")
+    return torch.cat([vector.nan_to_num(0.0), (~vector.isnan()).to(vector)], dim=1).to(like)
+
+
+def row_of_label(table: nn.Embedding, log_snr: Tensor, cond: Condition | None) -> Tensor:
+    """The rows [B, size] of a `table` of labels from -1, the default, on; like `log_snr` [B]. Raises ValueError, on the
+    CPU, for a label out of range."""
+    if not cond or "label" not in cond:
+        return table(torch.zeros_like(log_snr, dtype=torch.int64))
+    label = cond["label"]
+    try:
+        return table(label + 1)
+    except IndexError:
+        raise ValueError(
+            f"labels must lie in [-1, {table.num_embeddings - 2}] (-1: no label), "
+            f"got {int(label.min())} to {int(label.max())}"
+        ) from None
+
+
 class Embedding(nn.Module):
     """Embeds the log-SNR [B] and the condition's label and vector in one vector [B, size].
 
@@ -88,48 +127,15 @@ class Embedding(nn.Module):
         with full_precision(log_snr.device):
             out = self.noise(noise_features(log_snr, self.size).to(next(self.parameters()).dtype))
         if self.label is not None:
-            out = out + self.of_label(log_snr, cond)
+            out = out + row_of_label(self.label, log_snr, cond)
         if self.vector is not None:
             with full_precision(log_snr.device):
-                out = out + self.vector(self.numbers(out, cond))
-        for part, features in ((self.end, self.end_features), (self.guidance, self.guidance_features)):
+                out = out + self.vector(numbers(out, cond, self.cond_size))
+        for part, features in ((self.end, end_features), (self.guidance, guidance_features)):
             if part is not None:
                 with full_precision(log_snr.device):
-                    out = out + part(features(log_snr, cond or {}).to(out))
+                    out = out + part(features(log_snr, cond or {}, self.size).to(out))
         return F.silu(out)
-
-    def end_features(self, log_snr: Tensor, cond: Condition) -> Tensor:
-        """Features [B, size] of the end of a step, bounded where the log-SNR is not."""
-        time = torch.sigmoid(-cond.get("end", log_snr).to(log_snr) / 2)
-        return noise_features(TIME_RANGE * time, self.size)
-
-    def guidance_features(self, log_snr: Tensor, cond: Condition) -> Tensor:
-        """Features [B, size] of the guidance scale."""
-        scale = cond.get("guidance")
-        return noise_features(torch.zeros_like(log_snr) if scale is None else scale.to(log_snr).log(), self.size)
-
-    def numbers(self, like: Tensor, cond: Condition | None) -> Tensor:
-        """The vector, with 0 for unknown entries, concatenated with a mask of the known ones, [B, 2 cond_size]."""
-        vector = cond.get("vector") if cond else None
-        if vector is None:
-            return like.new_zeros(len(like), 2 * self.cond_size)
-        if vector.shape != (len(like), self.cond_size):
-            expected = (len(like), self.cond_size)
-            raise ValueError(f"cond['vector'] must have the shape {expected} of cond_size, got {tuple(vector.shape)}")
-        return torch.cat([vector.nan_to_num(0.0), (~vector.isnan()).to(vector)], dim=1).to(like)
-
-    def of_label(self, log_snr: Tensor, cond: Condition | None) -> Tensor:
-        """The rows [B, size] of the label table."""
-        if not cond or "label" not in cond:
-            return self.label(torch.zeros_like(log_snr, dtype=torch.int64))
-        label = cond["label"]
-        try:
-            return self.label(label + 1)
-        except IndexError:
-            raise ValueError(
-                f"labels must lie in [-1, {self.num_classes - 1}] (-1: no label), "
-                f"got {int(label.min())} to {int(label.max())}"
-            ) from None
 
 
 class Block(nn.Module):
@@ -191,13 +197,18 @@ def modulated(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:]), 1 + scale)
 
 
+def check_heads(channels: int, heads: int) -> None:
+    """Raises ValueError unless `heads` divides `channels`."""
+    if heads < 1 or channels % heads:
+        raise ValueError(f"heads is {heads}: it must divide the {counted(channels, 'channel')} of its level")
+
+
 class Attention(nn.Module):
     """Residual self-attention over the pixels of an image, [B, C, H, W] to the same shape."""
 
     def __init__(self, channels: int, heads: int = 1):
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ValueError(f"heads is {heads}: it must divide the {counted(channels, 'channel')} of its level")
+        check_heads(channels, heads)
         self.heads = heads
         self.norm = GroupNorm(1, channels)
         self.qkv = FusedLinear(channels, channels, 3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmods.core.printable import counted
 from genmods.core.settings import Channels, CondSize, DataClasses, Guided, TwoTimes
@@ -26,6 +28,8 @@ class ConditionalNetwork(Network):
         guided: Whether the network receives the scale of guidance, `cond["guidance"]` [B]; set by the task `mean_flow`.
     """
 
+    embedding_type: ClassVar[type[nn.Module]] = Embedding
+
     def __init__(
         self,
         in_channels: int,
@@ -42,7 +46,7 @@ class ConditionalNetwork(Network):
         self.num_classes, self.cond_channels, self.cond_size = num_classes, cond_channels, cond_size
         self.out_channels = in_channels if out_channels is None else out_channels
         self.two_times, self.guided = two_times, guided
-        self.embedding = Embedding(embedding, num_classes, cond_size, two_times, guided)
+        self.embedding = self.embedding_type(embedding, num_classes, cond_size, two_times, guided)
 
     def with_image(self, x: Tensor, cond: Condition | None) -> Tensor:
         """`x` [B, C, ...] concatenated with the condition's `image` [B, cond_channels, ...] along the channels.

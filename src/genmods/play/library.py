@@ -94,7 +94,7 @@ def _samplers(model: Any) -> list[str]:
     found: list[str] = []
     for name in registry.names("sampler"):
         try:
-            chosen = choose_sampler(own, name, None, getattr(model, "process", None))
+            chosen = choose_sampler(own, name, None, model)
         except UserError:  # not for this process
             continue
         if isinstance(chosen, type(own)):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from genmods.tasks.gan import GANTask as GANTask
     from genmods.tasks.mean_flow import MeanFlowTask as MeanFlowTask
     from genmods.tasks.multilabel import MultilabelTask as MultilabelTask
+    from genmods.tasks.ot_flow import OTFlowTask as OTFlowTask
     from genmods.tasks.regression import RegressionTask as RegressionTask
     from genmods.tasks.restoration import RestorationTask as RestorationTask
     from genmods.tasks.restoration_network import RestorationNetworkTask as RestorationNetworkTask

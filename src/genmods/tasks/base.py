@@ -26,6 +26,7 @@ from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.lightning_internals import batches_done
 from genmods.models import Model, Predicts, ReceivesResults, model_of
+from genmods.networks.base import outermost_networks
 from genmods.optim.groups import made, parameter_groups
 from genmods.optim.plateau import ReduceOnPlateau
 from genmods.tracking.monitor import Monitor
@@ -140,6 +141,8 @@ class Task(LightningModule, Model):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self._seed_batch(batches_done(self.trainer))
+        for network in outermost_networks(self):
+            network.before_step()
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._seed_batch(batch_idx)

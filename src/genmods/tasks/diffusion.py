@@ -33,7 +33,7 @@ class DiffusionTask(Task):
         self.model = model
         self.loss = DiffusionLoss(density, weighting)
         self.loss.check(model.process)
-        self.logs_bpd = model.latents.is_pixels and self.loss.weighting.bounds_likelihood
+        self.logs_bpd = self.loss.weighting.bounds_likelihood and model.likelihood() is not None
         if self.logs_bpd and not model.conditioning.learns_null:
             raise ValueError(
                 "conditioning.drop must be above 0 with the weighting `elbo`, which bounds the unconditional likelihood"
@@ -50,10 +50,15 @@ class DiffusionTask(Task):
             bits = likelihood.terms(batch[INPUT], batch[INDEX], num_times=1)
             self.log_mean(f"{stage}/bpd", bits.total.float().mean(), batch, progress=True)
 
+    def noise(self, x0: Tensor, batch: Batch) -> Tensor | None:
+        """The noise ε of the shape of `x0` [B, ...]; None for independent noise, drawn by the loss."""
+        return None
+
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         """The loss, and, for callbacks, error [B] and log-SNR [B] per sample."""
         x0 = self.model.latents.encode(batch[INPUT])
-        losses = self.loss(self.model.denoiser, x0, self.model.conditioning(batch), share=self.share)
+        cond = self.model.conditioning(batch)
+        losses = self.loss(self.model.denoiser, x0, cond, eps=self.noise(x0, batch), share=self.share)
         loss = losses.per_sample.mean()
         self.log_mean(f"{stage}/loss", loss, batch, progress=True)
         return {"loss": loss, "error": losses.error, "log_snr": losses.log_snr}

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from genmods.diffusion.conditioning.base import (
         Condition as Condition,
         Conditioning as Conditioning,
+        Discrete as Discrete,
         Unconditional as Unconditional,
     )
     from genmods.diffusion.conditioning.labels import ClassLabels as ClassLabels

@@ -9,11 +9,12 @@ of classifier-free guidance).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from genmods.core.batch import INPUT
 from genmods.core.errors import UserError, nearest
 from genmods.core.settings import Validated
 from genmods.diffusion.denoiser import Condition
@@ -117,6 +118,15 @@ class Conditioning(Validated, nn.Module):
         return self.null(len(first), first.device)
 
 
+@runtime_checkable
+class Discrete(Protocol):
+    """A conditioning with few distinct conditions, each of them that of many samples."""
+
+    def groups(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Numbers of the samples of a batch, int64 [B], equal for samples with the same condition."""
+        ...
+
+
 def dealt(value: Any, indices: Tensor) -> list[Any]:
     """`value` for each of the samples `indices` (int64 [B]); sample i has value i mod k of a list of k.
 
@@ -135,6 +145,10 @@ class Unconditional(Conditioning):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Condition:
         return {}
+
+    def groups(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Zeros, int64 [B]: all samples have the same condition."""
+        return torch.zeros(len(batch[INPUT]), dtype=torch.int64)
 
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
         return {}

@@ -46,6 +46,10 @@ class ClassLabels(Conditioning):
             label = torch.where(torch.rand(len(label), device=label.device) < self.drop, -1, label)
         return {"label": label}
 
+    def groups(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The class of each sample, int64 [B], also where `drop` removes it from the condition."""
+        return batch[LABEL]
+
     def null(self, n: int, device: torch.device | str | None = None) -> Condition:
         return {"label": torch.full((n,), -1, device=device)}
 

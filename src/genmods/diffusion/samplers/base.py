@@ -133,6 +133,11 @@ class Sampler(Validated):
     steps: Steps = 50
     grid: Grid | None = None
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether steps add noise, as solvers of the reverse SDE do; False for solvers of the probability flow ODE."""
+        return False
+
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         """x at grid point i + 1.
 

@@ -27,6 +27,10 @@ class ConsistencySampler(Sampler):
     needs_training: ClassVar[bool] = True
     steps: Steps = 2
 
+    @property
+    def stochastic(self) -> bool:
+        return True
+
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)
         if state.sigma[i + 1] == 0:

@@ -26,6 +26,10 @@ class DDIMSampler(Sampler):
 
     eta: Fraction = 0.0
 
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)
         std = self.eta * math.sqrt(state.posterior_variance(i))

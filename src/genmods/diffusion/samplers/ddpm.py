@@ -28,6 +28,10 @@ class DDPMSampler(Sampler):
     steps: Steps = 1000
     variance: Literal["small", "large"] = "small"
 
+    @property
+    def stochastic(self) -> bool:
+        return True
+
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         estimate = state.estimate(x, i)
         if state.sigma[i + 1] == 0:

@@ -56,6 +56,10 @@ class DPMpp2MSDESampler(DPMpp2MSampler):
 
     own_grid: ClassVar[Grid | None] = None
 
+    @property
+    def stochastic(self) -> bool:
+        return True
+
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
         state.history[i] = state.estimate(x, i).x0
         h = state.lam[i + 1] - state.lam[i]

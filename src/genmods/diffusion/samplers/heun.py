@@ -34,6 +34,10 @@ class EulerSampler(Sampler):
     churn_max: Annotated[float, Ge("churn_min")] | None = None
     churn_noise: NonNegative = 1.0
 
+    @property
+    def stochastic(self) -> bool:
+        return self.churn > 0
+
     def raised(self, state: SamplerState, x: Tensor, i: int) -> tuple[Tensor, Tensor, float]:
         """x_t [B, ...], its time (0-d) and its s after churn at grid point `i`."""
         ratio, time = state.ratio[i], state.grid[i]
