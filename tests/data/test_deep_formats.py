@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from genmods.data.decoding import decode_files
+from genmods.data.encoded import decoded as decode_encoded
 from genmods.data.files import Picture, read_image, write_image
 from genmods.data.preparation import Preparation
 
@@ -132,6 +133,18 @@ def split(values: np.ndarray):
 
     share = torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1) / 65535
     return share[:3] * 2 - 1, share[3:]
+
+
+@pytest.mark.parametrize("kind", ["jp2", "png", "ppm"])
+def test_images_in_archives_are_reduced_to_8_bits(tmp_path, kind):
+    if kind == "png":
+        color, _ = split(np.concatenate([COLOR, COLOR[:, :, :1]], axis=2))
+        write_image(tmp_path / "x.png", Picture(color, bits=16))
+        content = (tmp_path / "x.png").read_bytes()
+    else:
+        content = base64.b85decode(JPEG2000) if kind == "jp2" else b"P6 5 4 65535 " + COLOR.astype(">u2").tobytes()
+    found = decode_encoded(content, Preparation((4, 5), 3, levels=256), "x")
+    assert np.abs(found.transpose(1, 2, 0) - COLOR / 257).max() < 1.5
 
 
 def test_channels_that_are_not_supported_are_one_line(tmp_path):

@@ -43,7 +43,8 @@ class HFDataset(EncodedSource):
     """A folder of `datasets`' save_to_disk, a Parquet file, or a folder of Parquet files; requires `datasets`.
 
     Splits are those of a saved DatasetDict, or the beginnings of the names of Parquet files (train-00000.parquet), or
-    their folders. Parquet files are converted once, in the cache folder, to the format that is read at random.
+    their folders. Parquet files are converted once, in the cache folder, to the format that is read at random. Images
+    of more than 8 bits are reduced to 8 bits.
 
     Args:
         root: The folder or file.

@@ -19,7 +19,8 @@ class Shards(EncodedSource):
     """Tar archives (shards) of samples such as 0001.jpg, 0001.cls, as webdataset writes them.
 
     Images are read from the archives by their positions, which are kept in the cache folder, so that order, ranks,
-    workers and resumption are those of any other data. The archives must not be compressed.
+    workers and resumption are those of any other data. The archives must not be compressed. Images of more than 8 bits
+    are reduced to 8 bits.
 
     Args:
         root: A folder of archives; names or folders that begin with train, val or test are splits, by default train.
