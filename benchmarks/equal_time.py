@@ -47,12 +47,15 @@ class Budget:
         place, given = self.at / name, ["--logger=csv", f"--name={name}", *changes, *self.changes]
         plan, done = place / "plan.json", place / "trained.json"
         place.mkdir(parents=True, exist_ok=True)
+        settings = {"seconds": self.seconds, "root": str(self.root), "overrides": given}
         if not plan.exists():
             pace = measure(RECIPES / recipe, [*given, f"--data.root={self.root / 'test'}"], 10)
             assert pace is not None
             steps = max(2, int(self.seconds / pace["seconds"]))
-            plan.write_text(json.dumps({"steps": steps, "step_seconds": pace["seconds"]}))
+            plan.write_text(json.dumps({"steps": steps, "step_seconds": pace["seconds"], "settings": settings}))
         found = json.loads(plan.read_text())
+        if found.pop("settings") != settings:
+            raise SystemExit(f"{place}: trained with other settings than {settings}")
         with chdir(place):
             if not done.exists():
                 steps, begin = found["steps"], time.process_time()

@@ -50,6 +50,7 @@ class Holes:
     def __init__(self, options: argparse.Namespace, rows: Rows) -> None:
         data = run_data(options.run)
         self.options, self.rows = options, rows
+        self.work = options.work / "-".join(str(value).replace("/", "_") for value in rows.fixed.values())
         self.images = to_float(data.splits["test"].pixels[: -(-options.n // 4)])
         pixels = data.splits["train"].pixels
         self.others = to_float(pixels[:: max(1, len(pixels) // options.n)][: options.n])
@@ -80,24 +81,28 @@ class Holes:
 
     def chunk(self, method: str, place: int, first: int) -> Tensor:
         rows, name = slice(first, first + CHUNK), f"{place}-{first}"
+        point, path = {"method": method, "part": name}, self.work / method / f"{name}.pt"
         hole = ~places(self.images.shape[-1])[place].known(self.images[:1]).expand(1, 1, *self.images.shape[2:])
 
         def make() -> Tensor:
             begin = time.process_time()
             mean, one = self.filled(method, rows, place)
             seconds = time.process_time() - begin
-            found = psnr(mean, self.images[rows], hole).tolist()
-            self.rows.add({"method": method, "part": name, "first": first, "psnr": found, "cpu_seconds": seconds})
+            for missing in self.rows.left([point]):
+                found = psnr(mean, self.images[rows], hole).tolist()
+                self.rows.add(missing | {"first": first, "psnr": found, "cpu_seconds": seconds})
             return one
 
-        return kept(self.options.work / method / f"{name}.pt", make)
+        if list(self.rows.left([point])):
+            path.unlink(missing_ok=True)
+        return kept(path, make)
 
     def measure(self) -> None:
         extractor = create("features", "efficientnet_lite0", weights=self.options.weights).features()
-        reference = kept_features(extractor, self.others, self.options.work / "features_train")
+        reference = kept_features(extractor, self.others, self.work / "features_train")
         for point in self.rows.left({"method": method, "part": KID} for method in (*METHODS, TRUTH)):
             results = self.results(point["method"])
-            found = kept_features(extractor, results, self.options.work / f"features_{point['method']}")
+            found = kept_features(extractor, results, self.work / f"features_{point['method']}")
             kid, error = block_kid(found, reference)
             self.rows.add(point | {"holes": len(results), "kid": kid, "kid_se": error})
 
