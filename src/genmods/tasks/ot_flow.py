@@ -38,4 +38,6 @@ class OTFlowTask(DiffusionTask):
 
     def noise(self, x0: Tensor, batch: Batch) -> Tensor:
         """Noise of the shape of `x0` [B, ...], coupled with it among samples with the same condition."""
-        return optimal_transport(x0, torch.randn_like(x0), self.model.conditioning.groups(batch))
+        conditioning = self.model.conditioning
+        assert isinstance(conditioning, Discrete)
+        return optimal_transport(x0, torch.randn_like(x0), conditioning.groups(batch))
