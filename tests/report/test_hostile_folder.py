@@ -221,10 +221,10 @@ def test_a_fit_writes_through_no_link_out_of_the_folder(tmp_path, name):
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["recipe.yaml", f".recipe.yaml.{os.getpid()}.part"])
+@pytest.mark.parametrize("name", ["recipe.yaml", ".recipe.yaml.{}.part"])
 def test_the_recipe_is_written_in_place_of_a_link(tmp_path, name):
     """Also in place of the temporary file, whose name can be guessed."""
-    folder = tmp_path / "run"
+    folder, name = tmp_path / "run", name.format(os.getpid())
     folder.mkdir()
     (tmp_path / "secret").write_text("secret")
     (folder / name).symlink_to(tmp_path / "secret")
