@@ -23,6 +23,11 @@ def poison(workplace, monkeypatch):
                 for parameter in task.parameters():
                     parameter.grad.fill_(torch.nan if what == "nan" else 1e30)
 
+        def image(task, batch, index, original=DiffusionTask.training_step):
+            if task.trainer.global_step + 1 in steps:
+                batch["image"][1] = torch.inf
+            return original(task, batch, index)
+
         def training_step(task, batch, index, original=DiffusionTask.training_step):
             out = original(task, batch, index)
             if task.trainer.global_step + 1 not in steps:
@@ -38,6 +43,8 @@ def poison(workplace, monkeypatch):
 
         if what == "loss":
             monkeypatch.setattr(DiffusionTask, "training_step", training_step)
+        elif what == "image":
+            monkeypatch.setattr(DiffusionTask, "training_step", image)
         elif what == "buffer":
             monkeypatch.setattr(ClassificationTask, "training_step", buffers)
         else:
@@ -65,8 +72,9 @@ def state(checkpoint):
     return files.digest([checkpoint["state_dict"], [state["state"] for state in checkpoint["optimizer_states"]]])
 
 
-def test_the_line_names_step_samples_and_noise_levels(poison):
-    poison("loss", 2)
+@pytest.mark.parametrize("what", ["loss", "image"])
+def test_the_line_names_step_samples_and_noise_levels(poison, what):
+    poison(what, 2)
     with pytest.raises(UserError, match=r"^step 2: the loss is not finite \(samples \d+, log-SNR -?[\d.e+-]+\); noth"):
         fit(recipe(TINY, SHAPES, name="noisy", trainer=TRAINER | {"max_steps": 3}), quiet=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -17,14 +18,22 @@ from genmods.core.checkpoint import CHECKSUM_KEY, FORMAT, FORMAT_KEY, check_form
 from genmods.core.errors import UserError
 
 
+def write(tensors: dict[str, Tensor], path: Path, texts: dict[str, str] | None = None) -> None:
+    """Write contiguous tensors of any shape and texts, both by name, atomically; raises OSError as other files do."""
+    with replacing(path) as staged:
+        try:
+            save_file(tensors, staged, texts)
+        except SafetensorError as error:  # hides the error number in its text
+            if number := re.search(r"\(os error (\d+)\)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+            raise
+
+
 def save(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors of any shape by name, with `header` as JSON, atomically."""
     contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}  # no ties
     text = json.dumps(header)
-    with replacing(path) as staged:
-        save_file(
-            contiguous, staged, {"genmods": text, FORMAT_KEY: str(FORMAT), CHECKSUM_KEY: _digest(text, contiguous)}
-        )
+    write(contiguous, path, {"genmods": text, FORMAT_KEY: str(FORMAT), CHECKSUM_KEY: _digest(text, contiguous)})
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

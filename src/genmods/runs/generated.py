@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le, Lt
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from genmods.core.atomic import cache, replacing
+from genmods.core import safetensors
+from genmods.core.atomic import cache
 from genmods.core.devices import default_device
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
@@ -120,8 +121,7 @@ class Generated(Source):
         path = cache("generated", f"{self._key()}.safetensors")
         if not path.is_file():
             pixels = self._stored(self._drawn())
-            with replacing(path) as staged:
-                save_file({"pixels": pixels}, staged)
+            safetensors.write({"pixels": pixels}, path)
         return Images(load_file(path)["pixels"], torch.arange(self.n) % len(self.class_names))
 
     def _key(self) -> str:

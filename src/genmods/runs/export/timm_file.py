@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from genmods.core.atomic import replacing
+from genmods.core import safetensors
 from genmods.core.errors import UserError
 from genmods.networks.adapters.timm import TimmNetwork
 from genmods.networks.base import outermost_networks
@@ -40,5 +38,4 @@ def export_timm(checkpoint: Checkpoint, path: Path, raw: bool = False) -> None:
         "mean": json.dumps([(m + 1) / 2 for m in mean]),
         "std": json.dumps([s / 2 for s in std]),
     }
-    with replacing(path) as staged:
-        save_file(weights, staged, metadata)
+    safetensors.write(weights, path, metadata)
