@@ -110,7 +110,8 @@ def test_before_a_step_trained_weights_get_magnitude_one():
             torch.testing.assert_close(rms(part.weight.flatten(1), 1), torch.ones(len(part.weight)))
 
 
-def test_training_keeps_weights_normalised_and_resumes_bit_for_bit(monkeypatch):
+def test_training_keeps_weights_normalised_and_resumes_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     small = {"name": "unet_mp", "width": 8, "multipliers": [1, 2], "blocks": 1}
     task, ends, seen, step = DIFFUSION | {"network": small}, [], [], DiffusionTask.training_step
 

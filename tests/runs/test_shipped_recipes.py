@@ -98,7 +98,7 @@ def fashion_mnist_is_here():
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder for all runs, with class folders of colour images of several sizes, and tables of other labels."""
+    """A folder for all runs, with class folders of colour images of several sizes, tables of labels, and pairs."""
     folder = tmp_path_factory.mktemp("workplace")
     generator = torch.Generator().manual_seed(0)
     (folder / "photos").mkdir()
@@ -109,8 +109,10 @@ def workplace(tmp_path_factory):
     for k in range(36):
         image = torch.rand(3, 40 + k, 75 - k, generator=generator) * 2 - 1
         path = folder / "photos" / ("cat", "dog", "eel")[k % 3] / f"{k}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, Picture(image))
+        pairs = [folder / "emoji_lines" / "train" / name / f"{k}.png" for name in ("input", "target")]
+        for each in (path, *pairs):
+            each.parent.mkdir(parents=True, exist_ok=True)
+            write_image(each, Picture(image))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder

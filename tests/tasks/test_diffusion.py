@@ -157,7 +157,7 @@ def test_a_mask_conditional_model_is_sampled_with_no_pixel_known():
         (
             UNet(width=4, multipliers=(1,), cond_channels=2),
             {},
-            "must have 2 channels (cond_channels), got none",
+            r"must have 2 channels \(cond_channels\), got none",
         ),
         (
             Told(),

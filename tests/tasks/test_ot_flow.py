@@ -71,8 +71,9 @@ def test_refusals():
         restore(given()["image"], BoxMask(), model)
 
 
-def test_a_stopped_run_continues_bit_for_bit(capsys):
+def test_a_stopped_run_continues_bit_for_bit(tmp_path, monkeypatch, capsys):
     """With accumulation; `generate` refuses a stochastic sampler in one line."""
+    monkeypatch.chdir(tmp_path)
     slow = TRAINER | {"accumulate_grad_batches": 2}
     ends = []
     for name, stops in (("whole", [4]), ("stopped", [2, 4])):
