@@ -58,6 +58,16 @@ def test_a_fit_resumes_from_an_older_one_and_names_what_is_lost(run, capsys):
     assert files.load(run / "checkpoints" / "last.ckpt")["global_step"] == 5
 
 
+@pytest.mark.parametrize("key", ["loops", "optimizer_states", "lr_schedulers"])
+def test_a_checkpoint_without_what_a_resume_needs_is_one_line(run, key):
+    path = run / "checkpoints" / "last.ckpt"
+    content = files.load(path)
+    del content[key]
+    files.save(content, path)
+    with pytest.raises(UserError, match=rf"last\.ckpt: has no {key}, so that training cannot be resumed"):
+        fit(recipe(5), str(run), quiet=True)
+
+
 def test_a_fit_does_not_go_back_to_the_best(run):
     damage(run, "last", "step_000003", "step_000002")
     with pytest.raises(UserError, match=r"last\.ckpt: .*best\.ckpt of step \d is readable") as caught:

@@ -79,7 +79,7 @@ def calls(chance: Chance, folder: Path) -> Call:
         (torch.load, mark),
         (torch.hub.load, str(folder / CANARY), "x", "local"),
         (Path.write_text, Path(mark), "x"),
-        (getattr, os, "system"),
+        (getattr, Path, "cwd"),
         (bytearray, 10**12),
     ]
     return Call(*chance.choice(options))

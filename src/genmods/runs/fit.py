@@ -88,7 +88,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     if before is None:
         task.fit_statistics(data.examples())
     else:
-        _check_continued(before, task, data, trainer)
+        _check_continued(at.checkpoint, before, task, data, trainer)
         check_meaning(resolved, before)
     settle(trainer, task, settings["precision"], before.precision if before else None, quiet)
     if before is not None:
@@ -244,8 +244,11 @@ def _contents(recipe: Recipe, resolved: Recipe, data: DataModule, loggers: list[
     return RunContents(plain, data.info, data.hash, run_ids, sizes, data.preparation)
 
 
-def _check_continued(before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:
+def _check_continued(path: Path | None, before: Checkpoint, task: Task, data: DataModule, trainer: Trainer) -> None:
     """Raises UserError if the run cannot be resumed like this, before anything of it is modified."""
+    for name in ("loops", "optimizer_states", "lr_schedulers"):
+        if name not in before.content:
+            raise UserError(f"{path}: has no {name}, so that training cannot be resumed")
     for weights in (before.state_dict, before.averages):
         check_finite(task, weights)
     task.load_state_dict(before.state_dict)
