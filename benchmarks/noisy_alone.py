@@ -4,8 +4,8 @@
 
 White noise of sigma 25: supervised training, Noise2Noise, SURE, Noise2Void and R2R. Poisson-Gaussian noise (30 photons
 on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D behind the generalised Anscombe
-transform with its unbiased inverse. The noise of a training patch is drawn anew in each epoch; the losses without clean
-images do not see those. All are measured on the photographs of `benchmarks/photos.py`, and, as CBM3D, on the central
+transform with its unbiased inverse. Each epoch adds other noise to a training patch; only supervised training uses the
+clean patches. All are measured on the photographs of `benchmarks/photos.py`, and, as CBM3D, on the central
 128 x 128 pixels of `--n_peer` of them. Each row is written when it is known; a row that is in the file is not measured
 again, and a training that was interrupted is continued.
 """

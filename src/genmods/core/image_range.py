@@ -24,7 +24,8 @@ def check_images(images: Any, shape: Sequence[int | str], noisy: bool = False) -
         noisy: Whether any magnitude is accepted if some values are negative, as for images with much noise.
 
     The range is checked on a CPU only, where reading a value does not wait for the device. With `noisy`, values that
-    are not finite are accepted: in training the loss is not finite either, which is reported with step and samples.
+    are not finite are accepted where gradients are enabled: in training the loss is not finite either, which is
+    reported with step and samples.
     """
     fits = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == len(shape) + 1
     if not fits or any(
@@ -35,7 +36,7 @@ def check_images(images: Any, shape: Sequence[int | str], noisy: bool = False) -
     if images.device.type != "cpu" or not images.numel() or torch.compiler.is_compiling():
         return
     low, high = (float(value) for value in images.detach().aminmax())
-    if noisy and not (math.isfinite(low) and math.isfinite(high)):
+    if noisy and torch.is_grad_enabled() and not (math.isfinite(low) and math.isfinite(high)):
         return
     largest = high if high > -low else low
     if abs(largest) > MAX_ABS_INPUT and (low >= 0 or not noisy):

@@ -190,7 +190,8 @@ class Editor(Validated):
         shape = self._diffusion.image_shape
         if images.shape[1:] != shape:
             raise UserError(f"images must have shape {['B', *shape]}, got {list(images.shape)}".replace("'", ""))
-        check_images(images, shape or (), noisy=True)
+        with torch.no_grad():  # no training: infinite values are refused
+            check_images(images, shape or (), noisy=True)
 
 
 def _times(values: Any, frames: int) -> Any:
