@@ -9,9 +9,9 @@ import torch
 from genmods import cli
 from genmods.callbacks import checkpoint as callback
 from genmods.cli import dispatch
-from genmods.core import checkpoint as files
+from genmods.core import checkpoint as files, system
 from genmods.core.errors import UserError
-from genmods.core.system import FullDisk, system_error
+from genmods.core.system import FullDisk, is_out_of_memory, system_error
 from genmods.metrics.statistics import cached_statistics
 from genmods.runs.folders import new_folder
 from support.small_runs import CNN, classifier
@@ -103,3 +103,39 @@ def test_runs_that_start_together_have_two_folders(tmp_path, monkeypatch):
     with new_folder("a") as first, new_folder("a") as second:
         assert first != second and first.parent == second.parent == tmp_path / "runs" / "a"
     assert not (tmp_path / "runs").exists()  # nothing was written to them
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "could not create a primitive",
+        "could not execute a primitive",
+        "std::bad_alloc",
+        "x: Cannot allocate memory",
+    ],
+)
+def test_every_allocator_has_one_line(words):
+    """oneDNN, the C++ library and the system word it differently."""
+    assert is_out_of_memory(RuntimeError(words))
+    assert system_error(RuntimeError(words)).startswith("out of memory")
+
+
+def test_what_oneDNN_cannot_do_is_not_put_down_to_memory():
+    words = "could not create a primitive descriptor for a convolution forward propagation primitive"
+    assert system_error(RuntimeError(words)) is None
+
+
+@pytest.mark.parametrize("error", [ImportError("libx.so: failed to map"), SystemError("error return")])
+def test_what_cannot_be_loaded_for_want_of_memory_is_one_line(monkeypatch, error):
+    monkeypatch.setattr(system, "free_memory", lambda: 1 << 20)
+    assert system_error(error).startswith("out of memory, 1,048,576 bytes are free")
+    monkeypatch.setattr(system, "free_memory", lambda: 1 << 30)
+    assert system_error(error) is None
+
+
+def test_no_memory_to_ask_for_the_free_memory(monkeypatch):
+    def none() -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(system, "free_memory", none)
+    assert system_error(MemoryError()) == "out of memory; try a smaller batch size"

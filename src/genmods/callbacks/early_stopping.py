@@ -32,6 +32,8 @@ class EarlyStopping(Validated, Callback):
         min_delta: The smallest change that counts as an improvement, at least 0.
     """
 
+    requires = "monitor"
+
     def __init__(
         self,
         monitor: str | None = None,

@@ -9,7 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.intervals import Periodic
-from genmods.callbacks.sample_grid import require_samples, sample_shared, sample_table
+from genmods.callbacks.requirement import Requiring
+from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.settings import Count, GrayLevels, Seed
@@ -23,12 +24,14 @@ from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-class Evaluation(Periodic):
+class Evaluation(Requiring, Periodic):
     """Computes `metrics` of `n` samples from EMA weights at each `every`-th validation, as `val/NAME`.
 
     `features` is a classifier, `{from: RUN}`, and `extractor` a part of the kind `features`, such as
     `efficientnet_lite0`. Without them, pixels are compared, which is only useful for very small images.
     """
+
+    requires = "sample"
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Evaluation(Periodic):
         self._reference: EvaluationData | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        require_samples("evaluation", pl_module)
+        super().setup(trainer, pl_module, stage)
         splits = trainer.datamodule.splits  # type: ignore[attr-defined]
         test = len(splits["val"]) if "val" in splits else None
         found = {"samples": self.n, "train": len(splits["train"]), "test": test}

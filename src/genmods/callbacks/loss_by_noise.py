@@ -15,15 +15,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.intervals import is_validating_a_fit
+from genmods.callbacks.requirement import Requiring
 from genmods.core.devices import to_float64
-from genmods.core.errors import UserError
 from genmods.core.settings import Count, Validated
 from genmods.report.sidecars import read_sidecars
 from genmods.tracking.base import logbook, write_json
 
 
-class LossByNoise(Validated, Callback):
+class LossByNoise(Requiring, Validated, Callback):
     """Averages the `error` [B] returned by `training_step` in `bins` bins of its `log_snr` [B] over [`low`, `high`]."""
+
+    requires = "noise_errors"
 
     def __init__(self, bins: Count = 10, low: float = -10.0, high: Annotated[float, Gt("low")] = 10.0) -> None:
         self.bins, self.low, self.high = bins, low, high
@@ -31,14 +33,10 @@ class LossByNoise(Validated, Callback):
         self._module: LightningModule | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         self._module = pl_module
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        if not isinstance(outputs, dict) or not {"error", "log_snr"} <= outputs.keys():
-            raise UserError(
-                "the callback loss_by_noise requires a task whose training_step returns error and log_snr, "
-                f"got {type(pl_module).__name__}"
-            )
         position = (self.high - outputs["log_snr"].detach().float()) / (self.high - self.low) * self.bins
         error = to_float64(outputs["error"].detach())
         index = position.floor().clamp(0, self.bins - 1).long().to(error.device)

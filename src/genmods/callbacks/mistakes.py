@@ -6,28 +6,25 @@ Both are based on the predictions that the metrics use, over all views and ranks
 from __future__ import annotations
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from torch.nn.functional import nll_loss
 
 from genmods.callbacks.class_report import Shown
 from genmods.callbacks.intervals import is_validating_a_fit
-from genmods.core.errors import UserError
+from genmods.callbacks.requirement import Requiring
 from genmods.core.settings import Count, Validated
 from genmods.metrics.classification import Classification
-from genmods.models import Classifies, model_of
 from genmods.tracking.base import logbook, write_json
 from genmods.visual.picture import to_picture
 
 
-class Mistakes(Validated, Callback):
+class Mistakes(Requiring, Validated, Callback):
     """Writes `confusion.json` and a picture of the `shown` worst validation images, and logs both as tables."""
+
+    requires = "probabilities"
 
     def __init__(self, shown: Count = 32) -> None:
         self.shown = shown
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(model_of(pl_module), Classifies):
-            raise UserError(f"the callback mistakes requires a classification task, got {type(pl_module).__name__}")
 
     def on_evaluation_result(self, trainer: Trainer, stage: str, result: object) -> None:
         if isinstance(result, Classification) and is_validating_a_fit(trainer) and trainer.is_global_zero:

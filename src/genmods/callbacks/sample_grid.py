@@ -14,11 +14,11 @@ from torch import Tensor
 
 from genmods.callbacks.ema import find_ema
 from genmods.callbacks.intervals import Periodic
+from genmods.callbacks.requirement import Requiring
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
-from genmods.core.errors import UserError
 from genmods.core.settings import Count, Seed
-from genmods.models import Conditional, Generates, UsesSampler, model_of
+from genmods.models import Conditional, UsesSampler, model_of
 from genmods.networks.base import outermost_networks
 from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
@@ -33,12 +33,6 @@ def sample_shared(trainer: Trainer, module: LightningModule, n: int, seed: int) 
     first = trainer.global_rank * share
     part: Any = module.all_gather(model.sample(share, seed=seed, first=first))
     return part.flatten(0, 1)[:n]
-
-
-def require_samples(callback: str, module: LightningModule) -> None:
-    """Raises UserError if `module` does not train a generative model, which `callback` requires."""
-    if not isinstance(model_of(module), Generates):
-        raise UserError(f"the callback {callback} requires a generative task, got {type(module).__name__}")
 
 
 def count_network_calls(model: Any) -> int:
@@ -74,12 +68,14 @@ def default_conditions(model: Any, n: int) -> list[str]:
     return conditioning.describe(conditioning.default(torch.arange(n)))
 
 
-class SampleGrid(Periodic):
+class SampleGrid(Requiring, Periodic):
     """Generates `n` samples at each `every`-th validation, for `samples/step_STEP.png` and the loggers.
 
     With `raw`, samples from the raw weights are also drawn if there is an EMA. Raises UserError for a task that is not
     generative.
     """
+
+    requires = "sample"
 
     def __init__(
         self, n: Count = 64, seed: Seed = 0, every: Count = 1, raw: bool = True, columns: Count | None = None
@@ -87,9 +83,6 @@ class SampleGrid(Periodic):
         super().__init__(every)
         self.n, self.seed, self.raw = n, seed, raw
         self.columns = columns or round(n**0.5)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        require_samples("sample_grid", pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.due(trainer):

@@ -14,13 +14,14 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from genmods.callbacks.intervals import Periodic
+from genmods.callbacks.requirement import Requiring
 from genmods.callbacks.weights import evaluation_weights
 from genmods.core.batch import INPUT
 from genmods.core.errors import UserError
 from genmods.core.settings import Count, Positive, Seed, Steps
 from genmods.diffusion import Denoise, Estimate, NoiseProcess, NoiseStream, noise_stream
 from genmods.diffusion.denoiser import DenoiserWrapper, mmse
-from genmods.models import Denoises, DiffusionModel, model_of
+from genmods.models import DiffusionModel, model_of
 from genmods.restoration.methods.base import Measurement
 from genmods.restoration.methods.ddnm import DDNM
 from genmods.restoration.operators.masks import BoxMask
@@ -28,19 +29,16 @@ from genmods.tracking.base import logbook
 from genmods.visual.picture import to_picture
 
 
-class Strip(Periodic):
+class Strip(Requiring, Periodic):
     """Draws `columns` of the first `images` validation images at each `every`-th validation."""
 
+    requires = "diffusion_model"
     series = "strip"
 
     def __init__(self, images: Count = 4, every: Count = 1, seed: Seed = 0) -> None:
         super().__init__(every)
         self.count, self.seed = images, seed
         self.batch: dict[str, Tensor] = {}
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(model_of(pl_module), Denoises):
-            raise UserError(f"{type(self).__name__} requires a diffusion model, got {type(pl_module).__name__}")
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -88,7 +88,7 @@ def dispatch(arguments: list[str]) -> int:
     except BrokenPipeError:  # as in `genmods list | head`
         sys.stderr.close()
         return 141
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
         line = system_error(error)
         if line is None:
             raise

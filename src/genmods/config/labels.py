@@ -7,14 +7,14 @@ as for a data module of another package, the check is done when a run starts.
 
 from __future__ import annotations
 
-import ast
 from importlib import import_module
 from typing import Any
 
 from genmods.config.check import default
+from genmods.config.members import constant
 from genmods.config.parts import Part
 from genmods.config.recipe import Recipe
-from genmods.config.reflect import Found, bases, find_class
+from genmods.config.reflect import find_class
 from genmods.config.text import RecipeError
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind, refusal
@@ -26,7 +26,7 @@ _FROM_COLUMNS: dict[str, tuple[LabelKind, ...]] = {"numbers": ("class",), "multi
 def check_labels(recipe: Recipe) -> tuple[LabelKind, ...]:
     """The kinds of labels that the data may have; raises RecipeError if the task cannot be trained on them."""
     task, source, kind = recipe.task, recipe.data.given.get("source"), None
-    kinds = _constant(find_class(task.entry.target), "label_kinds") if isinstance(task, Part) else ()
+    kinds = constant(find_class(task.entry.target), "label_kinds") if isinstance(task, Part) else ()
     if isinstance(source, Part):
         try:
             kind = _of_source(source)
@@ -51,36 +51,8 @@ def refuse(recipe: Recipe, kinds: tuple[Any, ...], kind: Any) -> None:
 
 def _of_source(source: Part) -> Any:
     found = find_class(source.entry.target)
-    if target := _constant(found, "kind_of_labels_from"):
+    if target := constant(found, "kind_of_labels_from"):
         module, _, name = target.partition(":")
         given = {name: default(setting) for name, setting in source.settings().items() if setting.default is not None}
         return getattr(import_module(module), name)({**given, **source.given})
-    return _constant(found, "kind_of_labels")
-
-
-def _constant(found: Found | None, name: str) -> Any:
-    """The literal that a class, or its nearest base, assigns to `name` or returns from it; otherwise None."""
-    if found is None or not isinstance(found.value, ast.ClassDef):
-        return None
-    for statement in found.value.body:
-        if name in _named(statement):
-            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else _returned(statement)
-            try:
-                return ast.literal_eval(value) if value is not None else None
-            except ValueError:
-                return None
-    return next((value for base in bases(found) if (value := _constant(base, name)) is not None), None)
-
-
-def _named(statement: ast.stmt) -> list[str]:
-    """The names that a statement of a class body assigns."""
-    if isinstance(statement, ast.FunctionDef):
-        return [statement.name]
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _returned(statement: ast.stmt) -> ast.expr | None:
-    """The expression returned by a function that only returns one; otherwise None."""
-    last = statement.body[-1] if isinstance(statement, ast.FunctionDef) else None
-    return last.value if isinstance(last, ast.Return) else None
+    return constant(found, "kind_of_labels")

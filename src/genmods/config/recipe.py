@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genmods.config import override, registry
+from genmods.config.abilities import check_abilities
 from genmods.config.base import read_recipe
 from genmods.config.builtins import KINDS, SECTIONS
 from genmods.config.check import UNKNOWN, default, fill, named, part, refuse_unknown
@@ -70,6 +71,7 @@ class Recipe:
         self.logger = _several("logger", sections.get("logger", Node(None, source)), "logger")
         self.callbacks = _several("callback", sections.get("callbacks", Node(None, source)), "callbacks")
         _refuse_twice(self.callbacks)
+        check_abilities(self.task, self.callbacks)
 
     def plain(self, facts: dict[str, Any] | None = None) -> dict[str, Any]:
         """The resolved recipe with all settings as plain data; settings left to the data are filled with `facts`."""

@@ -10,7 +10,14 @@ from pathlib import Path
 from genmods.core.memory import free_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes|[Tt]ried to allocate ([\d.]+ \w+)")
+_MEMORY = re.compile(
+    r"can't allocate memory: you tried to allocate (\d+) bytes|[Tt]ried to allocate ([\d.]+ \w+)"
+    r"|could not (?:create|execute) a primitive\s*$|could not create a memory object"
+    r"|bad_alloc|[Cc]annot allocate memory"
+)
+"""Errors of torch, CUDA, oneDNN, the C++ library and the operating system, with the bytes if they tell them."""
+_TIGHT = 64 << 20
+"""Free bytes below which a library that cannot be loaded, or an error of the interpreter, is put down to them."""
 _WRITE = re.compile(r"inline_container|PytorchStreamWriter|unexpected pos \d+")
 
 
@@ -36,7 +43,10 @@ def system_error(error: BaseException) -> str | None:
         return f"out of memory{_memory()}; try a smaller batch size"
     if isinstance(error, RuntimeError) and (asked := _MEMORY.search(str(error))):
         size = f"{int(asked[1]):,} bytes" if asked[1] else asked[2]
-        return f"out of memory: {size} were requested{_memory()}; try a smaller batch size"
+        requested = f": {size} were requested" if size else ""
+        return f"out of memory{requested}{_memory()}; try a smaller batch size"
+    if isinstance(error, ImportError | SystemError) and free_memory() < _TIGHT:
+        return f"out of memory{_memory()}: {' '.join(str(error).split())[:120]}"
     if isinstance(error, RuntimeError) and _WRITE.search(str(error)):
         return f"a checkpoint could not be written: {str(error).splitlines()[0][:120]}"
     return None
@@ -70,6 +80,9 @@ def free(path: Path) -> tuple[int, int] | None:
 
 
 def _memory() -> str:
-    """The free memory, if the system reports it."""
-    free = free_memory()
+    """The free memory, if the system reports it and there is enough left to ask."""
+    try:
+        free = free_memory()
+    except MemoryError:
+        return ""
     return f", {free:,} bytes are free" if free < 1 << 62 else ""

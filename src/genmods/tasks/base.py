@@ -81,6 +81,8 @@ class Task(LightningModule, Model):
     """Whether there is anything to train; otherwise the task is validated and tested without a checkpoint."""
     share: Share | None = None
     """The part of the global batch that this rank processes; None between batches."""
+    noise_errors: bool | None = None
+    """True if `training_step` returns `error` [B] and `log_snr` [B] per sample, for the callback `loss_by_noise`."""
     reports: tuple[str, ...] = ()
     """Registered callbacks that are added to each run of the task unless its recipe lists them."""
 

@@ -22,6 +22,7 @@ class ConsistencyTask(Task):
     of equal length. The validation loss is that of the last stage.
     """
 
+    noise_errors = True
     model: ConsistencyModel
 
     def __init__(

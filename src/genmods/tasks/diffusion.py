@@ -20,6 +20,7 @@ class DiffusionTask(Task):
     `best.ckpt`.
     """
 
+    noise_errors = True
     model: DiffusionModel
 
     def __init__(

@@ -22,6 +22,7 @@ class MeanFlowTask(Task):
     differ. The logged loss is the unweighted error of the velocity.
     """
 
+    noise_errors = True
     model: MeanFlowModel
 
     def __init__(
