@@ -15,7 +15,7 @@ _MEMORY = re.compile(
     r"|could not (?:create|execute) a primitive\s*$|could not create a memory object"
     r"|bad_alloc|[Cc]annot allocate memory"
 )
-"""Errors of torch, CUDA, oneDNN, the C++ library and the operating system, with the bytes if they tell them."""
+"""Errors of torch, CUDA, oneDNN, the C++ library and the operating system, some with the number of bytes."""
 _TIGHT = 64 << 20
 """Free bytes below which a library that cannot be loaded, or an error of the interpreter, is put down to them."""
 _WRITE = re.compile(r"inline_container|PytorchStreamWriter|unexpected pos \d+")
