@@ -165,7 +165,7 @@ def test_measurements_in_json_are_not_labels(tmp_path, cell, line):
     [
         (["red, big", "red", "big", "round"], "tags seems to have several labels; data.separator: ',' separates them"),
         (["New York, NY", "Boston, MA", "Boston, MA", "New York, NY"], None),
-        (["CAT", "cat", "dog", "dog"], "classes differ in case only: CAT, cat"),
+        (["CAT", "cat", "dog", "dog"], "classes may be the same: CAT, cat"),
         (["cat", "NA", "dog", "dog"], "tags 'NA' is a class; empty cells have none"),
     ],
 )
@@ -188,3 +188,93 @@ def test_the_index_of_pandas_in_parquet(tmp_path):
     frame = pandas.DataFrame({"file_name": FOUR, "age": [1.0, 2.0, 3.0, 4.0]}, index=[3, 1, 2, 0])
     frame.to_parquet(tmp_path / "metadata.parquet")
     assert read(tmp_path)[0]["train"] == {name: [i] for i, name in enumerate(FOUR, 1)}
+
+
+def test_a_column_of_splits_with_another_name_is_reported(tmp_path, caplog):
+    text = "file_name,breed,subset\na.png,cat,train\nb.png,dog,Train\nc.png,cat,valid\nd.png,dog,test\n"
+    written(tmp_path, text)
+    assert len(read(tmp_path, targets="breed")[0]["train"]) == 4
+    assert "subset seems to be a column of splits, but is not used; data.split_column: subset" in caplog.text
+    caplog.clear()
+    assert set(read(tmp_path, targets="breed", split_column="subset")[0]) == {"train", "val", "test"}
+    assert "subset" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("f;eur\na.png;950,5\nb.png;1.234\nc.png;7\n", ":3: eur is ambiguous: '1.234', beside '950,5' in line 2"),
+        ("f;eur\na.png;9.5\nb.png;-1,234\nc.png;7\n", ":3: eur is ambiguous: '-1,234', beside '9.5' in line 2"),
+        ("f,v\na.png,1700000001\nb.png,1700000002\n", ": v must differ by more than float32 resolves, got 17000"),
+        ("f,v\na.png,1e39\nb.png,2\nc.png,3\n", ":2: v must be a number, got '1e39'"),
+        ("f,tags\na.png,\"['x', 'y']\"\nb.png,[]\n", ":2: tags must be text, got the list ['x', 'y']; write x|y"),
+    ],
+)  # fmt: skip
+def test_cells_that_would_be_read_otherwise_than_meant_are_refused(tmp_path, text, line):
+    written(tmp_path, text)
+    with pytest.raises(UserError) as refused:
+        read(tmp_path)
+    assert f"metadata.csv{line}" in str(refused.value)
+
+
+def test_decimal_marks_may_differ_between_tables(tmp_path):
+    save(tmp_path, ["train/a.png", "train/b.png", "val/c.png"])
+    (tmp_path / "train/metadata.csv").write_text("file_name,y\na.png,1.5\nb.png,2\n")
+    (tmp_path / "val/metadata.csv").write_text("file_name;y\nc.png;1,5\n")
+    assert read(tmp_path)[0]["val"] == {"val/c.png": [1.5]}
+
+
+@pytest.mark.parametrize(
+    "cells", [[[1, 0, 0], [0, 1, 1]], [[1, 0], [0, 1]], [[True, False], [True, True]], [["x", None], []]]
+)
+def test_lists_of_other_things_than_labels_are_refused(tmp_path, cells):
+    written(
+        tmp_path, lines(*({"id": k, "y": cell} for k, cell in enumerate(cells))), "metadata.jsonl", ["0.png", "1.png"]
+    )
+    with pytest.raises(UserError, match=r"metadata.jsonl:1: y must be a list of labels, got \["):
+        read(tmp_path)
+
+
+def test_lists_of_indices_are_labels(tmp_path):
+    text = lines({"id": 0, "y": [1, 0]}, {"id": 1, "y": [1]})
+    written(tmp_path, text, "metadata.jsonl", ["0.png", "1.png"])
+    assert read(tmp_path)[0]["train"] == {"0.png": [1, 1], "1.png": [0, 1]}
+
+
+def test_an_integer_too_large_for_a_number_is_text(tmp_path):
+    written(tmp_path, lines({"id": "a", "y": 10**400}, *({"id": c, "y": 1} for c in "bcd")), "metadata.jsonl")
+    with pytest.raises(UserError, match=r"metadata.jsonl:1: y must be a number, got '1000"):
+        read(tmp_path)
+
+
+def test_bytes_are_not_labels(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    save(tmp_path, FOUR)
+    parquet.write_table(arrow.table({"file_name": FOUR, "y": [b"x"] * 4}), tmp_path / "metadata.parquet")
+    with pytest.raises(UserError, match=r"metadata.parquet:1: y must be text, a number or a list of labels, got bytes"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("1", "1.0"), ("big cat", "big  cat"), ("k\u00e4fer", "ka\u0308fer")])
+def test_classes_that_are_written_in_two_ways_are_reported(tmp_path, caplog, names):
+    written(tmp_path, f"file_name,y\na,{names[0]}\nb,{names[1]}\nc,dog\nd,dog\n")
+    assert len(set(classes(tmp_path, label_kind="class").values())) == 3
+    assert "classes may be the same: " in caplog.text
+
+
+def test_columns_of_ids_are_not_labels(tmp_path):
+    written(tmp_path, "id,image,index,y\n7,b.png,0,1.5\n8,a.png,1,2.5\n9,c.png,2,3\n10,d.png,3,4\n")
+    assert read(tmp_path)[0]["train"] == {"a.png": [2.5], "b.png": [1.5], "c.png": [3], "d.png": [4]}
+
+
+def test_the_same_image_may_be_named_in_two_ways(tmp_path, caplog):
+    written(tmp_path, "file_name,y\na.png,cat\n./a,cat\nb,dog\nc,dog\nd,dog\n", "Metadata.CSV")
+    assert classes(tmp_path)["a.png"] == "cat" and "Metadata.CSV:3: repeats line 2" in caplog.text
+
+
+def test_the_longest_end_of_an_absolute_path_decides(tmp_path):
+    files = ["1.png", "cat/1.png", "dog/1.png"]
+    written(tmp_path, "file_name,y\n/x/1.png,emu\n/x/cat/1.png,cat\nC:\\x\\dog\\1,dog\n", files=files)
+    assert classes(tmp_path) == dict(zip(files, ["emu", "cat", "dog"], strict=True))

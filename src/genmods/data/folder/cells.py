@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -13,12 +12,15 @@ _TRUTH = {
 _SIGNS = {"-1": 0.0, "-1.0": 0.0, "1": 1.0, "1.0": 1.0}
 _MISSING = frozenset(("na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "-", "?"))
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_LARGEST = 1e38
+"""Differences of larger numbers may be infinite in float32."""
+_LIST = re.compile(r"\[\s*((['\"]).*\2\s*)?\]", re.DOTALL)
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 """A number with thousands separators; a single comma is a decimal one in tables with semicolons."""
 
 
 def number(cell: Any) -> float | None:
-    """A cell as a finite number, with a decimal point or comma; None if it is not a number."""
+    """A cell as a number that float32 represents, with a decimal point or comma; None if it is not one."""
     if isinstance(cell, bool):
         return None
     if isinstance(cell, str):
@@ -28,14 +30,29 @@ def number(cell: Any) -> float | None:
         cell = cell.replace(",", ".")
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= _LARGEST else None
 
 
 def is_grouped(cell: Any) -> bool:
     """Whether the commas of a cell may separate thousands."""
     return isinstance(cell, str) and _GROUPED.fullmatch(cell) is not None
+
+
+def may_be_grouped(cell: Any) -> bool:
+    """Whether the commas or points of a cell may separate thousands."""
+    return isinstance(cell, str) and is_grouped(cell.replace(".", ","))
+
+
+def decimal_mark(cell: Any) -> str:
+    """The decimal point or comma of a number written as text; "" if it has none."""
+    return next((mark for mark in ".," if mark in cell), "") if isinstance(cell, str) else ""
+
+
+def is_list(cell: Any) -> bool:
+    """Whether a text is a list of texts, as Python or JSON writes it."""
+    return isinstance(cell, str) and _LIST.fullmatch(cell) is not None
 
 
 def is_missing(cell: Any) -> bool:

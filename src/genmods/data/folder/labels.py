@@ -15,10 +15,21 @@ from typing import Any, Literal
 
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
-from genmods.data.folder.cells import is_grouped, is_missing, number, truth, written
+from genmods.data.folder.cells import (
+    decimal_mark,
+    is_grouped,
+    is_list,
+    is_missing,
+    may_be_grouped,
+    number,
+    truth,
+    written,
+)
 from genmods.data.folder.metadata import Row
 
 _SEPARATORS = ("|", ";")
+_RESOLVED = 1000 * 2.0**-24
+"""The least range of numbers relative to their size: a thousand steps of float32."""
 
 Label = int | list[float]
 Known = list[tuple[Row, Any]]
@@ -77,13 +88,51 @@ def columns_of(rows: Sequence[Row], targets: Sequence[str], kind: LabelKind | No
 
 
 def _check_plain(name: str, known: Known) -> None:
-    """Raises UserError for a cell of JSON or Parquet that contains no label: an object, or a list of measurements."""
+    """Raises UserError for a cell that contains no label: an object, bytes, or a list of other things than labels."""
     for row, cell in known:
-        if isinstance(cell, dict):
-            raise UserError(f"{row}: {name} must be text, a number or a list of labels, got an object")
+        if isinstance(cell, dict | bytes):
+            kind = "an object" if isinstance(cell, dict) else "bytes"
+            raise UserError(f"{row}: {name} must be text, a number or a list of labels, got {kind}")
         for item in cell if isinstance(cell, list) else ():
             if isinstance(item, dict | list | float):
                 raise UserError(f"{row}: {name} must be a list of labels, got {item}; numbers are one column each")
+            if item is None or isinstance(item, bool | bytes):
+                raise UserError(f"{row}: {name} must be a list of labels, got {cell}; truth values are one column each")
+    row, cell = known[0]
+    if _are_indicators([cell for _, cell in known]):
+        raise UserError(f"{row}: {name} must be a list of labels, got {cell}; 0 and 1 are one column per label")
+    if written := next(((row, cell) for row, cell in known if is_list(cell)), None):
+        row, cell = written
+        raise UserError(f"{row}: {name} must be text, got the list {cell}; write x|y, or lists in .jsonl")
+
+
+def _are_indicators(cells: list[Any]) -> bool:
+    """Whether lists of equal length have 0 or 1 for each label, instead of the labels."""
+    lists = [cell for cell in cells if isinstance(cell, list)]
+    alike = len(lists) == len(cells) and len({len(cell) for cell in lists}) == 1
+    return alike and len(lists[0]) > 1 and all(item in (0, 1) for cell in lists for item in cell)
+
+
+def check_numbers(rows: Sequence[Row], name: str) -> None:
+    """Checks that the numbers in a column of a table have one meaning, and that float32 resolves them.
+
+    Raises:
+        UserError: If some have decimal points and others commas, one of which may separate thousands, or if they are
+            nearly equal.
+    """
+    known = [(row, row.cells[name], value) for row in rows if (value := number(row.cells.get(name))) is not None]
+    marked = {mark: row for row, cell, _ in known if (mark := decimal_mark(cell))}
+    for row, cell, _ in known:
+        if len(marked) > 1 and may_be_grouped(cell):
+            other = marked["," if decimal_mark(cell) == "." else "."]
+            raise UserError(f"{row}: {name} is ambiguous: '{cell}', beside '{other.cells[name]}' in line {other.line}")
+    values = [value for *_, value in known]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if 0 < high - low < _RESOLVED * max(abs(low), abs(high)):
+        raise UserError(
+            f"{rows[0].path}: {name} must differ by more than float32 resolves, got {low:.12g} to {high:.12g}; "
+            "subtract a constant"
+        )
 
 
 def _kind(path: Path, cells: dict[str, Known], separator: str | None) -> LabelKind:

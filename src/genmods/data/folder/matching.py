@@ -51,6 +51,8 @@ class Files:
         candidates = self.by_name.get(wanted.rpartition("/")[2].casefold(), [])
         for same in (str, str.casefold):
             fitting = [path for path in candidates if self._means(same(wanted), same(path))]
+            if _WHOLE.match(wanted):  # all are ends of `wanted`
+                fitting = [path for path in fitting if path.count("/") == max(each.count("/") for each in fitting)]
             if path := self._only(fitting, text):
                 return path
         digits = wanted.removesuffix(".0")  # of a column of numbers with empty cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import LabelKind
 from genmods.core.printable import counted
+from genmods.data.folder.cells import number
 from genmods.data.folder.labels import Label
 from genmods.data.folder.layout import SPLITS, Layout, Reading
 from genmods.data.folder.metadata import SUFFIXES
 from genmods.data.folder.tabled import by_tables
 from genmods.data.walk import walk
+
+_NAMES = frozenset(f"metadata{suffix}" for suffix in SUFFIXES)
 
 
 def read_layout(root: Path, how: Reading) -> Layout:
@@ -26,9 +30,9 @@ def read_layout(root: Path, how: Reading) -> Layout:
     found = _read(root, how)
     alike: dict[str, list[str]] = {}
     for name in found.names:
-        alike.setdefault(name.casefold(), []).append(name)
+        alike.setdefault(_meaning(name), []).append(name)
     found.notes += [
-        f"{root}: classes differ in case only: {', '.join(names)}" for names in alike.values() if len(names) > 1
+        f"{root}: classes may be the same: {', '.join(names)}" for names in alike.values() if len(names) > 1
     ]
     if (folders := _folders(root))["train"] != root:
         others = [p for p in sorted(root.iterdir()) if p.is_dir() and p not in folders.values() and p.name[0] != "."]
@@ -37,6 +41,12 @@ def read_layout(root: Path, how: Reading) -> Layout:
             f"{p}: not used: {counted(n, 'image')} outside the folders of splits" for p, n in counts.items() if n
         ]
     return found
+
+
+def _meaning(name: str) -> str:
+    """A name regardless of case, of the form of accents, of blanks, and of the form of a number."""
+    value = number(name)
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split()) if value is None else str(value)
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -77,7 +87,8 @@ def _tables(root: Path, places: list[Path], labels: bool | str) -> list[Path]:
         return [found]
     tables: list[Path] = []
     for place in places:
-        here = [path for suffix in SUFFIXES if (path := place / f"metadata{suffix}").is_file()]
+        names = sorted(path.name for path in place.iterdir() if path.is_file())
+        here = [place / name for name in names if name.lower() in _NAMES]
         if len(here) > 1 or (here and root in (table.parent for table in tables)):
             raise UserError(f"{here[-1]}: there is also {[*tables, *here][0]}; data.labels selects one of them")
         tables += here

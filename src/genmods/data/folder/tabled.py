@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from genmods.core.errors import UserError, nearest
 from genmods.core.printable import counted
 from genmods.data.folder.cells import is_missing, written
-from genmods.data.folder.labels import Reader, about_separator, columns_of
+from genmods.data.folder.labels import Reader, about_separator, check_numbers, columns_of
 from genmods.data.folder.layout import SPLITS, Layout, Reading
 from genmods.data.folder.matching import Files
-from genmods.data.folder.metadata import Metadata, Row, read_metadata
+from genmods.data.folder.metadata import FILE_COLUMNS, Metadata, Row, read_metadata
 
 _SHOWN = 3
 _FEW = 20  # a text column with more classes, on average for fewer than two images each, has captions or ids
@@ -30,7 +31,8 @@ def by_tables(
     if not training:
         raise UserError(f"{tables[0]}: has no row for a training image", *rows.problems[:_SHOWN])
     table = next(table for table in read if table.path == training[0].path)
-    targets = how.targets or tuple(c for c in table.columns if c not in (table.file_column, rows.split_column(table)))
+    targets = how.targets or tuple(c for c in table.columns if c not in _not_labels(table, rows.split_column(table)))
+    rows.notes += _about_splits(table, targets, rows.split_column(table))
     if not targets:
         raise UserError(f"{table.path}: has no column of labels; data.labels: false uses the images without labels")
     for name in targets:
@@ -39,6 +41,10 @@ def by_tables(
             if name not in known:
                 raise UserError(f"{each}: there is no column '{name}'{nearest(name, known)}")
     columns = columns_of(training, targets, how.label_kind, how.separator)
+    if columns.kind == "numbers":
+        for path in tables:
+            for name in targets:
+                check_numbers([row for row in rows.of.values() if row.path == path], name)
     reader = Reader(columns, training)
     if columns.kind == "class":
         rows.notes += [f"{table.path}: {line}" for line in _about_classes(targets[0], reader.names, len(training))]
@@ -52,6 +58,23 @@ def by_tables(
     for split in dict.fromkeys([*paths, *rows.split.values()]):
         _label(split, [path for path, name in rows.split.items() if name == split], rows.of, reader, result)
     return result
+
+
+def _not_labels(table: Metadata, split_column: str | None) -> set[str]:
+    """The columns of image names, row numbers and splits."""
+    others = {name for name in table.columns if name.lower() in (*FILE_COLUMNS, "index")}
+    return {table.file_column, *others} | ({split_column} if split_column else set())
+
+
+def _about_splits(table: Metadata, targets: Sequence[str], used: str | None) -> list[str]:
+    """Messages about columns that contain only names of splits, and are not used as such."""
+    lines = []
+    for name in table.columns:
+        words = {str(row.cells[name]).lower() for row in table.rows}
+        if not used and len(words) > 1 and words <= {*SPLITS}:
+            what = "is read as a label" if name in targets else "is not used"
+            lines.append(f"{table.path}: {name} seems to be a column of splits, but {what}; data.split_column: {name}")
+    return lines
 
 
 def _about_classes(column: str, names: list[str], images: int) -> list[str]:
@@ -122,7 +145,7 @@ class _Rows:
             )
         path = files.find(written(name))
         if before := self.of.get(path):
-            if before.cells != row.cells:
+            if {**before.cells, table.file_column: name} != row.cells:
                 raise UserError(f"'{name}' is also in line {before.line}, with other values")
             self.notes.append(f"{row}: repeats line {before.line} and is ignored")
             return
