@@ -9,6 +9,7 @@ import pytest
 
 import genmods
 from genmods.callbacks.stopping import Stopped
+from genmods.cli import dispatch
 from genmods.config import build, registry
 from genmods.config.builtins import BUILTINS, KINDS
 from genmods.core.errors import UserError
@@ -100,3 +101,10 @@ def test_the_tables_of_parts_cannot_be_changed():
     for table in (KINDS, BUILTINS, BUILTINS["network"]):
         with pytest.raises(TypeError):
             table["unet"] = "elsewhere:Net"
+
+
+def test_no_plugins_holds_for_one_command(capsys):
+    assert dispatch(["list", "schedule", "--no-plugins"]) == 0
+    assert "--no-plugins" not in registry.imports()
+    with registry.without_plugins():
+        assert "--no-plugins" in registry.imports()

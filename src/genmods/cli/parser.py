@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import nullcontext
 from importlib import import_module
 from typing import NoReturn
 
@@ -41,15 +42,13 @@ def execute(command: str, module_name: str, summary: str, arguments: list[str]) 
         check_overrides(parser, extra, overrides)
     options.command, options.overrides = command, extra
     registry.guard_entry_points()
-    if options.no_plugins:
-        registry.without_plugins()
-    if options.imports:
+    with registry.without_plugins() if options.no_plugins else nullcontext():
         for path in options.imports:
             try:
                 registry.import_file(path)
             except UserError as error:
                 raise UserError(f"--import: {error}") from error
-    module.run(options)
+        module.run(options)
 
 
 def check_overrides(parser: Parser, extra: list[str], overrides: tuple[str, ...]) -> None:

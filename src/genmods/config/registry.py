@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -52,11 +53,17 @@ _CALLBACKS = "lightning.pytorch.callbacks_factory"
 _plugins_are_used = True
 
 
-def without_plugins() -> None:
-    """Ignore the parts of other distributions for the rest of this process."""
+@contextmanager
+def without_plugins() -> Iterator[None]:
+    """Context in which the parts of other distributions are ignored."""
     global _plugins_are_used
-    _plugins_are_used = False
+    before, _plugins_are_used = _plugins_are_used, False
     _plugins.cache_clear()
+    try:
+        yield
+    finally:
+        _plugins_are_used = before
+        _plugins.cache_clear()
 
 
 @cache
