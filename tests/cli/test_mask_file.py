@@ -11,6 +11,7 @@ from genmods.core.errors import UserError
 HOLE = np.zeros((12, 10), dtype=bool)
 HOLE[3:7, 2:6] = True
 WHITE = (HOLE * 255).astype(np.uint8)
+PHOTOGRAPH = (np.arange(120).reshape(12, 10) * 2).astype(np.uint8)
 
 
 def rgba(color, alpha):
@@ -35,6 +36,10 @@ KINDS = {
     "grey and alpha": lambda: Image.fromarray(np.dstack([WHITE, np.full_like(WHITE, 255)]), "LA"),
     "labels in a palette": lambda: palette(HOLE, [0, 0, 0, 128, 0, 0]),
     "grey palette": lambda: palette(WHITE, [k for k in range(256) for _ in range(3)]),
+    "palette with white first": lambda: palette(~HOLE, [255, 255, 255, 0, 0, 0]),
+    "labels with a void": lambda: palette(HOLE * 255, [0, 0, 0, *[128, 0, 0] * 254, 224, 224, 192]),
+    "eight bits in sixteen": lambda: Image.fromarray(HOLE.astype(np.uint16) * 255 + (~HOLE).astype(np.uint16) * 90),
+    "erased from a photograph": lambda: Image.fromarray(rgba([PHOTOGRAPH, 90, 30], 255 - WHITE)),
     "sixteen bits": lambda: Image.fromarray(HOLE.astype(np.uint16) * 65535),
     "zeros and ones": lambda: Image.fromarray(HOLE.astype(np.uint8)),
     "zeros and ones of sixteen bits": lambda: Image.fromarray(HOLE.astype(np.uint16)),
@@ -55,6 +60,50 @@ def written(tmp_path):
 def test_every_kind_means_the_same_pixels(written, kind):
     mask, _ = read_mask_file(written(KINDS[kind]()))
     assert np.array_equal(mask, HOLE)
+
+
+ARRAYS = {
+    "bool": HOLE,
+    "one": HOLE.astype(np.int64),
+    "float up to one": HOLE * np.float32(1),
+    "float up to 255": HOLE * 255.0,
+    "channels first": HOLE[None].astype(np.uint8),
+    "signed": np.where(HOLE, 1.0, -1.0),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_arrays_are_masks(tmp_path, kind):
+    np.save(tmp_path / "mask.npy", ARRAYS[kind])
+    assert np.array_equal(read_mask_file(tmp_path / "mask.npy")[0], HOLE)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_deep_and_turned_tiff_masks(tmp_path, turned):
+    tifffile = pytest.importorskip("tifffile")
+    deep = np.stack([WHITE.astype(np.uint16) * 257] * 3)
+    shown, tags = (np.rot90(deep, 1, (1, 2)), [(274, "H", 1, 6, True)]) if turned else (deep, [])
+    tifffile.imwrite(tmp_path / "m.tif", shown, photometric="rgb", planarconfig="separate", extratags=tags)
+    assert np.array_equal(read_mask_file(tmp_path / "m.tif")[0], HOLE)
+
+
+def test_arrays_that_are_no_masks_are_refused(tmp_path):
+    np.save(tmp_path / "mask.npy", np.full((12, 10), np.nan))
+    with pytest.raises(UserError, match=r"mask.npy: has values that are not finite"):
+        read_mask_file(tmp_path / "mask.npy")
+    np.save(tmp_path / "mask.npy", np.zeros((12, 10, 5)))
+    with pytest.raises(UserError, match=r"mask.npy: must have 1 or 3 channels, got 5"):
+        read_mask_file(tmp_path / "mask.npy")
+
+
+def test_two_masks_of_one_name_are_refused(written, tmp_path):
+    written(Image.fromarray(WHITE), "a.png")
+    (tmp_path / "a.json").write_text("{}")
+    assert np.array_equal(parse_hole(str(tmp_path), 12, 10, name=tmp_path / "a.jpg").numpy(), HOLE)
+    written(Image.fromarray(WHITE), "a.bmp")
+    assert np.array_equal(parse_hole(str(tmp_path), 12, 10, name=tmp_path / "a.bmp").numpy(), HOLE)
+    with pytest.raises(UserError, match=r"must have one mask called a, got a.bmp, a.png"):
+        parse_hole(str(tmp_path), 12, 10, name=tmp_path / "a.jpg")
 
 
 def test_grey_edges_count_from_half_and_are_reported(written):
@@ -90,7 +139,7 @@ def test_empty_masks_and_other_files_are_refused_before_the_model_is_loaded(writ
     with pytest.raises(UserError, match="the mask is empty"):
         parse_hole(str(path), 12, 10)
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(UserError, match="cannot be read as an image"):
+    with pytest.raises(UserError, match=r"--mask .*text.png: is not an image"):
         notes(str(tmp_path / "text.png"))
 
 

@@ -29,7 +29,7 @@ def test_a_mask_in_three_forms(tmp_path):
         ("random:", "--mask: expected a file"),
         ("nowhere.png", "no such file"),
         ("{folder}/small.png", "8 x 8 pixels, got 4 x 6"),
-        ("{folder}/broken.png", "cannot be read"),
+        ("{folder}/broken.png", "is not an image"),
     ],
 )
 def test_a_wrong_mask_is_one_clear_line(text, line, tmp_path):

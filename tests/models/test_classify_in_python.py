@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from genmods import UserError
+from genmods.data.decoding import prepared
+from genmods.data.preparation import Preparation
 from genmods.diffusion import CosineProcess, Denoiser, DiffusionLoss, VPrediction
 from genmods.models import Classifier
 from genmods.networks import CNN, Network, UNet
@@ -90,3 +92,19 @@ def test_a_file_that_is_not_an_image_is_refused(model, tmp_path):
 
 def test_the_repr_is_one_line(model):
     assert repr(model) == "Classifier(Brightness; 0 parameters; images [1, 8, 8]; 2 classes: dark, light)"
+
+
+def test_an_opened_file_is_read_as_the_file_is(tmp_path):
+    """Pillow inverts 16-bit TIFF with white as zero, and misreads planar TIFF of 16 bits."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.full((8, 8), 60_000, np.uint16)
+    tifffile.imwrite(tmp_path / "inverted.tif", 65535 - values, photometric="miniswhite")
+    ramp = (np.arange(64).reshape(8, 8) * 1000).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "planar.tif", np.stack([ramp] * 3), photometric="rgb", planarconfig="separate")
+    preparation = Preparation((8, 8), 1, levels=65536)
+    for name, want in (("inverted.tif", values), ("planar.tif", ramp)):
+        found = prepared(Image.open(tmp_path / name), preparation)[0]
+        assert torch.allclose(found, torch.from_numpy(want.astype(np.float32)) / 32767.5 - 1, atol=1e-4)
+    changed = Image.open(tmp_path / "planar.tif")
+    changed.thumbnail((4, 4))  # in place
+    assert torch.equal(prepared(changed, preparation), prepared(changed.copy(), preparation))

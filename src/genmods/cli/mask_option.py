@@ -10,6 +10,7 @@ from torch import Tensor
 from genmods.cli.mask_file import read_mask_file
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.data.walk import suffixes
 from genmods.restoration.operators import BoxMask, RandomMask
 
 FORMS = "a file (white = fill), a folder of them, box:x,y,width,height, or random:fraction"
@@ -79,10 +80,14 @@ def _file(mask: Path, name: Path | None) -> Path:
     """The mask file of an image: `mask`, or the file with the image's name if that is a folder."""
     if not mask.is_dir() or name is None:
         return mask
-    found = sorted(path for path in mask.iterdir() if path.stem == name.stem and path.is_file())
+    read = suffixes()
+    found = sorted(path for path in mask.iterdir() if path.stem == name.stem and path.suffix.lower() in read)
     if not found:
         raise UserError(f"--mask {mask}: there is no mask called {name.stem} in this folder")
-    return next((path for path in found if path.suffix == name.suffix), found[0])
+    chosen = [path for path in found if path.name == name.name] or found
+    if len(chosen) > 1:
+        raise UserError(f"--mask {mask}: must have one mask called {name.stem}, got {chosen[0].name}, {chosen[1].name}")
+    return chosen[0]
 
 
 def notes(text: str, invert: bool = False) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from genmods.core.errors import UserError
@@ -208,6 +209,7 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
         UserError: If it is not such an image.
     """
     assert preparation.levels is not None
+    image = _file_of(image) or image
     with quiet_decoders(), naming(Path(image) if isinstance(image, str | os.PathLike) else "image"):
         if isinstance(image, str | os.PathLike):
             raster = open_image(Path(image), preparation.max_pixels, preparation.channels).read(
@@ -219,6 +221,13 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
             raster = _of_array(image, preparation.channels)
         pixels = np.ascontiguousarray(preparation.pixels(raster), dtype=np.float32)
     return torch.from_numpy(pixels).div_((preparation.levels - 1) / 2).sub_(1)
+
+
+def _file_of(image: Any) -> str | None:
+    """The file of an image that was opened by Pillow and not decoded yet; Pillow reduces or misreads some formats."""
+    if isinstance(image, ImageFile) and image.tile and image.tell() == 0 and os.path.isfile(image.filename):
+        return os.fspath(image.filename)
+    return None
 
 
 def _of_array(image: Any, channels: int | None) -> Raster:
