@@ -97,3 +97,9 @@ def test_a_recipe_of_plain_data_has_no_base():
 
     with pytest.raises(RecipeError, match="base"):
         from_plain({"base": "cnn"})
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
+    (tmp_path / "own.yaml").write_text(f"base: {'x' * 300}\n")
+    with pytest.raises(RecipeError, match=r"own\.yaml:1: base: .*x: cannot be read: File name too long"):
+        load(tmp_path / "own.yaml")

@@ -61,6 +61,15 @@ def test_continuing_a_calibrated_run_is_training_on(recipe):
         assert files.digest(one[name]) == files.digest(other[name])
 
 
+def test_a_damaged_checkpoint_beside_is_left_as_it_is(recipe, capsys):
+    folder = fit(recipe(), quiet=True) / "checkpoints"
+    older = folder / "step_000010.ckpt"
+    older.write_bytes(damaged := (folder / "best.ckpt").read_bytes()[:-9000])
+    fit(recipe("--trainer.max_steps=25"), str(folder.parent), quiet=True)
+    assert older.read_bytes() == damaged and "step_000010.ckpt: " in capsys.readouterr().err
+    assert temperatures(files.load(folder / "last.ckpt")) != {1.0}
+
+
 def test_a_resumed_run_has_no_temperature_until_its_end(recipe, monkeypatch):
     folder = fit(recipe(), quiet=True)
     monkeypatch.setattr("genmods.runs.fit.calibrate", lambda *_: None)

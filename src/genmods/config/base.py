@@ -53,7 +53,7 @@ def read_recipe(path: Path, kept: Iterable[str] = (), above: tuple[Path, ...] = 
 def _located(path: Path, key: Node) -> Path:
     """The file that `base` names."""
     beside = Path(os.path.normpath(path.parent / key.value))
-    if beside.is_file() or key.value not in shipped():
+    if os.path.isfile(beside) or key.value not in shipped():
         try:
             return locate(beside)[0]
         except UserError as error:

@@ -26,11 +26,15 @@ def locate(source: str | Path) -> tuple[Path, str]:
     """The file of a path or a shipped recipe's name, and the recipe's name; raises RecipeError."""
     path = Path(source)
     known = shipped()
-    if not path.exists() and str(source) in known:
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long, no permission
+        raise RecipeError(str(path), "", f"cannot be read: {error.strerror}") from error
+    if not exists and str(source) in known:
         return known[str(source)], str(source).replace("/", "-")
-    if path.is_dir():
+    if is_folder:
         raise RecipeError(str(path), "", "is a folder, not a recipe")
-    if not path.exists():
+    if not exists:
         hint = nearest(path.with_suffix("").as_posix().removeprefix("recipes/"), known)
         raise RecipeError(str(path), "", f"no such file or shipped recipe{hint}")
     inner = path.with_suffix("").parts

@@ -6,6 +6,7 @@ use. It is saved with both the raw and the averaged weights.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from genmods.core import checkpoint as files
 from genmods.core.batch import Batch
 from genmods.core.errors import UserError
 from genmods.core.plain import not_finite
+from genmods.core.printable import say
 from genmods.data.base import DataModule
 from genmods.models import Calibrates, model_of
 from genmods.runs.checkpoint import Checkpoint
@@ -27,21 +29,25 @@ from genmods.tasks.base import Task
 def calibrate(task: Task, folder: Path, data: DataModule, trainer: Trainer) -> None:
     """Calibrate the checkpoints of `task` in `folder`, on the device and in the precision of fit.
 
+    A damaged one, such as an older checkpoint of a resumed run, is reported and not changed.
     No-op for a model without calibration, or without validation images.
     """
     if not isinstance(model_of(task), Calibrates) or "val" not in data.splits:
         return
     for path in sorted(folder.glob("*.ckpt")):
-        checkpoint = files.load(path)
-        saved = Checkpoint.of(checkpoint)
+        try:
+            saved = Checkpoint.read(path)
+        except UserError as error:
+            say(error, file=sys.stderr)
+            continue
         model = saved.model()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             fitted = model.calibrate(validation_batches(data, model.to(trainer.strategy.root_device).device))
         for name, _ in not_finite(fitted):
             raise UserError(f"{path}: the calibration's {name} is not finite; nothing was overwritten")
-        for weights in (checkpoint["state_dict"], *checkpoint.get("ema", {}).get("weights", [])):
+        for weights in (saved.content["state_dict"], *saved.content.get("ema", {}).get("weights", [])):
             weights |= {saved.prefix + name: value.to(weights[saved.prefix + name]) for name, value in fitted.items()}
-        files.save(checkpoint, path)
+        files.save(saved.content, path)
 
 
 def validation_batches(data: DataModule, device: torch.device) -> Iterator[Batch]:

@@ -136,10 +136,14 @@ class Checkpoint:
         """The recipe's task and data, and `more` sections of it, with `--key=value` overrides.
 
         Sections on training are excluded by default, so that the model remains usable if trainer or logger settings
-        have changed. Raises RecipeError if this version of genmods does not support the recipe.
+        have changed. Raises RecipeError if this version of genmods does not support the recipe, and UserError if it has
+        no such section, as that of an export.
         """
         from genmods.config.recipe import from_plain
 
+        for section in more:
+            if section not in self.recipe:
+                raise UserError(f"{self.source}: has no recipe.{section}, so that training cannot be resumed")
         return from_plain({section: self.recipe[section] for section in (*SECTIONS, *more)}, overrides, self.source)
 
     @property

@@ -29,7 +29,8 @@ def by_tables(
     read = [rows.take(path) for path in tables]
     training = [row for path, row in sorted(rows.of.items()) if rows.split[path] == "train"]
     if not training:
-        raise UserError(f"{tables[0]}: has no row for a training image", *rows.problems[:_SHOWN])
+        first = f"{rows.problems[0]}; " if rows.problems else f"{tables[0]}: "
+        raise UserError(f"{first}no row is of a training image")
     table = next(table for table in read if table.path == training[0].path)
     targets = how.targets or tuple(c for c in table.columns if c not in _not_labels(table, rows.split_column(table)))
     rows.notes += _about_splits(table, targets, rows.split_column(table))
