@@ -101,3 +101,42 @@ def test_a_fit_without_anything_to_train_is_one_line(tmp_path, capsys, monkeypat
     assert dispatch(["fit", "--config", "cnn", "--quiet", "--task.network.freeze=['*']"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("cnn.yaml:6: task: has nothing to train: all weights are frozen")
+
+
+NETWORK = "{name: plain_unet, width: 8, multipliers: [1], blocks: 1}"
+UNET = "{name: unet, width: 8, multipliers: [1]}"
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        (f"{{name: restoration_network, network: {NETWORK}}}", "loss supervised requires clean images"),
+        (
+            f"{{name: restoration_network, network: {NETWORK}, loss: noise2noise, corruption: jpeg}}",
+            "loss noise2noise requires a corruption with random noise, got Jpeg; use supervised",
+        ),
+        (
+            f"{{name: restoration_network, network: {NETWORK}, loss: sure, corruption: gaussian, operator: grayscale}}",
+            "loss sure only denoises: the operator must be Identity, got Grayscale; use supervised",
+        ),
+        ("{name: restoration, model: {from: r}, operator: identity}", "sigma must be above 0 with the identity"),
+        (
+            "{name: restoration, model: {from: r}, operator: average, sigma: 1, method: ddnm, steps: 3}",
+            "steps must not be set if a method is given, got 3",
+        ),
+        (
+            f"{{name: diffusion, network: {UNET}, process: cosine, prediction: v, weighting: elbo, "
+            "conditioning: {name: class_labels, drop: 0}}",
+            "conditioning.drop must be above 0 with the weighting `elbo`",
+        ),
+        (
+            f"{{name: ot_flow, network: {UNET}, process: rectified, prediction: v, conditioning: masked_image}}",
+            "ot_flow requires the conditioning class_labels or unconditional",
+        ),
+    ],
+)  # fmt: skip
+def test_parts_that_a_task_cannot_train_are_refused(tmp_path, capsys, task, line):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"task: {task}\ndata: {{name: synthetic, channels: 3}}\ntrainer: {{max_steps: 9}}\n")
+    assert dispatch(["check", str(recipe)]) == 2
+    assert capsys.readouterr().err.startswith(f"{recipe}:1: task: {line}")

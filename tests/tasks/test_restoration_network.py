@@ -6,9 +6,11 @@ from torch import nn
 
 from genmods.core.batch import EPOCH, INDEX, INPUT
 from genmods.networks.base import Network
-from genmods.restoration.corruption import GaussianNoise
+from genmods.restoration.corruption import GaussianNoise, Jpeg, PoissonNoise, SaltAndPepper, SensorNoise
 from genmods.restoration.losses import SURE, Noise2Noise, Noise2Void, Recorrupted, Supervised
+from genmods.restoration.mixtures import Chain, RandomChoice, UniformRange
 from genmods.restoration.network import RestorationNetwork
+from genmods.restoration.operators import Average, GaussianBlur, Grayscale
 from genmods.tasks.restoration_network import RestorationNetworkTask
 
 S, SIGMA = 0.5, 51.0  # 51 of 255 is 0.4 on [-1, 1]
@@ -100,6 +102,73 @@ def test_the_noise_is_new_in_each_epoch_and_the_same_in_each_validation(clean):
 def test_losses_that_need_more_than_noisy_images_are_refused(loss):
     with pytest.raises(ValueError, match="requires clean images: set a corruption"):
         task_of(loss)
+
+
+NOISY = [Noise2Noise(), SURE(), Recorrupted(), Noise2Void()]
+
+
+@pytest.mark.parametrize("loss", NOISY)
+def test_losses_without_clean_images_only_denoise(loss):
+    model = RestorationNetwork(Gain(), GaussianBlur(1.0), GaussianNoise(), in_channels=1, image_size=16)
+    with pytest.raises(ValueError, match="only denoises: the operator must be Identity, got GaussianBlur"):
+        RestorationNetworkTask(model, loss)
+    RestorationNetworkTask(model, Supervised())
+
+
+@pytest.mark.parametrize("loss", NOISY)
+@pytest.mark.parametrize(
+    ("corruption", "fits"),
+    [
+        (Jpeg(10), ()),
+        (RandomChoice([GaussianNoise(5), Jpeg(10)]), ()),
+        (Chain([GaussianNoise(5), Jpeg(10)]), (Noise2Noise, Noise2Void)),
+        (SensorNoise(blur=1.0), (Noise2Noise, Noise2Void)),
+        (UniformRange(SensorNoise(), SensorNoise([9.0], blur=1.0)), (Noise2Noise, Noise2Void)),
+        (SaltAndPepper(0.1), (Noise2Noise, Noise2Void)),
+        (UniformRange(GaussianNoise(0), GaussianNoise(55)), (Noise2Noise, SURE, Recorrupted, Noise2Void)),
+        (Chain([PoissonNoise(30), GaussianNoise(3)]), (Noise2Noise, SURE, Recorrupted, Noise2Void)),
+    ],
+)
+def test_the_noise_fits_the_loss(loss, corruption, fits):
+    """Of a second compression nothing can be learned: it is the same image."""
+    if isinstance(loss, fits):
+        task_of(loss, corruption)
+        return
+    with pytest.raises(ValueError, match=r"requires a corruption with (random|independent Gaussian) noise, got "):
+        task_of(loss, corruption)
+
+
+@pytest.mark.parametrize(
+    ("degradation", "channels", "line"),
+    [
+        ({"operator": Average(3)}, 1, "sides of an image must be multiples of 3"),
+        ({"operator": Grayscale()}, 1, "grayscale requires images of 3 channels, got 1"),
+        ({"corruption": SensorNoise([1.0, 2.0])}, 3, "read must have 1 value or one per channel, 3, got 2"),
+        ({"corruption": Jpeg()}, 2, "JPEG requires images of 1 or 3 channels, got 2"),
+    ],
+)
+def test_a_degradation_of_other_images_is_refused_by_the_model(degradation, channels, line):
+    with pytest.raises(ValueError, match=line):
+        RestorationNetwork(Gain(), **degradation, in_channels=channels, image_size=16)
+
+
+class Maps(Network):
+    """Keeps the last map of the noise that it receives."""
+
+    def forward(self, x, log_snr, cond=None):
+        self.map = cond["image"]
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("operator", [Average(2), Grayscale()])
+def test_the_map_of_noise_has_the_size_of_the_image(operator):
+    network, keys = Maps(), torch.arange(2)
+    model = RestorationNetwork(network, operator, SensorNoise(gain=0.5), "map", in_channels=3, image_size=16)
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    std = model.noise_std(images, keys)
+    assert std.std() > 0 and model(model.degrade(images, keys), std).shape == images.shape
+    assert network.map.shape == images.shape
+    torch.testing.assert_close(operator(network.map), std)
 
 
 def test_the_monitor_is_psnr_where_the_truth_is_known():

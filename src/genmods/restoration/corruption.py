@@ -10,7 +10,7 @@ import io
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,19 @@ def _normal(x: Tensor, keys: Tensor) -> Tensor:
     return random.normal(keys, x[0].numel()).view(x.shape).to(x)
 
 
+NoiseKind = Literal["gaussian", "other", "none"]
+"""Gaussian noise that is independent between pixels, at least nearly (photons); other noise; or none."""
+
+
 class Corruption(Validated, ABC):
     """The registry kind `corruption`: a random map of images [B, C, H, W] in [-1, 1] to corrupted images."""
+
+    _noise: NoiseKind = "other"
+
+    @property
+    def noise(self) -> NoiseKind:
+        """The kind of its noise."""
+        return self._noise
 
     @abstractmethod
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -49,6 +60,7 @@ class Corruption(Validated, ABC):
 class GaussianNoise(Corruption):
     """Adds white Gaussian noise of standard deviation `sigma`, on the scale of 0 to 255."""
 
+    _noise = "gaussian"
     sigma: NonNegative = 25.0
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -62,6 +74,7 @@ class GaussianNoise(Corruption):
 class PoissonNoise(Corruption):
     """Photon noise: a white pixel receives `peak` photons on average, a black one none."""
 
+    _noise = "gaussian"
     peak: Positive = 30.0
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -80,6 +93,7 @@ class PoissonNoise(Corruption):
 class SpeckleNoise(Corruption):
     """Multiplies the intensity, in [0, 1], by 1 + `level`·n."""
 
+    _noise = "gaussian"
     level: NonNegative = 0.2
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -122,6 +136,10 @@ class SensorNoise(Corruption):
     gain: NonNegative = 0.0
     blur: Annotated[NonNegative, Le(1000)] = 0.0
 
+    @property
+    def noise(self) -> NoiseKind:
+        return "other" if self.blur > 0 else "gaussian"
+
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         noise = _normal(x, keys)
         if self.blur > 0:
@@ -144,6 +162,7 @@ class SensorNoise(Corruption):
 class Jpeg(Corruption):
     """JPEG compression at 8 bits with `quality` 1 to 95, without chroma subsampling."""
 
+    _noise = "none"
     quality: Annotated[int, Ge(1), Le(95)] = 20
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.settings import Count, Positive, Validated
+from genmods.restoration.corruption import NoiseKind
+from genmods.restoration.network import RestorationNetwork
+from genmods.restoration.operators import Identity
 
 Restore = Callable[[Tensor, Tensor | None], Tensor]
 PenaltyName = Literal["l1", "l2", "charbonnier"]
@@ -67,6 +70,8 @@ class RestorationLoss(Validated, ABC):
 
     needs: tuple[Literal["clean", "again", "std"], ...] = ()
     """The members of an `Example` that the loss requires."""
+    noise: tuple[NoiseKind, ...] = ("gaussian", "other")
+    """The kinds of noise of a corruption that the loss supports."""
 
     @abstractmethod
     def __call__(self, restore: Restore, example: Example) -> Tensor:
@@ -94,6 +99,7 @@ class Supervised(_Difference):
     """The `penalty` of the difference from the clean image: l1, l2 (mean squared error), or charbonnier."""
 
     needs = ("clean",)
+    noise = ("gaussian", "other", "none")
     penalty: PenaltyName = "l1"
 
 
@@ -118,6 +124,7 @@ class SURE(RestorationLoss):
     """
 
     needs = ("std",)
+    noise = ("gaussian",)
     delta: Positive = 0.05
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
@@ -139,6 +146,7 @@ class Recorrupted(RestorationLoss):
     """
 
     needs = ("std",)
+    noise = ("gaussian",)
     tau: Positive = 0.5
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
@@ -182,3 +190,23 @@ class Noise2Void(RestorationLoss):
         choice = choice + (choice >= (row - top) * columns + column - left)  # excludes the pixel itself
         index = ((top + choice // columns) * width + left + choice % columns).flatten(1)[:, None]
         return y.flatten(2).gather(2, index.expand(-1, y.shape[1], -1)).view_as(y)
+
+
+def check_loss(model: RestorationNetwork, loss: RestorationLoss | None = None) -> None:
+    """Checks that a loss can train a model.
+
+    Raises:
+        ValueError: If the loss requires clean images and the data are noisy ones, an operator is to be inverted
+            without clean images, or the loss does not support the noise of the corruption.
+    """
+    loss = loss or Supervised()
+    name, corruption = type(loss).__name__.lower(), model.corruption
+    if corruption is None and {"clean", "again"} & {*loss.needs}:
+        raise ValueError(f"loss {name} requires clean images: set a corruption, or use sure or noise2void")
+    if "clean" not in loss.needs and not isinstance(model.operator, Identity):
+        operator = type(model.operator).__name__
+        raise ValueError(f"loss {name} only denoises: the operator must be Identity, got {operator}; use supervised")
+    if corruption is not None and corruption.noise not in loss.noise:
+        wanted = "independent Gaussian noise" if loss.noise == ("gaussian",) else "random noise"
+        kind = type(corruption).__name__
+        raise ValueError(f"loss {name} requires a corruption with {wanted}, got {kind}; use supervised")

@@ -16,7 +16,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.limits import Hints
 from genmods.core.settings import hints_of
-from genmods.restoration.corruption import Corruption
+from genmods.restoration.corruption import Corruption, NoiseKind
 
 _DRAW, _INNER = 11, 12  # random streams: the choice of a corruption, and the keys of the chosen one
 
@@ -50,6 +50,10 @@ class RandomChoice(Drawn):
 
     corruptions: Annotated[list[Corruption], MinLen(1)]
 
+    @property
+    def noise(self) -> NoiseKind:
+        return _least(*self.corruptions)
+
     def draw(self, key: Tensor) -> Corruption:
         u = random.uniform(random.fold(key, _DRAW)[None], 1).item()
         return self.corruptions[int(u * len(self.corruptions))]
@@ -76,6 +80,10 @@ class UniformRange(Drawn):
             kinds = type(self.low).__name__, type(self.high).__name__
             raise ValueError(f"low and high must be corruptions of one kind, got {kinds[0]} and {kinds[1]}")
 
+    @property
+    def noise(self) -> NoiseKind:
+        return _least(self.low, self.high)
+
     def draw(self, key: Tensor) -> Corruption:
         numbers = iter(random.uniform(random.fold(key, _DRAW)[None], 64)[0].tolist())
         low: Any = self.low
@@ -93,6 +101,12 @@ class UniformRange(Drawn):
             return False
         names = [field.name for field in fields(low)]
         return all(_contains(getattr(self.low, n), getattr(self.high, n), getattr(other, n)) for n in names)
+
+
+def _least(*corruptions: Corruption) -> NoiseKind:
+    """The kind of noise of a corruption that is one of several."""
+    kinds = {corruption.noise for corruption in corruptions}
+    return "none" if "none" in kinds else "other" if "other" in kinds else "gaussian"
 
 
 def _is_whole(hints: Hints) -> bool:
@@ -125,6 +139,11 @@ class Chain(Corruption):
     """Several `corruptions` in sequence, such as noise followed by JPEG compression."""
 
     corruptions: Annotated[list[Corruption], MinLen(1)]
+
+    @property
+    def noise(self) -> NoiseKind:
+        kinds = {corruption.noise for corruption in self.corruptions}
+        return "other" if len(kinds) > 1 else kinds.pop()
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         for place, corruption in enumerate(self.corruptions):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genmods.core.errors import UserError
@@ -39,11 +40,12 @@ class RestorationNetwork(Model):
         corruption: The corruption of A x; None if the training data are corrupted already.
         level: The noise information that the network receives: "blind" none, "known" the root mean square σ per image
             as the log-SNR −2 ln σ, at least that of rounding to 8 bits, "map" the standard deviation per pixel as
-            `cond["image"]`.
+            `cond["image"]`, enlarged to the image if a measurement is smaller.
         in_channels, image_size: Shape of the training images; other sizes work if the network supports them.
 
     Raises:
-        ValueError: If the network output does not have the shape of the image.
+        ValueError: If the network output does not have the shape of the image, or the operator or the corruption
+            does not support that shape.
     """
 
     network: Any
@@ -63,9 +65,24 @@ class RestorationNetwork(Model):
         self.level = level
         self.image_shape = (in_channels, *sides(image_size))
         shape = dry_run(network, *self._inputs(2))
-        if shape is not None and shape != (2, *self.image_shape):
+        if shape is None:  # for a checkpoint
+            return
+        if shape != (2, *self.image_shape):
             name = type(network).__name__
             raise ValueError(f"{name} must keep the shape {list(self.image_shape)} of an image, got {list(shape[1:])}")
+        self._check_degradation()
+
+    def _check_degradation(self) -> None:
+        """Raises ValueError if images of the training shape cannot be degraded."""
+        x = torch.zeros(1, *self.image_shape, device="cpu")
+        try:
+            restored = self.operator.pinv(self.degrade(x, torch.zeros(1, dtype=torch.int64, device="cpu")))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"images of shape {list(self.image_shape)} cannot be degraded: {reason}") from None
+        if restored.shape != x.shape:
+            name = type(self.operator).__name__
+            raise ValueError(f"{name} must restore the shape {list(self.image_shape)}, got {list(restored.shape[1:])}")
 
     def _inputs(self, n: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         x = torch.empty(n, *self.image_shape, device="meta")
@@ -113,7 +130,7 @@ class RestorationNetwork(Model):
             if self.level == "known":
                 log_snr = -std.square().flatten(1).mean(1).clamp_min(ROUNDING_VARIANCE).log()
             else:
-                cond = {"image": std.expand_as(x)}
+                cond = {"image": F.interpolate(std, x.shape[2:]).expand_as(x)}
         return x + self.network(x, log_snr, cond)
 
     @torch.no_grad()

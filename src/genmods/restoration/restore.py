@@ -14,7 +14,7 @@ from genmods.core.progress import Progress, part_of
 from genmods.diffusion.noise import noise_stream
 from genmods.restoration.methods import Guidance, Measurement, Method
 from genmods.restoration.noise import rounding
-from genmods.restoration.operators import Downsample, Mask, Operator
+from genmods.restoration.operators import Downsample, Identity, Mask, Operator
 from genmods.restoration.prior import Prior
 
 
@@ -35,6 +35,17 @@ def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> M
     entry = registry.find("method", choose(operator, sigma_y) if name == "auto" else name)
     method: Method = registry.resolve(entry)(steps=steps)
     return method
+
+
+def check_settings(
+    operator: Operator, sigma: float = 0.0, method: Method | None = None, steps: int | None = None
+) -> None:
+    """Raises ValueError if an evaluation of restoration has settings that contradict each other; `sigma` is the noise
+    level."""
+    if method is not None and steps is not None:
+        raise ValueError(f"steps must not be set if a method is given, got {steps}")
+    if isinstance(operator, Identity) and sigma == 0:
+        raise ValueError("sigma must be above 0 with the identity operator, got 0")
 
 
 def check_images(y: Tensor, sigma: float = 0.0) -> None:

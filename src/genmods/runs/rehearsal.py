@@ -1,8 +1,9 @@
 """Whether the parts of a recipe can be constructed together, found out without data, weights or a trainer.
 
 What no hint declares, such as a sampler that does not take a process, is refused by constructors. Networks are
-constructed on the meta device. Settings that the data fill are those of two stand-ins, a small and a large data set; a
-refusal counts if it is the same for both, since it does then not depend on the data.
+constructed on the meta device. A task names in its class variable `checks` a function of its parts and settings that
+raises ValueError if they do not fit together. Settings that the data fill are those of two stand-ins, a small and a
+large data set; a refusal counts if it is the same for both, since it does then not depend on the data.
 
 Lightning is not imported: the constructors of tasks, callbacks, loggers and data modules are not called, but those of
 their parts.
@@ -11,11 +12,15 @@ their parts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from genmods.config.build import build
+from genmods.config.members import constant
 from genmods.config.parts import From, Part
 from genmods.config.recipe import MODULE, Recipe
+from genmods.config.reflect import find_class
 from genmods.config.text import RecipeError
 from genmods.core.initial_weights import without_weights
 from genmods.core.label_kinds import LabelKind
@@ -39,6 +44,9 @@ def rehearse(recipe: Recipe, kinds: Sequence[LabelKind]) -> None:
             refusals = [_refusal(part, kind) for kind in kinds]
             if refusals[0] and all(refusals):
                 raise refusals[0]
+        unfit = [_unfit(recipe.task, kind) for kind in kinds]
+        if unfit[0] and all(unfit):
+            raise unfit[0]
         _refuse_frozen(recipe.task, kinds[0])
     _rehearse_optimizer(recipe)
 
@@ -61,6 +69,34 @@ def _refusal(part: Part, kind: LabelKind) -> RecipeError | None:
             found.append(error)
     same = len({str(error) for error in found}) == 1
     return found[0] if len(found) == 2 and same and isinstance(found[0].__cause__, ValueError) else None
+
+
+def _unfit(task: Part | From, kind: LabelKind) -> RecipeError | None:
+    """The RecipeError of a task whose `checks` refuses its parts and settings for both data sets in the same words, or
+    for the one with which the parts can be constructed."""
+    target = constant(find_class(task.entry.target), "checks") if isinstance(task, Part) else None
+    if not isinstance(task, Part) or target is None:
+        return None
+    module, _, name = target.partition(":")
+    check = getattr(import_module(module), name)
+    given = {key: value for key, value in task.given.items() if key in signature(check).parameters}
+    if any(map(_has_from, given.values())):
+        return None
+    found: set[str] = set()
+    for info in _stand_ins(kind):
+        try:
+            with on_meta(), without_weights():
+                check(**{key: _built(value, info) for key, value in given.items()})
+            return None
+        except RecipeError:
+            continue
+        except ValueError as error:
+            found.add(str(error))
+    return RecipeError(task.where, task.path, found.pop()) if len(found) == 1 else None
+
+
+def _built(value: Any, info: DataInfo) -> Any:
+    return build(value, info.settings()) if isinstance(value, Part) else value
 
 
 def _refuse_frozen(task: Part | From, kind: LabelKind) -> None:

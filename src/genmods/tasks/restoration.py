@@ -15,7 +15,7 @@ from genmods.models import model_of
 from genmods.restoration.denoising import denoise
 from genmods.restoration.methods import Method
 from genmods.restoration.operators import Identity, Mask, Operator
-from genmods.restoration.restore import restore
+from genmods.restoration.restore import check_settings, restore
 from genmods.tasks.base import Task
 
 
@@ -36,6 +36,7 @@ class RestorationTask(Task):
     """
 
     trainable = False
+    checks = "genmods.restoration.restore:check_settings"
     reports = ("restoration_report",)
 
     def __init__(
@@ -50,11 +51,8 @@ class RestorationTask(Task):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        if method is not None and steps is not None:
-            raise ValueError(f"steps must not be set if a method is given, got {steps}")
+        check_settings(operator, sigma, method, steps)
         steps = 20 if steps is None else steps
-        if isinstance(operator, Identity) and sigma == 0:
-            raise ValueError("sigma must be above 0 with the identity operator, got 0")
         self.model = model_of(model).requires_grad_(False)
         self.operator, self.sigma, self.method = operator, 2 * sigma / 255, method
         self.samples, self.steps, self.use_label = samples, steps, use_label

@@ -11,7 +11,7 @@ from genmods.core import random
 from genmods.core.batch import EPOCH, INDEX, INPUT, Batch
 from genmods.core.settings import NonNegative
 from genmods.metrics.fidelity import psnr, ssim
-from genmods.restoration.losses import Example, RestorationLoss, Supervised
+from genmods.restoration.losses import Example, RestorationLoss, Supervised, check_loss
 from genmods.restoration.network import RestorationNetwork
 from genmods.restoration.noise import estimate_sigma
 from genmods.tasks.base import Task
@@ -29,9 +29,10 @@ class RestorationNetworkTask(Task):
     and `val/loss` selects `best.ckpt`.
 
     Raises:
-        ValueError: If the loss requires clean images or a second measurement, and the data are noisy images.
+        ValueError: See `check_loss`.
     """
 
+    checks = "genmods.restoration.losses:check_loss"
     reports = ("restoration_report",)
     model: RestorationNetwork
 
@@ -45,9 +46,7 @@ class RestorationNetworkTask(Task):
         super().__init__(**settings)
         self.model, self.loss, self.sigma = model, loss or Supervised(), sigma
         self.simulates = model.corruption is not None
-        if not self.simulates and set(self.loss.needs) & {"clean", "again"}:
-            name = type(self.loss).__name__.lower()
-            raise ValueError(f"loss {name} requires clean images: set a corruption, or use sure or noise2void")
+        check_loss(model, self.loss)
         self.monitor = Monitor("val/psnr", "max") if self.simulates else Monitor("val/loss", "min")
 
     def example(self, batch: Batch, epoch: Tensor | int) -> Example:
