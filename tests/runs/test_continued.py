@@ -18,7 +18,8 @@ def test_a_run_continued_with_another_width_is_one_line(digits, capsys):
     wider = "--task.network.layers=[conv 6, pool 2, linear 8]"
     assert dispatch(["fit", "--config", recipe, "--ckpt_path", str(digits), "--quiet", wider]) == 2
     error = capsys.readouterr().err.strip()
-    assert error.startswith("the checkpoint does not fit this ClassificationTask: size mismatch") and "\n" not in error
+    refused = f"{digits}/checkpoints/last.ckpt: the checkpoint does not fit this ClassificationTask: size mismatch"
+    assert error.startswith(refused) and "\n" not in error
     assert (digits / "recipe.yaml").read_bytes() == before
 
 

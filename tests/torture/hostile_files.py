@@ -1,4 +1,4 @@
-"""Checkpoints, exports, tables and images that somebody made to hurt: no code, no import, nothing outside, one line.
+"""Checkpoints, exports, tables, artifacts that somebody made to hurt: no code, no import, nothing outside, one line.
 
 nox -s torture -- hostile_files
 """
@@ -18,7 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from genmods.cli import dispatch
 from genmods.core import safetensors
 from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.folders import find_checkpoint
+from support.artifacts import PLACE, REFERENCE
 from support.torture import Chance, Command, Done, called, main
+from support.torture_artifacts import ARTIFACTS
 from support.torture_payloads import CANARY, CHECKPOINTS, EXPORTS, MODULE, exported
 from support.torture_runs import trained
 
@@ -123,26 +126,26 @@ def config(chance: random.Random, folder: Path) -> None:
 OTHERS = {
     "a table": (table, read_table),
     "another table": (table, read_table),
-    "the configuration of an export": (config, lambda folder: used(folder / "images" / "model.safetensors")),
+    "the configuration of an export": (config, lambda folder: used(str(folder / "images" / "model.safetensors"))),
 }
 
 
-def used(path: Path) -> int:
+def used(path: str) -> int:
     """What every command that reads a model does."""
-    Checkpoint.read(path).model()
+    Checkpoint.read(find_checkpoint(path)).model()
     return 0
 
 
-def way(chance: random.Random, path: Path) -> tuple[str, ...]:
+def way(chance: random.Random, path: str) -> tuple[str, ...]:
     """How the file is used: the words of a command; without any, it is read and its model is built."""
     ways = [(), (), ("generate", "--n", "1", "--out", "o", "--quiet"), ("export", "--out", "m.safetensors")]
-    if path.suffix == ".ckpt":
+    if not path.endswith(".safetensors"):
         ways += [("fit", "--config", "recipe.yaml", "--quiet", "--trainer.max_steps=21")] * 2
     words = chance.choice(ways)
-    return (*words, "--ckpt_path", str(path)) if words else ()
+    return (*words, "--ckpt_path", path) if words else ()
 
 
-def used_by(words: tuple[str, ...], path: Path) -> int:
+def used_by(words: tuple[str, ...], path: str) -> int:
     return guarded(lambda: dispatch(list(words)) if words else used(path))
 
 
@@ -162,11 +165,11 @@ def usual(name: str, words: tuple[str, ...]) -> Done:
     (folder / "recipe.yaml").write_text((trained(name) / "recipe.yaml").read_text())
     (folder / "good.ckpt").write_bytes(path.read_bytes())
     real = tuple(word.replace("FILE", str(folder / "good.ckpt")) for word in words)
-    return Command(lambda: used_by(real, path), folder).wait()
+    return Command(lambda: used_by(real, str(path)), folder).wait()
 
 
 def attack(chance: Chance, folder: Path) -> str:
-    kind = chance.deal([*CHECKPOINTS, *EXPORTS, *OTHERS])
+    kind = chance.deal([*CHECKPOINTS, *EXPORTS, *OTHERS, *ARTIFACTS])
     (folder / MODULE).with_suffix(".py").write_text("class Net: pass\n")
     (folder / CANARY).mkdir()
     (folder / CANARY / "a").write_text("secret")
@@ -177,6 +180,10 @@ def attack(chance: Chance, folder: Path) -> str:
         make(chance, folder)
         path, words = folder / "images", ()
         act = lambda: guarded(lambda: read(folder))  # noqa: E731
+    elif kind in ARTIFACTS:
+        artifact, path = ARTIFACTS[kind](chance, folder), folder / PLACE
+        words = way(chance, REFERENCE)
+        act = lambda: artifact.serve(setattr, folder / "cache") or used_by(words, REFERENCE)  # noqa: E731
     else:
         path = folder / "run" / ("x.ckpt" if kind in CHECKPOINTS else "x.safetensors")
         path.parent.mkdir()
@@ -184,23 +191,23 @@ def attack(chance: Chance, folder: Path) -> str:
         made = Command(lambda: make(chance, folder, path) or 0, folder).wait(60)  # its memory is not counted
         if made.status or not os.path.lexists(path):
             return f"{kind}: the attack itself: {made.err[-300:]}"
-        words = way(chance, path)
-        act = lambda: used_by(words, path)  # noqa: E731
-    good = usual(name, tuple(word.replace(str(path), "FILE") for word in words))
+        words = way(chance, str(path))
+        act = lambda: used_by(words, str(path))  # noqa: E731
+    good = usual(name, tuple(word.replace(REFERENCE, "FILE").replace(str(path), "FILE") for word in words))
     done = Command(act, folder, lambda: watched(folder)).wait(60)
     fault = _judged(done, good, path, folder)
     return fault and f"{kind}: {' '.join(words[:1])}: {fault}"
 
 
 def _judged(done: Done, usual: Done, path: Path, folder: Path) -> str:
-    if (folder / "ran").exists():
+    if any(folder.rglob("ran*")):
         return "code was run"
     if (folder / "seen").exists():
         return f"did {(folder / 'seen').read_text()[:300]}"
     if fault := done.fault(0, 2):
         return fault
     lines = done.err.splitlines()
-    named = path.name in done.err or "cannot resume: " in done.err  # a good file of another task
+    named = any(word in done.err for word in (path.name, REFERENCE, "cannot resume: "))  # a good file of another task
     if done.status == 2 and (len(lines) != 1 or not named):
         return f"told: {done.err[:300]!r}"
     if not all(line.isprintable() and len(line) <= 2000 for line in (done.out + done.err).splitlines()):

@@ -4,7 +4,6 @@ import json
 import re
 import time
 import types
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -12,7 +11,6 @@ from PIL import Image
 from genmods.cli import dispatch
 from genmods.core.errors import UserError
 from genmods.data.info import DataInfo
-from genmods.runs import folders
 from genmods.runs.checkpoint import Checkpoint
 from genmods.runs.loggers import reopened
 from genmods.tracking.artifacts import remove_superseded
@@ -143,86 +141,11 @@ class Version:
         assert not self.aliases, "W&B refuses"
         self.deleted = True
 
-    def get_entry(self, name):
-        return {"model.ckpt": Entry(name)}[name]
-
-
-class Entry:
-    ref = None
-
-    def __init__(self, name):
-        self.name = name
-
-    def download(self, root):
-        Path(root).mkdir(parents=True, exist_ok=True)
-        (Path(root) / self.name).write_bytes(b"weights")
-        return str(Path(root) / self.name)
-
 
 def test_versions_without_a_name_are_removed():
     versions = [Version(), Version("best"), Version("production"), Version("last", "latest")]
     remove_superseded(versions)
     assert [version.deleted for version in versions] == [True, False, False, False]
-
-
-def test_a_checkpoint_is_named_by_its_artifact(tmp_path, monkeypatch):
-    import wandb
-
-    class Api:
-        def __init__(self, **settings):
-            pass
-
-        def artifact(self, reference, type):
-            if (reference, type) != ("me/genmods/model-abc:best", "model"):
-                raise ValueError(f"there is no {reference}")
-            return Version()
-
-    monkeypatch.setattr(wandb, "Api", Api)
-    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: None)
-    monkeypatch.chdir(tmp_path)
-    path = folders.find_checkpoint("wandb:me/genmods/model-abc:best")
-    assert path == Path("runs/wandb/model-abc-best/model.ckpt") and path.read_bytes() == b"weights"
-    assert folders.find_checkpoint(Path("wandb:me/genmods/model-abc:best")) == path
-    with pytest.raises(UserError, match="there is no me/genmods/model-none:best"):
-        folders.find_checkpoint("wandb:me/genmods/model-none:best")
-
-
-def test_only_the_checkpoint_of_an_artifact_is_downloaded_and_no_reference(tmp_path, monkeypatch):
-    """A reference `file://` copies a file of this machine; names may lead out of the folder."""
-    import wandb
-
-    (tmp_path / "secret").write_text("secret")
-    artifact = wandb.Artifact("model-abc", type="model")
-    artifact.add_reference((tmp_path / "secret").as_uri(), name="model.ckpt")
-    entries = dict(artifact.manifest.entries)
-    found = types.SimpleNamespace(get_entry=lambda name: entries[name], download=lambda **_: pytest.fail("all files"))
-    monkeypatch.setattr(wandb, "Api", lambda **_: types.SimpleNamespace(artifact=lambda reference, type: found))
-    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: None)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^wandb:a/b/c:best: model.ckpt must be a file of the artifact, got a ref"):
-        folders.find_checkpoint("wandb:a/b/c:best")
-    entries["../../evil.py"] = entries.pop("model.ckpt")
-    with pytest.raises(UserError, match=r"^wandb:a/b/c:best: the artifact has no file model.ckpt$"):
-        folders.find_checkpoint("wandb:a/b/c:best")
-    assert [path.name for path in tmp_path.rglob("*")] == ["secret"]
-
-
-@pytest.mark.parametrize(
-    "reference", ["../../x", "me/genmods/..", "a/b/c/d", "", ":best", "./b/c", "a\x1b[2J", "/etc/x:y"]
-)
-def test_a_name_that_no_artifact_has_is_refused_before_anything_is_asked(monkeypatch, reference):
-    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: pytest.fail("the server was asked"))
-    with pytest.raises(UserError, match=r"^wandb:.*: must be ENTITY/PROJECT/NAME:ALIAS$"):
-        folders.find_checkpoint(f"wandb:{reference}")
-
-
-def test_an_artifact_of_an_unreachable_server_is_one_line_at_once(monkeypatch):
-    import wandb
-
-    monkeypatch.setattr(wandb, "Api", lambda **_: pytest.fail("it would be asked for half a minute"))
-    monkeypatch.setattr("genmods.tracking.artifacts.why_unreachable", lambda *_: "no response")
-    with pytest.raises(UserError, match=r"^wandb:me/genmods/model-abc:best: no response$"):
-        folders.find_checkpoint("wandb:me/genmods/model-abc:best")
 
 
 def test_an_online_run_uploads_best_and_last_and_removes_what_they_replace(tmp_path, monkeypatch):

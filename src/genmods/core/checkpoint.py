@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genmods.core import plain
 from genmods.core.atomic import replacing
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
 from genmods.core.system import FullDisk, free
 
 FORMAT = 2
@@ -95,7 +95,7 @@ def load(path: str | Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).split("\n", 1)[0][:120] or type(error).__name__
+        reason = first_line(error)[:120]
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(content, dict) or CHECKSUM_KEY not in content:
         raise UserError(f"{path}: not a checkpoint written by genmods")

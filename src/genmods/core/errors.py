@@ -25,6 +25,12 @@ class StopRequest(SystemExit):
     """A request to end the process, as by a signal; never reported as an error of the part in whose code it arrives."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of the message of `error`, escaped as by `printable`; without a message, its class."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0]) if lines else type(error).__name__
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """The end of an error message: `; did you mean 'unet'?`, or all choices if none is similar and there are few."""
     from difflib import get_close_matches

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from genmods.core.errors import first_line
 from genmods.core.memory import free_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -48,7 +49,7 @@ def system_error(error: BaseException) -> str | None:
     if isinstance(error, ImportError | SystemError) and free_memory() < _TIGHT:
         return f"out of memory{_memory()}: {' '.join(str(error).split())[:120]}"
     if isinstance(error, RuntimeError) and _WRITE.search(str(error)):
-        return f"a checkpoint could not be written: {str(error).splitlines()[0][:120]}"
+        return f"a checkpoint could not be written: {first_line(error)[:120]}"
     return None
 
 

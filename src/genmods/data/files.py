@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genmods.core.atomic import replacing
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
 from genmods.core.printable import counted
 from genmods.data import png16
 from genmods.data.formats.arrays import ArrayFile
@@ -202,4 +202,4 @@ def _reason(error: Exception, path: str | Path) -> str:
         return f"is broken ({str(error)[0].lower()}{str(error)[1:]})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)

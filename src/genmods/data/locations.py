@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genmods.core.atomic import cache
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
 
 
 def home(root: str | None) -> Path:
@@ -44,4 +44,4 @@ def fetch(name: str, root: str | None) -> None:
         with alone(folder):
             getattr(torchvision.datasets, name)(str(folder), download=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{name} could not be downloaded to {folder}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{name} could not be downloaded to {folder}: {first_line(error)}") from None

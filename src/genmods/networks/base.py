@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genmods.core.errors import first_line
 from genmods.core.initial_weights import without_weights
 from genmods.core.settings import Validated
 from genmods.networks.weights import Loaded
@@ -157,5 +158,4 @@ def dry_run(network: nn.Module, *inputs: Any) -> torch.Size | None:
         with evaluating(network), torch.no_grad():
             return functional_call(network, meta, inputs).shape
     except (TypeError, RuntimeError, NotImplementedError, AttributeError, IndexError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{type(network).__name__} does not fit this task: {reason}") from None
+        raise ValueError(f"{type(network).__name__} does not fit this task: {first_line(error)}") from None

@@ -249,9 +249,12 @@ def _check_continued(path: Path | None, before: Checkpoint, task: Task, data: Da
     for name in ("loops", "optimizer_states", "lr_schedulers"):
         if name not in before.content:
             raise UserError(f"{path}: has no {name}, so that training cannot be resumed")
-    for weights in (before.state_dict, before.averages):
-        check_finite(task, weights)
-    task.load_state_dict(before.state_dict)
+    try:
+        for weights in (before.state_dict, before.averages):
+            check_finite(task, weights)
+        task.load_state_dict(before.state_dict)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     data.check_continued(before.content.get(type(data).__qualname__, {}), trainer.world_size)
     if ema := find_ema(trainer):
         ema.check_continued(before.content)

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
 from genmods.core.limits import Form, shown
 from genmods.core.settings import Validated
 from genmods.tracking.artifacts import checkpoint_artifact, remove_superseded
@@ -136,7 +136,7 @@ class WandbRun(Validated, WandbLogger, RunLogger):
         try:
             self._experiment = self._init(mode, START_SECONDS - (time.monotonic() - began))
         except wandb.Error as error:
-            rank_zero_info(f"wandb: {str(error).splitlines()[0]}: logging this run offline")
+            rank_zero_info(f"wandb: {first_line(error)}: logging this run offline")
             wandb.teardown()  # the failed start still holds the run id
             self._experiment = self._init("offline")
         # a killed run may have logged steps after its last checkpoint, and W&B's own step cannot go back
@@ -189,7 +189,9 @@ class WandbRun(Validated, WandbLogger, RunLogger):
             yield
         except Exception as error:
             self._lost = True
-            rank_zero_info(f"wandb: {type(error).__name__}: {error}: logging to W&B stops here, metrics.csv continues")
+            rank_zero_info(
+                f"wandb: {type(error).__name__}: {first_line(error)}: logging to W&B stops here, metrics.csv continues"
+            )
 
     @rank_zero_only
     def log_picture(self, key: str, path: Path, step: int) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genmods.core.errors import UserError, nearest
+from genmods.core.errors import UserError, first_line, nearest
 from genmods.core.printable import counted
 from genmods.data.walk import suffixes
 
@@ -221,7 +221,7 @@ def _parquet(path: Path) -> tuple[list[str], list[Row]]:
     try:
         table = parquet.read_table(path)
     except Exception as error:  # pyarrow raises many types of exceptions
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {first_line(error)}") from None
     cells = enumerate(table.to_pylist(), start=1)
     return list(table.column_names), [Row(path, i, {k: _present(v) for k, v in row.items()}) for i, row in cells]
 
