@@ -69,6 +69,17 @@ def test_a_checkpoint_without_what_a_resume_needs_is_one_line(run, key):
         fit(recipe(5), str(run), quiet=True)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("optimizer_states", [{}]), ("optimizer_states", [3]), ("loops", {})],
+)
+def test_states_of_training_that_do_not_fit_are_one_line_with_the_checkpoint(run, key, value):
+    path = run / "checkpoints" / "last.ckpt"
+    files.save({**files.load(path), key: value}, path)
+    with pytest.raises(UserError, match=rf"{path}: its states of training cannot be restored \(\w+Error: .*\)$"):
+        fit(recipe(5), str(run), quiet=True)
+
+
 def test_a_fit_does_not_go_back_to_the_best(run):
     damage(run, "last", "step_000003", "step_000002")
     with pytest.raises(UserError, match=r"last\.ckpt: .*best\.ckpt of step \d is readable") as caught:

@@ -274,6 +274,8 @@ def command(*arguments: str, prepare: Callable[[], object] | None = None, second
 def called(function: Callable[..., object], *given: object) -> Done:
     """A call in this process, with what it prints; 2 for a UserError, 1 for any other exception."""
     from genmods.core.errors import UserError
+    from genmods.core.printable import printable
+    from genmods.core.system import system_error
 
     out, err = io.StringIO(), io.StringIO()
     began, status = time.process_time(), 0
@@ -287,8 +289,9 @@ def called(function: Callable[..., object], *given: object) -> Done:
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 1
         except Exception as error:
-            status = 1
-            err.write(f"Traceback {type(error).__name__}: {error}\n")
+            line = system_error(error)
+            status = 2 if line else 1
+            err.write(f"{printable(line) if line else f'Traceback {type(error).__name__}: {error}'}\n")
     return Done(status, out.getvalue(), err.getvalue(), 0, time.process_time() - began)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from genmods.core import checkpoint as files, safetensors
+from genmods.core import checkpoint as files, plain, safetensors
 from support.torture import Chance
 from support.torture_runs import trained
 
@@ -43,10 +43,7 @@ def good(chance: Chance) -> dict[str, Any]:
 def sealed(content: dict[str, Any], path: Path) -> None:
     """Write a checkpoint with its checksum, which is no signature, where one can be computed."""
     content = {**content, files.FORMAT_KEY: files.FORMAT}
-    try:
-        checksum = files.digest(content)
-    except Exception:
-        checksum = "0" * 32
+    checksum = "0" * 32 if plain.fault(content, 10**6) else files.digest(content)  # 2^60 shared lists have no end
     torch.save({**content, files.CHECKSUM_KEY: checksum}, path)
 
 

@@ -40,7 +40,7 @@ from genmods.runs.folders import Place, last_logged, place, refuse_links, requeu
 from genmods.runs.loggers import build_loggers, running
 from genmods.runs.resuming import check_meaning, report_differences
 from genmods.runs.reuse import resolve
-from genmods.runs.trainer import make_trainer, refusals_in_one_line
+from genmods.runs.trainer import make_trainer, refusals_in_one_line, restoring
 from genmods.tasks.base import FitPlan, Task
 
 
@@ -100,7 +100,7 @@ def _train(recipe: Recipe, at: Place, before: Checkpoint | None, signals: StopSi
     with running(at.folder, recipe, loggers, data, before, trainer.precision):
         write_status(at.folder, "running", before.step if before else 0)
         untouched = nullcontext() if signals.active else signals_untouched(trainer)
-        with refusals_in_one_line(), explain_out_of_memory(task, data, trainer), untouched:
+        with refusals_in_one_line(), restoring(at.checkpoint), explain_out_of_memory(task, data, trainer), untouched:
             trainer.fit(task, data, ckpt_path=at.checkpoint)
         warn_of_no_step(trainer, before.step if before else 0)
         write_status(at.folder, "out of time" if out_of_time(trainer) else "finished", trainer.global_step)

@@ -28,7 +28,7 @@ from genmods.callbacks.report import Report
 from genmods.callbacks.stopping import StopOnRequest, StopSignals
 from genmods.callbacks.throughput import Throughput
 from genmods.config import registry
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
 from genmods.core.lightning_internals import without_external_callbacks
 from genmods.runs.step_loop import StepLoop
 from genmods.tasks.base import Task
@@ -94,6 +94,19 @@ def refusals_in_one_line() -> Iterator[None]:
         if not frame.f_globals["__name__"].startswith("lightning."):
             raise
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def restoring(checkpoint: Path | None) -> Iterator[None]:
+    """Context of a fit that names its `checkpoint` if Lightning cannot restore the states of training in it."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if isinstance(error, UserError) or not names & {"_restore_modules_and_callbacks", "restore_training_state"}:
+            raise
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{checkpoint}: its states of training cannot be restored ({reason})") from error
 
 
 def _standard(given: list[Callback], settings: dict[str, Any], reports: Sequence[str]) -> list[Callback]:

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,8 +143,9 @@ def _delimited(path: Path, is_image: Callable[[str], bool]) -> tuple[list[str], 
         if any(cells[len(header) :]) or len(cells) < len(header):  # spreadsheets end rows with empty cells
             own = counted(len(cells), "cell")
             raise UserError(f"{path}:{line}: has {own}, expected {len(header)}: {', '.join(header)}")
+    times = Counter(header)
     for place, column in enumerate(header):
-        if column and header.count(column) > 1:
+        if column and times[column] > 1:
             raise UserError(f"{path}:{lines[0][0]}: two columns have the name '{column}'")
         if not column and not all(cells[place].isdigit() or not cells[place] for _, cells in body):
             raise UserError(f"{path}:{lines[0][0]}: column {place + 1} has no name")

@@ -32,15 +32,17 @@ def by_tables(
         first = f"{rows.problems[0]}; " if rows.problems else f"{tables[0]}: "
         raise UserError(f"{first}no row is of a training image")
     table = next(table for table in read if table.path == training[0].path)
-    targets = how.targets or tuple(c for c in table.columns if c not in _not_labels(table, rows.split_column(table)))
-    rows.notes += _about_splits(table, targets, rows.split_column(table))
+    split_column = rows.split_column(table)
+    others = _not_labels(table, split_column)
+    targets = how.targets or tuple(column for column in table.columns if column not in others)
+    rows.notes += _about_splits(table, targets, split_column)
     if not targets:
         raise UserError(f"{table.path}: has no column of labels; data.labels: false uses the images without labels")
-    for name in targets:
-        for each in {row.path for row in training}:
-            known = next(other.columns for other in read if other.path == each)
-            if name not in known:
-                raise UserError(f"{each}: there is no column '{name}'{nearest(name, known)}")
+    for each in {row.path for row in training}:
+        known = next(other.columns for other in read if other.path == each)
+        names = set(known)
+        if missing := [name for name in targets if name not in names]:
+            raise UserError(f"{each}: there is no column '{missing[0]}'{nearest(missing[0], known)}")
     columns = columns_of(training, targets, how.label_kind, how.separator)
     if columns.kind == "numbers":
         for path in tables:
