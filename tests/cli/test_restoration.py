@@ -12,10 +12,10 @@ from genmods.cli.mask_option import parse_hole
 from genmods.cli.restoration_io import part, sampling_method
 from genmods.data.files import Picture, read_image, write_image
 from genmods.networks.base import Network
-from genmods.restoration.corruption import Jpeg
+from genmods.restoration.corruption import GaussianNoise, Jpeg
 from genmods.restoration.mixtures import UniformRange
 from genmods.restoration.network import RestorationNetwork
-from genmods.restoration.operators import GaussianBlur
+from genmods.restoration.operators import Average, GaussianBlur
 from genmods.runs import folders
 from support.restoring import Model, call, picture
 
@@ -165,11 +165,12 @@ def test_colourisation(tmp_path, monkeypatch):
     assert Image.open(tmp_path / "out/grey.png").mode == "RGB"
 
 
-def test_a_network_that_was_trained_for_a_corruption_is_called_once(tmp_path, monkeypatch):
-    class Lighter(Network):
-        def forward(self, x, log_snr, cond=None):
-            return torch.full_like(x, 20 / 255)
+class Lighter(Network):
+    def forward(self, x, log_snr, cond=None):
+        return torch.full_like(x, 20 / 255)
 
+
+def test_a_network_that_was_trained_for_a_corruption_is_called_once(tmp_path, monkeypatch):
     corruption = UniformRange(Jpeg(10), Jpeg(40))
     trained = RestorationNetwork(Lighter(), corruption=corruption, in_channels=1, image_size=8)
     monkeypatch.setattr(folders, "load", lambda path: trained)
@@ -221,3 +222,47 @@ def test_a_corruption_has_the_requested_number_of_draws(tmp_path):
 def test_settings_of_a_part_are_read_as_in_a_recipe():
     assert part("operator", "kernel_blur:weights=[1,2,1],columns=3").weights == [1, 2, 1]
     assert part("operator", "gaussian_blur:sigma=2,cutoff=1e-3").cutoff == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("degradation", "line"),
+    [
+        ({"operator": Average(2), "corruption": GaussianNoise(1)}, "the network was trained for the operator Average"),
+        ({"corruption": Jpeg(10)}, "the network was trained for Jpeg(quality=10) without noise; use restore"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--sigma", "25"), ("--corruption", "poisson")])
+def test_denoise_refuses_networks_for_something_else(tmp_path, monkeypatch, capsys, degradation, line, options):
+    """They would enlarge or sharpen the image."""
+    trained = RestorationNetwork(Lighter(), **degradation, in_channels=1, image_size=8)
+    monkeypatch.setattr(folders, "load", lambda path: trained)
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    assert call("denoise", tmp_path / "a.png", tmp_path / "out", *options) == 2
+    assert capsys.readouterr().err.startswith(line) and not (tmp_path / "out/a.png").exists()
+
+
+def test_noise_for_which_a_network_was_not_trained_is_reported(tmp_path, monkeypatch, capsys):
+    corruption = UniformRange(GaussianNoise(0), GaussianNoise(55))
+    trained = RestorationNetwork(Lighter(), corruption=corruption, level="known", in_channels=1, image_size=8)
+    monkeypatch.setattr(folders, "load", lambda path: trained)
+    write_image(tmp_path / "a.png", picture(1, 8, 8))
+    for level, told in (("55", ""), ("56", "high=GaussianNoise(sigma=55)), not for GaussianNoise(sigma=56.0)\n")):
+        assert call("denoise", tmp_path / "a.png", tmp_path / level, "--sigma", level) == 0
+        assert capsys.readouterr().err.endswith(told) and bool(told) == (level == "56")
+
+
+def test_a_degradation_that_no_method_inverts_is_refused_once(tmp_path, capsys):
+    for name in "abc":
+        write_image(tmp_path / f"in/{name}.png", picture(1, 8, 8))
+    assert call("restore", tmp_path / "in", tmp_path / "out", "--operator", "jpeg:quality=10") == 2
+    assert capsys.readouterr().err.count("the model was not trained for Jpeg(quality=10)") == 1
+
+
+def test_an_enlarged_image_keeps_its_alpha(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "load", lambda path: Model(3))
+    pixels = np.full((8, 8, 4), 128, np.uint8)
+    pixels[:, 4:, 3] = 0
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    assert call("restore", tmp_path / "a.png", tmp_path / "out", "--operator", "average:factor=2", "--steps", "2") == 0
+    alpha = np.asarray(Image.open(tmp_path / "out/a.png"))[..., 3]
+    assert alpha.shape == (16, 16) and (alpha[:, :7] == 128).all() and (alpha[:, 9:] == 0).all()

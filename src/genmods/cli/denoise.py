@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genmods.cli.restoration_io import Session, common_arguments, part
 from genmods.core.errors import UserError
+from genmods.core.printable import say
+
+if TYPE_CHECKING:
+    from genmods.restoration.corruption import Corruption
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +29,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report_training(session: Session, corruption: Corruption | None) -> None:
+    """Prints that a restoration network was trained for other noise than that of the options."""
+    from genmods.restoration.corruption import GaussianNoise
+
+    trained = None if session.restorer.prior.network is None else session.restorer.prior.corruption
+    given = GaussianNoise(session.sigma * 255 / 2) if session.sigma != "auto" else corruption
+    if trained is not None and given is not None and not trained.covers(given):
+        say(f"the network was trained for {trained}, not for {given}", file=sys.stderr)
+
+
 def run(options: argparse.Namespace) -> None:
     from torch import Tensor
 
@@ -34,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--sigma and --corruption are alternatives; set one of them")
     corruption = part("corruption", options.corruption) if options.corruption else None
     session = Session(options, Flipped if options.flips else None)
+    session.restorer.prior.check_denoises(corruption)  # before any image
+    _report_training(session, corruption)
     restorer, estimated = session.restorer, corruption is None and session.sigma == "auto"
 
     def restored(images: Tensor, numbers: Tensor, names: list[Path], progress: Progress) -> Restored:

@@ -180,9 +180,11 @@ def _write(out: Path, item: Item, restored: Restored, row: int) -> None:
 
 
 def _like(picture: Picture, image: Tensor) -> Picture:
-    """`image` with the bit depth and EXIF data of `picture`, its alpha if the size agrees, its colour profile if the
-    mode agrees."""
-    alpha = picture.alpha if picture.alpha is not None and picture.alpha.shape[1:] == image.shape[1:] else None
+    """`image` with the bit depth and EXIF data of `picture`, its alpha in the size of `image`, its colour profile if
+    the mode agrees."""
+    alpha, size = picture.alpha, image.shape[1:]
+    if alpha is not None and alpha.shape[1:] != size:
+        alpha = F.interpolate(alpha[None], size, mode="bilinear")[0]
     icc = picture.icc if len(image) == len(picture.image) else None
     return Picture(image, alpha, picture.bits, icc, picture.ends, picture.exif)
 

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
 
     operator = _degradation(options.operator)
     session = Session(options)
+    session.restorer.prior.operator_of(operator)  # report one that is not supported before any image
 
     def restored(images: Tensor, numbers: Tensor, names: list[Path], progress: Progress) -> Restored:
         settings = session.settings(numbers, progress) | {"samples": options.samples}

@@ -117,6 +117,15 @@ class Prior:
             return self.conditioning.null(n, device)
         return self.conditioning.requested(n, {"label": label}, torch.arange(n), device)
 
+    def check_denoises(self, corruption: Corruption | None = None) -> None:
+        """Raises UserError for a network that was trained to invert an operator, or to remove something else than noise
+        and than `corruption`."""
+        if self.operator is not None and not isinstance(self.operator, Identity) and self.network is not None:
+            raise UserError(f"the network was trained for the operator {self.operator}; use restore")
+        trained = self.corruption if self.network is not None else None
+        if trained is not None and trained.noise == "none" and not (corruption and trained.covers(corruption)):
+            raise UserError(f"the network was trained for {trained} without noise; use restore")
+
     def operator_of(self, degradation: Operator | Corruption | None) -> Operator:
         """The operator that describes a degradation. Raises UserError for others than linear ones and those of the
         training."""

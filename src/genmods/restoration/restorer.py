@@ -97,10 +97,11 @@ class Restorer:
             label, numbers, progress: See `Restorer`.
 
         Raises:
-            UserError: If `sigma` and `corruption` are both given.
+            UserError: If `sigma` and `corruption` are both given, or the model is a network for something else.
         """
         if corruption is not None and not _is_auto(sigma):
             raise UserError("sigma and corruption are alternatives; set one of them")
+        self.prior.check_denoises(corruption)
         rows = self._rows(images, label, numbers)
         shared: dict[str, Any] = {"seed": self.seed, "label": rows.label, "numbers": rows.numbers}
         shared["batch_size"] = self.batch_size

@@ -69,7 +69,7 @@ class Blur(Operator):
 class GaussianBlur(Blur):
     """A Gaussian kernel with a standard deviation of `sigma` pixels, truncated at four standard deviations."""
 
-    sigma: Annotated[float, Gt(0), Le(10_000)] = 1.0
+    sigma: Annotated[float, Gt(0), Le(200)] = 1.0
     cutoff: Rate = 1e-3
 
     def kernel(self) -> Tensor:
@@ -82,7 +82,7 @@ class GaussianBlur(Blur):
 class MotionBlur(Blur):
     """Linear motion over `length` pixels at `angle` degrees, anticlockwise from the horizontal."""
 
-    length: Annotated[float, Ge(1), Le(10_000)] = 5.0
+    length: Annotated[float, Ge(1), Le(1000)] = 5.0
     angle: float = 0.0
     cutoff: Rate = 1e-3
 

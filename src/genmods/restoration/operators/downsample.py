@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from genmods.core.settings import Count
 from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 
 
@@ -19,7 +20,7 @@ from genmods.restoration.operators.base import Operator, Spectrum, once_a_size
 class Downsample(Operator):
     """Reduces both sides by `factor`, of which they must be multiples."""
 
-    factor: Count = 2
+    factor: Annotated[int, Ge(1), Le(64)] = 2
 
     @abstractmethod
     def matrix(self, size: int) -> Tensor:
