@@ -61,6 +61,18 @@ def test_a_folder_that_does_not_exist_yet_is_reported(tmp_path, capsys):
         ("cnn", "--task.network.layers=[linear 8, conv 3]", "cnn.yaml:6: task.network: layers: 'conv 3' must precede"),
         ("cnn", "--task.network.freeze=['*']", "cnn.yaml:6: task.network.freeze: must leave something to train"),
         ("ddpm", "--task.network.freeze=[backbone, head]", "ddpm.yaml:8: task.network.freeze: must leave something to"),
+        ("ddpm", "--task.process=learned", "ddpm.yaml:6: task: LearnedProcess requires the weighting"),
+        ("ddpm", "--task.sampler=mean_flow", "ddpm.yaml:6: task: the sampler mean_flow requires a model trained by"),
+        ("ddpm", "--data.augment=[mixup]", "ddpm.yaml:6: task: class_labels needs one class per image, MixUp mixes"),
+        (
+            "ddpm",
+            "--callbacks=[early_stopping]",
+            "EarlyStopping requires a task with a metric to monitor",
+        ),
+        ("ddpm", "--callbacks=[{name: evaluation, metrics: [is]}]", "InceptionScore requires features of a classifier"),
+        ("ddpm", "--callbacks=[{name: evaluation, metrics: [anomaly]}]", "Anomaly requires other images"),
+        ("gan", "--task.discriminator={name: resnet, width: 4}", "gan.yaml:5: task: ResNet must return one number per"),
+        ("cnn", "--task.network=autoencoder", "cnn.yaml:6: task: Autoencoder must return 10 logits per image"),
         ("folder/classify", "--data.range=[5, 2]", "classify.yaml:8: data: range must increase, got 5.0 to 2.0"),
     ],
 )

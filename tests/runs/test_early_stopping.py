@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_at_the_same_step(tmp_path, between):
 def test_a_metric_that_is_not_logged_and_a_task_without_one_are_refused(tmp_path):
     with pytest.raises(UserError, match="'val/accc' is not logged; there are: val/acc"):
         stops_at(tmp_path, EarlyStopping("val/accc", mode="max"))
-    with pytest.raises(UserError, match="a Scored requires a `monitor`"):
+    with pytest.raises(UserError, match="a metric to monitor, or a `monitor`, got Scored"):
         stops_at(tmp_path, EarlyStopping())
 
 

@@ -8,18 +8,18 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from genmods.callbacks.intervals import is_validating_a_fit
-from genmods.core.errors import UserError
+from genmods.callbacks.requirement import Requiring
 from genmods.core.lightning_internals import is_trial
 from genmods.core.printable import say
 from genmods.core.settings import NonNegative, Validated
-from genmods.tracking.monitor import Monitor, monitor_of
+from genmods.tracking.monitor import Monitor, monitor_of, require_validation
 
 
-class EarlyStopping(Validated, Callback):
+class EarlyStopping(Validated, Requiring):
     """Early stopping: ends training after `patience` consecutive validations without an improvement.
 
     The count is saved in checkpoints: a resumed run stops at the same step as an uninterrupted one, and a stopped run
@@ -48,8 +48,9 @@ class EarlyStopping(Validated, Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = self.monitor or getattr(pl_module, "monitor", None)
-        if self.monitor is None and stage == "fit":
-            raise UserError(f"callbacks.early_stopping: a {type(pl_module).__name__} requires a `monitor`")
+        if stage == "fit":
+            self.require(pl_module)
+            require_validation(trainer, "callbacks.early_stopping", self.monitor.name if self.monitor else "")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.waited >= self.patience

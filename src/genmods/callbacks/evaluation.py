@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -47,6 +48,7 @@ class Evaluation(Requiring, Periodic):
         self.metrics, self.n, self.seed, self.levels = metrics, n, seed, levels
         if features is not None and extractor is not None:
             raise ValueError("features and extractor cannot both be set")
+        _refuse_unsupported(metrics, features is not None)
         self.classifier, self.extractor = None if features is None else model_of(features), extractor
         self._reference: EvaluationData | None = None
 
@@ -93,6 +95,7 @@ class Evaluation(Requiring, Periodic):
                 test=test[0],
                 test_labels=test[1],
                 features=features,
+                model=model,
                 likelihood=model.likelihood() if isinstance(model, HasLikelihood) else None,
                 n=self.n,
                 levels=self.levels,
@@ -103,3 +106,12 @@ class Evaluation(Requiring, Periodic):
             self._reference.__dict__.pop(name, None)
         self._reference.generate = lambda n: samples
         return self._reference
+
+
+def _refuse_unsupported(metrics: Sequence[Metric], has_classes: bool) -> None:
+    """Raises ValueError for a metric that cannot be computed during training, or not without a classifier."""
+    for name, needs in ((type(metric).__name__, metric.needs) for metric in metrics):
+        if "others" in needs:
+            raise ValueError(f"metrics: {name} requires other images; use the command `evaluate`")
+        if "classes" in needs and not has_classes:
+            raise ValueError(f"metrics: {name} requires features of a classifier, features: {{from: RUN}}")

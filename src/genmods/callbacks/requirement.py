@@ -12,13 +12,14 @@ from genmods.models import model_of
 
 
 class Requiring(Callback):
-    """A callback for models, or tasks, that have the member `requires`; a recipe with others is refused when read."""
+    """A callback for models, or tasks, that have the member `requires`, unless it is a setting of the callback."""
 
     requires: ClassVar[str]
 
+    def require(self, task: LightningModule) -> None:
+        """Raises UserError if neither the task, nor its model, nor this callback has the member."""
+        if all(getattr(owner, self.requires, None) is None for owner in (model_of(task), task, self)):
+            raise UserError(f"{type(self).__name__} {requirement(self.requires)}, got {type(task).__name__}")
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Raises UserError if neither the model nor its task has the member."""
-        if all(getattr(owner, self.requires, None) is None for owner in (model_of(pl_module), pl_module)):
-            raise UserError(
-                f"the callback {type(self).__name__} {requirement(self.requires)}, got {type(pl_module).__name__}"
-            )
+        self.require(pl_module)

@@ -20,9 +20,10 @@ def run(options: argparse.Namespace) -> None:
     from genmods.config.labels import check_labels
     from genmods.config.parts import Part
     from genmods.config.recipe import load
-    from genmods.runs.rehearsal import rehearse
 
     recipe = load(options.recipe, options.overrides)
+    from genmods.runs.rehearsal import rehearse  # imports Lightning
+
     rehearse(recipe, check_labels(recipe))
     source = recipe.data.given.get("source")
     root = source.given.get("root") if isinstance(source, Part) else None

@@ -55,6 +55,7 @@ class Anomaly(Metric):
         batch_size: Images per network call.
     """
 
+    needs = ("others",)
     levels: Annotated[int, Ge(2), Le(100)] = 10
     draws: Count = 2
     reference: Annotated[int, Ge(3)] = 2000

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -51,6 +51,9 @@ class MetricResult:
 
 class Metric(Validated, ABC):
     """The registry kind `metric`: computed by `evaluate`, with flat settings."""
+
+    needs: ClassVar[tuple[Literal["classes", "others"], ...]] = ()
+    """What not every evaluation has: features with class probabilities, images of another kind."""
 
     @property
     def least(self) -> dict[str, int]:

@@ -69,6 +69,8 @@ def density_and_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float,
 class InceptionScore(Metric):
     """Inception score of the samples, with the feature extractor's classes; `held_out` is that of the test images."""
 
+    needs = ("classes",)
+
     def __call__(self, data: EvaluationData) -> MetricResult:
         value = inception_score(self._probabilities(data, data.samples))
         held_out = None

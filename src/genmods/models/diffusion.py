@@ -55,6 +55,8 @@ class DiffusionModel(Model):
     image_shape: tuple[int, int, int]
     own_sampler: ClassVar[Sampler] = UniPCSampler(steps=16)
     """The default sampler."""
+    has_average: ClassVar[bool] = False
+    """Whether the model has average velocities, for samplers with `needs_average`."""
 
     def __init__(
         self,
@@ -103,6 +105,8 @@ class DiffusionModel(Model):
 
     def check_sampler(self, sampler: Sampler) -> None:
         """Raises ValueError, or UserError, if `sampler` cannot be used with this model."""
+        if sampler.needs_average and not self.has_average:
+            raise UserError("the sampler mean_flow requires a model trained by the task mean_flow")
         sampler.time_grid(self.process)
 
     def _inputs(self, n: int) -> tuple[Any, ...]:

@@ -1,119 +1,154 @@
-"""Whether the parts of a recipe can be constructed together, found out without data, weights or a trainer.
+"""Whether a recipe can be built, found out without data, weights or a trainer.
 
-What no hint declares, such as a sampler that does not take a process, is refused by constructors. Networks are
-constructed on the meta device. A task names in its class variable `checks` a function of its parts and settings that
-raises ValueError if they do not fit together. Settings that the data fill are those of two stand-ins, a small and a
-large data set; a refusal counts if it is the same for both, since it does then not depend on the data.
-
-Lightning is not imported: the constructors of tasks, callbacks, loggers and data modules are not called, but those of
-their parts.
+What no hint declares, such as a sampler that does not take a process, is refused by constructors. They are called as
+`fit` calls them, with networks on the meta device and with the facts of stand-ins for the data, of which they must take
+one. Loggers are not constructed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from genmods.callbacks.requirement import Requiring
 from genmods.config.build import build
 from genmods.config.members import constant
 from genmods.config.parts import From, Part
 from genmods.config.recipe import MODULE, Recipe
 from genmods.config.reflect import find_class
 from genmods.config.text import RecipeError
+from genmods.core.errors import UserError
 from genmods.core.initial_weights import without_weights
 from genmods.core.label_kinds import LabelKind
 from genmods.core.meta import on_meta
+from genmods.core.printable import counted
 from genmods.data.info import DataInfo
+from genmods.diffusion.conditioning import ClassLabels
+from genmods.models import model_of
 
 _STEPS = 1_000_000
 """Steps of a recipe that sets none: no warm-up is longer."""
-_FOR_LIGHTNING = ("task", "data_module", "module", "callback", "logger")
+_SHAPES = ((1, 32, 32), (3, 256, 256), (2, 28, 28), (3, 48, 48), (4, 40, 40))
+_CLASSES = (10, 4, 1, 2, 7)
+_MOST = 12
+"""The number of different numbers in a recipe that stand-ins take from it."""
+_NOT_HERE = ("data_module", "module", "logger")
+"""Kinds that are not constructed: their constructors read data or connect to a server."""
 
 
 def rehearse(recipe: Recipe, kinds: Sequence[LabelKind]) -> None:
-    """Raises RecipeError, as `fit` would, if parts of a recipe cannot be constructed whatever the data are.
+    """Raises RecipeError, as `fit` would, if the recipe cannot be built whatever the data are.
 
     Args:
         recipe: A checked recipe.
         kinds: The kinds of labels that its data may have.
     """
     if recipe.data.entry == MODULE:
-        for part in (*_constructible(recipe.data), *_constructible(recipe.task)):
-            refusals = [_refusal(part, kind) for kind in kinds]
-            if refusals[0] and all(refusals):
-                raise refusals[0]
-        unfit = [_unfit(recipe.task, kind) for kind in kinds]
-        if unfit[0] and all(unfit):
-            raise unfit[0]
-        _refuse_frozen(recipe.task, kinds[0])
+        stand_ins = list(_stand_ins(recipe, kinds))
+        built = {id(part): _rehearsed(part, stand_ins) for part in _constructible([recipe.data, recipe.task])}
+        task = built.get(id(recipe.task))
+        for part in _constructible(recipe.callbacks):
+            callback = _rehearsed(part, stand_ins)
+            if task is not None and isinstance(callback, Requiring):
+                _require(callback, task, part)
+        if task is not None:
+            _refuse_frozen(recipe.task, task)
+            _refuse_mixed(recipe, task, built.values())
+        elif isinstance(recipe.task, Part):
+            _check_settings(recipe.task, stand_ins[0])
     _rehearse_optimizer(recipe)
 
 
-def _stand_ins(kind: LabelKind) -> Iterator[DataInfo]:
-    for shape, count, levels in (((1, 32, 32), 10, 17), ((3, 256, 256), 4, 256)):
-        names = [] if kind == "none" else [str(k) for k in range(count)]
-        n = len(names)
-        yield DataInfo(shape, n, (0.1,), (0.5,), levels, names, kind, [9] * n, [0.0] * n, [1.0] * n)
+def _stand_ins(recipe: Recipe, kinds: Sequence[LabelKind]) -> Iterator[DataInfo]:
+    """Data sets of several shapes and numbers of classes, among them those that occur as numbers in the recipe."""
+    numbers = list(dict.fromkeys(_numbers([recipe.data, recipe.task])))[:_MOST]
+    shapes = [*_SHAPES, *((n, 32, 32) for n in numbers if n <= 64), *((3, n, n) for n in numbers if n <= 512)]
+    shapes += [(3, 16 * n, 16 * n) for n in numbers if n <= 32]
+    cases = list(zip(_SHAPES, _CLASSES, strict=True))
+    cases += [(shape, 4) for shape in shapes] + [((3, 64, 64), n) for n in numbers]
+    for shape, count in dict.fromkeys(cases):
+        for kind in kinds:
+            names = [] if kind == "none" else [str(k) for k in range(count)]
+            n, levels = len(names), 17 if shape[0] == 1 else 256
+            yield DataInfo(shape, n, (0.1,), (0.5,), levels, names, kind, [9] * n, [0.0] * n, [1.0] * n)
 
 
-def _refusal(part: Part, kind: LabelKind) -> RecipeError | None:
-    """The RecipeError of a part whose constructors refuse both data sets in the same words."""
-    found: list[RecipeError] = []
-    for info in _stand_ins(kind):
+def _numbers(value: Any) -> Iterator[int]:
+    """The positive integers and the lengths of lists among the settings in a checked value."""
+    number = len(value) if isinstance(value, list | tuple) else value
+    if type(number) is int and 0 < number <= 4096:
+        yield number
+    for item in _inner(value):
+        yield from _numbers(item)
+
+
+def _rehearsed(part: Part, stand_ins: Sequence[DataInfo]) -> Any:
+    """The object of a part for the first stand-in that it takes; None after an error other than a refusal.
+
+    Raises RecipeError if it takes none: the refusal by the line of code that refuses most of them.
+    """
+    refusals: dict[tuple[str, int | None], list[tuple[RecipeError, DataInfo]]] = {}
+    for info in stand_ins:
         try:
             with on_meta(), without_weights():
-                build(part, info.settings())
+                return build(part, info.settings())
         except RecipeError as error:
-            found.append(error)
-    same = len({str(error) for error in found}) == 1
-    return found[0] if len(found) == 2 and same and isinstance(found[0].__cause__, ValueError) else None
+            if not isinstance(error.__cause__, ValueError | UserError):
+                return None
+            refusals.setdefault(_place(error.__cause__), []).append((error, info))
+    found = max(refusals.values(), key=len)
+    first, info = found[0]
+    if len({str(error) for error, _ in found}) == 1:
+        raise first
+    shape, classes = "x".join(map(str, info.shape)), len(info.class_names)
+    raise RecipeError("", "", f"{first}, for example for images of {shape} and {counted(classes, 'class')}")
 
 
-def _unfit(task: Part | From, kind: LabelKind) -> RecipeError | None:
-    """The RecipeError of a task whose `checks` refuses its parts and settings for both data sets in the same words, or
-    for the one with which the parts can be constructed."""
-    target = constant(find_class(task.entry.target), "checks") if isinstance(task, Part) else None
-    if not isinstance(task, Part) or target is None:
-        return None
-    module, _, name = target.partition(":")
+def _check_settings(task: Part, info: DataInfo) -> None:
+    """Raises RecipeError if the function in `checks` of a task of an earlier run's model refuses its other settings."""
+    module, _, name = (constant(find_class(task.entry.target), "checks") or "").partition(":")
+    if not name:
+        return
     check = getattr(import_module(module), name)
     given = {key: value for key, value in task.given.items() if key in signature(check).parameters}
-    if any(map(_has_from, given.values())):
-        return None
-    found: set[str] = set()
-    for info in _stand_ins(kind):
-        try:
-            with on_meta(), without_weights():
-                check(**{key: _built(value, info) for key, value in given.items()})
-            return None
-        except RecipeError:
-            continue
-        except ValueError as error:
-            found.add(str(error))
-    return RecipeError(task.where, task.path, found.pop()) if len(found) == 1 else None
-
-
-def _built(value: Any, info: DataInfo) -> Any:
-    return build(value, info.settings()) if isinstance(value, Part) else value
-
-
-def _refuse_frozen(task: Part | From, kind: LabelKind) -> None:
-    """Raises RecipeError if `freeze` leaves nothing to train in a task of this package: its parts have all weights."""
-    freezing = [part for part in _inside(task) if part.given.get("freeze")]
-    if not freezing or _has_from(task) or not isinstance(task, Part) or task.entry.origin != "genmods":
-        return
-    from torch import nn
-
     try:
-        with on_meta(), without_weights():
-            built = [build(part, next(_stand_ins(kind)).settings()) for part in _constructible(task)]
-    except RecipeError:  # that depends on the data
-        return
-    modules = [module for module in built if isinstance(module, nn.Module)]
-    if not any(parameter.requires_grad for module in modules for parameter in module.parameters()):
+        check(
+            **{key: build(value, info.settings()) if isinstance(value, Part) else value for key, value in given.items()}
+        )
+    except ValueError as error:
+        raise RecipeError(task.where, task.path, str(error)) from error
+
+
+def _place(error: BaseException) -> tuple[str, int | None]:
+    """The file and the line of the constructor that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename, last.lineno
+
+
+def _require(callback: Requiring, task: Any, part: Part) -> None:
+    try:
+        callback.require(task)
+    except UserError as error:
+        raise RecipeError(part.where, part.path, str(error)) from error
+
+
+def _refuse_frozen(part: Part | From, task: Any) -> None:
+    """Raises RecipeError if `freeze` leaves nothing to train."""
+    freezing = [inner for inner in _inside(part) if inner.given.get("freeze")]
+    if freezing and not any(parameter.requires_grad for parameter in task.parameters()):
         raise RecipeError(freezing[0].where, f"{freezing[0].path}.freeze", "must leave something to train")
+
+
+def _refuse_mixed(recipe: Recipe, task: Any, built: Iterable[Any]) -> None:
+    """Raises RecipeError if a model is conditioned on the class of images that an augmentation mixes."""
+    mixing = next((one for one in built if getattr(one, "mixes", False)), None)
+    if mixing is not None and isinstance(getattr(model_of(task), "conditioning", None), ClassLabels):
+        raise RecipeError(
+            recipe.task.where, "task", f"class_labels needs one class per image, {type(mixing).__name__} mixes several"
+        )
 
 
 def _inside(value: Any) -> Iterator[Part]:
@@ -126,9 +161,9 @@ def _inside(value: Any) -> Iterator[Part]:
 
 def _constructible(value: Any) -> Iterator[Part]:
     """The outermost parts in a checked value that can be constructed here."""
-    if isinstance(value, Part) and value.kind not in _FOR_LIGHTNING and not _has_from(value):
+    if isinstance(value, Part) and value.kind not in _NOT_HERE and not _has_from(value):
         yield value
-    elif isinstance(value, Part | dict | list | tuple):
+    else:
         for item in _inner(value):
             yield from _constructible(item)
 

@@ -29,7 +29,7 @@ from genmods.models import Model, Predicts, ReceivesResults, model_of
 from genmods.networks.base import outermost_networks
 from genmods.optim.groups import made, parameter_groups
 from genmods.optim.plateau import ReduceOnPlateau
-from genmods.tracking.monitor import Monitor
+from genmods.tracking.monitor import Monitor, require_validation
 
 _log = logging.getLogger(__name__)
 _TRIED = 1_000_000
@@ -113,6 +113,7 @@ class Task(LightningModule, Model):
             raise UserError(f"schedule: {error}") from error
         config: dict[str, Any] = {"scheduler": schedule, "interval": "step"}
         if isinstance(schedule, ReduceOnPlateau):
+            require_validation(self.trainer, "schedule", schedule.monitor)
             config |= {"monitor": schedule.monitor, "reduce_on_plateau": True}
         return {"optimizer": optimizer, "lr_scheduler": config}
 

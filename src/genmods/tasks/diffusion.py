@@ -9,7 +9,6 @@ from torch import Tensor
 from genmods.core.batch import INDEX, INPUT, Batch
 from genmods.diffusion import DiffusionLoss, TimeDensity, Weighting
 from genmods.models import DiffusionModel
-from genmods.models.trainable import bounds_likelihood, check_diffusion
 from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
 
@@ -21,7 +20,6 @@ class DiffusionTask(Task):
     `best.ckpt`.
     """
 
-    checks = "genmods.models.trainable:check_diffusion"
     noise_errors = True
     model: DiffusionModel
 
@@ -34,9 +32,13 @@ class DiffusionTask(Task):
     ) -> None:
         super().__init__(**settings)
         self.model = model
-        check_diffusion(model, density, weighting)
         self.loss = DiffusionLoss(density, weighting)
-        self.logs_bpd = bounds_likelihood(model, weighting)
+        self.loss.check(model.process)
+        self.logs_bpd = self.loss.weighting.bounds_likelihood and model.likelihood() is not None
+        if self.logs_bpd and not model.conditioning.learns_null:
+            raise ValueError(
+                "conditioning.drop must be above 0 with the weighting `elbo`, which bounds the unconditional likelihood"
+            )
         self.monitor = Monitor("val/bpd", "min") if self.logs_bpd else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from genmods.core.batch import Batch
 from genmods.diffusion.conditioning import Discrete
 from genmods.diffusion.coupling import optimal_transport
 from genmods.models.ot_flow import OTFlowModel
-from genmods.models.trainable import check_ot_flow
 from genmods.tasks.diffusion import DiffusionTask
 
 
@@ -27,12 +26,15 @@ class OTFlowTask(DiffusionTask):
         settings: `density` and `weighting` of the task `diffusion`, and the plan.
     """
 
-    checks = "genmods.models.trainable:check_ot_flow"
     model: OTFlowModel
 
     def __init__(self, model: OTFlowModel, **settings: Any) -> None:
-        check_ot_flow(model)
         super().__init__(model, **settings)
+        if not isinstance(model.conditioning, Discrete):
+            raise ValueError(
+                "ot_flow requires the conditioning class_labels or unconditional, within whose conditions noise is"
+                f" coupled, got {type(model.conditioning).__name__}"
+            )
 
     def noise(self, x0: Tensor, batch: Batch) -> Tensor:
         """Noise of the shape of `x0` [B, ...], coupled with it among samples with the same condition."""

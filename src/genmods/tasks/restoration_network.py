@@ -32,7 +32,6 @@ class RestorationNetworkTask(Task):
         ValueError: See `check_loss`.
     """
 
-    checks = "genmods.restoration.losses:check_loss"
     reports = ("restoration_report",)
     model: RestorationNetwork
 

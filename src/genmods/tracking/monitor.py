@@ -37,6 +37,13 @@ class Monitor:
         return float(metrics[self.name])
 
 
+def require_validation(trainer: Any, where: str, metric: str) -> None:
+    """Raises UserError if the setting `where` monitors a validation `metric`, but there are no validation data."""
+    splits = getattr(trainer.datamodule, "splits", None)
+    if splits is not None and metric.startswith("val/") and "val" not in splits:
+        raise UserError(f"{where}: monitors {metric}, but there are no validation data")
+
+
 class Score(NamedTuple):
     """The value of a monitored metric, and the validation loss if any."""
 

@@ -129,6 +129,8 @@ class Sampler(Validated):
     """The default grid; None uses that of the process."""
     needs_training: ClassVar[bool] = False
     """Whether a model must be trained for this sampler."""
+    needs_average: ClassVar[bool] = False
+    """Whether the steps use average velocities, which only a mean-flow model has."""
 
     steps: Steps = 50
     grid: Grid | None = None

@@ -24,6 +24,7 @@ class MeanFlowSampler(Sampler):
 
     own_grid: ClassVar[Grid | None] = AngleGrid()
     needs_training: ClassVar[bool] = True
+    needs_average: ClassVar[bool] = True
     steps: Steps = 2
 
     def step(self, state: SamplerState, x: Tensor, i: int) -> Tensor:
