@@ -21,7 +21,7 @@ CUDA = torch.device("cuda:0")
 aten = torch.ops.aten
 READS = {aten._local_scalar_dense.default, aten.equal.default}
 SIZED_BY_VALUES = {aten.nonzero.default, aten.masked_select.default, aten._unique2.default, aten.bincount.default}
-YES = {"restoration.restore:check_images"}
+YES = {"core.image_range:check_finite"}
 """The functions that depend on a truth value read from the device."""
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}
 

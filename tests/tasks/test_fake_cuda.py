@@ -28,7 +28,7 @@ WAITS = {
     "diffusion.coupling:optimal_transport: to the CPU": "an assignment per batch and class, in training too",
     "diffusion.coupling:optimal_transport: to the device": "the order of the noise",
     "restoration.operators.blur:Blur.transfer: to the device": "the kernel, once per size of images and device",
-    "restoration.restore:check_images: read": "once per restoration: measured images must be finite",
+    "core.image_range:check_finite: read": "once per restoration: images must be finite",
     "restoration.restore:check_range: read": "once per restoration: measured images must be on [-1, 1]",
     "restoration.noise:rounding: read": "once per restoration: images of 8 or 16 bits have rounding noise",
     "restoration.restore:restore: to the device": "the rows of a batch of draws choose their measurements",

@@ -81,7 +81,7 @@ class DiffusionLoss(Validated, nn.Module):
         """
         self.check(denoiser.process)
         if not x0.is_floating_point() or x0.ndim == 4:
-            check_images(x0, tuple("CHW"), noisy=True)
+            check_images(x0, tuple("CHW"), noisy=True, finite=not torch.is_grad_enabled())
         if u is None:
             u = self.density.numbers(len(x0), x0.device, share, generator)
         if eps is None:

@@ -13,6 +13,7 @@ from genmods.config import registry
 from genmods.core import random
 from genmods.core.batch import INPUT, Batch
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_finite
 from genmods.core.progress import Progress, part_of
 from genmods.core.settings import ClassNames, DataChannels, DataClasses, DataSides, GrayLevels, Positive, SigmaData
 from genmods.core.sizes import sides
@@ -175,6 +176,7 @@ class DiffusionModel(Model):
         return DiffusionLikelihood(self.unconditional, self.levels, self.device)
 
     def inspect(self, image: Tensor, condition: Mapping[str, Any] | None, sigma: float) -> Inspection:
+        check_finite(image[None])
         first = torch.zeros(1, dtype=torch.int64)
         cond = self.conditioning.requested(1, condition, first) if condition else self.conditioning.null(1)
         x0 = self.latents.encode(image[None])

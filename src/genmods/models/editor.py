@@ -12,7 +12,7 @@ from torch import Tensor
 from genmods.core import random
 from genmods.core.devices import float64_device
 from genmods.core.errors import UserError
-from genmods.core.image_range import check_images
+from genmods.core.image_range import check_finite, check_images
 from genmods.core.progress import Progress, part_of
 from genmods.core.settings import BatchSize, Steps, Validated
 from genmods.diffusion.conditioning import Condition
@@ -74,6 +74,7 @@ class Editor(Validated):
         self, latents: Tensor, condition: Mapping[str, Any] | None = None, progress: Progress | None = None
     ) -> Tensor:
         """The images [B, C, H, W] of `latents` [B, C', H', W'], by the solver."""
+        check_finite(latents, "latents")
         x0 = self._mapped(SOLVERS[self.solver][1], self._moved(latents), condition, progress)
         return torch.cat([self._diffusion.latents.decode(part) for part in x0.split(self.batch_size)]).to(
             latents.device
@@ -190,8 +191,7 @@ class Editor(Validated):
         shape = self._diffusion.image_shape
         if images.shape[1:] != shape:
             raise UserError(f"images must have shape {['B', *shape]}, got {list(images.shape)}".replace("'", ""))
-        with torch.no_grad():  # no training: infinite values are refused
-            check_images(images, shape or (), noisy=True)
+        check_images(images, shape or (), noisy=True)
 
 
 def _times(values: Any, frames: int) -> Any:

@@ -61,8 +61,12 @@ class ImageModel(Model):
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)
 
     def check(self, images: Tensor) -> None:
-        """Raises UserError unless `images` are [B, C, H, W] in [-1, 1], with gradients also with any noise."""
-        check_images(images, (self.image_shape[0], "H", "W"), noisy=torch.is_grad_enabled())
+        """Raises UserError unless `images` are [B, C, H, W] in [-1, 1]; with gradients, any noise is accepted.
+
+        NaN and infinities are accepted in training, and as estimates of a guided denoiser.
+        """
+        finite = not (self.training or images.requires_grad)
+        check_images(images, (self.image_shape[0], "H", "W"), noisy=torch.is_grad_enabled(), finite=finite)
 
     def forward(self, images: Tensor) -> Tensor:
         """The network's output [B, K] for `images` [B, C, H, W] in [-1, 1]."""

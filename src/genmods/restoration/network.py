@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmods.core.errors import UserError
+from genmods.core.errors import UserError, first_line
+from genmods.core.image_range import check_finite
 from genmods.core.progress import Progress
 from genmods.core.settings import DataChannels, DataSides
 from genmods.core.sizes import sides
@@ -78,8 +79,8 @@ class RestorationNetwork(Model):
         try:
             restored = self.operator.pinv(self.degrade(x, torch.zeros(1, dtype=torch.int64, device="cpu")))
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"images of shape {list(self.image_shape)} cannot be degraded: {reason}") from None
+            shape = list(self.image_shape)
+            raise ValueError(f"images of shape {shape} cannot be degraded: {first_line(error)}") from None
         if restored.shape != x.shape:
             name = type(self.operator).__name__
             raise ValueError(f"{name} must restore the shape {list(self.image_shape)}, got {list(restored.shape[1:])}")
@@ -139,6 +140,7 @@ class RestorationNetwork(Model):
 
         The network receives the noise level of the whole image with each tile.
         """
+        check_finite(y)
         margin = getattr(self.network, "margin", None)
         if margin is None or y.shape[2] * y.shape[3] <= LARGE or not isinstance(self.operator, Identity):
             return self(y, std).clamp(-1, 1)

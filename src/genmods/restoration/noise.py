@@ -20,6 +20,7 @@ from torch import Tensor
 
 from genmods.core.devices import to_float64
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_finite
 
 NORMAL_MAD = 0.6745
 MIN_SAMPLES = 32
@@ -39,8 +40,10 @@ def estimate_sigma(y: Tensor, known: Tensor | None = None) -> Tensor:
     For quantized images, the noise must be of about one grey level or more. Only pixels where `known` (bool,
     broadcastable to `y`) is true are used, by default all.
 
-    Raises UserError for images of less than 2 x 2 pixels, and if no block of 2 x 2 pixels is known.
+    Raises UserError for images of less than 2 x 2 pixels, if no block of 2 x 2 pixels is known, and if one is not
+    finite.
     """
+    check_finite(y if known is None else torch.where(known.to(y.device), y, 0))
     if min(y.shape[-2:]) < 2:
         raise UserError(f"a noise level cannot be estimated from {y.shape[-2]} x {y.shape[-1]} pixels")
     kept = None if known is None else known.to(y.device).expand_as(y)

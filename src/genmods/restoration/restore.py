@@ -10,6 +10,7 @@ from torch import Tensor
 from genmods.config import registry
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_finite
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.noise import noise_stream
 from genmods.restoration.methods import Guidance, Measurement, Method
@@ -52,8 +53,7 @@ def check_images(y: Tensor, sigma: float = 0.0) -> None:
     """Raises UserError unless `y` is a finite float batch [B, C, H, W] and the noise level is finite and at least 0."""
     if y.ndim != 4 or not y.is_floating_point() or not len(y):
         raise UserError(f"images must be a float batch [B, C, H, W], got {y.dtype} of shape {list(y.shape)}")
-    if not y.isfinite().all():
-        raise UserError("images must be finite, got pixels that are NaN or infinite")
+    check_finite(y)
     if not 0 <= sigma < float("inf"):
         raise UserError(f"the noise level must be at least 0, got {sigma}")
 

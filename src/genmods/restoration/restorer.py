@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genmods.core import random
 from genmods.core.errors import UserError
+from genmods.core.image_range import check_finite
 from genmods.core.progress import Progress, part_of
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.models import Restores
@@ -165,6 +166,7 @@ class Restorer:
             label, numbers, progress: See `Restorer`.
         """
         known = known_pixels(images, hole)
+        images = torch.where(known, images, 0)
         levels = self._levels(images, sigma, known)
         if self.prior.shape is not None:
             groups = grouped_boxes(~known[:, 0], levels == 0, self.prior.shape[1:])
@@ -280,6 +282,7 @@ class Restorer:
         """The images in the channels of the model, unless `adapt` is false."""
         if images.ndim != 4:
             raise UserError(f"images must have shape [B, C, H, W], got {list(images.shape)}")
+        check_finite(images)
         y, labels = images.to(getattr(self.model, "device", images.device)), self.labels(label, len(images))
         numbers = torch.arange(len(images)) if numbers is None else numbers.cpu()
         rows = in_channels(y, self.prior.shape[0] if adapt and self.prior.shape else y.shape[1], numbers, labels)
