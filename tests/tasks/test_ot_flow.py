@@ -1,5 +1,7 @@
 """The task `ot_flow`: what it trains on, what it refuses, exact resume."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -72,7 +74,7 @@ def test_refusals():
 
 
 def test_a_stopped_run_continues_bit_for_bit(tmp_path, monkeypatch, capsys):
-    """With accumulation; `generate` refuses a stochastic sampler in one line."""
+    """With accumulation; `generate` refuses a stochastic sampler, and `check` and `test` a restoration, in one line."""
     monkeypatch.chdir(tmp_path)
     slow = TRAINER | {"accumulate_grad_batches": 2}
     ends = []
@@ -89,3 +91,10 @@ def test_a_stopped_run_continues_bit_for_bit(tmp_path, monkeypatch, capsys):
     assert dispatch([*command, "--sampler", "ddpm", "--steps", "2"]) == 2
     error = capsys.readouterr().err
     assert "adds no noise" in error and error.count("\n") == 1
+    text = "task: {name: restoration, operator: box, model: {from: %s}}\ndata: {name: digits, limit: 20}\n"
+    Path("filled.yaml").write_text(text % run)
+    told = "filled.yaml:1: task: restoration requires a diffusion model, got OTFlowModel\n"
+    for words in (["check", "filled.yaml"], ["test", "--config", "filled.yaml", "--quiet"]):
+        assert dispatch(words) == 2 and capsys.readouterr().err == told
+    Path("filled.yaml").write_text(text % "runs/elsewhere")
+    assert dispatch(["check", "filled.yaml"]) == 0

@@ -244,7 +244,7 @@ def _default_conditioning(num_classes: int, class_names: list[str] | None) -> Co
     return ClassLabels(num_classes=num_classes, class_names=class_names) if num_classes else Unconditional()
 
 
-def choose_sampler(own: Sampler, sampler: Sampler | str | None, steps: int | None, model: object = None) -> Sampler:
+def choose_sampler(own: Sampler, sampler: Sampler | str | None, steps: int | None, model: object) -> Sampler:
     """The default sampler `own` of a model, or another one, possibly by name; with `steps` steps or as many as `own`.
 
     Raises UserError for an unknown name, and if `model` refuses the sampler (`check_sampler`, if it has this method).

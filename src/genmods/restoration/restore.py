@@ -39,10 +39,16 @@ def named_method(name: str, operator: Operator, sigma_y: float, steps: int) -> M
 
 
 def check_settings(
-    operator: Operator, sigma: float = 0.0, method: Method | None = None, steps: int | None = None
+    operator: Operator,
+    sigma: float = 0.0,
+    method: Method | None = None,
+    steps: int | None = None,
+    model: Any = None,
 ) -> None:
-    """Raises ValueError if an evaluation of restoration has settings that contradict each other; `sigma` is the noise
-    level."""
+    """Raises ValueError if an evaluation of restoration has settings that contradict each other, or another `model`
+    than one that restores images; `sigma` is the noise level."""
+    if model is not None:
+        Prior.of(model)
     if method is not None and steps is not None:
         raise ValueError(f"steps must not be set if a method is given, got {steps}")
     if isinstance(operator, Identity) and sigma == 0:

@@ -139,7 +139,7 @@ class Generated(Source):
             raise UserError(f"data.from: {self.from_}: expected a model that is conditioned on classes")
         settings: dict[str, Any] = {} if self.guidance == 1 else {"guidance": self.guidance}
         if self.steps is not None and isinstance(model, UsesSampler):
-            settings["sampler"] = choose_sampler(model.default_sampler(), None, self.steps)
+            settings["sampler"] = choose_sampler(model.default_sampler(), None, self.steps, model)
         labels = list(range(len(self.class_names)))
         model = model.to(default_device())
         return model.sample(

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from genmods.callbacks.requirement import Requiring
@@ -28,6 +29,8 @@ from genmods.core.printable import counted
 from genmods.data.info import DataInfo
 from genmods.diffusion.conditioning import ClassLabels
 from genmods.models import model_of
+from genmods.runs.checkpoint import Checkpoint
+from genmods.runs.folders import find_checkpoint
 
 _STEPS = 1_000_000
 """Steps of a recipe that sets none: no warm-up is longer."""
@@ -108,18 +111,26 @@ def _rehearsed(part: Part, stand_ins: Sequence[DataInfo]) -> Any:
 
 
 def _check_settings(task: Part, info: DataInfo) -> None:
-    """Raises RecipeError if the function in `checks` of a task of an earlier run's model refuses its other settings."""
+    """Raises RecipeError if the function in `checks` of a task of an earlier run's model refuses its settings.
+
+    The model is passed to it if the run is on this machine.
+    """
     module, _, name = (constant(find_class(task.entry.target), "checks") or "").partition(":")
     if not name:
         return
     check = getattr(import_module(module), name)
     given = {key: value for key, value in task.given.items() if key in signature(check).parameters}
     try:
-        check(
-            **{key: build(value, info.settings()) if isinstance(value, Part) else value for key, value in given.items()}
-        )
+        check(**{key: _setting(value, info) for key, value in given.items()})
     except ValueError as error:
         raise RecipeError(task.where, task.path, str(error)) from error
+
+
+def _setting(value: Any, info: DataInfo) -> Any:
+    """The setting that a constructor receives; None for the model of a run that is not on this machine."""
+    if isinstance(value, From):
+        return Checkpoint.read(find_checkpoint(value.run)).model() if Path(value.run).exists() else None
+    return build(value, info.settings()) if isinstance(value, Part) else value
 
 
 def _place(error: BaseException) -> tuple[str, int | None]:

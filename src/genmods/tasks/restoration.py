@@ -51,7 +51,7 @@ class RestorationTask(Task):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        check_settings(operator, sigma, method, steps)
+        check_settings(operator, sigma, method, steps, model_of(model))
         steps = 20 if steps is None else steps
         self.model = model_of(model).requires_grad_(False)
         self.operator, self.sigma, self.method = operator, 2 * sigma / 255, method
