@@ -71,6 +71,7 @@ def test_a_folder_that_does_not_exist_yet_is_reported(tmp_path, capsys):
         ),
         ("ddpm", "--callbacks=[{name: evaluation, metrics: [is]}]", "InceptionScore requires features of a classifier"),
         ("ddpm", "--callbacks=[{name: evaluation, metrics: [anomaly]}]", "Anomaly requires other images"),
+        ("gan", "--callbacks=[{name: evaluation, metrics: [bpd]}]", "bpd requires a model with a likelihood"),
         ("gan", "--task.discriminator={name: resnet, width: 4}", "gan.yaml:5: task: ResNet must return one number per"),
         ("cnn", "--task.network=autoencoder", "cnn.yaml:6: task: Autoencoder must return 10 logits per image"),
         ("folder/classify", "--data.range=[5, 2]", "classify.yaml:8: data: range must increase, got 5.0 to 2.0"),

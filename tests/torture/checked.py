@@ -36,7 +36,7 @@ NETWORKS = {
     "restoration_network": ["plain_unet", "unet", "cnn"],
 }
 DENOISERS = ["unet", "dit", "vdm", "mlp", "unet_mp", "cnn"]
-OF_THE_DATA = r"from the data|per image, got \[|no validation data|paired data|images of one kind|must fit into"
+OF_THE_DATA = r"from the data|per image, got \[|no validation data|paired data|requires images of"
 """Refusals by `fit` of what depends on the data."""
 
 

@@ -14,6 +14,7 @@ from genmods.callbacks.requirement import Requiring
 from genmods.callbacks.sample_grid import sample_shared, sample_table
 from genmods.callbacks.stopping import looking
 from genmods.callbacks.weights import evaluation_weights
+from genmods.core.errors import UserError
 from genmods.core.settings import Count, GrayLevels, Seed
 from genmods.data.base import DataModule
 from genmods.metrics.base import EvaluationData, Metric, require_enough
@@ -52,6 +53,12 @@ class Evaluation(Requiring, Periodic):
         self.classifier, self.extractor = None if features is None else model_of(features), extractor
         self._reference: EvaluationData | None = None
 
+    def require(self, task: LightningModule) -> None:
+        """Raises UserError if the model does not generate images, or a metric cannot be computed for it."""
+        super().require(task)
+        for metric in self.metrics:
+            metric.check_model(model_of(task))
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         splits = trainer.datamodule.splits  # type: ignore[attr-defined]
@@ -75,7 +82,10 @@ class Evaluation(Requiring, Periodic):
         book.rows(*sample_table(model, show(samples), book.step + 1, self.seed))
         figures: dict[str, float] = {}
         for metric in self.metrics:
-            results = metric(self._evaluation_data(trainer, model, samples))
+            try:
+                results = metric(self._evaluation_data(trainer, model, samples))
+            except ValueError as error:
+                raise UserError(f"callbacks.evaluation: {type(metric).__name__}: {error}") from error
             figures |= {f"val/{figure.name}": figure.value for figure in results.values}
             for name, images in results.pictures.items():
                 book.picture(name, to_picture(show(images), columns=5))

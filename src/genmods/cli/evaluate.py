@@ -96,6 +96,8 @@ def of_checkpoint(options: argparse.Namespace, metrics: dict[str, Metric]) -> No
     path = folders.find_checkpoint(options.ckpt_path)
     checkpoint = Checkpoint.read(path)
     model = model_options.placed(checkpoint.model(), options)
+    for metric in metrics.values():
+        metric.check_model(model)
     exported = path.suffix == ".safetensors"
     beside = path.with_suffix(".json") if exported else folders.run_folder(path) / "evaluation.json"
     out = Path(options.out) if options.out else beside

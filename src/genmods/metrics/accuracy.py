@@ -33,11 +33,16 @@ class Accuracy(Metric):
     def least(self) -> dict[str, int]:
         return {"test": 2}
 
+    def check_model(self, model: Any) -> None:
+        self._classifier(model)
+
+    def _classifier(self, model: Any) -> Any:
+        return model if isinstance(model, Classifies) else DiffusionClassifier(model, self.num_times)
+
     def __call__(self, data: EvaluationData) -> MetricResult:
         from scipy.stats import binomtest
 
-        model: Any = data.model
-        model = model if isinstance(model, Classifies) else DiffusionClassifier(model, self.num_times)
+        model = self._classifier(data.model)
         labels, test = data.classes("test_labels")[: self.images], data.need("test")[: self.images]
 
         def predicted(images: Tensor, numbers: Tensor) -> Tensor:

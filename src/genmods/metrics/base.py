@@ -60,6 +60,10 @@ class Metric(Validated, ABC):
         """The smallest numbers of "samples", "train" images and "test" images for those that the metric uses."""
         return {}
 
+    def check_model(self, model: Any) -> None:
+        """Raises UserError if the metric cannot be computed for the model."""
+        return
+
     @abstractmethod
     def __call__(self, data: EvaluationData) -> MetricResult:
         """Compute the metric.

@@ -11,7 +11,7 @@ images, the expected density is 1 and the expected coverage about 1 - 2^-k.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -25,7 +25,7 @@ from genmods.metrics.base import EvaluationData, Metric, MetricResult, MetricVal
 from genmods.metrics.features import as_float
 from genmods.metrics.neighbors import distances
 from genmods.metrics.statistics import half_width
-from genmods.models import Likelihood
+from genmods.models import HasLikelihood, Likelihood
 
 
 def inception_score(probabilities: Tensor) -> float:
@@ -162,6 +162,10 @@ class BitsPerDimension(Metric):
     @property
     def least(self) -> dict[str, int]:
         return {"test": 2}
+
+    def check_model(self, model: Any) -> None:
+        if not isinstance(model, HasLikelihood) or model.likelihood() is None:
+            raise UserError(f"{self.name} requires a model with a likelihood")
 
     def bits(self, likelihood: Likelihood, images: Tensor, indices: Tensor) -> Tensor:
         """The bits per dimension [B] of `images` [B, C, H, W]."""
