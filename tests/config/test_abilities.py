@@ -36,6 +36,7 @@ PARTS = "network: unet, process: rectified, prediction: flow"
             "callbacks[1]: the callback 'denoise_strip'",
         ),
         ("vae", ["--callbacks=[inpaint_strip]"], "inpaint_strip' requires a diffusion model"),
+        ("latent_diffusion", ["--callbacks=[ema, inpaint_strip]"], "inpaint_strip' cannot be used with task.codec"),
         ("vae", ["--callbacks=[loss_by_noise]"], "loss_by_noise' requires a task with errors per noise level"),
         (
             "gan",
@@ -48,6 +49,10 @@ def test_a_callback_for_another_task_is_refused(recipe, changes, message):
     with pytest.raises(RecipeError) as error:
         load(recipe, changes)
     assert message in str(error.value)
+
+
+def test_a_codec_of_none_is_one_of_pixels():
+    load("latent_diffusion", ["--callbacks=[inpaint_strip]", "--task.codec=null"])
 
 
 def test_a_monitor_of_its_own_is_enough():

@@ -12,9 +12,13 @@ from genmods.models import model_of
 
 
 class Requiring(Callback):
-    """A callback for models, or tasks, that have the member `requires`, unless it is a setting of the callback."""
+    """A callback for models, or tasks, that have the member `requires`, unless it is a setting of the callback.
+
+    A recipe whose model has the setting `excludes` is refused when it is read.
+    """
 
     requires: ClassVar[str]
+    excludes: ClassVar[str | None] = None
 
     def require(self, task: LightningModule) -> None:
         """Raises UserError if neither the task, nor its model, nor this callback has the member."""

@@ -148,6 +148,7 @@ class InpaintStrip(Strip):
     """Each image clean, with its centre masked, and inpainted `copies` times by DDNM."""
 
     series = "inpaint"
+    excludes = "codec"
 
     def __init__(
         self, images: Count = 4, every: Count = 1, seed: Seed = 0, steps: Steps = 20, copies: Count = 3
@@ -155,9 +156,9 @@ class InpaintStrip(Strip):
         super().__init__(images, every, seed)
         self.steps, self.copies = steps, copies
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        if not model_of(pl_module).diffusion_model().latents.is_pixels:
+    def require(self, task: LightningModule) -> None:
+        super().require(task)
+        if not model_of(task).diffusion_model().latents.is_pixels:
             raise UserError("InpaintStrip requires a diffusion model of pixels, got one of latents")
 
     def columns(self, model: DiffusionModel, images: Tensor) -> list[Tensor]:
