@@ -1,8 +1,10 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from test_restore import draw, prior
 
 from genmods.diffusion import NoiseProcess
@@ -205,3 +207,43 @@ def test_impulses_are_found_and_smooth_extremes_are_not():
     found = impulses(hit)
     assert (found & changed).sum() > 0.9 * changed.sum()
     assert (found & ~changed).sum() < 0.05 * changed.sum()
+
+
+def drawing(kind):
+    """An image [1, 3, 96, 96] of few colours in grey levels, without noise."""
+    image = Image.new("RGB", (96, 96), "white")
+    draw = ImageDraw.Draw(image)
+    if kind == "disc":
+        draw.ellipse([20, 20, 70, 70], fill=(255, 0, 0))
+    elif kind == "lines":
+        for k in range(9):
+            draw.line([(3 * k, 11 * k), (95 - 7 * k, 5 * k)], fill="black", width=2)
+    elif kind == "text":
+        for top in range(0, 96, 14):
+            draw.text((0, top), "The quick brown fox jumps", fill="black", font=ImageFont.load_default(14))
+    else:
+        side = int(kind)
+        image = Image.fromarray((np.indices((96, 96)) // side).sum(0).astype(np.uint8) % 2 * 255).convert("RGB")
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).astype(np.float32))[None] / 127.5 - 1
+
+
+@pytest.mark.parametrize("kind", ["disc", "lines", "text", "1", "2", "5", "8"])
+@pytest.mark.parametrize("ink", [-1.0, 1.0])
+def test_drawings_and_texts_have_no_noise(kind, ink):
+    """Their edges were read as noise of 60 to 340 grey levels."""
+    clean = drawing(kind) * ink
+    assert estimate_sigma(clean) == 0
+
+
+@pytest.mark.parametrize("sigma", [5.0, 25.0])
+def test_the_noise_of_a_drawing_is_found(sigma):
+    noisy = gray(GaussianNoise(sigma)(drawing("8") * 0.4, torch.arange(1)))
+    assert estimate_sigma(noisy).item() * 127.5 == pytest.approx(sigma, rel=0.06)
+    half = noisy.clone()
+    half[..., :56] = drawing("disc")[..., :56]  # beside a part without noise
+    assert estimate_sigma(half).item() * 127.5 == pytest.approx(sigma, rel=0.1)
+
+
+def test_a_ramp_without_diagonal_details_has_no_noise():
+    ramp = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64)
+    assert estimate_sigma(gray(ramp)) == 0

@@ -73,7 +73,7 @@ def estimate_noise(y: Tensor, model: Any, label: Tensor | None = None) -> NoiseC
 
     The level of images that are too small for it is refined by a diffusion model, which distinguishes white noise from
     texture. To the model, other noise is texture: if the refined level is less than half of that of the wavelets, it is
-    not used.
+    not used. Where the wavelets find none, there is none.
 
     Args:
         y: Noisy images [B, C, H, W]; clean images are in [-1, 1].
@@ -87,7 +87,8 @@ def estimate_noise(y: Tensor, model: Any, label: Tensor | None = None) -> NoiseC
         return curve
     sigma = curve.level.clamp_min(SMALLEST)
     refined = refine_sigma(prior.denoise(y, label), y, sigma)
-    return NoiseCurve.constant(torch.where((refined < sigma / 2) & (sigma > MIN_REFINED_SIGMA), sigma, refined))
+    kept = (curve.level == 0) | ((refined < sigma / 2) & (sigma > MIN_REFINED_SIGMA))
+    return NoiseCurve.constant(torch.where(kept, curve.level, refined))
 
 
 def noise_level(y: Tensor, model: Any, label: Tensor | None = None) -> Tensor:

@@ -26,6 +26,14 @@ NORMAL_MAD = 0.6745
 MIN_SAMPLES = 32
 DECIMALS = 5
 """Resolution of pixel differences: float32 images are exact to 7 decimals, and a level of 16 bits is 3e-5."""
+_AROUND = 7
+"""Side in blocks of the neighbourhood in which few blocks are constant if there is noise."""
+_CONTRAST = 0.4
+"""The largest tenth of the details of a drawing of black and white exceeds this."""
+_WIDEST = 0.5
+"""The largest median distance of a clipped background from its end, for noise of 0.74."""
+_FEW, _APART = 4, 7 / 255
+"""Numbers of values of an image without noise, if they differ by more than three of 256 grey levels."""
 SAMPLED = 250_000
 """Approximate number of pixels of a large image that are used; the standard error is then about 0.2 %."""
 BAND = 32
@@ -112,7 +120,9 @@ class Details:
         if not places.any():
             return self.band.new_zeros(())
         sigma = _median(self.band[places]) / NORMAL_MAD
-        return _untruncated(sigma, sampled(self.mean[places], 4_000)) if self.truncated else sigma
+        if not self.truncated or sigma == 0:
+            return sigma
+        return _untruncated(sigma, sampled(self.mean[places], 4_000))
 
 
 def details(image: Tensor, known: Tensor) -> Details:
@@ -125,11 +135,39 @@ def details(image: Tensor, known: Tensor) -> Details:
         raise UserError("a noise level cannot be estimated: no block of 2 x 2 pixels is known")
     image = torch.where(known, image, 0)
     band = (image[:, :-1, :-1] - image[:, :-1, 1:] - image[:, 1:, :-1] + image[:, 1:, 1:]).abs() / 2
-    useful = whole & (F.max_pool2d(image, 2, 1) > -F.max_pool2d(-image, 2, 1))
     saturated = (image.abs() >= 1) & (image.abs().amax() <= 1)
+    useful = _may_have_noise(image, whole, saturated, band)
     inside = useful & ~F.max_pool2d(saturated.to(image), 2, 1).bool()
     truncated = bool(saturated.any()) and int(inside.sum()) >= MIN_SAMPLES
     return Details(band, _local_mean(image, known & ~saturated), inside if truncated else useful, truncated)
+
+
+def _may_have_noise(image: Tensor, whole: Tensor, saturated: Tensor, band: Tensor) -> Tensor:
+    """The blocks among `whole` (bool [C, H - 1, W - 1]) in which an image [C, H, W] with the details `band` may have
+    noise: bool, likewise.
+
+    In a drawing or a text the blocks at edges are not constant, but many blocks around them are; noise leaves few
+    blocks constant. If most blocks that are not constant have such neighbours, or the image has few values, it has no
+    noise. Clipped blocks count twice if the edges are strong, as those of black on white, otherwise not: they may be
+    noise around black.
+    """
+    constant = whole & (F.max_pool2d(image, 2, 1) == -F.max_pool2d(-image, 2, 1))
+    clipped = constant & saturated[:, :-1, :-1]
+    shares = (F.avg_pool2d(part.to(image)[None], _AROUND, 1, _AROUND // 2)[0] for part in (whole, constant, clipped))
+    known, alike, ends = shares
+    useful = whole & ~constant
+    strong = bool(useful.any()) and torch.quantile(sampled(band[useful], 50_000), 0.9) > _CONTRAST
+    edges = useful & ((alike + ends if strong else alike - ends) > known / 2)
+    if 2 * edges.sum() > useful.sum():
+        return torch.zeros_like(useful)
+    few = [_has_few_values(channel) for channel in image]
+    return useful & ~torch.tensor(few, device=image.device)[:, None, None]
+
+
+def _has_few_values(values: Tensor) -> bool:
+    """Whether `values` [...] are at most `_FEW` different ones, which are not successive grey levels of 8 bits."""
+    found = values.unique()
+    return len(found) <= _FEW and bool((found.diff() > _APART).all())
 
 
 def sampled(values: Tensor, largest: int) -> Tensor:
@@ -188,9 +226,18 @@ def _from_clipped_ground(image: Tensor, known: Tensor) -> Tensor | None:
         ground = region & ~saturated
         # Clipping removes half of the noise of a background, and less of that of greys near the end: 42 % in the region
         # of a smooth transition to it.
-        if int(ground.sum()) >= max(MIN_SAMPLES, int(saturated.sum()) // 2) and share[region].mean() > 0.46:
-            return _of_half_normal((image[ground] - end).abs())
+        distance = (image[ground] - end).abs()
+        enough = len(distance) >= max(MIN_SAMPLES, int(saturated.sum()) // 2) and share[region].mean() > 0.46
+        if enough and _is_half_normal(distance):
+            return _of_half_normal(distance)
     return None
+
+
+def _is_half_normal(distance: Tensor) -> bool:
+    """Whether the quartiles of the distances [N] of a background have about the ratios of a half-normal distribution,
+    1 : 2.1 : 3.6, and do not reach the other end; those of drawings and text are different."""
+    low, middle, high = torch.quantile(sampled(distance, 50_000), distance.new_tensor([0.25, 0.5, 0.75])).tolist()
+    return 1.4 * low < middle < _WIDEST and 1.35 * middle < high < 2.2 * middle
 
 
 def _of_half_normal(distance: Tensor) -> Tensor:
