@@ -16,8 +16,10 @@ from genmods.core.printable import counted, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor, nn
 
     from genmods.data.preparation import Preparation
+    from genmods.models import Model
     from genmods.visual.gradcam import Photo
 
 OVERRIDES = ("data", "seed")
@@ -64,12 +66,11 @@ def look_at_network(options: argparse.Namespace) -> None:
     import torch
 
     from genmods.data.walk import find_images
-    from genmods.models import Classifies, Inspectable, Model, class_number
+    from genmods.models import Classifies, Inspectable
     from genmods.runs.checkpoint import Checkpoint
     from genmods.runs.folders import find_checkpoint
     from genmods.visual.gradcam import grad_cam
     from genmods.visual.layers import feature_maps, feature_overview, filters
-    from genmods.visual.trace import find_layer
 
     checkpoint = Checkpoint.read(find_checkpoint(options.ckpt_path))
     model: Model = checkpoint.model()
@@ -77,24 +78,14 @@ def look_at_network(options: argparse.Namespace) -> None:
         raise UserError(f"--sigma must be above 0, got {options.sigma:g}")
     if not isinstance(model, Inspectable):
         raise UserError(f"--ckpt_path {options.ckpt_path}: feature maps are not available for {type(model).__name__}")
-    condition, label = model_options.request(options), None
-    if isinstance(model, Classifies) and options.label is not None:
-        try:
-            label = torch.tensor([class_number(model.class_names, options.label)])
-        except UserError as error:
-            raise UserError(f"--{error}") from None
+    condition, label = model_options.request(options), _label(model, options.label)
     broken: list[str] = []
     paths = find_images(options.input)
     alone = len(paths) <= EACH
     files, images = readable(paths if alone else paths[:PAGE], checkpoint.preparation, broken)
     network = model.inspect(torch.zeros(checkpoint.data_info.shape), condition, 1.0).network
     path = next(name for name, module in model.named_modules() if module is network)
-    layer = None
-    if options.layer:
-        try:
-            layer = find_layer(network, options.layer)
-        except ValueError as error:
-            raise UserError(f"--layer: {error}") from None
+    layer = _layer(network, options.layer)
     within = layer and f"{path}.{layer}"
 
     def cam(place: str, some: range) -> None:
@@ -117,6 +108,30 @@ def look_at_network(options: argparse.Namespace) -> None:
         cam("gradcam.png", range(len(images)))
     if broken:
         raise UserError(*broken)
+
+
+def _label(model: Model, label: str | None) -> Tensor | None:
+    """The class `--label` of a classifier, int64 [1]; None for all classes, and for another model."""
+    import torch
+
+    from genmods.models import Classifies, class_number
+
+    if label is None or not isinstance(model, Classifies):
+        return None
+    try:
+        return torch.tensor([class_number(model.class_names, label)])
+    except UserError as error:
+        raise UserError(f"--{error}") from None
+
+
+def _layer(network: nn.Module, name: str | None) -> str | None:
+    """The full name of the layer `--layer`."""
+    from genmods.visual.trace import find_layer
+
+    try:
+        return find_layer(network, name) if name else None
+    except ValueError as error:
+        raise UserError(f"--layer: {error}") from None
 
 
 def photo(path: str, preparation: Preparation | None) -> Photo:

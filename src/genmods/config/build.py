@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,37 +45,52 @@ def _built(part: Part, facts: dict[str, Any] | None, provided: dict[str, Any]) -
     if part.kind in ("task", "model"):
         whose = part.model or part
         facts = _resolved(whose).facts_of_parts(facts, whose.given)
-    known = part.settings()
-    for name, value in part.given.items():
-        if (text := unresolved(value)) and not (name == "weights" and not loads_weights()):
-            message = (
-                f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
-            )
-            raise RecipeError(part.where, f"{part.path}.{name}", message)
+    _refuse_variables(part)
     if any(name not in reflect.settings(part.entry.target) for name in provided):
         raise RecipeError(part.where, part.path, f"{cls.__name__} must take **settings and pass them to its parent")
-    values = {name: _value(value, facts) for name, value in part.given.items()} | provided
-    for name in part.open():
-        if name in facts:
-            values[name] = facts[name]
-        elif known[name].default is None:
-            raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
+    values = {name: _value(value, facts) for name, value in part.given.items()} | provided | _from_data(part, facts)
     common = {name: values.pop(name) for name in part.common() if name in values}
-    try:
-        make = partial(cls, **{parameter_name(name): value for name, value in values.items()})
+    make = partial(cls, **{parameter_name(name): value for name, value in values.items()})
+    with _refusals(part):
         if part.kind in PARTIAL_KINDS:
             built: Any = make
         else:
             built = constructed(str(part.entry), make) if part.kind == "network" else make()
         if common:
             imported(COMMON[part.kind])(**common).apply(built)
+    return built
+
+
+def _refuse_variables(part: Part) -> None:
+    """Raises RecipeError for a setting with an environment variable, which is not read from a checkpoint."""
+    for name, value in part.given.items():
+        if (text := unresolved(value)) and not (name == "weights" and not loads_weights()):
+            message = (
+                f"'{text}' is an environment variable, which is not read from a checkpoint; set --{part.path}.{name}"
+            )
+            raise RecipeError(part.where, f"{part.path}.{name}", message)
+
+
+def _from_data(part: Part, facts: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the recipe leaves to the data. Raises RecipeError for one that neither of them has."""
+    known = part.settings()
+    for name in part.open():
+        if name not in facts and known[name].default is None:
+            raise RecipeError(part.where, f"{part.path}.{name}", "cannot be inferred from the data; set it")
+    return {name: facts[name] for name in part.open() if name in facts}
+
+
+@contextmanager
+def _refusals(part: Part) -> Iterator[None]:
+    """Context of the construction of a part that turns its errors into RecipeErrors."""
+    try:
+        yield
     except (RecipeError, StopRequest):
         raise
     except (Exception, SystemExit) as error:
         raise RecipeError(part.where, part.path, _message(part, error)) from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"during the construction of {part.entry}") from stop
-    return built
 
 
 def _message(part: Part, error: BaseException) -> str:

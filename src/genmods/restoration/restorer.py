@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,19 +24,12 @@ from genmods.restoration.denoising import (
     removable_noise,
 )
 from genmods.restoration.holes import Box, grouped_boxes, known_pixels
+from genmods.restoration.levels import Sigma, image_levels, is_auto, row_levels
 from genmods.restoration.methods import Method
 from genmods.restoration.noise_curve import NoiseCurve, noise_curve
 from genmods.restoration.operators import Mask, Operator, ShapedMask
 from genmods.restoration.prior import Prior
 from genmods.restoration.restore import restore
-
-Sigma = float | Tensor | Literal["auto"]
-"""Standard deviation of the noise on the scale of [-1, 1]: one value, one per image [B], or "auto" to estimate it.
-
-The estimate of `noise_curve` is at least that of the wavelets. Only `Restorer.denoise` with a diffusion model removes
-less than it finds (`removable_noise`): in `inpaint` and `restore` the level is that of a measurement, which weighs the
-measurement against the model.
-"""
 
 CORRUPTION_SAMPLES = 8
 """The least number of samples whose mean is the estimate of a denoised image."""
@@ -100,7 +93,7 @@ class Restorer:
         Raises:
             UserError: If `sigma` and `corruption` are both given, or the model is a network for something else.
         """
-        if corruption is not None and not _is_auto(sigma):
+        if corruption is not None and not is_auto(sigma):
             raise UserError("sigma and corruption are alternatives; set one of them")
         self.prior.check_denoises(corruption)
         rows = self._rows(images, label, numbers)
@@ -116,14 +109,8 @@ class Restorer:
             if samples is None or len(drawn) >= samples:
                 return rows.back(drawn.mean(0) if samples is None else drawn[:samples])
             level = corruption_level(rows.y, self.prior, corruption, rows.label)
-        elif _is_auto(sigma):
-            level = estimate_noise(rows.y, self.prior, rows.label)
-        elif isinstance(sigma, NoiseCurve):
-            level = sigma
-        elif isinstance(sigma, Tensor) and sigma.shape == (len(images), rows.each):
-            level = sigma.flatten().to(rows.y.device)
         else:
-            level = self._levels(images, sigma).repeat_interleave(rows.each).to(rows.y.device)
+            level = row_levels(images, sigma, rows, self.prior)
         if samples is None:
             return rows.back(denoise(rows.y, self.prior, level, rows.label, progress))
         if isinstance(level, NoiseCurve):
@@ -167,7 +154,7 @@ class Restorer:
         """
         known = known_pixels(images, hole)
         images = torch.where(known, images, 0)
-        levels = self._levels(images, sigma, known)
+        levels = image_levels(images, sigma, known)
         if self.prior.shape is not None:
             groups = grouped_boxes(~known[:, 0], levels == 0, self.prior.shape[1:])
             if groups:
@@ -244,9 +231,9 @@ class Restorer:
             if corruption is not None:
                 std = corruption.std(rows.y.clamp(-1, 1))
             else:
-                std = noise_curve(rows.y).std(rows.y) if _is_auto(sigma) else self._levels(y, sigma)
+                std = noise_curve(rows.y).std(rows.y) if is_auto(sigma) else image_levels(y, sigma)
             return self._once(network, rows, std, samples, progress)
-        levels = self._levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
+        levels = image_levels(y, sigma, operator.known(y) if isinstance(operator, Mask) else None)
         drawn = rows.back(self._draw(rows, operator, levels, samples or 1, progress))
         return drawn[0] if samples is None else drawn
 
@@ -294,19 +281,3 @@ class Restorer:
             return None
         device = getattr(self.model, "device", None)
         return self.prior.conditioning.requested(count, {"label": label}, torch.arange(count), device)["label"]
-
-    def _levels(self, images: Tensor, sigma: Sigma, known: Tensor | None = None) -> Tensor:
-        """The noise level of each image, float64 [B], estimated from the `known` pixels, by default all."""
-        if _is_auto(sigma):
-            return noise_curve(images, known).level.double().cpu()
-        levels = torch.as_tensor(sigma, dtype=torch.float64).cpu()
-        if levels.shape not in ((), (len(images),)):
-            raise UserError(f"sigma must be one number or have shape [{len(images)}], got {list(levels.shape)}")
-        return levels.expand(len(images))
-
-
-def _is_auto(sigma: Sigma | NoiseCurve) -> bool:
-    """Whether a level is to be estimated. Raises UserError for other text."""
-    if isinstance(sigma, str) and sigma != "auto":
-        raise UserError(f"sigma must be auto or at least 0, got {sigma!r}")
-    return isinstance(sigma, str)

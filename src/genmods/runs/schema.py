@@ -21,34 +21,27 @@ Fits = Callable[[Any], bool]
 
 def check_content(content: dict[str, Any]) -> None:
     """Raise UserError if a key of a checkpoint's `content` is missing or has an unexpected type."""
-    for name, (fits, what) in _NEEDED.items():
-        if name not in content:
-            raise UserError(f"has no {name}; it was not written by `fit` or `export`")
-        _check(name, content[name], fits, what)
-    for name, (fits, what) in _OPTIONAL.items():
-        if name in content:
-            _check(name, content[name], fits, what)
-    for section in SECTIONS:
-        if section not in content["recipe"]:
-            raise UserError(f"has no recipe.{section}; it was not written by `fit` or `export`")
-    _check("recipe.name", content["recipe"]["name"], _text, "a text")
-    for name, (fits, what) in _INFO.items():
-        if name not in content["data_info"]:
-            raise UserError(f"has no data_info.{name}; it was written by another version of genmods")
-        _check(f"data_info.{name}", content["data_info"][name], fits, what)
+    foreign, other = "it was not written by `fit` or `export`", "it was written by another version of genmods"
+    _check(content, _NEEDED, "", foreign)
+    _check(content, {name: kind for name, kind in _OPTIONAL.items() if name in content}, "", foreign)
+    _check(content["recipe"], _RECIPE, "recipe.", foreign)
+    _check(content["data_info"], _INFO, "data_info.", other)
     if unknown := set(content["data_info"]) - set(_INFO):
         raise UserError(f"data_info.{min(unknown)}: written by another version of genmods")
     if (record := content["preparation"]) is not None:
         if set(record) != set(_PREPARATION):
             raise UserError("preparation: written by another version of genmods")
-        for name, (fits, what) in _PREPARATION.items():
-            _check(f"preparation.{name}", record[name], fits, what)
+        _check(record, _PREPARATION, "preparation.", other)
 
 
-def _check(name: str, value: Any, fits: Fits, what: str) -> None:
-    if not fits(value):
-        shown = printable(repr(value))[:60] if isinstance(value, int | float | str | None) else type(value).__name__
-        raise UserError(f"{name} must be {what}, got {shown}")
+def _check(block: dict[str, Any], kinds: dict[str, tuple[Fits, str]], prefix: str, otherwise: str) -> None:
+    """Raise UserError if a value of `block` is missing, with `otherwise` as the reason, or is not of its kind."""
+    for name, (fits, what) in kinds.items():
+        if name not in block:
+            raise UserError(f"has no {prefix}{name}; {otherwise}")
+        if not fits(value := block[name]):
+            shown = printable(repr(value))[:60] if isinstance(value, int | float | str | None) else type(value).__name__
+            raise UserError(f"{prefix}{name} must be {what}, got {shown}")
 
 
 def _text(value: Any) -> bool:
@@ -122,6 +115,9 @@ _OPTIONAL: dict[str, tuple[Fits, str]] = {
     "loops": (_block, "states by loop"),
     "optimizer_states": (lambda value: isinstance(value, list), "a list of states"),
     "lr_schedulers": (lambda value: isinstance(value, list), "a list of states"),
+}
+_RECIPE: dict[str, tuple[Fits, str]] = {section: (lambda _: True, "a section") for section in SECTIONS} | {
+    "name": (_text, "a text")
 }
 _PREPARATION: dict[str, tuple[Fits, str]] = {
     "size": (lambda value: _shape(value) and len(value) == 2, "a height and a width"),
