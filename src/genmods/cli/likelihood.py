@@ -6,7 +6,7 @@ import argparse
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genmods.cli import model_options
 from genmods.cli.files import folder, readable
@@ -15,6 +15,10 @@ from genmods.cli.progress import ProgressBar
 from genmods.cli.unfinished import fingerprint, unfinished
 from genmods.core.errors import UserError
 from genmods.core.printable import cell, say
+
+if TYPE_CHECKING:
+    from genmods.data.preparation import Preparation
+    from genmods.models import DiffusionLikelihood
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,25 +39,13 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from genmods.core.atomic import replacing
-    from genmods.data.preparation import Preparation
     from genmods.data.walk import find_images
-    from genmods.models import DiffusionLikelihood, HasLikelihood
-    from genmods.runs import folders
     from genmods.visual.bits import bits_map
     from genmods.visual.style import save
 
     paths = find_images(options.input)
-    model: Any = folders.load(options.ckpt_path)
-    likelihood = model.likelihood() if isinstance(model, HasLikelihood) else None
-    if not isinstance(likelihood, DiffusionLikelihood):
-        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a diffusion model of pixels with a likelihood")
-    model = model_options.placed(model, options)
-    likelihood = model.likelihood()
+    likelihood, preparation = _model(options)
     broken: list[str] = []
-    preparation = model.preparation or Preparation.of_shape(model.image_shape)
-    if preparation is None:
-        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a model of images")
-    preparation = replace(preparation, levels=likelihood.levels)
     names = dict(zip(map(str, paths), unique(list(map(str, paths))), strict=True))
     table = options.out / "bits.csv"
     depends = {**model_options.dependencies(options, "out", "quiet"), "files": fingerprint(paths)}
@@ -79,3 +71,20 @@ def run(options: argparse.Namespace) -> None:
         say(f"{mean:.3f} bits per dimension, the mean of {len(rows)}; maps in {options.out / 'maps'}")
     if broken:
         raise UserError(*broken)
+
+
+def _model(options: argparse.Namespace) -> tuple[DiffusionLikelihood, Preparation]:
+    """The likelihood of the model, on its device, and how it takes image files."""
+    from genmods.data.preparation import Preparation
+    from genmods.models import DiffusionLikelihood, HasLikelihood
+    from genmods.runs import folders
+
+    model: Any = folders.load(options.ckpt_path)
+    if not isinstance(model, HasLikelihood) or not isinstance(model.likelihood(), DiffusionLikelihood):
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a diffusion model of pixels with a likelihood")
+    placed: Any = model_options.placed(model, options)
+    preparation = placed.preparation or Preparation.of_shape(placed.image_shape)
+    if preparation is None:
+        raise UserError(f"--ckpt_path {options.ckpt_path}: expected a model of images")
+    likelihood = placed.likelihood()
+    return likelihood, replace(preparation, levels=likelihood.levels)

@@ -64,21 +64,7 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     with place(recipe.name, ckpt_path or ("last" if is_trained(recipe) else None), prefer="best") as at:
         before = Checkpoint.read(at.checkpoint) if at.checkpoint else None
         data = build_data(recipe)
-        if before:
-            if before.preparation is not None:
-                data.prepare_as(before.preparation)
-            if recipe.data.given.get("batch_size") == "auto":
-                data.batch_size = batch_size_of(before) or data.batch_size
-            task = before.task(plan=FitPlan(seed=recipe.seed))
-            _report_ignored(recipe, before)
-            check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
-            report_preparation(before.preparation, data.preparation)
-        else:
-            task = build_task(resolve(recipe), data.info)
-        if getattr(type(task), _STEPS[stage]) is getattr(Task, _STEPS[stage]) and not (
-            stage == "predict" and isinstance(model_of(task), Predicts)
-        ):
-            raise UserError(f"{stage}: requires a task with {_STEPS[stage]}, got {type(task).__name__}")
+        task = _task(recipe, before, data, stage)
         if reason := _nothing(stage, data):
             raise UserError(reason)
         loggers = [] if stage == "predict" else reopened_loggers(recipe, before)
@@ -102,6 +88,28 @@ def evaluate(recipe: Recipe, stage: str, ckpt_path: str | None, quiet: bool = Fa
     if not found:
         raise UserError(_nothing(stage, data) or f"{stage}: there were no batches, nothing was done")
     return Evaluated(task, data, found, last.result)
+
+
+def _task(recipe: Recipe, before: Checkpoint | None, data: DataModule, stage: str) -> Task:
+    """The task of the checkpoint `before`, for which `data` is prepared as for its training, or of an untrained recipe.
+
+    Raises UserError if it does not fit the data, or has nothing to do in this stage.
+    """
+    if before:
+        if before.preparation is not None:
+            data.prepare_as(before.preparation)
+        if recipe.data.given.get("batch_size") == "auto":
+            data.batch_size = batch_size_of(before) or data.batch_size
+        task = before.task(plan=FitPlan(seed=recipe.seed))
+        _report_ignored(recipe, before)
+        check_data(model_of(task), before.data_info, data.info, needs_labels=stage != "predict")
+        report_preparation(before.preparation, data.preparation)
+    else:
+        task = build_task(resolve(recipe), data.info)
+    has_step = getattr(type(task), _STEPS[stage]) is not getattr(Task, _STEPS[stage])
+    if not has_step and not (stage == "predict" and isinstance(model_of(task), Predicts)):
+        raise UserError(f"{stage}: requires a task with {_STEPS[stage]}, got {type(task).__name__}")
+    return task
 
 
 def _nothing(stage: str, data: DataModule) -> str | None:

@@ -29,8 +29,7 @@ from genmods.core.printable import counted
 from genmods.data.info import DataInfo
 from genmods.diffusion.conditioning import ClassLabels
 from genmods.models import model_of
-from genmods.runs.checkpoint import Checkpoint
-from genmods.runs.folders import find_checkpoint
+from genmods.runs.folders import load
 
 _STEPS = 1_000_000
 """Steps of a recipe that sets none: no warm-up is longer."""
@@ -129,7 +128,7 @@ def _check_settings(task: Part, info: DataInfo) -> None:
 def _setting(value: Any, info: DataInfo) -> Any:
     """The setting that a constructor receives; None for the model of a run that is not on this machine."""
     if isinstance(value, From):
-        return Checkpoint.read(find_checkpoint(value.run)).model() if Path(value.run).exists() else None
+        return load(value.run) if Path(value.run).exists() else None
     return build(value, info.settings()) if isinstance(value, Part) else value
 
 
