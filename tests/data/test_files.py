@@ -82,7 +82,13 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path):
 def test_broken_files_are_named(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("no image")
-    for name, reason in (("empty.png", "is empty"), ("text.jpg", "is not an image"), ("none.png", "no such file")):
+    (tmp_path / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1\n")
+    for name, reason in (
+        ("empty.png", "is empty"),
+        ("text.jpg", "is not an image"),
+        ("pointer.png", "is a pointer of Git LFS; `git lfs pull`"),
+        ("none.png", "no such file"),
+    ):
         with pytest.raises(UserError, match=f"{name}: {reason}"):
             read_image(tmp_path / name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import tarfile
 from collections import Counter
@@ -268,3 +269,72 @@ def test_mistakes_with_saved_data_sets(saved, settings, message):
     with pytest.raises(UserError, match=message) as refused:
         HFDataset(**settings | {"root": str(saved / settings["root"])}).read()
     assert "\n" not in str(refused.value)
+
+
+def samples(*members: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+    return [("a.png", encoded(picture(1))), ("b.png", encoded(picture(2))), *members]
+
+
+@pytest.mark.parametrize(
+    ("members", "label", "line"),
+    [
+        ([("a.v1.cls", b"0"), ("b.v1.cls", b"1")], "cls", "names must have one dot, before .cls, got .v1.cls"),
+        ([("a.json", b'{"y": [1, 2]}'), ("b.json", b'{"y": 3}')], "json.y", "a.json: y must be a class, got [1, 2]"),
+        ([("a.json", b'{"y": null}'), ("b.json", b'{"y": "x"}')], "json.y", "a.png: has no label"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path, members, label, line):
+    archive(tmp_path / "train-0.tar", dict(samples(*members)))
+    with pytest.raises(UserError) as refused:
+        ImageData(Shards(str(tmp_path), label=label), image_size=5, val_fraction=0, test_fraction=0).splits  # noqa: B018
+    assert line in str(refused.value)
+
+
+def test_two_labels_of_a_sample_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        for name, content in samples(("a.cls", b"0"), ("a.cls", b"1"), ("b.cls", b"0")):
+            (info := tarfile.TarInfo(name)).size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(UserError, match=r"a.cls: the sample has two labels"):
+        ImageData(Shards(str(tmp_path)), image_size=5, val_fraction=0, test_fraction=0).splits  # noqa: B018
+
+
+def test_whole_numbers_of_json_are_one_class(tmp_path):
+    members = samples(("a.json", b'{"y": 1.0}'), ("b.json", b'{"y": 1}'))
+    archive(tmp_path / "train-0.tar", dict(members))
+    data = ImageData(Shards(str(tmp_path), label="json.y"), image_size=5, val_fraction=0, test_fraction=0)
+    assert len(data.splits["train"].labels.unique()) == 1
+
+
+def test_a_broken_image_in_an_archive_is_named(tmp_path):
+    archive(tmp_path / "train-0.tar", dict(samples(("c.png", b"no image"))))
+    with pytest.raises(UserError, match=r"train-0.tar/c.png: is not an image"):
+        ImageData(Shards(str(tmp_path)), image_size=5, val_fraction=0, test_fraction=0).splits  # noqa: B018
+
+
+@pytest.mark.parametrize("label", [[0, 1], [], 0.5])
+def test_labels_of_a_data_set_that_are_no_classes_are_refused(tmp_path, label):
+    pytest.importorskip("datasets")
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    images = [{"bytes": encoded(picture(i)), "path": None} for i in range(2)]
+    parquet.write_table(arrow.table({"image": images, "label": [label, label]}), tmp_path / "d.parquet")
+    with pytest.raises(UserError, match="label must be a class, got "):
+        ImageData(HFDataset(str(tmp_path / "d.parquet")), image_size=5, val_fraction=0, test_fraction=0).splits  # noqa: B018
+
+
+def test_a_parquet_file_that_was_replaced_is_read_again(tmp_path):
+    """Also with its former size and time."""
+    pytest.importorskip("datasets")
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "d.parquet"
+    for first in (0, 10):
+        images = [{"bytes": encoded(picture(first + i), "bmp"), "path": None} for i in range(2)]
+        parquet.write_table(arrow.table({"image": images, "label": [0, 1]}), path, compression="none")
+        os.utime(path, (1e9, 1e9))
+        data = ImageData(HFDataset(str(path)), image_size=(7, 5), val_fraction=0, test_fraction=0)
+        found = data.splits["train"].in_memory().pixels
+        assert torch.equal(found, expected(range(first, first + 2)))

@@ -85,6 +85,8 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
     torch.save({"epoch": 3}, "empty.pth")
     torch.save({"other.weight": torch.ones(3, 3), "norm.bias": torch.ones(4)}, "other.pth")
     torch.save({name: value * float("nan") for name, value in tensors.items() if value.ndim}, "nan.pth")
+    torch.save({name: value.to(torch.int8) for name, value in tensors.items()}, "int8.pth")
+    (tmp_path / "pointer.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     torch.save(tensors, "good.pth")
     for file, told in {
         "none.pth": "there is no file none.pth",
@@ -94,6 +96,8 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
         "empty.pth": "contains no tensors by name",
         "other.pth": "none of its 2 tensors",
         "nan.pth": "is not finite",
+        "int8.pth": r"layers.conv1.0.weight is int8; save quantised weights as floating-point numbers",
+        "pointer.pth": "is a pointer of Git LFS; `git lfs pull` fetches the file",
         "good.pth#sha256=0123456789": "its SHA-256 is",
         "good.pth#sha256=xyz": "must be 8 to 64 hexadecimal digits, got xyz",
     }.items():

@@ -14,6 +14,7 @@ import numpy as np
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError, nearest
 from genmods.core.positioned import read_at
+from genmods.data.folder.cells import written
 from genmods.data.kept.files import stamp
 from genmods.data.kept.folder import ImageCache, load_arrays
 from genmods.data.walk import suffixes
@@ -120,6 +121,8 @@ def _scanned(path: Path, label: str) -> Shard:
                     if key in images:
                         raise UserError(f"{path}/{member.name}: the sample has two images, {images[key].name} too")
                     images[key] = member
+                elif kind == suffix and key in labels:
+                    raise UserError(f"{path}/{member.name}: the sample has two labels")
                 elif kind == suffix:
                     content: Any = tar.extractfile(member)
                     labels[key] = _label(content.read(), field, f"{path}/{member.name}")
@@ -133,6 +136,8 @@ def _scanned(path: Path, label: str) -> Shard:
         raise UserError(f"{path}: {reason}") from None
     if not images:
         raise UserError(f"{path}: contains no images")
+    if not labels and (longer := next((kind for kind in others if kind.endswith(f".{suffix}")), None)):
+        raise UserError(f"{path}: names must have one dot, before .{suffix}, got .{longer}")
     if not labels and suffix not in ("cls", "") and suffix not in others:
         raise UserError(f"data.label: {path} has no files .{suffix}{nearest(suffix, others)}")
     members = list(images.values())
@@ -161,8 +166,11 @@ def _label(content: bytes, field: str, name: str) -> str:
         text = content.decode().strip()
         if not field:
             return text.replace("\0", "")
-        return str(json.loads(text)[field])
+        cell = json.loads(text)[field]
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise UserError(f"{name}: is not a readable label") from None
     except (KeyError, TypeError):
         raise UserError(f"{name}: has no {field}") from None
+    if isinstance(cell, list | dict):
+        raise UserError(f"{name}: {field} must be a class, got {cell}")
+    return "" if cell is None else written(cell).replace("\0", "")

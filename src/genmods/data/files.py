@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genmods.core.atomic import replacing
 from genmods.core.errors import UserError, first_line
+from genmods.core.lfs import ADVICE, is_pointer
 from genmods.core.printable import counted
 from genmods.data import png16
 from genmods.data.formats.arrays import ArrayFile
@@ -192,8 +193,11 @@ def _write_by_pillow(path: Path, pixels: np.ndarray, icc: bytes | None, exif: by
 
 def _reason(error: Exception, path: str | Path) -> str:
     """The error as text after the file name."""
+    if is_pointer(path):
+        return ADVICE
     if isinstance(error, UnidentifiedImageError):
-        return "is empty" if os.path.getsize(path) == 0 else "is not an image"
+        is_empty = os.path.isfile(path) and os.path.getsize(path) == 0  # others are in archives
+        return "is empty" if is_empty else "is not an image"
     if isinstance(error, Image.DecompressionBombError):
         return "has too many pixels"
     if "imagecodecs" in str(error) and "genmods" not in str(error):  # of tifffile

@@ -91,7 +91,7 @@ def _chosen(model: nn.Module, layer: str, setting: str) -> set[str]:
     found = {name for name in names if name and _matches(name, layer)}
     if not found:
         children = [name for name, _ in model.named_children()]
-        raise ValueError(f"{setting}: no layer is called {layer!r}{nearest(layer, ['backbone', 'head', *children])}")
+        raise ValueError(f"{setting}: no layer is called {layer!r}{nearest(layer, {'backbone', 'head', *children})}")
     return found
 
 

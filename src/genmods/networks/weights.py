@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genmods.core.checkpoint import FORMAT_KEY
 from genmods.core.errors import UserError
+from genmods.core.lfs import ADVICE, is_pointer
 from genmods.core.plain import not_finite
 from genmods.core.printable import counted
 
@@ -117,11 +118,16 @@ class _Place(NamedTuple):
 
 
 def fit_tensors(network: nn.Module, tensors: Mapping[str, Tensor], source: str, note: str = "") -> Loaded:
-    """Load the tensors [...] whose names and shapes agree; raises UserError if none does or one is not finite."""
+    """Load the tensors [...] whose names and shapes agree; raises UserError if none does, or one is quantised
+    or not finite."""
     own = network.state_dict()
     fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
     if not _fit(own, fitting)[0]:
         raise UserError(f"{source}: no weights fit a {type(network).__name__} for this data")
+    for name, value in fitting.items():
+        if value.is_quantized or own[name].is_floating_point() > value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise UserError(f"{source}: {name} is {kind}; save quantised weights as floating-point numbers")
     for name, _ in not_finite(fitting):
         raise UserError(f"{source}: {name} is not finite")
     network.load_state_dict(fitting, strict=False)
@@ -153,6 +159,8 @@ def read_weights(path: str | Path) -> tuple[Path, dict[str, Tensors]]:
         raise UserError(f"weights: there is no file {file}")
     if digest:
         _check_digest(file, digest)
+    if is_pointer(file):
+        raise UserError(f"{file}: {ADVICE}")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
     if isinstance(content, dict) and FORMAT_KEY in content:
         raise UserError(f"{file}: a checkpoint of genmods; take its network by `from: {file}`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from genmods.core.atomic import cache
 from genmods.core.errors import UserError, nearest
 from genmods.data.encoded import Collection, EncodedSource, by_split
 from genmods.data.folder.layout import SPLITS
+from genmods.data.kept.files import stamp
 
 
 class Column:
@@ -76,7 +77,9 @@ class HFDataset(EncodedSource):
                 if split == "train":
                     raise UserError(f"{root}: row {labels.index(None)} of {split} has no {label}")
                 labels = None
-            identity = f"{split} {len(table)} {table._fingerprint if root.is_dir() else os.path.getsize(root)}"
+            if odd := [cell for cell in labels or () if not _is_class(cell)]:
+                raise UserError(f"{root}: {label} must be a class, got {odd[0]}; data.label: '' reads no labels")
+            identity = f"{split} {len(table)} {table._fingerprint}"
             found[split] = Collection(Column(_encoded(table, image), image, split), labels, identity)
         return found
 
@@ -133,11 +136,17 @@ def _tables(root: Path) -> dict[str, Any]:
 
 def _parquet(datasets: Any, root: Path) -> dict[str, Any]:
     splits = {"train": [root]} if root.is_file() else by_split(root, "*.parquet")
-    folder = str(cache("datasets"))
-    return {
-        split: datasets.Dataset.from_parquet([str(path) for path in paths], cache_dir=folder)
-        for split, paths in splits.items()
-    }
+    found = {}
+    for split, paths in splits.items():
+        files = [str(path) for path in paths]
+        state = hashlib.blake2b(repr([(path, stamp(path)) for path in paths]).encode(), digest_size=16).hexdigest()
+        found[split] = datasets.Dataset.from_parquet(files, cache_dir=str(cache("datasets") / state))
+    return found
+
+
+def _is_class(label: Any) -> bool:
+    """Whether a cell is a class: text, an integer, or a truth value."""
+    return not isinstance(label, list | dict | bytes) and not (isinstance(label, float) and not label.is_integer())
 
 
 def _is_image(feature: Any) -> bool:
