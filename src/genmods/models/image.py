@@ -65,7 +65,7 @@ class ImageModel(Model):
 
         NaN and infinities are accepted in training, and as estimates of a guided denoiser.
         """
-        finite = not (self.training or images.requires_grad)
+        finite = not (self.training or getattr(images, "requires_grad", False))  # another type is refused below
         check_images(images, (self.image_shape[0], "H", "W"), noisy=torch.is_grad_enabled(), finite=finite)
 
     def forward(self, images: Tensor) -> Tensor:
