@@ -167,8 +167,8 @@ class Loop:
         loss.backward()
         self.optimizer.step()
 
-    def timed_epoch(self) -> float:
-        """Seconds of an epoch with its loading, in the faster precision, from a few steps of a copy of the state."""
+    def timed_step(self) -> float:
+        """Seconds of a step with its loading, in the faster precision, from a few steps of a copy of the state."""
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         seconds = {}
         for reduced in (False, True):
@@ -182,29 +182,27 @@ class Loop:
         self.reduced = seconds[True] < seconds[False]
         self.model.load_state_dict(before)
         self.optimizer.state.clear()
-        return seconds[self.reduced] * len(self.loader("train"))
+        return seconds[self.reduced]
 
     def run(self) -> dict[str, Any]:
         from timm.scheduler import create_scheduler_v2
 
-        epoch = self.timed_epoch()
-        epochs = max(1, int(self.job.seconds / epoch))
-        warm_up = min(5, epochs // 4)  # 5 of 300 in the script
+        updates = max(1, int(self.job.seconds / self.timed_step()))
         schedule, _ = create_scheduler_v2(
-            self.optimizer, sched="cosine", num_epochs=epochs, warmup_epochs=warm_up, warmup_lr=1e-5, warmup_prefix=True
-        )
+            self.optimizer, num_epochs=updates, updates_per_epoch=1, step_on_epochs=False, warmup_epochs=updates // 60
+        )  # 5 epochs of warm-up of 300 in the script
         start, steps = time.process_time(), 0
         self.model.train()
-        for number in range(epochs):
-            schedule.step(number)
+        while steps < updates and time.process_time() - start < self.job.seconds:
             for images, labels in self.loader("train"):
+                schedule.step_update(steps)
                 self.step(images.contiguous(memory_format=torch.channels_last), labels)
                 steps += 1
-                if time.process_time() - start > self.job.seconds:
+                if steps == updates or time.process_time() - start > self.job.seconds:
                     break
         seconds = time.process_time() - start
         counts = torch.tensor(self.folders["train"].targets).bincount()
-        found: dict[str, Any] = {"lr": self.rate, "epochs": epochs, "steps": steps, "took": seconds}
+        found: dict[str, Any] = {"lr": self.rate, "steps": steps, "took": seconds}
         found["precision"] = "bf16-mixed" if self.reduced else "32-true"
         for split, folder in (("val", "validation"), ("test", "test")):
             right, labels = answers(self.model, self.loader(folder))

@@ -54,6 +54,7 @@ CONTENTS = {
     "a counter": lambda: Counter("aab"),
     "keys that are tuples": lambda: {(1, 2): 3},
     "5000 digits": lambda: 10**5000,
+    "many numbers": lambda: {str(n): n / 3 for n in range(200_000)},
 }
 
 
@@ -79,7 +80,7 @@ def test_other_content_is_refused_before_it_is_used(tmp_path, case):
     assert "checksum" not in line or case == "many views of one storage"
 
 
-@pytest.mark.parametrize("case", ["a sparse tensor", "a parameter", "a set", "bytes", "5000 digits"])
+@pytest.mark.parametrize("case", ["a sparse tensor", "a parameter", "a set", "bytes", "5000 digits", "many numbers"])
 def test_what_could_not_be_read_is_not_written(tmp_path, case):
     with pytest.raises(UserError, match=r"x\.ckpt: not written"):
         checkpoint.save({"x": {"y": CONTENTS[case]()}}, tmp_path / "x.ckpt")

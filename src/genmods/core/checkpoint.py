@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ def save(checkpoint: dict[str, Any], path: str | Path) -> None:
                 torch.save({**content, CHECKSUM_KEY: digest(content)}, file)
                 file.flush()
                 os.fsync(file.fileno())
+            with zipfile.ZipFile(staged) as archive:
+                plain.check_pickle(archive.infolist())
+        except ValueError as error:
+            raise UserError(f"{path}: not written, {error}") from None
         except (OSError, RuntimeError) as error:  # torch hides the error number
             needed, left = plain.size(content), free(path)
             if (isinstance(error, RuntimeError) or error.errno == errno.ENOSPC) and left and left[0] < needed:

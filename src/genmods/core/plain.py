@@ -10,7 +10,7 @@ import pickletools
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from genmods.core.errors import UserError
+from genmods.core.printable import counted
 
 _GLOBALS = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch (\w+Storage|Size|bool|u?int\d+|b?float\d+)"
 )
 _SCALARS = (type(None), bool, int, float, str, torch.dtype)
 _DEEPEST, _TIED = 40, 4
+_PLAIN_BYTES, _TENSOR_BYTES = 2 << 20, 4096
+"""The largest pickle: bytes of plain data, such as the names of 100,000 classes, and bytes for each tensor."""
 
 
 def nodes_of(path: Path) -> int:
@@ -42,6 +45,7 @@ def nodes_of(path: Path) -> int:
         pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
         if len(pickles) != 1:
             raise ValueError("it does not contain exactly one pickle")
+        check_pickle(entries)
         content = archive.read(pickles[0])
     texts = ["", ""]
     for opcode, argument, _ in pickletools.genops(content):
@@ -52,6 +56,14 @@ def nodes_of(path: Path) -> int:
         elif isinstance(argument, str):
             texts = [texts[-1], argument]
     return len(content)
+
+
+def check_pickle(entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Raises ValueError if the pickle among the `entries` of a checkpoint is too large for its number of tensors."""
+    size = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    tensors = sum("/data/" in entry.filename for entry in entries)
+    if size > _PLAIN_BYTES + _TENSOR_BYTES * tensors:
+        raise ValueError(f"its plain data have {size:,} bytes for {counted(tensors, 'tensor')}")
 
 
 def fault(tree: Any, most: int | None = None, size: int | None = None) -> str:

@@ -226,7 +226,7 @@ def prepared(image: Any, preparation: Preparation) -> Tensor:
 def _file_of(image: Any) -> str | None:
     """The file of an image that was opened by Pillow and not decoded yet; Pillow reduces or misreads some formats."""
     if isinstance(image, ImageFile) and image.tile and image.tell() == 0 and os.path.isfile(image.filename):
-        return os.fspath(image.filename)
+        return os.fsdecode(image.filename)
     return None
 
 
