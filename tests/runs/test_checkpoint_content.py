@@ -33,6 +33,18 @@ OTHERS = {
 CASES = [(key, value) for key, values in OTHERS.items() for value in values]
 
 
+@pytest.mark.parametrize("change", [dict.popitem, lambda some: some.update(more=torch.ones(1))])
+def test_averages_of_other_weights_are_one_line(content, tmp_path, change):
+    """Without a name in the first average, the raw weight would be used silently."""
+    for name, parameters in (("ema", "decays"), ("power_ema", "lengths")):
+        weights = {key: value for key, value in content["state_dict"].items() if value.is_floating_point()}
+        change(weights)
+        averages = {"weights": [weights], parameters: [0.9], "updates": 1}
+        files.save({**content, name: averages}, tmp_path / "x.ckpt")
+        with pytest.raises(UserError, match=rf"{name}.weights must be averages of state_dict, but \S+ differs"):
+            Checkpoint.read(tmp_path / "x.ckpt")
+
+
 @pytest.fixture(scope="module")
 def content(digits):
     return files.load(digits / "checkpoints" / "last.ckpt")

@@ -41,9 +41,9 @@ def good(chance: Chance) -> dict[str, Any]:
 
 
 def sealed(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint with its checksum, which is no signature, where one can be computed."""
+    """Write a checkpoint with its checksum, where one can be computed: shared lists have no end."""
     content = {**content, files.FORMAT_KEY: files.FORMAT}
-    checksum = "0" * 32 if plain.fault(content, 10**6) else files.digest(content)  # 2^60 shared lists have no end
+    checksum = "0" * 32 if plain.fault(content, 10**6, 1 << 30) else files.digest(content)
     torch.save({**content, files.CHECKSUM_KEY: checksum}, path)
 
 

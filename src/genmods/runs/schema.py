@@ -24,6 +24,8 @@ def check_content(content: dict[str, Any]) -> None:
     foreign, other = "it was not written by `fit` or `export`", "it was written by another version of genmods"
     _check(content, _NEEDED, "", foreign)
     _check(content, {name: kind for name, kind in _OPTIONAL.items() if name in content}, "", foreign)
+    for name in ("ema", "power_ema"):
+        _check_averages(name, content.get(name), content["state_dict"])
     _check(content["recipe"], _RECIPE, "recipe.", foreign)
     _check(content["data_info"], _INFO, "data_info.", other)
     if unknown := set(content["data_info"]) - set(_INFO):
@@ -44,6 +46,15 @@ def _check(block: dict[str, Any], kinds: dict[str, tuple[Fits, str]], prefix: st
             raise UserError(f"{prefix}{name} must be {what}, got {shown}")
 
 
+def _check_averages(name: str, averages: Any, state: dict[str, Tensor]) -> None:
+    """Raise UserError unless averages have the names and shapes of the floating-point tensors in `state`."""
+    shapes = {key: tensor.shape for key, tensor in state.items() if tensor.is_floating_point()}
+    for weights in averages["weights"] if averages else ():
+        found = {key: tensor.shape for key, tensor in weights.items()}
+        if other := {key for key, _ in found.items() ^ shapes.items()}:
+            raise UserError(f"{name}.weights must be averages of state_dict, but {min(other)} differs")
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -60,10 +71,16 @@ def _tensors(value: Any) -> bool:
     return _block(value) and all(isinstance(item, Tensor) for item in value.values())
 
 
-def _averages(value: Any) -> bool:
-    if not _block(value) or not isinstance(value.get("weights"), list) or not isinstance(value.get("decays"), list):
+def _averages(value: Any, parameters: str = "decays") -> bool:
+    if not _block(value) or not all(isinstance(value.get(key), list) for key in ("weights", parameters)):
         return False
-    return _count(value.get("updates")) and bool(value["weights"]) and all(map(_tensors, value["weights"]))
+    if not _count(value.get("updates")) or not 1 <= len(value["weights"]) == len(value[parameters]):
+        return False
+    return all(map(_tensors, value["weights"]))
+
+
+def _powers(value: Any) -> bool:
+    return _averages(value, "lengths")
 
 
 def _run_ids(value: Any) -> bool:
@@ -104,6 +121,7 @@ _NEEDED: dict[str, tuple[Fits, str]] = {
 }
 _OPTIONAL: dict[str, tuple[Fits, str]] = {
     "ema": (_averages, "averaged weights with their decays"),
+    "power_ema": (_powers, "averaged weights with their lengths"),
     "global_step": (_count, "a number of steps"),
     "epoch": (_count, "a number of epochs"),
     "precision": (lambda value: value is None or _text(value), "the name of a precision"),
