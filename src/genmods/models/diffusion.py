@@ -56,8 +56,6 @@ class DiffusionModel(Model):
     image_shape: tuple[int, int, int]
     own_sampler: ClassVar[Sampler] = UniPCSampler(steps=16)
     """The default sampler."""
-    has_average: ClassVar[bool] = False
-    """Whether the model has average velocities, for samplers with `needs_average`."""
 
     def __init__(
         self,
@@ -106,7 +104,7 @@ class DiffusionModel(Model):
 
     def check_sampler(self, sampler: Sampler) -> None:
         """Raises ValueError, or UserError, if `sampler` cannot be used with this model."""
-        if sampler.needs_average and not self.has_average:
+        if sampler.needs_average and not getattr(self.denoiser.network, "two_times", False):
             raise UserError("the sampler mean_flow requires a model trained by the task mean_flow")
         sampler.time_grid(self.process)
 

@@ -35,7 +35,6 @@ class MeanFlowModel(DiffusionModel):
 
     not_taken: ClassVar[tuple[str, ...]] = ("sampler",)
     own_sampler: ClassVar[Sampler] = MeanFlowSampler(steps=2)
-    has_average: ClassVar[bool] = True
 
     def __init__(self, network: Network, max_guidance: Scale = 1.0, **settings: Any) -> None:
         self.max_guidance = max_guidance

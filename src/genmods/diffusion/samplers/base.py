@@ -130,7 +130,7 @@ class Sampler(Validated):
     needs_training: ClassVar[bool] = False
     """Whether a model must be trained for this sampler."""
     needs_average: ClassVar[bool] = False
-    """Whether the steps use average velocities, which only a mean-flow model has."""
+    """Whether the steps use average velocities, for networks with `two_times`."""
 
     steps: Steps = 50
     grid: Grid | None = None
