@@ -38,7 +38,7 @@ ASKED = {
     "hostile_files": 150,
     "hostile_folders": 30,
     "recipes": 10_000,
-    "checked": 325,
+    "checked": 150,
     "command_lines": 3000,
     "bad_images": 500,
     "not_finite": 100,
