@@ -7,6 +7,9 @@ from typing import Any
 
 from genmods.config.reflect import Found, bases
 
+_LARGE = ("lightning", "torch")
+"""Packages whose classes have none of the members, and whose source takes long to parse."""
+
 
 def constant(found: Found | None, name: str) -> Any:
     """The literal that a class, or its nearest base, assigns to `name` or returns from it; otherwise None."""
@@ -19,7 +22,7 @@ def constant(found: Found | None, name: str) -> Any:
                 return ast.literal_eval(value) if value is not None else None
             except ValueError:
                 return None
-    return next((value for base in bases(found) if (value := constant(base, name)) is not None), None)
+    return next((value for base in bases(found, _LARGE) if (value := constant(base, name)) is not None), None)
 
 
 def has_member(found: Found | None, name: str) -> bool:
@@ -38,7 +41,7 @@ def _member(found: Found | None, name: str) -> bool | None:
                 return not (isinstance(value, ast.Constant) and value.value is None)
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__" and _assigns(statement, name):
             return True
-    return next((known for base in bases(found) if (known := _member(base, name)) is not None), None)
+    return next((known for base in bases(found, _LARGE) if (known := _member(base, name)) is not None), None)
 
 
 def _named(statement: ast.stmt) -> list[str]:

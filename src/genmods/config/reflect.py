@@ -164,12 +164,15 @@ def _is_dataclass(cls: ast.ClassDef) -> bool:
     return any(dotted(d) in ("dataclass", "dataclasses.dataclass") for d in called)
 
 
-def bases(found: Found) -> Iterator[Found]:
-    """The base classes whose source can be found."""
+def bases(found: Found, without: tuple[str, ...] = ()) -> Iterator[Found]:
+    """The base classes whose source can be found, except those imported from the packages `without`."""
     assert isinstance(found.value, ast.ClassDef)
     for base in found.value.bases:
-        expression = base.value if isinstance(base, ast.Subscript) else base
-        parent = lookup(found.module, dotted(expression))
+        name = dotted(base.value if isinstance(base, ast.Subscript) else base)
+        origin, _ = found.module.imports.get(name.partition(".")[0], ("", ""))
+        if origin.partition(".")[0] in without:
+            continue
+        parent = lookup(found.module, name)
         if parent and isinstance(parent.value, ast.ClassDef):
             yield parent
 
