@@ -52,11 +52,13 @@ def test_a_callback_for_another_task_is_refused(recipe, changes, message):
 
 
 def test_a_codec_of_none_is_one_of_pixels():
-    load("latent_diffusion", ["--callbacks=[inpaint_strip]", "--task.codec=null"])
+    recipe = load("latent_diffusion", ["--callbacks=[inpaint_strip]", "--task.codec=null"])
+    assert [part.entry.name for part in recipe.callbacks] == ["inpaint_strip"]
 
 
 def test_a_monitor_of_its_own_is_enough():
-    load("gan", ["--callbacks=[{name: early_stopping, monitor: val/margin}]"])
+    (callback,) = load("gan", ["--callbacks=[{name: early_stopping, monitor: val/margin}]"]).callbacks
+    assert callback.given["monitor"] == "val/margin"
 
 
 def test_the_source_says_what_the_classes_have():
