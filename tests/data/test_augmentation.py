@@ -81,7 +81,7 @@ def test_leaves_the_global_generator_alone(name):
 
 
 def two_epochs(size: int = 16, **settings) -> list[dict]:
-    """Batches of two epochs, with random numbers for all augmentations."""
+    """Batches of two epochs, with the choices of all augmentations."""
     source, steps = Synthetic(48, 0, side=8), [make(name) for name in NAMES]
     loader = ImageData(source, size, steps, val_fraction=0, test_fraction=0, **settings).train_dataloader()
     return [batch for _ in range(2) for batch in loader]
@@ -91,7 +91,8 @@ def by_sample(name: str, batches: list[dict]) -> dict[tuple[int, int], torch.Ten
     """Each (epoch, index) of the batches with its image after an augmentation."""
     step, images = make(name), {}
     for given in batches:
-        own = {"image": given["image"].clone(), "uniforms": given["uniforms"][:, : step.num_uniforms]}
+        choices = given["choices"].split([make(other).num_choices for other in NAMES], dim=1)[NAMES.index(name)]
+        own = {"image": given["image"].clone(), "choices": choices}
         result = augmented(given | own, [step], num_classes=4)
         where = zip(result["epoch"].tolist(), result["index"].tolist(), strict=True)
         images |= dict(zip(where, result["image"], strict=True))

@@ -8,7 +8,7 @@ import torch
 from genmods.core.errors import UserError
 from genmods.data.balance import Balanced
 from genmods.data.images import Images
-from genmods.data.loader import Loader, Uniforms
+from genmods.data.loader import Choices, Loader
 from genmods.data.module import ImageData
 from genmods.data.sources.synthetic import Synthetic
 
@@ -62,7 +62,7 @@ def test_a_loader_resumes_anywhere_and_repeated_images_get_new_augmentation():
     images, plan = Images(torch.zeros(71, 1, 1, 1, dtype=torch.uint8), LABELS), Balanced(LABELS, 8, seed=3)
 
     def loader():
-        return Loader(images, plan, uniforms=Uniforms(71, 2, seed=5))
+        return Loader(images, plan, choices=Choices(71, 2, 5, lambda u: u))
 
     whole = [batch for epochs in (loader(),) for _ in range(2) for batch in epochs]
     second = loader()
@@ -71,7 +71,7 @@ def test_a_loader_resumes_anywhere_and_repeated_images_get_new_augmentation():
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     numbers = {}
     for batch in whole:
-        for i, u in zip(batch["index"].tolist(), batch["uniforms"].tolist(), strict=True):
+        for i, u in zip(batch["index"].tolist(), batch["choices"].tolist(), strict=True):
             numbers.setdefault(i, []).append(tuple(u))
     often = max(numbers.values(), key=len)
     assert len(often) > 10 and len(set(often)) == len(often)

@@ -18,8 +18,8 @@ INDEX = "index"
 """The index of each sample in its split, int64 [B]."""
 EPOCH = "epoch"
 """How often each sample was drawn before, int64 [B]: the epoch, unless some are drawn more often."""
-UNIFORMS = "uniforms"
-"""Random numbers for augmentation, float32 [B, size]."""
+CHOICES = "choices"
+"""The random choices of the augmentations, float32 [B, size]."""
 
 
 class Share(NamedTuple):

@@ -31,10 +31,10 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
     """Philox 4x32-10: four 32-bit words (in int64) from four counter words and two key words of one shape [...]."""
     c0, c1, c2, c3 = counter
     multipliers, bumps = _constants(c0.device, c0.ndim)
-    even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
-    for k in ((torch.stack(key) + bumps) & _MASK).unbind():
+    even, odd, keys = torch.stack([c0, c2]), torch.stack([c1, c3]), torch.stack(key)
+    for bump in bumps.unbind():
         product = (even * multipliers).flip(0)  # wraps around 2^64, all bits are kept
-        even, odd = (product >> 32).bitwise_xor_(odd).bitwise_xor_(k).bitwise_and_(_MASK), product
+        even, odd = (product >> 32).bitwise_xor_(odd).bitwise_xor_(keys + bump).bitwise_and_(_MASK), product
     odd = odd & _MASK
     return even[0], odd[0], even[1], odd[1]
 

@@ -20,7 +20,7 @@ from genmods.core.lightning_internals import batches_done, batches_left
 from genmods.core.settings import AutoBatchSize, Seed, Validated
 from genmods.data.info import DataInfo
 from genmods.data.kept.pixels import PixelRows
-from genmods.data.loader import Complete, Loader, Plan, Rows, Shuffled, Uniforms
+from genmods.data.loader import Choices, Complete, Loader, Plan, Rows, Shuffled
 from genmods.data.preparation import Preparation
 from genmods.data.splits import shuffled
 
@@ -158,12 +158,12 @@ class DataModule(Validated, LightningDataModule):
         plan = self._plan()
         trainer: Any = self.trainer
         if trainer is None:
-            return self._loader("train", plan, uniforms=self._uniforms())
+            return self._loader("train", plan, choices=self._choices())
         left, group = batches_left(trainer, len(plan)), trainer.accumulate_grad_batches
         epoch = max(group, round(left / group) * group) if left else 0  # ends with an optimizer step
         trainer.limit_train_batches = epoch
         distinct = left if trainer.overfit_batches else None
-        return self._loader("train", plan, self._completed, self._uniforms(), epoch, distinct)
+        return self._loader("train", plan, self._completed, self._choices(), epoch, distinct)
 
     def val_dataloader(self) -> Loader | list:
         """Batches of the validation split; an empty list without one."""
@@ -216,8 +216,8 @@ class DataModule(Validated, LightningDataModule):
         """The training order."""
         return Shuffled(len(self.splits["train"]), self.batch_size, self.seed, *self._rank())
 
-    def _uniforms(self) -> Uniforms | None:
-        """The random numbers for augmentation."""
+    def _choices(self) -> Choices | None:
+        """The random choices of the augmentations."""
         return None
 
     def _loader(
@@ -225,12 +225,12 @@ class DataModule(Validated, LightningDataModule):
         split: str,
         plan: Plan,
         completed: Callable[[], int] | None = None,
-        uniforms: Uniforms | None = None,
+        choices: Choices | None = None,
         epoch: int | None = None,
         distinct: int | None = None,
     ) -> Loader:
         pin = torch.cuda.is_available()
-        loader = Loader(self.splits[split], plan, self.num_workers, pin, completed, uniforms, epoch, distinct)
+        loader = Loader(self.splits[split], plan, self.num_workers, pin, completed, choices, epoch, distinct)
         self._loaders.append(loader)
         return loader
 

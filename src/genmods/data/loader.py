@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genmods.core.batch import EPOCH, INDEX, UNIFORMS, Batch
+from genmods.core.batch import CHOICES, EPOCH, INDEX, Batch
 from genmods.core.random import fold, uniform
 from genmods.data.splits import shuffled
 
@@ -96,44 +96,46 @@ class Complete:
 
 
 @dataclass(frozen=True)
-class Uniforms:
-    """`size` random numbers in [0, 1) for each of `samples`, [B, size], a pure function of (seed, epoch, index).
+class Choices:
+    """The random choices for each of `samples`, a pure function of (seed, epoch, index): what `choose`
+    returns for `size` random numbers in [0, 1), float32 [B, size].
 
-    The numbers of an epoch are drawn at once if all samples of a batch are in the same epoch: drawing them per batch
-    would take longer than the augmentation.
+    Those of an epoch are computed at once if all samples of a batch are in the same epoch: for a batch they would take
+    longer than the augmentation.
     """
 
     samples: int
     size: int
     seed: int
+    choose: Callable[[Tensor], Tensor]
 
     def __call__(self, epoch: int | Tensor, index: Tensor) -> Tensor:
-        """The numbers of the samples `index` (int64 [B]) in one epoch, or in one epoch per sample (int64 [B])."""
+        """The choices for the samples `index` (int64 [B]) in one epoch, or in one epoch per sample (int64 [B])."""
         if isinstance(epoch, int):
-            return _drawn(self, epoch)[index]
-        return uniform(fold(self.seed, epoch, index), self.size)
+            return _of_epoch(self, epoch).index_select(0, index)
+        return self.choose(uniform(fold(self.seed, epoch, index), self.size))
 
 
 @lru_cache(maxsize=2)
-def _drawn(uniforms: Uniforms, epoch: int) -> Tensor:
-    parts = torch.arange(uniforms.samples).split(4096)  # fits into the cache
-    return torch.cat([uniform(fold(uniforms.seed, epoch, part), uniforms.size) for part in parts])
+def _of_epoch(choices: Choices, epoch: int) -> Tensor:
+    parts = torch.arange(choices.samples).split(4096)  # fits into the cache
+    return torch.cat([choices.choose(uniform(fold(choices.seed, epoch, part), choices.size)) for part in parts])
 
 
 class _Batches(Dataset):
     """Batches by number, counted over all epochs."""
 
-    def __init__(self, rows: Rows, plan: Plan, uniforms: Uniforms | None):
+    def __init__(self, rows: Rows, plan: Plan, choices: Choices | None):
         self.rows = rows
         self.plan = plan
-        self.uniforms = uniforms
+        self.choices = choices
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, batch = divmod(number, len(self.plan))
         index, passes = self.plan(epoch, batch), self.plan.passes(epoch, batch)
         data = {**self.rows.batch(index), INDEX: index, EPOCH: torch.zeros_like(index) + passes}
-        if self.uniforms is not None:
-            data[UNIFORMS] = self.uniforms(passes, index)
+        if self.choices is not None:
+            data[CHOICES] = self.choices(passes, index)
         return data
 
 
@@ -152,7 +154,7 @@ class _Numbers:
 
 class Loader:
     """Iterates over the batches of an epoch: `image` uint8 [B, C, H, W], `label`, `index` and `epoch` int64 [B], and
-    `uniforms` float32 [B, size] if requested.
+    `choices` float32 [B, size] if there are any.
 
     Each `iter` is the next epoch, or the rest of the epoch given by `load_state_dict`. Under a Trainer, `completed`
     counts the batches trained on since the start of the run, and each `iter` yields the next len(loader) batches.
@@ -165,7 +167,7 @@ class Loader:
         num_workers: Processes that prefetch batches; 0 gathers them in the main process.
         pin_memory: Whether batches are in pinned memory, for a GPU.
         completed: Returns the number of batches trained on since the start of the run, as counted by a Trainer.
-        uniforms: The random numbers for augmentation.
+        choices: The random choices of the augmentations.
         epoch: Batches per `iter`; None for those of the plan. The order continues from one `iter` to the next.
         distinct: Number of distinct batches, which are then repeated; None for no limit.
     """
@@ -177,7 +179,7 @@ class Loader:
         num_workers: int = 0,
         pin_memory: bool = False,
         completed: Callable[[], int] | None = None,
-        uniforms: Uniforms | None = None,
+        choices: Choices | None = None,
         epoch: int | None = None,
         distinct: int | None = None,
     ):
@@ -186,7 +188,7 @@ class Loader:
         self._distinct = distinct
         self._trained = completed
         self._done = self._start = 0
-        self._batches = _Batches(rows, plan, uniforms)
+        self._batches = _Batches(rows, plan, choices)
         self._pin = pin_memory
         self._numbers = _Numbers()
         self._workers: DataLoader | None = None

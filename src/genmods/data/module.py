@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from genmods.core.batch import EPOCH, INDEX, INPUT, UNIFORMS, Batch
+from genmods.core.batch import CHOICES, EPOCH, INDEX, INPUT, Batch
 from genmods.core.errors import UserError
 from genmods.core.label_kinds import WORDS, LabelKind
 from genmods.core.memory import bytes_of, free_memory
@@ -24,14 +24,14 @@ from genmods.core.printable import counted
 from genmods.core.settings import AutoBatchSize, Bytes, Pixels, Rate, Seed
 from genmods.core.sizes import sides
 from genmods.data.augmentation.base import Augmentation
-from genmods.data.augmentation.sequence import as_float, augmented
+from genmods.data.augmentation.sequence import as_float, augmented, chosen
 from genmods.data.balance import Balanced
 from genmods.data.base import DataModule, Workers
 from genmods.data.images import Images, Source
 from genmods.data.info import DataInfo
 from genmods.data.kept.pixels import LazyPixels, PixelRows, chunks
 from genmods.data.labeling import kind_of, label_statistics, missing, numbers_as_names, summary
-from genmods.data.loader import Loader, Plan, Uniforms
+from genmods.data.loader import Choices, Loader, Plan
 from genmods.data.preparation import Fit, Preparation
 from genmods.data.resize import resize
 from genmods.data.splits import hold_out, shuffled
@@ -213,10 +213,12 @@ class ImageData(DataModule):
     def has_labels(self, split: str) -> bool:
         return split not in self.splits or self.label_kind == "none" or self.splits[split].labels is not None
 
-    def _uniforms(self) -> Uniforms | None:
+    def _choices(self) -> Choices | None:
         if not self.augment:
             return None
-        return Uniforms(len(self.splits["train"]), sum(step.num_uniforms for step in self.augment), self.seed)
+        total, _, height, width = self.splits["train"].pixels.shape
+        choose = partial(chosen, augment=tuple(self.augment), height=height, width=width)
+        return Choices(total, sum(step.num_uniforms for step in self.augment), self.seed, choose)
 
     @property
     def is_augmented(self) -> bool:
@@ -225,8 +227,8 @@ class ImageData(DataModule):
     def seen(self, index: Tensor, epoch: int) -> Batch:
         epochs = torch.full_like(index, epoch)
         batch = self.splits["train"].batch(index) | {INDEX: index, EPOCH: epochs}
-        if uniforms := self._uniforms():
-            batch[UNIFORMS] = uniforms(epochs, index)
+        if choices := self._choices():
+            batch[CHOICES] = choices(epochs, index)
         return augmented(batch, self.augment, len(self.class_names), self.source.levels)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

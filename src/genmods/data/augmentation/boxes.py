@@ -29,23 +29,25 @@ class RandomErasing(Augmentation):
     ratio_max: Annotated[float, Ge(1)] = 3.0
     value: float = -1.0
     num_uniforms: ClassVar[int] = 5
+    num_choices = 4
 
     def __post_init__(self) -> None:
         self.moves = self.value == -1
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images = batch[INPUT]
-        chosen, area, ratio, y, x = u.unbind(1)
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
+        chosen, area, ratio, *_ = u.unbind(1)
         side = (self.area_min + (self.area_max - self.area_min) * area).sqrt_()
         stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
-        spans = []
-        for length, share, place in ((images.shape[2], side / stretch, y), (images.shape[3], side * stretch, x)):
-            size = (share * length).round_().clamp_(1, length)
-            start = (place * (length + 1 - size)).floor_()
-            spans.append(_span(start, start + size, length).to(images))
-        inside = spans[0].mul_((chosen < self.p)[:, None])[:, None, :, None] * spans[1][:, None, None, :]
-        kept = images.mul_(1 - inside)  # multiplying by 0 and 1 is exact, and much faster than a masked fill
-        return batch | {INPUT: kept if images.dtype == torch.uint8 else kept.add_(inside, alpha=self.value)}
+        image = _size(height, width, u)
+        size = torch.stack([side / stretch, side * stretch], dim=1).mul_(image).round_().clamp_(min=1).minimum(image)
+        start = (u[:, 3:] * (image + 1 - size)).floor_()
+        return torch.cat([start, start + size * (chosen < self.p)[:, None]], dim=1)
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
+        images = batch[INPUT]
+        kept = _outside(choices, images)
+        images.mul_(kept)  # multiplying by 0 and 1 is exact, and much faster than a masked fill
+        return batch | {INPUT: images if images.dtype == torch.uint8 else images.add_(1 - kept, alpha=self.value)}
 
 
 @dataclass
@@ -59,25 +61,34 @@ class CutMix(Mixing):
     p: Fraction = 0.5
     num_uniforms: ClassVar[int] = 5
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
+        chosen, share, *_ = u.unbind(1)
+        half = symmetric_beta(share, self.alpha).sqrt_().mul_(chosen < self.p)[:, None] / 2
+        center, image = u[:, 2:4], _size(height, width, u)
+        return torch.cat([((center - half) * image).round_(), ((center + half) * image).round_(), u[:, 4:]], dim=1)
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
         images, labels = batch[INPUT], batch[LABEL]
-        height, width = images.shape[-2:]
-        chosen, share, y, x, place = u.unbind(1)
-        side = symmetric_beta(share, self.alpha).sqrt() * (chosen < self.p)
-        rows, columns = (
-            _span(((center - side / 2) * length).round(), ((center + side / 2) * length).round(), length)
-            for length, center in ((height, y), (width, x))
-        )
-        other = partners(place)
-        weight = (rows.sum(1) * columns.sum(1) / (height * width))[:, None]
-        inside = rows[:, None, :, None] & columns[:, None, None, :]
+        inside, other = _outside(choices[:, :4], images) == 0, partners(choices[:, 4])
+        weight = inside.float().mean((1, 2, 3))[:, None]
         return batch | {
             INPUT: torch.where(inside, images[other], images),
             LABEL: (1 - weight) * labels + weight * labels[other],
         }
 
 
-def _span(start: Tensor, stop: Tensor, length: int) -> Tensor:
-    """bool [B, length], true in start <= position < stop."""
-    position = torch.arange(length, dtype=start.dtype, device=start.device)
-    return (position >= start[:, None]) & (position < stop[:, None])
+def _size(height: int, width: int, like: Tensor) -> Tensor:
+    """(height, width) as a tensor of the type and device of `like`."""
+    return torch.tensor([height, width], dtype=like.dtype, device=like.device)
+
+
+def _outside(boxes: Tensor, images: Tensor) -> Tensor:
+    """0 in a rectangle per image [B, C, H, W], otherwise 1, [B, 1, H, W] of the type of the images.
+
+    `boxes` [B, 4] are (top, left, bottom, right) in pixels, the last two excluded.
+    """
+    height, width = images.shape[2:]
+    start, stop = boxes.view(-1, 2, 2, 1).unbind(1)
+    position = torch.arange(max(height, width), dtype=boxes.dtype, device=boxes.device)
+    outside = ((position < start) | (position >= stop)).to(images.dtype)
+    return torch.maximum(outside[:, None, 0, :height, None], outside[:, None, 1:, :width])

@@ -45,7 +45,8 @@ class AlternatingFlip(Augmentation):
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
     """`images` [B, C, H, W] with the `chosen` ones (bool [B]) flipped horizontally."""
+    images = images.contiguous()
     mirrored = images.flip(-1)
-    if images.is_floating_point():
-        return torch.where(broadcast(chosen), mirrored, images)
-    return mirrored.bitwise_xor_(images).mul_(broadcast(chosen)).bitwise_xor_(images)  # where() is slow for bytes
+    old, new = images.view(torch.uint8), mirrored.view(torch.uint8)
+    new.bitwise_xor_(old).bitwise_and_(-broadcast(chosen).to(torch.uint8)).bitwise_xor_(old)  # where() is much slower
+    return mirrored

@@ -27,15 +27,17 @@ class Translate(Augmentation):
     num_uniforms: ClassVar[int] = 2
     moves = True
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
+        return (u * (2 * self.pixels + 1)).floor_()
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
         images, pad = batch[INPUT], self.pixels
         if self.padding == "reflect":
             rows, columns = (_reflected(length, pad, images.device) for length in images.shape[-2:])
             padded = images.index_select(2, rows).index_select(3, columns)
         else:
             padded = F.pad(images, [pad] * 4, value=-1 if images.is_floating_point() else 0)
-        corner = (u * (2 * pad + 1)).long()
-        return batch | {INPUT: windows(padded, corner, images.shape[2], images.shape[3])}
+        return batch | {INPUT: windows(padded, choices.long(), images.shape[2], images.shape[3])}
 
 
 @dataclass
@@ -80,11 +82,12 @@ def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
     Whole rows are gathered, from an overlapping strided view with rows of `width` pixels.
     """
     batch, channels, rows, columns = images.shape
-    plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
-    row = plane * rows + corner[:, :1, None] + torch.arange(height, device=images.device)
-    start = row * columns + corner[:, 1:, None]
     flat = images.contiguous().view(-1)
+    size = channels * rows * columns
+    first = torch.arange(0, len(flat), size, device=images.device) + corner[:, 0] * columns + corner[:, 1]
+    row = torch.arange(0, size, columns, device=images.device).view(channels, rows)[:, :height]
     runs = flat.as_strided((len(flat) - width + 1, width), (1, 1))
+    start = first.view(-1, 1, 1) + row
     return runs.index_select(0, start.view(-1)).view(batch, channels, height, width)
 
 

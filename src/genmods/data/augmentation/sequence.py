@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from genmods.core.batch import INPUT, LABEL, PAIRED, UNIFORMS, Batch
+from genmods.core.batch import CHOICES, INPUT, LABEL, PAIRED, Batch
 from genmods.core.errors import UserError
 from genmods.data.augmentation.base import Augmentation
 from genmods.data.images import to_float
@@ -16,7 +16,7 @@ from genmods.data.images import to_float
 def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, levels: int = 256) -> Batch:
     """A batch of stored images [B, C, H, W] as float32 in [-1, 1], with all augmentations applied in sequence.
 
-    The random numbers `UNIFORMS` [B, size] are divided among the augmentations. Labels become weights [B, K] if an
+    The random choices `CHOICES` [B, size] are divided among the augmentations. Labels become weights [B, K] if an
     augmentation mixes them.
     """
     if any(step.mixes for step in augment) and not batch[LABEL].is_floating_point():
@@ -24,13 +24,19 @@ def augmented(batch: Batch, augment: Sequence[Augmentation], num_classes: int, l
     if augment:
         channels = batch[INPUT].shape[1]
         batch = _joined(batch, augment)
-        numbers = batch[UNIFORMS].split([step.num_uniforms for step in augment], dim=1)
-        for step, u in zip(augment, numbers, strict=True):
+        parts = batch[CHOICES].split([step.num_choices for step in augment], dim=1)
+        for step, choices in zip(augment, parts, strict=True):
             moved = step.moves and batch[INPUT].dtype == torch.uint8
-            batch = step.apply(batch if moved else as_float(batch, levels), u)
+            batch = step.apply(batch if moved else as_float(batch, levels), choices)
         if PAIRED in batch:
             batch = batch | {INPUT: batch[INPUT][:, :channels], PAIRED: batch[INPUT][:, channels:]}
     return as_float(batch, levels)
+
+
+def chosen(u: Tensor, augment: Sequence[Augmentation], height: int, width: int) -> Tensor:
+    """What all augmentations choose by random numbers `u` [B, sum of num_uniforms], [B, sum of num_choices]."""
+    parts = u.split([step.num_uniforms for step in augment], dim=1)
+    return torch.cat([step.choices(part, height, width) for step, part in zip(augment, parts, strict=True)], dim=1)
 
 
 def _joined(batch: Batch, augment: Sequence[Augmentation]) -> Batch:
