@@ -125,6 +125,16 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index(name, batches):
         assert any(not torch.equal(seeded[key], images[key]) for key in images)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_choices_of_an_epoch_are_those_of_each_batch(name):
+    step = make(name)
+    data = ImageData(Synthetic(48, 0, side=8), 16, [step], val_fraction=0, test_fraction=0, seed=5)
+    for given in data.train_dataloader():
+        plain = augmented(given, [], 4) | {"label": torch.nn.functional.one_hot(given["label"], 4).float()}
+        alone = step(plain, fold(5, given["epoch"], given["index"]))
+        assert torch.equal(augmented(given, [step], 4)["image"], alone["image"])
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if make(name).moves])
 def test_moving_bytes_is_moving_floats(name):
     given = batch(32) | {"image": torch.arange(256, dtype=torch.uint8).repeat(27).view(32, 3, 12, 6)}

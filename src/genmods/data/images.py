@@ -63,7 +63,7 @@ class Images:
         batch = {INPUT: _selected(self.pixels, indices)}
         if self.paired is not None:
             batch[PAIRED] = _selected(self.paired, indices)
-        return batch if self.labels is None else batch | {LABEL: self.labels[indices]}
+        return batch if self.labels is None else batch | {LABEL: self.labels.index_select(0, indices)}
 
     def select(self, indices: Tensor) -> Images:
         """The images at `indices` (int64), in that order."""

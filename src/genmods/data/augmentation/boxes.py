@@ -29,10 +29,14 @@ class RandomErasing(Augmentation):
     ratio_max: Annotated[float, Ge(1)] = 3.0
     value: float = -1.0
     num_uniforms: ClassVar[int] = 5
-    num_choices = 4
 
     def __post_init__(self) -> None:
         self.moves = self.value == -1
+
+    @property
+    def num_choices(self) -> int:
+        """The sides of the rectangle."""
+        return 4
 
     def choices(self, u: Tensor, height: int, width: int) -> Tensor:
         chosen, area, ratio, *_ = u.unbind(1)

@@ -22,8 +22,11 @@ class Flip(Augmentation):
     num_uniforms: ClassVar[int] = 1
     moves = True
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
-        return batch | {INPUT: mirror(batch[INPUT], u[:, 0] < self.p)}
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
+        return (u < self.p).float()
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
+        return batch | {INPUT: mirror(batch[INPUT], choices[:, 0])}
 
 
 @dataclass
@@ -38,13 +41,13 @@ class AlternatingFlip(Augmentation):
     seed: Seed = 0
     moves = True
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
         coin = fold(self.seed, batch[INDEX]) & 1
         return batch | {INPUT: mirror(batch[INPUT], (coin + batch[EPOCH]) % 2 == 1)}
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with the `chosen` ones (bool [B]) flipped horizontally."""
+    """`images` [B, C, H, W] with the `chosen` ones (bool, or 0 and 1, [B]) flipped horizontally."""
     images = images.contiguous()
     mirrored = images.flip(-1)
     old, new = images.view(torch.uint8), mirrored.view(torch.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -40,8 +41,20 @@ class Translate(Augmentation):
         return batch | {INPUT: windows(padded, choices.long(), images.shape[2], images.shape[3])}
 
 
+class Affine(Augmentation):
+    """Samples each image bilinearly at positions of an affine map [2, 3], the choice of a subclass, as in `warp`."""
+
+    @property
+    def num_choices(self) -> int:
+        """The rows of the map."""
+        return 6
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
+        return batch | {INPUT: warp(batch[INPUT], choices.view(-1, 2, 3))}
+
+
 @dataclass
-class RandomResizedCrop(Augmentation):
+class RandomResizedCrop(Affine):
     """Crops a part of each image and resizes it to the size of the image (inception crop, Szegedy et al. 2015).
 
     The relative area is uniform in [`area_min`, 1], the aspect ratio at most `ratio_max`; sampled bilinearly.
@@ -51,29 +64,26 @@ class RandomResizedCrop(Augmentation):
     ratio_max: Annotated[float, Ge(1)] = 4 / 3
     num_uniforms: ClassVar[int] = 4
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
         area, ratio, y, x = u.unbind(1)
         side = (self.area_min + (1 - self.area_min) * area).sqrt()
         stretch = torch.exp((ratio - 0.5) * math.log(self.ratio_max))
-        height, width = (side / stretch).clamp(max=1), (side * stretch).clamp(max=1)
+        tall, wide = (side / stretch).clamp(max=1), (side * stretch).clamp(max=1)
         zero = torch.zeros_like(side)
-        rows = torch.stack([width, zero, (1 - width) * (2 * x - 1), zero, height, (1 - height) * (2 * y - 1)], dim=1)
-        return batch | {INPUT: warp(batch[INPUT], rows.view(-1, 2, 3))}
+        return torch.stack([wide, zero, (1 - wide) * (2 * x - 1), zero, tall, (1 - tall) * (2 * y - 1)], dim=1)
 
 
 @dataclass
-class Rotate(Augmentation):
+class Rotate(Affine):
     """Rotates each image about its centre by up to `degrees` in either direction, with reflection padding."""
 
     degrees: Annotated[float, Ge(0), Le(180)] = 10.0
     num_uniforms: ClassVar[int] = 1
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
         angle = (2 * u[:, 0] - 1) * math.radians(self.degrees)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        height, width = batch[INPUT].shape[-2:]
-        rows = torch.stack([cos, -sin * (height / width), zero, sin * (width / height), cos, zero], dim=1)
-        return batch | {INPUT: warp(batch[INPUT], rows.view(-1, 2, 3))}
+        return torch.stack([cos, -sin * (height / width), zero, sin * (width / height), cos, zero], dim=1)
 
 
 def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
@@ -81,14 +91,16 @@ def windows(images: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
 
     Whole rows are gathered, from an overlapping strided view with rows of `width` pixels.
     """
-    batch, channels, rows, columns = images.shape
-    flat = images.contiguous().view(-1)
-    size = channels * rows * columns
-    first = torch.arange(0, len(flat), size, device=images.device) + corner[:, 0] * columns + corner[:, 1]
-    row = torch.arange(0, size, columns, device=images.device).view(channels, rows)[:, :height]
+    columns, flat = images.shape[3], images.contiguous().view(-1)
     runs = flat.as_strided((len(flat) - width + 1, width), (1, 1))
-    start = first.view(-1, 1, 1) + row
-    return runs.index_select(0, start.view(-1)).view(batch, channels, height, width)
+    start = _rows(images.shape, height, images.device) + (corner[:, 0] * columns + corner[:, 1]).view(-1, 1, 1)
+    return runs.index_select(0, start.view(-1)).view(*start.shape, width)
+
+
+@lru_cache(maxsize=4)
+def _rows(shape: torch.Size, height: int, device: torch.device) -> Tensor:
+    """Positions in memory of the first `height` rows of images of a shape [B, C, H, W], int64 [B, C, height]."""
+    return torch.arange(0, shape.numel(), shape[3], device=device).view(shape[:3])[:, :, :height].contiguous()
 
 
 def _reflected(length: int, pad: int, device: torch.device) -> Tensor:

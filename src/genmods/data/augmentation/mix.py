@@ -37,10 +37,18 @@ class MixUp(Mixing):
     alpha: Alpha = 0.2
     num_uniforms: ClassVar[int] = 3
 
-    def apply(self, batch: Batch, u: Tensor) -> Batch:
-        images, labels = batch[INPUT], batch[LABEL]
+    @property
+    def num_choices(self) -> int:
+        """The weight, and the place in the ring of partners."""
+        return 2
+
+    def choices(self, u: Tensor, height: int, width: int) -> Tensor:
         chosen, share, place = u.unbind(1)
-        weight = symmetric_beta(share, self.alpha) * (chosen < self.p)
+        return torch.stack([symmetric_beta(share, self.alpha) * (chosen < self.p), place], dim=1)
+
+    def apply(self, batch: Batch, choices: Tensor) -> Batch:
+        images, labels = batch[INPUT], batch[LABEL]
+        weight, place = choices.unbind(1)
         other = partners(place)
         return batch | {
             INPUT: torch.lerp(images, images[other], broadcast(weight)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from genmods.core.batch import CHOICES, INPUT, LABEL, PAIRED, Batch
 from genmods.core.errors import UserError
