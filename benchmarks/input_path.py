@@ -1,6 +1,7 @@
 """Images per CPU-second through crop + flip + erasing, each image with its own randomness: whole batches against a
-per-sample torchvision pipeline in a DataLoader. One thread, one process, in turns within one run. And what all that a
-Trainer does between two training steps of a recipe, the input path with it, takes of a step.
+per-sample torchvision pipeline in a DataLoader, and against kornia's augmentation of whole batches, if it is installed.
+One thread, one process, in turns within one run. And what all that a Trainer does between two training steps of a
+recipe, the input path with it, takes of a step.
 
     python benchmarks/input_path.py --out input_path.json
 """
@@ -11,15 +12,17 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from common import alternate, bare_trainer, report
+from common import alternate, bare_trainer, ratio, report
 from lightning.pytorch import Callback
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from genmods.config.recipe import load
+from genmods.core.batch import INPUT
 from genmods.data.augmentation.boxes import RandomErasing
 from genmods.data.augmentation.flips import Flip
 from genmods.data.augmentation.geometry import Translate
@@ -88,27 +91,33 @@ def torchvision(images: Images, source: Source, batch_size: int) -> Callable[[],
     return epoch
 
 
-def on_cpu_clock(call: Callable[[], None], seconds: list[float]) -> Callable[[], None]:
-    """`call`, with its CPU time appended to `seconds`: others on the machine do not count."""
+def kornia(images: Images, source: Source, batch_size: int) -> Callable[[], None]:
+    from kornia.augmentation import Normalize, RandomCrop, RandomErasing, RandomHorizontalFlip
 
-    def clocked() -> None:
-        start = time.process_time()
-        call()
-        seconds.append(time.process_time() - start)
+    side = images.pixels.shape[-1]
+    augment = torch.nn.Sequential(  # black is 0 before normalisation
+        RandomCrop((side, side), padding=4), RandomHorizontalFlip(), RandomErasing(value=0.0), Normalize(0.5, 0.5)
+    )
 
-    return clocked
+    def epoch() -> None:
+        for index in torch.randperm(len(images)).split(batch_size):
+            batch = images.batch(index)
+            augment(batch[INPUT].float() / 255)
+
+    return epoch
+
+
+PIPELINES = {"genmods": ours, "torchvision": torchvision} | ({"kornia": kornia} if find_spec("kornia") else {})
 
 
 def measure(shape: tuple[int, int, int], batch_size: int, n: int, rounds: int) -> dict[str, float]:
+    """Images per CPU-second of each pipeline, medians over the rounds, and the median ratio of ours to each peer."""
     source = Noise(shape, n)
-    seconds: dict[str, list[float]] = {"genmods": [], "torchvision": []}
-    epochs = {"genmods": ours, "torchvision": torchvision}
-    calls = {k: on_cpu_clock(make(source.images, source, batch_size), seconds[k]) for k, make in epochs.items()}
-    alternate(calls, rounds, warm_up=1)
-    counted = {name: values[1:] for name, values in seconds.items()}
-    ratios = [b / a for a, b in zip(counted["genmods"], counted["torchvision"], strict=True)]
-    rates = {f"{k} images per CPU-second": round(n / statistics.median(v)) for k, v in counted.items()}
-    return {**rates, "ratio": round(statistics.median(ratios), 1)}
+    epochs = {name: make(source.images, source, batch_size) for name, make in PIPELINES.items()}
+    seconds = alternate(epochs, rounds, warm_up=1)
+    rates = {f"{name}, images per CPU-second": round(n / statistics.median(s)) for name, s in seconds.items()}
+    own = seconds.pop("genmods")
+    return {**rates, **{f"times {name}": round(ratio(peer, own), 1) for name, peer in seconds.items()}}
 
 
 class Gaps(Callback):

@@ -65,9 +65,10 @@ def sampling(found: dict[str, Any]) -> str:
 
 
 def input_path(found: dict[str, Any]) -> str:
-    rows = {name: row for name, row in found.items() if "ratio" in row}
+    rows = {name: row for name, row in found.items() if "times torchvision" in row}
     head = ["", *next(iter(rows.values()))]
     table = markdown(head, ([name, *(f"{value:,}" for value in row.values())] for name, row in rows.items()))
+    table = f"{machine(found)}\n\n{table}"
     shares = found.get("share of a training step", {})
     head = ["recipe", "before a step, ms", "training step, ms", "percent"]
     return f"{table}\n\n{markdown(head, ([name, *row.values()] for name, row in shares.items()))}" if shares else table
