@@ -70,6 +70,15 @@ def in_bfloat16(network: torch.nn.Module) -> None:
     network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)
 
 
+def gflop_per_image(call: Callable[[], object], images: int) -> float:
+    """GFLOP of `call`, such as a loss and its gradients, per image of the batch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return round(counter.get_total_flops() / images / 1e9, 3)
+
+
 def layout(device: str) -> torch.memory_format:
     """The memory format of convolutions on `device`: channels-last on a GPU, whose matrix units want it."""
     return torch.channels_last if device == "cuda" else torch.contiguous_format

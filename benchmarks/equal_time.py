@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,13 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 @dataclass(frozen=True)
 class Budget:
-    """Runs below the folder `at` on the images in `root`, each of `seconds`, with `changes` of the recipes."""
+    """Runs below the folder `at`, each of `seconds`, with `changes` of the recipes.
+
+    They train on the images in `root`, or, if it is None, on the recipe's.
+    """
 
     at: Path
-    root: Path
+    root: Path | None
     seconds: float
     changes: tuple[str, ...] = ()
 
@@ -39,17 +43,24 @@ class Budget:
         changes = tuple(f"--{change}" for change in options.set)
         return cls(options.runs.resolve(), options.clothing.resolve(), options.seconds, changes)
 
-    def trained(self, name: str, recipe: str, *changes: str) -> tuple[Any, dict[str, Any]]:
+    def images(self, part: str = ".") -> list[str]:
+        """The override of the images, those of a `part` of the folder."""
+        return [] if self.root is None else [f"--data.root={self.root / part}"]
+
+    def trained(
+        self, name: str, recipe: str, *changes: str, fitted: Callable[[int], Sequence[str]] = lambda steps: ()
+    ) -> tuple[Any, dict[str, Any]]:
         """The model of the run `name`, and its steps, seconds of a step and seconds of processor time in all.
 
-        The pace is measured on the images of the folder `test`, which are fewer to read.
+        The pace is measured on the images of the folder `test`, which are fewer to read. `fitted` are changes that
+        depend on the number of steps.
         """
         place, given = self.at / name, ["--logger=csv", f"--name={name}", *changes, *self.changes]
         plan, done = place / "plan.json", place / "trained.json"
         place.mkdir(parents=True, exist_ok=True)
         settings = {"seconds": self.seconds, "root": str(self.root), "overrides": given}
         if not plan.exists():
-            pace = measure(RECIPES / recipe, [*given, f"--data.root={self.root / 'test'}"], 10)
+            pace = measure(RECIPES / recipe, [*given, *self.images("test")], 10)
             assert pace is not None
             steps = max(2, int(self.seconds / pace["seconds"]))
             plan.write_text(json.dumps({"steps": steps, "step_seconds": pace["seconds"], "settings": settings}))
@@ -59,7 +70,7 @@ class Budget:
         with chdir(place):
             if not done.exists():
                 steps, begin = found["steps"], time.process_time()
-                given += [f"--data.root={self.root}", f"--trainer.max_steps={steps}"]
+                given += [*self.images(), *fitted(steps), f"--trainer.max_steps={steps}"]
                 given += [f"--trainer.val_check_interval={-(-steps // 2)}"]
                 fit(load(RECIPES / recipe, given), "auto", quiet=True)
                 done.write_text(json.dumps(found | {"cpu_seconds": round(time.process_time() - begin, 1)}))

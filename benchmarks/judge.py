@@ -57,10 +57,15 @@ def block_kid(features: Tensor, reference: Tensor, blocks: int = 8) -> tuple[flo
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """The tensor in the file `path`, or else the one that `make` makes, which is written there."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(make(), path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        store(make(), path)
     return torch.load(path)
+
+
+def store(value: Any, path: Path) -> None:
+    """Write tensors, or plain data with tensors, to `path`, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(value, path.with_suffix(".part"))
+    path.with_suffix(".part").rename(path)
 
 
 def in_chunks(make: Callable[[slice], Tensor], n: int, at: Path, size: int = 64) -> Tensor:

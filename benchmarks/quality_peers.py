@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from peer_loops import DiffusersLoop, diffusers_ddim
 from peers import SIZE, diffusers_unet, lucidrains_diffusion
 from torch import Tensor
 
@@ -89,14 +90,7 @@ class Lucidrains:
 
 
 class Diffusers:
-    def __init__(self) -> None:
-        from diffusers import DDPMScheduler
-
-        self.noiser = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
-
     def train(self, pixels: Tensor, limit: float) -> Trained:
-        from diffusers.optimization import get_scheduler
-        from diffusers.training_utils import EMAModel
         from torch.utils.data import DataLoader
         from torchvision.transforms import v2
 
@@ -104,39 +98,20 @@ class Diffusers:
         prepare = v2.Compose([*crop, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])])
         padded = F.pad(pixels, [BORDER] * 4)
         loader = DataLoader(padded, 16, shuffle=True, collate_fn=lambda batch: torch.stack([prepare(x) for x in batch]))
-        network = diffusers_unet()
-        optimizer = torch.optim.AdamW(network.parameters(), 1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
-        schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=100 * len(loader))
-        ema = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+        loop = DiffusersLoop(diffusers_unet(), 1e-4, 100 * len(loader))
         clock, steps = Clock(limit), 0
         for images in forever(loader):
-            noise, t = torch.randn_like(images), torch.randint(0, 1000, (len(images),))
-            F.mse_loss(network(self.noiser.add_noise(images, noise, t), t).sample, noise).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            ema.step(network.parameters())
+            loop.step(images)
             steps += 1
             if clock.read() > limit:
                 break
         clock.stop()
-        ema.copy_to(network.parameters())
-        return Trained(steps, {clock.seconds: network.state_dict()})
+        return Trained(steps, {clock.seconds: loop.averaged().state_dict()})
 
     def sampler(self, weights: Weights) -> Sample:
-        from diffusers import DDIMPipeline, DDIMScheduler
-
         network = diffusers_unet().eval()
         network.load_state_dict(weights)
-        pipeline = DDIMPipeline(network, DDIMScheduler.from_config(self.noiser.config))
-        pipeline.set_progress_bar_config(disable=True)
-
-        def sample(first: int, n: int) -> Tensor:
-            images = pipeline(batch_size=n, num_inference_steps=50, output_type="np").images
-            return cropped(torch.from_numpy(images).movedim(3, 1) * 2 - 1)
-
-        return sample
+        return lambda first, n: cropped(diffusers_ddim(network, 50, n))
 
 
 def forever(loader: Any) -> Iterator[Tensor]:

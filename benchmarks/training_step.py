@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import alternate, faster_format, layout, report, summary, times_as_fast_as
+from common import alternate, faster_format, gflop_per_image, layout, report, summary, times_as_fast_as
 from peers import SIZE, attention_in_float32, diffusers_unet, lucidrains_diffusion
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.flop_counter import FlopCounterMode
 
 from genmods.core.devices import default_device
 from genmods.core.precision import native_bfloat16
@@ -57,11 +56,9 @@ class Training:
 
     def size(self, images: Tensor) -> dict[str, float]:
         """Millions of parameters, and GFLOP of a forward and backward pass an image."""
-        with FlopCounterMode(display=False) as counter:
-            self.step(images)
         parameters = sum(p.numel() for p in self.parameters.parameters()) / 1e6
-        gflop = counter.get_total_flops() / len(images) / 1e9
-        return {"parameters_M": round(parameters, 3), "gflop_per_image": round(gflop, 3)}
+        gflop = gflop_per_image(lambda: self.step(images), len(images))
+        return {"parameters_M": round(parameters, 3), "gflop_per_image": gflop}
 
 
 def ours(name: str, settings: dict, reduced: bool, device: str) -> Training:
