@@ -47,9 +47,8 @@ class AlternatingFlip(Augmentation):
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with the `chosen` ones (bool, or 0 and 1, [B]) flipped horizontally."""
+    """`images` [B, C, H, W] with the `chosen` ones (bool, or 0 and 1, [B]) flipped horizontally, in place."""
     images = images.contiguous()
-    mirrored = images.flip(-1)
-    old, new = images.view(torch.uint8), mirrored.view(torch.uint8)
-    new.bitwise_xor_(old).bitwise_and_(-broadcast(chosen).to(torch.uint8)).bitwise_xor_(old)  # where() is much slower
-    return mirrored
+    bits, change = images.view(torch.uint8), images.flip(-1).view(torch.uint8)
+    bits ^= change.bitwise_xor_(bits).bitwise_and_(-broadcast(chosen).to(torch.uint8))  # where() is much slower
+    return images
