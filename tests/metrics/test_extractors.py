@@ -146,7 +146,9 @@ def test_a_folder_against_a_folder(folders, tmp_path, capsys):
     assert dispatch([*command, "--metrics", "fid,kid,precision,recall", "--out", str(out), "--quiet"]) == 0
     content = json.loads(out.read_text())
     assert [one["name"] for one in content["figures"]] == ["fid_12", "kid_12", "precision_12", "recall_12"]
-    assert "12 samples, 15 images of reference, 6 x 6 pixels, 3 channels" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "12 samples, 15 images of reference, 6 x 6 pixels, 3 channels" in told
+    assert "\nfid_12: features pixels; 12 samples of 108 features have a singular covariance" in told
 
     def pixels(path):
         image = Image.open(path).resize((6, 6), Image.Resampling.BICUBIC)

@@ -139,7 +139,11 @@ def computed(
         return gathered
     finally:
         if results:
-            table([figure for found in results for figure in found.values], sys.stdout)
+            figures = [figure for found in results for figure in found.values]
+            table(figures, sys.stdout)
+            for figure in figures:
+                if figure.note:
+                    say(f"{figure.name}: {figure.note}", file=sys.stderr)
             if out:
                 say(f"written to {out}", file=sys.stderr)
 
