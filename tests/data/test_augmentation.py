@@ -143,6 +143,20 @@ def test_moving_bytes_is_moving_floats(name):
     assert torch.equal(to_float(make(name)(given, keys)["image"]), make(name)(as_floats, keys)["image"])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if make(name).moves])
+def test_gradients_are_moved_back(name):
+    given = batch(n=16)
+    change, weights = (torch.randn(given["image"].shape, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+
+    def moved(images):
+        return (make(name)(given | {"image": images}, fold(1, given["index"]))["image"] * weights).sum()
+
+    images = given["image"].requires_grad_()
+    (gradient,) = torch.autograd.grad(moved(images), images)
+    with torch.no_grad():
+        torch.testing.assert_close((gradient * change).sum(), moved(images + change) - moved(images), atol=1e-3, rtol=0)
+
+
 def test_flip_mirrors_half_of_them():
     given = batch(1000)
     image = Flip()(given, fold(1, given["index"]))["image"]

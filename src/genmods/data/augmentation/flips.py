@@ -47,7 +47,10 @@ class AlternatingFlip(Augmentation):
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """`images` [B, C, H, W] with the `chosen` ones (bool, or 0 and 1, [B]) flipped horizontally, in place."""
+    """`images` [B, C, H, W] with the `chosen` ones (bool, or 0 and 1, [B]) flipped horizontally, in place
+    unless they require a gradient."""
+    if images.requires_grad:  # a view of the bytes has none
+        return torch.where(broadcast(chosen) > 0, images.flip(-1), images)
     images = images.contiguous()
     bits, change = images.view(torch.uint8), images.flip(-1).view(torch.uint8)
     bits ^= change.bitwise_xor_(bits).bitwise_and_(-broadcast(chosen).to(torch.uint8))  # where() is much slower
