@@ -1,7 +1,7 @@
 """Recipes that are trained for equal processor time: as many steps as fit into the seconds at a measured pace.
 
-The seconds are those of the training steps; reading the images and validation come on top. A run that was interrupted
-is continued, and one that is finished is not repeated.
+Equal numbers of steps can be set instead. The seconds are those of the training steps; reading the images and
+validation come on top. A run that was interrupted is continued, and one that is finished is not repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 @dataclass(frozen=True)
 class Budget:
-    """Runs below the folder `at`, each of `seconds`, with `changes` of the recipes.
+    """Runs below the folder `at`, each of `seconds`, or of `steps` if they are set, with `changes` of the recipes.
 
     They train on the images in `root`, or, if it is None, on the recipe's.
     """
@@ -36,12 +36,13 @@ class Budget:
     root: Path | None
     seconds: float
     changes: tuple[str, ...] = ()
+    steps: int | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Budget:
         """That of the options of `add_options`."""
         changes = tuple(f"--{change}" for change in options.set)
-        return cls(options.runs.resolve(), options.clothing.resolve(), options.seconds, changes)
+        return cls(options.runs.resolve(), options.clothing.resolve(), options.seconds, changes, options.steps)
 
     def images(self, part: str = ".") -> list[str]:
         """The override of the images, those of a `part` of the folder."""
@@ -58,12 +59,10 @@ class Budget:
         place, given = self.at / name, ["--logger=csv", f"--name={name}", *changes, *self.changes]
         plan, done = place / "plan.json", place / "trained.json"
         place.mkdir(parents=True, exist_ok=True)
-        settings = {"seconds": self.seconds, "root": str(self.root), "overrides": given}
+        wanted = {"seconds": self.seconds} if self.steps is None else {"steps": self.steps}
+        settings = wanted | {"root": str(self.root), "overrides": given}
         if not plan.exists():
-            pace = measure(RECIPES / recipe, [*given, *self.images("test")], 10)
-            assert pace is not None
-            steps = max(2, int(self.seconds / pace["seconds"]))
-            plan.write_text(json.dumps({"steps": steps, "step_seconds": pace["seconds"], "settings": settings}))
+            plan.write_text(json.dumps(self._planned(recipe, given) | {"settings": settings}))
         found = json.loads(plan.read_text())
         if found.pop("settings") != settings:
             raise SystemExit(f"{place}: trained with other settings than {settings}")
@@ -77,11 +76,20 @@ class Budget:
             model = folders.load(folders.newest_folder(name)).eval()
         return model, json.loads(done.read_text())
 
+    def _planned(self, recipe: str, given: Sequence[str]) -> dict[str, Any]:
+        """The steps, and the seconds of one if their number follows from them."""
+        if self.steps is not None:
+            return {"steps": self.steps}
+        pace = measure(RECIPES / recipe, [*given, *self.images("test")], 10)
+        assert pace is not None
+        return {"steps": max(2, int(self.seconds / pace["seconds"])), "step_seconds": pace["seconds"]}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of a benchmark that trains on photographs."""
     parser.add_argument("--clothing", type=Path, required=True, help="folder with the folders train, validation, test")
     parser.add_argument("--seconds", type=float, default=600, help="processor time of the steps of each training")
+    parser.add_argument("--steps", type=int, help="steps of each training, instead of seconds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs, which are kept")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; rows that are there are kept")

@@ -1,13 +1,14 @@
-"""Denoisers of photographs that were trained on noisy images alone, and CBM3D, after equal processor time.
+"""Denoisers of photographs that were trained on noisy images alone, and CBM3D, after equal training.
 
-    python benchmarks/noisy_alone.py --clothing DIR --runs DIR --out noisy_alone.jsonl [--seconds 600]
+    python benchmarks/noisy_alone.py --clothing DIR --runs DIR --out noisy_alone.jsonl --steps 2000
 
-White noise of sigma 25: supervised training, Noise2Noise, SURE, Noise2Void and R2R. Poisson-Gaussian noise (30 photons
-on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D behind the generalised Anscombe
-transform with its unbiased inverse. Each epoch adds other noise to a training patch; only supervised training uses the
-clean patches. All are measured on the photographs of `benchmarks/photos.py`, and, as CBM3D, on the central
-128 x 128 pixels of `--n_peer` of them. Each row is written when it is known; a row that is in the file is not measured
-again, and a training that was interrupted is continued.
+White noise of sigma 25: supervised training, Noise2Noise, SURE, Noise2Void and R2R; nine tenths of the steps at a
+quarter and half of the resolution (`task.coarse`), and supervised training without them for comparison.
+Poisson-Gaussian noise (30 photons on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D
+behind the generalised Anscombe transform with its unbiased inverse. Each epoch adds other noise to a training patch;
+only supervised training uses the clean patches. All are measured on the photographs of `benchmarks/photos.py`, and, as
+CBM3D, on the central 128 x 128 pixels of `--n_peer` of them. Each row is written when it is known; a row that is in the
+file is not measured again, and a training that was interrupted is continued.
 """
 
 from __future__ import annotations
@@ -37,18 +38,19 @@ RECIPES = {
     "sensor": f"--task.corruption={{name: chain, corruptions: [{{name: poisson, peak: {PEAK}}}, "
     f"{{name: gaussian, sigma: {READ}}}]}}",
 }
-LOSSES = {
-    "supervised": "{name: supervised, penalty: l1}",
-    "supervised_l2": "{name: supervised, penalty: l2}",
-    "noise2noise": "noise2noise",
-    "sure": "sure",
-    "noise2void": "noise2void",
-    "recorrupted": "recorrupted",
+COARSE = ("--task.coarse=0.9", "--data.image_size=128", "--data.per_image=4")
+METHODS: dict[str, tuple[str, ...]] = {
+    "supervised": ("--task.loss=supervised", *COARSE),
+    "noise2noise": ("--task.loss=noise2noise", *COARSE),
+    "sure": ("--task.loss=sure", *COARSE),
+    "noise2void": ("--task.loss={name: noise2void, fraction: 0.1, each_channel: true}", *COARSE),
+    "recorrupted": ("--task.loss=recorrupted", *COARSE),
+    "supervised_fine": ("--task.loss=supervised",),
 }
 CASES = [
-    *(("white", loss) for loss in ("supervised", "noise2noise", "sure", "noise2void")),
-    *(("sensor", loss) for loss in ("supervised", "noise2noise")),
-    *(("white", loss) for loss in ("recorrupted", "supervised_l2")),
+    *(("white", method) for method in ("supervised", "noise2noise", "sure", "noise2void")),
+    *(("sensor", method) for method in ("supervised", "noise2noise")),
+    *(("white", method) for method in ("supervised_fine", "recorrupted")),
 ]
 PEER, CROP = "cbm3d", 128
 
@@ -85,13 +87,14 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
     photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
     whole = [("whole", photo) for photo in photos]
     crops = [("crop", photo.central(CROP)) for photo in photos[: options.n_peer]]
-    for noise, loss in [case for case in CASES if f"{case[0]}_{case[1]}" in options.only]:
-        points = [_point(noise, loss, part, photo) for part, photo in (*whole, *crops)]
+    for noise, method in [case for case in CASES if f"{case[0]}_{case[1]}" in options.only]:
+        points = [_point(noise, method, part, photo) for part, photo in (*whole, *crops)]
         if not list(rows.left(points)):
             continue
-        model, training = budget.trained(f"{noise}_{loss}", "photos/denoise.yaml", *_changes(noise, loss))
+        changes = RECIPES[noise], "--task.level=blind", *METHODS[method]
+        model, training = budget.trained(f"{noise}_{method}", "photos/denoise.yaml", *changes)
         for part, photo in (*whole, *crops):
-            if point := next(rows.left([_point(noise, loss, part, photo)]), None):
+            if point := next(rows.left([_point(noise, method, part, photo)]), None):
                 rows.add(point | measured(blind(model), photo, noise) | {"training": training})
     for noise in NOISES:
         for part, photo in crops:
@@ -103,14 +106,10 @@ def _point(noise: str, method: str, part: str, photo: Photo) -> dict[str, Any]:
     return {"noise": noise, "method": method, "part": part, "group": photo.group, "image": photo.name}
 
 
-def _changes(noise: str, loss: str) -> list[str]:
-    return [RECIPES[noise], f"--task.loss={LOSSES[loss]}", "--task.level=blind"]
-
-
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Lines of a Markdown table: differences are paired by image."""
-    yield "| noise | part | images | method | n | PSNR | minus supervised | minus CBM3D | CPU s per megapixel | steps |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "| noise | part | images | method | n | PSNR | minus supervised | minus CBM3D | CPU s / MP | steps | CPU s |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     known = {tuple(row[name] for name in KEY): row["psnr"] for row in rows}
 
     def difference(found: list[dict[str, Any]], other: str) -> str:
@@ -125,7 +124,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         cost = sum(row["cpu_seconds"] for row in found) / sum(row["megapixels"] for row in found)
         shown = [*group, str(len(found)), mean_and_error([row["psnr"] for row in found])]
         shown += [difference(found, other) for other in ("supervised", PEER)]
-        yield f"| {' | '.join(shown)} | {cost:.2f} | {found[0].get('training', {}).get('steps', '-')} |"
+        training = [str(found[0].get("training", {}).get(name, "-")) for name in ("steps", "cpu_seconds")]
+        yield f"| {' | '.join([*shown, f'{cost:.2f}', *training])} |"
 
 
 KEY = ("noise", "method", "part", "group", "image")
@@ -134,12 +134,12 @@ KEY = ("noise", "method", "part", "group", "image")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    names = [f"{noise}_{loss}" for noise, loss in CASES]
-    parser.add_argument("--only", nargs="*", default=names[:6], choices=names, help="trainings")
+    names = [f"{noise}_{method}" for noise, method in CASES]
+    parser.add_argument("--only", nargs="*", default=names[:7], choices=names, help="trainings")
     parser.add_argument("--every", type=int, default=6, help="1 takes all images of the test folder")
     parser.add_argument("--n_peer", type=int, default=20, help="photographs of CBM3D; 0 leaves it out")
     options = parsed(parser)
-    rows = Rows(options.out, KEY, {"seconds": options.seconds, "changes": options.set})
+    rows = Rows(options.out, KEY, {"seconds": options.seconds, "steps": options.steps, "changes": options.set})
     measure(options, rows)
     print(*table(rows.rows), json.dumps(machine()), sep="\n")
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from genmods.core.batch import EPOCH, INDEX, INPUT
 from genmods.networks.base import Network
@@ -174,3 +176,49 @@ def test_the_map_of_noise_has_the_size_of_the_image(operator):
 def test_the_monitor_is_psnr_where_the_truth_is_known():
     assert task_of(Supervised(), GaussianNoise()).monitor.name == "val/psnr"
     assert task_of(Noise2Void()).monitor.name == "val/loss"
+
+
+class Sees(Gain):
+    """Keeps the sizes that it receives."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, x, log_snr, cond=None):
+        self.sizes.append(tuple(x.shape[2:]))
+        return super().forward(x, log_snr, cond)
+
+
+@pytest.mark.parametrize("loss", [Supervised(), Noise2Noise(), Noise2Void(), Recorrupted()])
+def test_coarse_steps_come_first_and_the_last_ones_see_windows(loss, clean):
+    model = RestorationNetwork(Sees(), corruption=GaussianNoise(SIGMA), in_channels=1, image_size=16)
+    model.network.sizes.clear()
+    task = RestorationNetworkTask(model, loss, coarse=0.75)
+    batches = DataLoader([batch(clean[:8], epoch) for epoch in range(4)], batch_size=None)
+    Trainer(barebones=True, accelerator="cpu", max_steps=4).fit(task, batches)
+    assert model.network.sizes == [(4, 4), (8, 8), (8, 8), (8, 8)]
+
+
+@pytest.mark.parametrize("loss", [Supervised("l2"), Noise2Noise(), SURE(), Noise2Void()])
+def test_coarse_steps_lead_to_the_wiener_gain_of_images_without_a_scale(loss):
+    """Constant images: at half the resolution they and the noise have the same variance."""
+    flat = S * torch.randn(500, 1, 1, 1, generator=torch.Generator().manual_seed(0)).expand(500, 1, 16, 16)
+    task = task_of(loss, GaussianNoise(SIGMA))
+    task.coarse, task.coarse_steps = 0.9, 1
+    assert abs(learned(task, flat) - S**2 / (S**2 + 0.16)) < 0.02
+
+
+def test_windows_are_parts_of_the_image_that_differ_between_epochs(clean):
+    task = RestorationNetworkTask(task_of(SURE(), GaussianNoise()).model, SURE(), coarse=0.5)
+    first, second = (task._windows(batch(clean[:4], epoch))[INPUT] for epoch in (0, 1))
+    assert first.shape == (4, 1, 8, 8) and not torch.equal(first, second)
+    for image, window in zip(clean, first, strict=False):
+        parts = image[0].unfold(0, 8, 1).unfold(1, 8, 1).flatten(0, 1)
+        assert (parts == window[0]).flatten(1).all(1).any()
+
+
+def test_coarse_only_denoises():
+    model = RestorationNetwork(Gain(), Average(2), GaussianNoise(), in_channels=1, image_size=16)
+    with pytest.raises(ValueError, match="coarse requires the operator Identity, got Average"):
+        RestorationNetworkTask(model, coarse=0.5)

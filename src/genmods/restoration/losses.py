@@ -161,21 +161,24 @@ class Noise2Void(RestorationLoss):
     """Noise2Void: predicts pixels from their neighbours only (Krull et al. 2019). The noise may be unknown, but must be
     independent between pixels.
 
-    A `fraction` of the pixels is replaced, in all channels, by a random neighbour within `radius`; the loss is the
-    squared error at these pixels.
+    A `fraction` of the pixels is replaced by a random neighbour within `radius`; the loss is the squared error at these
+    pixels. With `each_channel` the pixels differ between channels, so that a value is predicted from the other channels
+    as well: this is much more accurate, but requires noise that is also independent between channels.
     """
 
     fraction: Annotated[float, Gt(0), Lt(1)] = 0.02
     radius: Count = 2
+    each_channel: bool = False
 
     def __call__(self, restore: Restore, example: Example) -> Tensor:
         y = example.measured
-        pixels = y.shape[2] * y.shape[3]
-        u = random.uniform(random.fold(example.keys, _SPOTS), pixels).view(len(y), 1, *y.shape[2:]).to(y.device)
-        spots = (u < self.fraction).to(y)
-        visible = torch.where(spots > 0, self._neighbor(y, example.keys), y)
+        maps = y.shape[1] if self.each_channel else 1
+        shape = len(y), maps, *y.shape[2:]
+        u = random.uniform(random.fold(example.keys, _SPOTS), math.prod(shape[1:])).view(shape).to(y.device)
+        spots = (u < self.fraction).expand_as(y)
+        visible = torch.where(spots, self._neighbor(y, example.keys), y)
         error = (restore(visible, example.std) - y).square() * spots
-        return error.flatten(1).sum(1) / (spots.flatten(1).sum(1).clamp_min(1) * y.shape[1])
+        return error.flatten(1).sum(1) / spots.flatten(1).sum(1).clamp_min(1)
 
     def _neighbor(self, y: Tensor, keys: Tensor) -> Tensor:
         """Each pixel of `y` [B, C, H, W], at least two pixels, replaced by another pixel of the image in the square of
@@ -185,11 +188,12 @@ class Noise2Void(RestorationLoss):
         top, left = (row - self.radius).clamp_min(0), (column - self.radius).clamp_min(0)
         rows = (row + self.radius).clamp_max(height - 1) - top + 1
         columns = (column + self.radius).clamp_max(width - 1) - left + 1
-        u = random.uniform(random.fold(keys, _NEIGHBORS), height * width).view(len(y), height, width).to(y.device)
-        choice = (u * (rows * columns - 1)).long()
+        maps = y.shape[1] if self.each_channel else 1
+        u = random.uniform(random.fold(keys, _NEIGHBORS), maps * height * width).view(len(y), maps, height, width)
+        choice = (u.to(y.device) * (rows * columns - 1)).long()
         choice = choice + (choice >= (row - top) * columns + column - left)  # excludes the pixel itself
-        index = ((top + choice // columns) * width + left + choice % columns).flatten(1)[:, None]
-        return y.flatten(2).gather(2, index.expand(-1, y.shape[1], -1)).view_as(y)
+        index = (top + choice // columns) * width + left + choice % columns
+        return y.flatten(2).gather(2, index.flatten(2).expand(-1, y.shape[1], -1)).view_as(y)
 
 
 def check_loss(model: RestorationNetwork, loss: RestorationLoss | None = None) -> None:

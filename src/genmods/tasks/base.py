@@ -100,15 +100,13 @@ class Task(LightningModule, Model):
         optimizer = made(self.plan.optimizer, self.groups())
         if self.plan.schedule is None:
             return optimizer
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise UserError("schedule: requires trainer.max_steps or trainer.max_epochs")
+        total = self.steps_of("schedule")
         if total < 1:
             raise UserError("schedule: no training steps, check trainer.max_steps and trainer.limit_train_batches")
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             total = max(total, _TRIED)
         try:
-            schedule = self.plan.schedule(optimizer, int(total))
+            schedule = self.plan.schedule(optimizer, total)
         except ValueError as error:
             raise UserError(f"schedule: {error}") from error
         config: dict[str, Any] = {"scheduler": schedule, "interval": "step"}
@@ -116,6 +114,13 @@ class Task(LightningModule, Model):
             require_validation(self.trainer, "schedule", schedule.monitor)
             config |= {"monitor": schedule.monitor, "reduce_on_plateau": True}
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def steps_of(self, part: str) -> int:
+        """The number of steps of the training, which `part` requires; raises UserError if it has no end."""
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError(f"{part}: requires trainer.max_steps or trainer.max_epochs")
+        return int(total)
 
     @property
     def lr(self) -> float:

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from genmods.core.batch import INPUT, Batch
-from genmods.core.errors import UserError
 from genmods.core.settings import Count
 from genmods.diffusion import TimeDensity
 from genmods.diffusion.consistency import ConsistencyLoss
@@ -35,10 +34,7 @@ class ConsistencyTask(Task):
         self.steps = 0
 
     def on_train_start(self) -> None:
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise UserError("consistency requires an end of training; set trainer.max_steps or trainer.max_epochs")
-        self.steps = int(total)
+        self.steps = self.steps_of("consistency")
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         progress = self.global_step / self.steps if self.steps else 0.0
