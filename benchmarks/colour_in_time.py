@@ -39,9 +39,9 @@ from typing import Any
 
 import torch
 from common import gflop_per_image, machine
-from equal_time import Budget
+from equal_time import Budget, fitted_ema
 from judge import Rows, block_kid, in_chunks, kept_features, rounded
-from peer_loops import EMA_LENGTHS, IN_COLOUR, Peer
+from peer_loops import IN_COLOUR, Peer
 from torch import Tensor
 
 from genmods.config.recipe import load
@@ -141,7 +141,7 @@ def ours(colour: Colour, own_sampler: bool) -> tuple[dict[str, Any], Sample]:
 def fitted(steps: int) -> list[str]:
     """The EMA of a run of so many steps, and its checkpoints."""
     kept = {"name": "checkpoint", "every_n_steps": 100}
-    return [f"--callbacks={json.dumps([{'name': 'ema', 'decays': [max(0.5, 1 - EMA_LENGTHS / steps)]}, kept])}"]
+    return [f"--callbacks={json.dumps([fitted_ema(steps), kept])}"]
 
 
 def peer(colour: Colour, name: str, rate: float) -> tuple[dict[str, Any], Sample]:

@@ -23,6 +23,8 @@ from genmods.runs import folders
 from genmods.runs.fit import fit
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+EMA_LENGTHS = 12
+"""Steps of a training divided by the time constant of the average of its weights, where it is fitted to them."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Budget:
         pace = measure(RECIPES / recipe, [*given, *self.images("test")], 10)
         assert pace is not None
         return {"steps": max(2, int(self.seconds / pace["seconds"])), "step_seconds": pace["seconds"]}
+
+
+def fitted_ema(steps: int) -> dict[str, Any]:
+    """The callback `ema` for a training of so many steps."""
+    return {"name": "ema", "decays": [max(0.5, 1 - EMA_LENGTHS / steps)]}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

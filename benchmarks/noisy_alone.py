@@ -22,7 +22,7 @@ from typing import Any
 import restoration_peers as peers
 import torch
 from common import machine
-from equal_time import Budget, add_options, parsed
+from equal_time import Budget, add_options, fitted_ema, parsed
 from judge import Rows
 from photos import Denoiser, Photo, cbm3d, clothing, library_photographs, mean_and_error, spread
 
@@ -92,7 +92,7 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
         if not list(rows.left(points)):
             continue
         changes = RECIPES[noise], "--task.level=blind", *METHODS[method]
-        model, training = budget.trained(f"{noise}_{method}", "photos/denoise.yaml", *changes)
+        model, training = budget.trained(f"{noise}_{method}", "photos/denoise.yaml", *changes, fitted=fitted)
         for part, photo in (*whole, *crops):
             if point := next(rows.left([_point(noise, method, part, photo)]), None):
                 rows.add(point | measured(blind(model), photo, noise) | {"training": training})
@@ -100,6 +100,10 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
         for part, photo in crops:
             if point := next(rows.left([_point(noise, PEER, part, photo)]), None):
                 rows.add(point | measured(peer(noise), photo, noise))
+
+
+def fitted(steps: int) -> list[str]:
+    return [f"--callbacks={json.dumps([fitted_ema(steps)])}"]
 
 
 def _point(noise: str, method: str, part: str, photo: Photo) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from common import gflop_per_image
+from equal_time import EMA_LENGTHS
 from judge import store
 from peers import attention_in_float32, diffusers_in_colour, lucidrains_in_colour
 from torch import Tensor, nn
@@ -25,8 +26,6 @@ from genmods.data.images import Images, to_float
 
 BATCH = 16
 """The default of both."""
-EMA_LENGTHS = 12
-"""The average's time constant is the number of steps divided by this."""
 KEPT_EVERY = 120.0
 """Seconds between two writes of a loop's state."""
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
