@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from genmods.core.errors import UserError
-from genmods.diffusion import CosineProcess, LatentSpace
+from genmods.diffusion import CosineProcess, DDIMSampler, LatentSpace
 from genmods.diffusion.conditioning import Unconditional
+from genmods.diffusion.grids import AngleGrid
 from genmods.diffusion.prediction import consistent
+from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
 from genmods.networks.unet import UNet
 from genmods.restoration import (
     Average,
@@ -20,6 +22,7 @@ from genmods.restoration import (
     Restorer,
     UniformRange,
 )
+from genmods.restoration.methods import Guidance
 
 SIDE, NOISE = 4, 0.1
 PLACE = torch.arange(SIDE, dtype=torch.float64)
@@ -55,13 +58,17 @@ class Conditional:
 
     device, dtype = torch.device("cpu"), torch.float64
 
-    def __init__(self, operator, corruption=CORRUPTION):
+    def __init__(self, operator, corruption=CORRUPTION, sampler=None):
+        self.sampler = sampler or DPMpp2MSDESampler(grid=AngleGrid())
         self.image_shape, self.process, self.latents = (1, SIDE, SIDE), CosineProcess(), LatentSpace()
         self.conditioning = Degraded(operator, corruption, in_channels=1, image_size=SIDE).eval()
         self.gain, self.cov = gain_and_cov(operator or Identity())
 
     def diffusion_model(self):
         return self
+
+    def default_sampler(self):
+        return self.sampler
 
     def denoise(self, cond):
         return Exact(self, cond["image"].double())
@@ -103,6 +110,29 @@ def test_draws_have_the_conditional_mean_and_covariance(operator):
     torch.testing.assert_close(drawn.mean(0), z @ gain.T, atol=0.01, rtol=0)
     for place in range(2):
         torch.testing.assert_close(drawn[:, place].T.cov(), cov, atol=2e-3, rtol=0)
+
+
+def test_draws_are_those_of_the_sampler_of_the_model_with_the_steps_of_the_restorer():
+    y, asked = CORRUPTION(images(2), torch.arange(2)), []
+    sampler = DDIMSampler(steps=50)
+    model = Conditional(None, sampler=sampler)
+    denoise = model.denoise
+    model.denoise = lambda cond: Counted(denoise(cond), asked)
+    drawn = Restorer(model, steps=3).restore(y)
+    assert len(asked) == 3 and sampler.steps == 50
+    other = Restorer(model, Guidance(sampler=DDIMSampler(steps=3))).restore(y)
+    torch.testing.assert_close(drawn, other, rtol=0, atol=0)
+
+
+class Counted:
+    """Keeps the times at which a denoiser is called."""
+
+    def __init__(self, denoiser, asked):
+        self.process, self.denoiser, self.asked = denoiser.process, denoiser, asked
+
+    def __call__(self, x_t, t):
+        self.asked.append(t)
+        return self.denoiser(x_t, t)
 
 
 def test_the_degradation_of_the_training_is_the_default():

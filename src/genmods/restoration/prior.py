@@ -15,6 +15,7 @@ from genmods.core.progress import Progress
 from genmods.diffusion.conditioning import Conditioning, MaskedImage, Unconditional
 from genmods.diffusion.denoiser import Condition, Denoise
 from genmods.diffusion.processes.variance_exploding import EDMProcess
+from genmods.diffusion.samplers.base import Sampler
 from genmods.models import Denoises, Model, Restores
 from genmods.restoration.corruption import Corruption
 from genmods.restoration.degraded import Degraded
@@ -33,6 +34,7 @@ class Prior:
         dtype: The dtype of the weights; None if any dtype is accepted.
         network: The network of a model that was trained for restoration, which is called once instead; `bind` is then
             set only if it is a diffusion denoiser, too.
+        sampler: The sampler of a model that was trained with degraded images.
     """
 
     bind: Callable[[Condition], Denoise]
@@ -40,6 +42,7 @@ class Prior:
     conditioning: Conditioning = field(default_factory=Unconditional)
     dtype: torch.dtype | None = None
     network: Restores | None = None
+    sampler: Sampler | None = None
 
     @classmethod
     def of(cls, model: Any) -> Prior:
@@ -56,7 +59,8 @@ class Prior:
         if not diffusion.latents.is_pixels:
             raise UserError("restoration requires a diffusion model of pixels, got one of latents")
         shape, conditioning = diffusion.image_shape, diffusion.conditioning
-        return cls(diffusion.denoise, shape, conditioning, diffusion.dtype)
+        sampler = diffusion.default_sampler() if isinstance(conditioning, Degraded) else None
+        return cls(diffusion.denoise, shape, conditioning, diffusion.dtype, sampler=sampler)
 
     @property
     def sees_masks(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -148,8 +149,10 @@ def restore(
     sigma_y = max(sigma_y, rounding(y)) if operator.ill_conditioned else sigma_y
     y = prior.typed(y)
     if isinstance(method, str):
-        conditional = prior.conditioning.reveals_image and method == "auto"
-        method = Guidance(steps=steps) if conditional else named_method(method, operator, sigma_y, steps)
+        if prior.conditioning.reveals_image and method == "auto":
+            method = _unguided(prior, steps)
+        else:
+            method = named_method(method, operator, sigma_y, steps)
     results = []
     chunks = draw_batches(len(y), samples, batch_size)
     for place, (rows, copies) in enumerate(chunks):
@@ -160,6 +163,13 @@ def restore(
     restored = torch.cat(results).clamp(-1, 1)
     restored = restored.view(samples, len(y), *restored.shape[1:])
     return operator.restore_known(restored, y) if sigma_y == 0 else restored
+
+
+def _unguided(prior: Prior, steps: int) -> Method:
+    """The sampling of a model that sees the measurement: by its own sampler if it was trained for the degradation."""
+    if prior.degraded and prior.sampler is not None:
+        return Guidance(sampler=replace(prior.sampler, steps=steps))
+    return Guidance(steps=steps)
 
 
 def _batch(

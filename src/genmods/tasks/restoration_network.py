@@ -23,6 +23,8 @@ from genmods.tasks.base import Task
 from genmods.tracking.monitor import Monitor
 
 _AGAIN, _LOSS, _WINDOW = 1, 2, 3
+_ESTIMATED = 64
+"""The noise level of larger images is estimated from their central pixels."""
 _COARSEST, _COARSE = 4, 2
 """The factors by which images are reduced in the first and in the second part of a training."""
 
@@ -59,6 +61,7 @@ class RestorationNetworkTask(Task):
         self.model, self.loss, self.sigma, self.coarse = model, loss or Supervised(), sigma, coarse
         self.simulates = model.corruption is not None
         self.coarse_steps = 0
+        self._levels: dict[int, Tensor] = {}
         check_loss(model, self.loss)
         if coarse and not isinstance(model.operator, Identity):
             raise ValueError(f"coarse requires the operator Identity, got {type(model.operator).__name__}")
@@ -72,7 +75,7 @@ class RestorationNetworkTask(Task):
         """The `Example` of a batch; its noise is a function of the seed, `epoch` and the indices of the images."""
         keys, images = random.fold(self.plan.seed, epoch, batch[INDEX]), batch[INPUT]
         if not self.simulates:
-            return Example(images, random.fold(keys, _LOSS), std=self._estimated(images))
+            return Example(images, random.fold(keys, _LOSS), std=self._level(images, batch[INDEX]))
         with torch.no_grad():
             y = self.model.degrade(images, keys)
             again = self.model.degrade(images, random.fold(keys, _AGAIN)) if "again" in self.loss.needs else None
@@ -80,11 +83,15 @@ class RestorationNetworkTask(Task):
             std = self.model.noise_std(images, keys) if needed else None
         return Example(y, random.fold(keys, _LOSS), images, again, std)
 
-    def _estimated(self, images: Tensor) -> Tensor:
-        """The standard deviation [B, C, H, W] of the noise in the data."""
-        if self.sigma is None:
-            return estimate_sigma(images).view(-1, 1, 1, 1).expand_as(images)
-        return torch.full_like(images, 2 * self.sigma / 255)
+    def _level(self, images: Tensor, index: Tensor) -> Tensor:
+        """The standard deviation [B, C, H, W] of the noise in the data, estimated once per image."""
+        if self.sigma is not None:
+            return torch.full_like(images, 2 * self.sigma / 255)
+        numbers = index.tolist()
+        new = [row for row, number in enumerate(numbers) if number not in self._levels]
+        if new:
+            self._levels |= dict(zip((numbers[row] for row in new), _estimated(images[new]).cpu(), strict=True))
+        return torch.stack([self._levels[number] for number in numbers]).to(images).expand_as(images)
 
     def _losses(self, example: Example) -> Tensor:
         """The loss [B] of a batch."""
@@ -113,7 +120,7 @@ class RestorationNetworkTask(Task):
     def _coarse_losses(self, example: Example, factor: int) -> Tensor:
         """The squared error [B] of noisy images that are reduced by `factor`."""
         if example.again is None and example.std is None:
-            example = replace(example, std=self._estimated(example.measured))
+            example = replace(example, std=_estimated(example.measured).expand_as(example.measured))
         return Noise2Noise()(self._restore, coarse_pair(example, factor))
 
     def _windows(self, batch: Batch) -> Batch:
@@ -137,3 +144,10 @@ class RestorationNetworkTask(Task):
         self.log_mean(f"{stage}/psnr", fidelity.mean(), batch, progress=True)
         self.log_mean(f"{stage}/ssim", ssim(restored, example.clean).mean(), batch)
         return shown | {"clean": example.clean, "psnr": fidelity}
+
+
+def _estimated(images: Tensor) -> Tensor:
+    """The standard deviation [B, 1, 1, 1] of white noise in images [B, C, H, W]."""
+    top, left = (max(0, side - _ESTIMATED) // 2 for side in images.shape[2:])
+    central = images[:, :, top : top + _ESTIMATED, left : left + _ESTIMATED]
+    return estimate_sigma(central).view(-1, 1, 1, 1)
