@@ -67,6 +67,23 @@ def test_noisy_images_alone_are_enough(loss, variance, sigma, clean):
     assert abs(learned(task_of(loss, sigma=sigma), noisy) - flat / (flat + variance)) < 0.02
 
 
+def test_the_noise_of_a_training_image_is_estimated_once_and_that_of_validation_images_anew():
+    task, generator = task_of(SURE()), torch.Generator().manual_seed(0)
+    weak, strong = (std * torch.randn(4, 1, 16, 16, generator=generator) for std in (0.1, 0.4))
+    first = task.example(batch(weak), 0).std
+    assert torch.equal(task.example(batch(weak.flip(3)), 1).std, first) and abs(first.mean() - 0.1) < 0.02
+    task.eval()
+    assert abs(task.example(batch(strong), -1).std.mean() - 0.4) < 0.08
+    task.train()
+    assert torch.equal(task.example(batch(weak), 2).std, first)
+
+
+def test_the_noise_of_large_images_is_estimated_from_their_centre():
+    images = 0.1 * torch.randn(2, 1, 160, 160, generator=torch.Generator().manual_seed(0))
+    images[..., :40] *= 8
+    assert abs(task_of(SURE()).example(batch(images), 0).std.mean() - 0.1) < 0.02
+
+
 class Records(Network):
     """Keeps the standard deviations that it receives."""
 
