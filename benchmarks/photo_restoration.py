@@ -5,7 +5,7 @@
   jpeg  recipes/photos/jpeg.yaml: PSNR of JPEG quality 10, restored, and of the decoded file
   x2    recipes/photos/super_resolution.yaml: PSNR in one call, and of bicubic enlargement
   x4    from 16 to 64 pixels: KID, and PSNR, of one call, of diffusion (recipes/photos/super_resolution_diffusion.yaml,
-        20 calls), of bicubic enlargement and of the truth, against patches of other photographs
+        10 calls), of bicubic enlargement and of the truth, against patches of other photographs
 
 JPEG and x2 are measured on the photographs of `benchmarks/photos.py`; small images are bicubic with antialiasing, in 8
 bits, and bicubic enlargement has the same kernel. The patches of x4 are two of each photograph of test and validation
@@ -38,7 +38,7 @@ from genmods.restoration import Restorer
 from genmods.restoration.corruption import Jpeg
 from genmods.restoration.operators import Bicubic
 
-QUALITY, SIDE, CALLS = 10, 64, 20
+QUALITY, SIDE, CALLS = 10, 64, 10
 KEY = ("case", "method", "group", "image")
 NETWORKS = {"jpeg": "photos/jpeg.yaml", "x2": "photos/super_resolution.yaml"}
 X4 = {
