@@ -5,7 +5,8 @@
   jpeg  recipes/photos/jpeg.yaml: PSNR of JPEG quality 10, restored, and of the decoded file
   x2    recipes/photos/super_resolution.yaml: PSNR in one call, and of bicubic enlargement
   x4    from 16 to 64 pixels: KID, and PSNR, of one call, of diffusion (recipes/photos/super_resolution_diffusion.yaml,
-        10 calls), of bicubic enlargement and of the truth, against patches of other photographs
+        10 calls) conditioned on the result of that call, of bicubic enlargement and of the truth, against patches of
+        other photographs
 
 JPEG and x2 are measured on the photographs of `benchmarks/photos.py`; small images are bicubic with antialiasing, in 8
 bits, and bicubic enlargement has the same kernel. The patches of x4 are two of each photograph of test and validation
@@ -115,6 +116,8 @@ def perceptual(options: argparse.Namespace, rows: Rows) -> None:
         if method in X4:
             recipe, *changes = X4[method]
             name = f"x4_{method.replace(' ', '_')}"
+            if method == "diffusion":
+                changes.append(f"--task.conditioning.predictor.from={folder.parent / 'x4_one_call/runs/x4_one_call'}")
             model, training = Budget.of(options).trained(name, recipe, *changes)
             begin = time.process_time()
             restorer = Restorer(model, steps=CALLS)

@@ -9,6 +9,7 @@ from genmods.diffusion.conditioning import Unconditional
 from genmods.diffusion.grids import AngleGrid
 from genmods.diffusion.prediction import consistent
 from genmods.diffusion.samplers.dpmpp import DPMpp2MSDESampler
+from genmods.networks.base import Network
 from genmods.networks.unet import UNet
 from genmods.restoration import (
     Average,
@@ -191,3 +192,35 @@ def test_which_degradations_mean_the_same():
     one = Degraded(Average(2), image_size=8)
     assert one.same_as(Degraded(Average(2), drop=0.5, image_size=8))
     assert not one.same_as(Degraded(Average(4), image_size=8)) and not one.same_as(Degraded(Average(2), image_size=4))
+
+
+class Brighter(Network):
+    """Adds a tenth, and with dropout in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift, self.dropout = torch.nn.Parameter(torch.tensor(0.1)), torch.nn.Dropout(0.5)
+
+    def forward(self, x, log_snr, cond=None):
+        return self.dropout(torch.ones_like(x)) * self.shift
+
+
+class Sums(Brighter):
+    def forward(self, x, log_snr, cond=None):
+        return x.sum(1)
+
+
+def test_the_condition_is_the_result_of_the_predictor_which_is_not_trained():
+    conditioning = Degraded(Average(2), predictor=Brighter(), in_channels=1, image_size=SIDE).train()
+    y = Average(2)(images(3)).float()
+    seen = conditioning.seen(y)
+    assert seen.shape == (3, 2, SIDE, SIDE) and (seen[:, 0] == 1).all() and not seen.requires_grad
+    torch.testing.assert_close(seen[:, 1:], (Average(2).pinv(y) + 0.1).clamp(-1, 1))
+    assert not any(parameter.requires_grad for parameter in conditioning.parameters())
+
+
+def test_a_predictor_of_other_shapes_or_of_pairs_is_refused():
+    with pytest.raises(ValueError, match="predictor requires an operator or a corruption"):
+        Degraded(predictor=Brighter(), in_channels=1, image_size=SIDE)
+    with pytest.raises(ValueError, match="must keep the shape"):
+        Degraded(Average(2), predictor=Sums(), in_channels=1, image_size=SIDE)
