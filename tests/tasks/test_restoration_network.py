@@ -235,6 +235,12 @@ def test_windows_are_parts_of_the_image_that_differ_between_epochs(clean):
         assert (parts == window[0]).flatten(1).all(1).any()
 
 
+def test_coarse_requires_images_that_can_be_reduced():
+    model = RestorationNetwork(Gain(), corruption=GaussianNoise(), in_channels=1, image_size=7)
+    with pytest.raises(ValueError, match="coarse requires images of at least 8 pixels"):
+        RestorationNetworkTask(model, coarse=0.5)
+
+
 def test_coarse_only_denoises():
     model = RestorationNetwork(Gain(), Average(2), GaussianNoise(), in_channels=1, image_size=16)
     with pytest.raises(ValueError, match="coarse requires the operator Identity, got Average"):

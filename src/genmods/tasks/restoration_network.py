@@ -43,7 +43,7 @@ class RestorationNetworkTask(Task):
     between pixels; if it is neither known nor measured twice, its level is estimated.
 
     Raises:
-        ValueError: See `check_loss`, and if `coarse` is set for an operator other than the identity.
+        ValueError: See `check_loss`; also if `coarse` is set for tiny images, or an operator other than the identity.
     """
 
     reports = ("restoration_report",)
@@ -65,6 +65,8 @@ class RestorationNetworkTask(Task):
         check_loss(model, self.loss)
         if coarse and not isinstance(model.operator, Identity):
             raise ValueError(f"coarse requires the operator Identity, got {type(model.operator).__name__}")
+        if coarse and min(model.image_shape[1:]) < 2 * _COARSEST:
+            raise ValueError(f"coarse requires images of at least {2 * _COARSEST} pixels, got {model.image_shape[1:]}")
         self.monitor = Monitor("val/psnr", "max") if self.simulates else Monitor("val/loss", "min")
 
     def on_train_start(self) -> None:
