@@ -108,7 +108,7 @@ class RestorationNetworkTask(Task):
         factor = self._factor()
         if factor == 1 and self.coarse:
             batch = self._windows(batch)
-        if "clean" in self.loss.needs:
+        if factor > 1 and "clean" in self.loss.needs:
             batch, factor = {**batch, INPUT: F.avg_pool2d(batch[INPUT], factor)}, 1
         example = self.example(batch, batch[EPOCH])
         loss = (self._losses(example) if factor == 1 else self._coarse_losses(example, factor)).mean()
