@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from common import machine
 from judge import Judge, Rows, run_data
+from torch import Tensor
 
 from genmods.runs import folders
 
@@ -35,12 +36,12 @@ KEY = ("method", "steps", "seed", "n")
 
 
 def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """What is to be measured, as the first columns of its row."""
+    """What is to be measured, as the first columns of its row; fewer samples are the first of more."""
     for seed in options.seeds:
-        for n in options.n:
-            for name, (sampler, steps) in METHODS.items():
-                if getattr(options, name):
-                    yield from ({"method": sampler, "steps": count, "seed": seed, "n": n} for count in steps)
+        for name, (sampler, steps) in METHODS.items():
+            if getattr(options, name):
+                for count in steps:
+                    yield from ({"method": sampler, "steps": count, "seed": seed, "n": n} for n in options.n)
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -48,10 +49,14 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = Rows(options.out, KEY, {"title": options.title, "features": judge.features.name})
     load = cache(folders.load)
     runs = {sampler: getattr(options, name) for name, (sampler, _) in METHODS.items()}
+
+    @cache
+    def samples(method: str, steps: int, seed: int) -> Tensor:
+        return load(runs[method]).sample(max(options.n), sampler=method, steps=steps, seed=seed)
+
     for point in rows.left(wanted(options)):
-        run = runs[point["method"]]
-        images = load(run).sample(point["n"], sampler=point["method"], steps=point["steps"], seed=point["seed"])
-        where = folders.run_folder(folders.find_checkpoint(run))
+        images = samples(point["method"], point["steps"], point["seed"])[: point["n"]]
+        where = folders.run_folder(folders.find_checkpoint(runs[point["method"]]))
         rows.add({**point, **judge.distances(images), "run": str(where), "machine": machine()})
     return rows.rows
 

@@ -6,9 +6,9 @@ White noise of sigma 25: supervised training, Noise2Noise, SURE, Noise2Void and 
 quarter and half of the resolution (`task.coarse`), and supervised training without them for comparison.
 Poisson-Gaussian noise (30 photons on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D
 behind the generalised Anscombe transform with its unbiased inverse. Each epoch adds other noise to a training patch;
-only supervised training uses the clean patches. All are measured on the photographs of `benchmarks/photos.py`, and, as
-CBM3D, on the central 128 x 128 pixels of `--n_peer` of them. Each row is written when it is known; a row that is in the
-file is not measured again, and a training that was interrupted is continued.
+only supervised training uses the clean patches. All are measured on the photographs of `benchmarks/photos.py`, CBM3D
+on `--n_peer` of them (two minutes per megapixel), and the mean of eight flips and rotations as `METHOD_flips`. Each row
+is written when it is known; a row that is in the file is not measured again, and an interrupted training is continued.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from photos import Denoiser, Photo, cbm3d, clothing, library_photographs, mean_a
 from genmods.core import random
 from genmods.metrics.fidelity import psnr
 from genmods.restoration.corruption import Corruption, GaussianNoise, PoissonNoise
+from genmods.restoration.flips import Flipped
 from genmods.restoration.mixtures import Chain
 
 PEAK, READ, SEED = 30.0, 3.0, 25
@@ -52,7 +53,7 @@ CASES = [
     *(("sensor", method) for method in ("supervised", "noise2noise")),
     *(("white", method) for method in ("supervised_fine", "recorrupted")),
 ]
-PEER, CROP = "cbm3d", 128
+PEER = "cbm3d"
 
 
 def peer(noise: str) -> Denoiser:
@@ -85,35 +86,37 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
     """The missing rows, training by training."""
     budget = Budget.of(options)
     photos = spread([*library_photographs(), *clothing(options.clothing, options.every)])
-    whole = [("whole", photo) for photo in photos]
-    crops = [("crop", photo.central(CROP)) for photo in photos[: options.n_peer]]
     for noise, method in [case for case in CASES if f"{case[0]}_{case[1]}" in options.only]:
-        points = [_point(noise, method, part, photo) for part, photo in (*whole, *crops)]
-        if not list(rows.left(points)):
+        names = method, f"{method}_flips"
+        if not list(rows.left(_point(noise, name, photo) for name in names for photo in photos)):
             continue
         changes = RECIPES[noise], "--task.level=blind", *METHODS[method]
         model, training = budget.trained(f"{noise}_{method}", "photos/denoise.yaml", *changes, fitted=fitted)
-        for part, photo in (*whole, *crops):
-            if point := next(rows.left([_point(noise, method, part, photo)]), None):
-                rows.add(point | measured(blind(model), photo, noise) | {"training": training})
-    for noise in NOISES:
-        for part, photo in crops:
-            if point := next(rows.left([_point(noise, PEER, part, photo)]), None):
-                rows.add(point | measured(peer(noise), photo, noise))
+        for name, restorer in zip(names, (model, Flipped(model)), strict=True):
+            add(rows, noise, name, blind(restorer), photos, {"training": training})
+    for noise in dict.fromkeys(case.split("_")[0] for case in options.only):
+        add(rows, noise, PEER, peer(noise), photos[: options.n_peer], {})
+
+
+def add(rows: Rows, noise: str, method: str, denoise: Denoiser, photos: list[Photo], more: dict[str, Any]) -> None:
+    """The missing rows of a method."""
+    for photo in photos:
+        for point in rows.left([_point(noise, method, photo)]):
+            rows.add(point | measured(denoise, photo, noise) | more)
 
 
 def fitted(steps: int) -> list[str]:
     return [f"--callbacks={json.dumps([fitted_ema(steps)])}"]
 
 
-def _point(noise: str, method: str, part: str, photo: Photo) -> dict[str, Any]:
-    return {"noise": noise, "method": method, "part": part, "group": photo.group, "image": photo.name}
+def _point(noise: str, method: str, photo: Photo) -> dict[str, Any]:
+    return {"noise": noise, "method": method, "group": photo.group, "image": photo.name}
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Lines of a Markdown table: differences are paired by image."""
-    yield "| noise | part | images | method | n | PSNR | minus supervised | minus CBM3D | CPU s / MP | steps | CPU s |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "| noise | images | method | n | PSNR | minus supervised | minus CBM3D | CPU s / MP | steps | CPU s |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     known = {tuple(row[name] for name in KEY): row["psnr"] for row in rows}
 
     def difference(found: list[dict[str, Any]], other: str) -> str:
@@ -123,7 +126,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["noise"], row["part"], row["group"], row["method"]), []).append(row)
+        groups.setdefault((row["noise"], row["group"], row["method"]), []).append(row)
     for group, found in sorted(groups.items()):
         cost = sum(row["cpu_seconds"] for row in found) / sum(row["megapixels"] for row in found)
         shown = [*group, str(len(found)), mean_and_error([row["psnr"] for row in found])]
@@ -132,7 +135,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join([*shown, f'{cost:.2f}', *training])} |"
 
 
-KEY = ("noise", "method", "part", "group", "image")
+KEY = ("noise", "method", "group", "image")
 
 
 def main() -> None:
@@ -141,7 +144,7 @@ def main() -> None:
     names = [f"{noise}_{method}" for noise, method in CASES]
     parser.add_argument("--only", nargs="*", default=names[:7], choices=names, help="trainings")
     parser.add_argument("--every", type=int, default=6, help="1 takes all images of the test folder")
-    parser.add_argument("--n_peer", type=int, default=20, help="photographs of CBM3D; 0 leaves it out")
+    parser.add_argument("--n_peer", type=int, default=20, help="photographs of CBM3D")
     options = parsed(parser)
     rows = Rows(options.out, KEY, {"seconds": options.seconds, "steps": options.steps, "changes": options.set})
     measure(options, rows)

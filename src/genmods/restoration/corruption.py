@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -70,6 +71,10 @@ class GaussianNoise(Corruption):
         return torch.full_like(x, 2 * self.sigma / 255)
 
 
+def _poisson(rate: Tensor, seed: int) -> Tensor:
+    return torch.poisson(rate, generator=torch.Generator().manual_seed(seed))
+
+
 @dataclass
 class PoissonNoise(Corruption):
     """Photon noise: a white pixel receives `peak` photons on average, a black one none."""
@@ -79,8 +84,8 @@ class PoissonNoise(Corruption):
 
     def __call__(self, x: Tensor, keys: Tensor) -> Tensor:
         rate = self.peak * (x.cpu().double().clamp(-1, 1) + 1) / 2
-        generator = torch.Generator()
-        counts = [torch.poisson(r, generator=generator.manual_seed(int(k))) for r, k in zip(rate, keys, strict=True)]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch.poisson runs in one thread
+            counts = list(pool.map(_poisson, rate, keys.tolist()))
         return (torch.stack(counts) * (2 / self.peak) - 1).to(x)
 
     def std(self, x: Tensor) -> Tensor:
