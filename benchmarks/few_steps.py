@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ STEPS = [2, 4, 8, 16, 32, 64]
 def measure(options: argparse.Namespace) -> None:
     model: Any = model_options.placed(folders.load(options.ckpt_path), options)
     judge = Judge(run_data(options.ckpt_path), options.features, model.device)
-    settings = {"n": options.n, "features": judge.features.name, "precision": options.precision}
+    settings = {"n": options.n, "features": judge.features.name, "precision": options.precision, "seeds": options.seeds}
     floor = {"floor": judge.fid(judge.test[: options.n]), "floor_n": min(options.n, len(judge.test))}
     result: dict[str, Any] = {"what": options.title, **settings, **floor, "fid": {}}
     if options.out.exists():
@@ -49,9 +50,9 @@ def measure(options: argparse.Namespace) -> None:
                 sampler = create("sampler", name, steps=steps)
             except ValueError:
                 continue  # fewer steps than its order
-            images = model.sample(options.n, sampler=sampler, batch_size=500).cpu()
-            points[str(steps)] = judge.fid(judge.features(images, judge.levels))
-            print(f"{name:<14}{steps:>4}{points[str(steps)]:>10.3f}", flush=True)
+            samples = (model.sample(options.n, seed=seed, sampler=sampler, batch_size=500) for seed in options.seeds)
+            points[str(steps)] = [judge.fid(judge.features(images.cpu(), judge.levels)) for images in samples]
+            print(f"{name:<14}{steps:>4}", *(f"{value:>10.3f}" for value in points[str(steps)]), flush=True)
             options.out.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
 
 
@@ -65,7 +66,9 @@ def plot(paths: list[Path], out: Path) -> None:
             steps = sorted(map(int, points))
             calls = " (2 calls a step)" if name == "heun" else ""
             line = {"color": f"C{number}", "marker": "os^Dv<>*P"[number % 9], "ms": 5, "lw": 1.6}
-            axes.loglog(steps, [points[str(n)] for n in steps], "-" if number % 2 else "--", label=name + calls, **line)
+            axes.loglog(
+                steps, [fmean(points[str(n)]) for n in steps], "-" if number % 2 else "--", label=name + calls, **line
+            )
         axes.axhline(result["floor"], color="0.5", ls=":", lw=1.2)
         note = {"textcoords": "offset points", "ha": "right", "color": "0.4", "fontsize": 8}
         axes.annotate(f"{result['floor_n']:,} test images", (64, result["floor"]), (0, 3), **note)
@@ -87,6 +90,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="*", choices=SAMPLERS, default=SAMPLERS, metavar="NAME")
     parser.add_argument("--steps", nargs="*", type=int, default=STEPS)
     parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="of sampling; the figures are their means")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the network")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("bench/few_steps.json"))

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -100,29 +101,31 @@ def startup(found: dict[str, Any]) -> str:
 def few_steps(found: dict[str, Any]) -> str:
     steps = sorted({int(n) for points in found["fid"].values() for n in points})
     table = markdown(["FID at steps", *steps], (
-        [name, *(f"{points[str(n)]:.2f}" if str(n) in points else "" for n in steps)]
+        [name, *(f"{fmean(points[str(n)]):.2f}" if str(n) in points else "" for n in steps)]
         for name, points in found["fid"].items()
     ))  # fmt: skip
     floor = f"{found['floor_n']:,} test images have {found['floor']:.2f}"
-    return f"{table}\n\nn = {found['n']:,}, features `{found['features']}`; {floor}."
+    seeds = " and ".join(map(str, found["seeds"]))
+    return f"{table}\n\nn = {found['n']:,}, seed {seeds}, features `{found['features']}`; {floor}."
 
 
 def few_step_methods(found: dict[str, Any]) -> str:
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    groups: dict[tuple[int, str, int], list[dict[str, Any]]] = {}
     for row in found["rows"]:
-        groups.setdefault((row["method"], row["steps"]), []).append(row)
-    steps, methods = sorted({n for _, n in groups}), dict.fromkeys(method for method, _ in groups)
+        groups.setdefault((row["n"], row["method"], row["steps"]), []).append(row)
+    counts, steps = sorted({n for n, _, _ in groups}), sorted({steps for _, _, steps in groups})
+    methods = dict.fromkeys(method for _, method, _ in groups)
 
-    def cell(name: str, method: str, n: int) -> str:
-        values = [row[name] for row in groups.get((method, n), [])]
-        return f"{sum(values) / len(values):.{2 if name == 'fid' else 3}f}" if values else ""
+    def cell(name: str, *group: Any) -> str:
+        values = [row[name] for row in groups.get(group, [])]
+        return f"{fmean(values):.{2 if name == 'fid' else 3}f}" if values else ""
 
-    table = markdown(["at steps", *steps], (
-        [f"{method}, {name.upper()}", *(cell(name, method, n) for n in steps)]
-        for name in ("fid", "kid") for method in methods
+    table = markdown(["at steps", "n", *steps], (
+        [f"{method}, {name.upper()}", f"{n:,}", *(cell(name, n, method, count) for count in steps)]
+        for name in ("fid", "kid") for n in counts for method in methods
     ))  # fmt: skip
     last, seeds = found["rows"][-1], {row["seed"] for row in found["rows"]}
-    return f"{table}\n\nn = {last['n']:,}, seeds of sampling: {len(seeds)}; features `{last['features']}`."
+    return f"{table}\n\nSeeds of sampling: {len(seeds)}; features `{last['features']}`."
 
 
 def quality_in_time(found: dict[str, Any]) -> str:
@@ -143,7 +146,9 @@ TABLES = {
     "startup": startup,
     "few_steps_digits": few_steps,
     "few_steps_fashion_mnist": few_steps,
+    "few_steps_fashion_mnist_seeds": few_steps,
     "few_step_methods_digits": few_step_methods,
+    "few_step_methods_fashion_mnist": few_step_methods,
     "quality_in_time": quality_in_time,
 }
 
