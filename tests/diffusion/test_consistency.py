@@ -23,6 +23,16 @@ def test_the_gaps_are_those_of_the_paper():
     assert halves == pytest.approx([80 / 2 ** (k + 1) for k in range(8)], rel=1e-6)
 
 
+def test_a_later_first_stage_begins_with_its_gap():
+    """Stages 3 and 4 of half the training each: 80 is paired with 70, then with 75."""
+    loss, s = ConsistencyLoss(stages=4, first_stage=3), torch.tensor([80.0])
+    assert [loss.less_noise(s, progress).item() for progress in (0.0, 0.49, 0.5, 1.0)] == pytest.approx(
+        [70, 70, 75, 75]
+    )
+    with pytest.raises(ValueError, match="first_stage must be at most stages = 4"):
+        ConsistencyLoss(stages=4, first_stage=5)
+
+
 class Gain(nn.Module):
     """A network that multiplies its input by a number per noise level, linear between knots over the log-SNR."""
 

@@ -35,18 +35,26 @@ class ConsistencyLoss(Validated, nn.Module):
 
     Args:
         density: Distribution of the noisier time of a pair; by default ln(σ/α) ~ N(-1.1, 2²).
-        stages: Number of stages, at least 1. In the last one the relative gap of a pair is 2^-stages, or up to five
-            times that close to the data.
+        stages: The last stage, at least 1, in which the relative gap of a pair is 2^-stages, or up to five times that
+            close to the data.
+        first_stage: The stage in which training begins. A later one suits short trainings of a model that was trained
+            for E[x0 | x_t].
+
+    Raises:
+        ValueError: If `first_stage` is greater than `stages`.
     """
 
-    def __init__(self, density: TimeDensity | None = None, stages: Count = 8):
+    def __init__(self, density: TimeDensity | None = None, stages: Count = 8, first_stage: Count = 1):
         super().__init__()
-        self.density, self.stages = density or LogNormalDensity(-1.1, 2.0), stages
+        if first_stage > stages:
+            raise ValueError(f"first_stage must be at most stages = {stages}, got {first_stage}")
+        self.density, self.stages, self.first_stage = density or LogNormalDensity(-1.1, 2.0), stages, first_stage
 
     def less_noise(self, s: Tensor, progress: float) -> Tensor:
         """The lower noise levels r [B] for `s` = σ/α [B] at a `progress` of training in [0, 1]."""
-        stage = min(int(progress * self.stages), self.stages - 1)
-        gap = (1 + GAP_WIDENING * torch.sigmoid(-s)) / GAP_DECREASE ** (stage + 1)
+        count = self.stages - self.first_stage + 1
+        stage = self.first_stage + min(int(progress * count), count - 1)
+        gap = (1 + GAP_WIDENING * torch.sigmoid(-s)) / GAP_DECREASE**stage
         return s * (1 - gap).clamp_min(0)
 
     def forward(

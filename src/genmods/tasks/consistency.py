@@ -17,20 +17,25 @@ from genmods.tasks.base import Task
 class ConsistencyTask(Task):
     """Consistency tuning of the diffusion model of an earlier run, `{name: consistency, from: RUN}`, or from scratch.
 
-    `density` is the distribution of the noisier time of each pair; the gaps of pairs halve in each of `stages` stages
-    of equal length. The validation loss is that of the last stage.
+    `density` is the distribution of the noisier time of each pair; the gaps of pairs halve from stage to stage, from
+    `first_stage` to `stages`, all of equal length. The validation loss is that of the last stage.
     """
 
     noise_errors = True
     model: ConsistencyModel
 
     def __init__(
-        self, model: ConsistencyModel, density: TimeDensity | None = None, stages: Count = 8, **settings: Any
+        self,
+        model: ConsistencyModel,
+        density: TimeDensity | None = None,
+        stages: Count = 8,
+        first_stage: Count = 1,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         model.process.requires_grad_(False)  # a learned schedule is not trained further
         self.model = model
-        self.loss = ConsistencyLoss(density, stages)
+        self.loss = ConsistencyLoss(density, stages, first_stage)
         self.steps = 0
 
     def on_train_start(self) -> None:
