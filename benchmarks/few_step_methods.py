@@ -27,6 +27,7 @@ from common import machine
 from judge import Judge, Rows, run_data
 from torch import Tensor
 
+from genmods.cli import model_options
 from genmods.runs import folders
 
 FEW, MANY = (1, 2, 4), (4, 8, 64)
@@ -46,8 +47,13 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     judge = Judge(run_data(options.base), options.features)
-    rows = Rows(options.out, KEY, {"title": options.title, "features": judge.features.name})
-    load = cache(folders.load)
+    fixed = {"title": options.title, "features": judge.features.name, "precision": options.precision}
+    rows = Rows(options.out, KEY, fixed)
+
+    @cache
+    def load(run: str) -> Any:
+        return model_options.placed(folders.load(run), options)
+
     runs = {sampler: getattr(options, name) for name, (sampler, _) in METHODS.items()}
 
     @cache
@@ -81,6 +87,7 @@ def main() -> None:
     parser.add_argument("--title", default="digits")
     parser.add_argument("--n", nargs="*", type=int, default=[2000, 5000])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of the networks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench/few_step_methods.jsonl"))
     options = parser.parse_args()

@@ -27,7 +27,8 @@ from torch import Tensor
 import genmods
 from genmods.data.images import to_float
 
-DATA = {"name": "synthetic", "targets": "place", "side": 16, "channels": 1, "train_images": 4096, "test_images": 1000}
+DATA = {"name": "synthetic", "targets": "place", "side": 16, "channels": 1, "train_images": 32768, "test_images": 1000}
+"""So many images that the regressor does not overfit: of 4,096 it reads the radius with R² 0.946 only."""
 SHARED = {
     "data": DATA | {"batch_size": 128},
     "schedule": {"name": "cosine", "warmup": 0.05},
@@ -105,8 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a diffusion run conditioned on numbers")
     parser.add_argument("--regressor", help="a regression run for the same numbers")
-    parser.add_argument("--model_steps", type=int, default=3000)
-    parser.add_argument("--regressor_steps", type=int, default=1500)
+    parser.add_argument("--model_steps", type=int, default=9000)
+    parser.add_argument("--regressor_steps", type=int, default=5000)
     parser.add_argument("--guidance", nargs="*", type=float, default=[1.0, 2.0])
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
