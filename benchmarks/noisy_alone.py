@@ -7,7 +7,7 @@ quarter and half of the resolution (`task.coarse`), and supervised training with
 Poisson-Gaussian noise (30 photons on white, read noise of 3 of 255): supervised training and Noise2Noise, and CBM3D
 behind the generalised Anscombe transform with its unbiased inverse. Each epoch adds other noise to a training patch;
 only supervised training uses the clean patches. All are measured on the photographs of `benchmarks/photos.py`, CBM3D
-on `--n_peer` of them (two minutes per megapixel), and the mean of eight flips and rotations as `METHOD_flips`. Each row
+on `--n_peer` of them (two minutes per megapixel), and the mean of four flips as `METHOD_flips`. Each row
 is written when it is known; a row that is in the file is not measured again, and an interrupted training is continued.
 """
 
