@@ -146,9 +146,7 @@ TABLES = {
     "startup": startup,
     "few_steps_digits": few_steps,
     "few_steps_fashion_mnist": few_steps,
-    "few_steps_fashion_mnist_seeds": few_steps,
     "few_step_methods_digits": few_step_methods,
-    "few_step_methods_fashion_mnist": few_step_methods,
     "quality_in_time": quality_in_time,
 }
 
