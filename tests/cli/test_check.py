@@ -133,6 +133,7 @@ UNET = "{name: unet, width: 8, multipliers: [1]}"
             "loss sure only denoises: the operator must be Identity, got Grayscale; use supervised",
         ),
         ("{name: restoration, model: {from: r}, operator: identity}", "sigma must be above 0 with the identity"),
+        ("{name: consistency, from: r, first_stage: 9}", "first_stage must be at most stages = 8, got 9"),
         (
             "{name: restoration, model: {from: r}, operator: average, sigma: 1, method: ddnm, steps: 3}",
             "steps must not be set if a method is given, got 3",

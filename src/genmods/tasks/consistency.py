@@ -21,6 +21,7 @@ class ConsistencyTask(Task):
     `first_stage` to `stages`, all of equal length. The validation loss is that of the last stage.
     """
 
+    checks = "genmods.diffusion.consistency:ConsistencyLoss"
     noise_errors = True
     model: ConsistencyModel
 
